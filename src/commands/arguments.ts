@@ -1,0 +1,162 @@
+// Reads the arguments of a command, strictly: what is not in its table of options, or not as the table says, is refused.
+//
+// citty's own parser accepts unknown options, repeated ones and surplus arguments, so only its definitions are used.
+
+import { CommandError } from "./failure.ts";
+import { flagOf, type Option, type Options, type Values } from "./options.ts";
+
+/** What stands in the arguments, before any value is looked at. */
+export interface Scan {
+  /** The text of each option given, by its name; empty for one that takes no value. */
+  readonly given: ReadonlyMap<string, string>;
+  readonly positionals: readonly string[];
+  /** The first thing wrong, if any. */
+  readonly problem: Problem | undefined;
+}
+
+interface Problem {
+  readonly message: string;
+  /** The option that nobody knows. */
+  readonly unknown?: string;
+}
+
+/** Sorts the arguments into options and positionals. Never throws: help is given, and JSON too, whatever else is wrong. */
+export function scanArguments(argv: readonly string[], options: Options): Scan {
+  return new Scanner(options).scan(argv);
+}
+
+/**
+ * The typed values of the arguments.
+ *
+ * @throws CommandError USAGE for the first argument that is not as the table says.
+ */
+export async function parseArguments<O extends Options>(scan: Scan, options: O, help: string): Promise<Values<O>> {
+  if (scan.problem !== undefined) throw await explainProblem(scan.problem, options, help);
+  const values: Record<string, unknown> = {};
+  const positionals = [...scan.positionals];
+  for (const [name, option] of Object.entries(options)) {
+    const text = option.type === "positional" ? positionals.shift() : scan.given.get(name);
+    if (text === undefined && option.type === "positional") {
+      throw new CommandError("USAGE", `<${name}> is missing: ${option.takes}.`, help);
+    }
+    values[name] = text === undefined ? option.absent : await parseValue(name, option, text, help);
+  }
+  if (positionals.length > 0) {
+    throw new CommandError("USAGE", `Unexpected argument ${JSON.stringify(positionals[0])}.`, help);
+  }
+  return values as Values<O>;
+}
+
+/** The nearest of some words to a mistyped one, unless none is near. */
+export async function nearest(word: string, known: readonly string[]): Promise<string | undefined> {
+  const completion = known.find((candidate) => word.length > 2 && candidate.startsWith(word));
+  if (completion !== undefined) return completion;
+  const { closest, distance } = await import("fastest-levenshtein");
+  const candidate = closest(word, [...known]);
+  return distance(word, candidate) <= Math.min(3, word.length / 2) ? candidate : undefined;
+}
+
+class Scanner {
+  /** The names of the options by the way they are written: `--frames` and `-n`. */
+  readonly #names = new Map<string, string>();
+  readonly #options: Options;
+  readonly #given = new Map<string, string>();
+  readonly #positionals: string[] = [];
+  #problem: Problem | undefined;
+
+  constructor(options: Options) {
+    this.#options = options;
+    for (const [name, { type, alias }] of Object.entries(options)) {
+      if (type === "positional") continue;
+      this.#names.set(flagOf(name), name);
+      if (alias !== undefined) this.#names.set(`-${alias}`, name);
+    }
+  }
+
+  scan(argv: readonly string[]): Scan {
+    const rest = [...argv];
+    for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
+      if (argument === "--") this.#positionals.push(...rest.splice(0));
+      else if (argument === "-" || !argument.startsWith("-")) this.#positionals.push(argument);
+      else if (argument.startsWith("--")) this.#long(argument, rest);
+      else this.#short(argument, rest);
+    }
+    return { given: this.#given, positionals: this.#positionals, problem: this.#problem };
+  }
+
+  /** `--option`, `--option value` or `--option=value`. */
+  #long(argument: string, rest: string[]): void {
+    const equals = argument.indexOf("=");
+    const flag = equals === -1 ? argument : argument.slice(0, equals);
+    const option = this.#find(flag);
+    if (option === undefined) return;
+    const attached = equals === -1 ? undefined : argument.slice(equals + 1);
+    if (option.type === "boolean" && attached !== undefined) this.#refuse(`Option ${flag} takes no value.`);
+    this.#give(flag, option, attached ?? this.#value(flag, option, rest));
+  }
+
+  /** `-n value`, `-nvalue`, `-v`, or several letters in one, of which only the last takes a value. */
+  #short(argument: string, rest: string[]): void {
+    for (let at = 1; at < argument.length; at++) {
+      const flag = `-${argument[at]}`;
+      const option = this.#find(flag);
+      if (option === undefined) return;
+      if (option.type === "boolean") {
+        this.#give(flag, option, "");
+        continue;
+      }
+      const attached = argument.slice(at + 1);
+      if (attached.startsWith("=")) this.#refuse(`Option ${flag} takes its value without "=": ${flag} VALUE.`);
+      this.#give(flag, option, attached || this.#value(flag, option, rest));
+      return;
+    }
+  }
+
+  #find(flag: string): Option<unknown> | undefined {
+    const name = this.#names.get(flag);
+    if (name !== undefined) return this.#options[name];
+    this.#problem ??= { message: `Unknown option ${flag}.`, unknown: flag };
+    return undefined;
+  }
+
+  #value(flag: string, option: Option<unknown>, rest: string[]): string {
+    if (option.type === "boolean") return "";
+    const next = rest[0];
+    if (next === undefined || looksLikeOption(next)) {
+      this.#refuse(`Option ${flag} needs a value: it takes ${option.takes}.`);
+      return "";
+    }
+    rest.shift();
+    return next;
+  }
+
+  #give(flag: string, option: Option<unknown>, text: string): void {
+    const name = this.#names.get(flag)!;
+    if (this.#given.has(name)) this.#refuse(`Option ${flagOf(name)} is given twice.`);
+    this.#given.set(name, text);
+  }
+
+  #refuse(message: string): void {
+    this.#problem ??= { message };
+  }
+}
+
+/** `-` is a value (stdin or stdout), and so is a negative number, which its range refuses with a better message. */
+function looksLikeOption(argument: string): boolean {
+  return argument.startsWith("-") && argument !== "-" && !/^-[\d.]/.test(argument);
+}
+
+async function explainProblem(problem: Problem, options: Options, help: string): Promise<CommandError> {
+  const { message, unknown } = problem;
+  const known = Object.keys(options)
+    .filter((name) => options[name]?.type !== "positional")
+    .map(flagOf);
+  const meant = unknown === undefined ? undefined : await nearest(unknown, known);
+  return new CommandError("USAGE", message, meant === undefined ? help : `Did you mean ${meant}?`);
+}
+
+async function parseValue<T>(name: string, option: Option<T>, text: string, help: string): Promise<T> {
+  const value = await option.parse(text);
+  if (value !== undefined) return value;
+  throw new CommandError("USAGE", `Option ${flagOf(name)} takes ${option.takes}, not ${JSON.stringify(text)}.`, help);
+}

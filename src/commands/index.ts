@@ -1,0 +1,12 @@
+// The commands, each loaded only when it is wanted.
+
+import type { AnyCommand } from "./command.ts";
+
+/** Loads a command. */
+export type Load = () => Promise<AnyCommand>;
+
+/** The commands by name. Without a prototype, so that `zerobuffer toString` is no command. */
+export const commands: Readonly<Record<string, Load>> = Object.assign(Object.create(null), {
+  writer: async () => (await import("./writer.ts")).default,
+  reader: async () => (await import("./reader.ts")).default,
+} satisfies Record<string, Load>);

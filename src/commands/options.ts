@@ -1,0 +1,182 @@
+// The options of a command as one table: how each is written, what it takes, and the typed value it becomes.
+
+import { formatSize, parseDuration, parseInteger, parseMode, parseRate, parseSize } from "./values.ts";
+
+/** One option or positional argument: a citty definition, and how its text becomes a `T`. */
+export interface Option<T> {
+  readonly type: "string" | "boolean" | "positional";
+  readonly description: string;
+  /** The heading it stands under in `--help`. */
+  readonly group: string;
+  readonly alias?: string;
+  readonly valueHint?: string;
+  /** The default as `--help` shows it. */
+  readonly default?: string;
+  /** Completes "Option --x takes …". */
+  readonly takes: string;
+  /** The value where the option is not given. */
+  readonly absent: T;
+  /** The value of a text, `undefined` if the text is not acceptable. */
+  parse(text: string): T | undefined | Promise<T | undefined>;
+}
+
+/** The options of a command; their names are in camel case here and in kebab case on the command line. */
+export type Options = Readonly<Record<string, Option<unknown>>>;
+
+/** The values of a table of options. */
+export type Values<O extends Options> = { readonly [K in keyof O]: O[K] extends Option<infer T> ? T : never };
+
+interface Spec<D> {
+  group: string;
+  description: string;
+  /** The value where the option is not given. */
+  default: D;
+  /** The default in words, where the value alone does not say it. */
+  shown?: string;
+  /** The letter of the short form. */
+  alias?: string;
+  valueHint?: string;
+}
+
+interface Kind<T> {
+  takes: string;
+  valueHint: string;
+  parse(text: string): T | undefined | Promise<T | undefined>;
+  show?(value: T): string;
+}
+
+/** A whole number from `min` to `max`. */
+export function integer<D extends number | undefined>(
+  spec: Spec<D> & { min: number; max?: number },
+): Option<number | D> {
+  const { min, max = Number.MAX_SAFE_INTEGER } = spec;
+  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
+  return option(spec, {
+    takes: `a whole number ${range}`,
+    valueHint: "COUNT",
+    parse: (text) => parseInteger(text, min, max),
+  });
+}
+
+/** A size in bytes from `min` to `max`. */
+export function size<D extends number | undefined>(
+  spec: Spec<D> & { min: number; max?: number },
+): Option<number | D> {
+  const { min, max = 2 ** 48 } = spec;
+  return option(spec, {
+    takes: `a size from ${formatSize(min)} to ${formatSize(max)} bytes, plain or with KiB, MiB, GiB, KB, MB or GB`,
+    valueHint: "SIZE",
+    parse: (text) => parseSize(text, min, max),
+    show: formatSize,
+  });
+}
+
+/** A time in milliseconds. With `zeroIsForever`, 0 becomes `Infinity`. */
+export function duration(spec: Spec<number> & { zeroIsForever?: boolean }): Option<number> {
+  return option(spec, {
+    takes: "milliseconds, or a number with us, ms, s or m",
+    valueHint: "TIME",
+    parse: async (text) => {
+      const milliseconds = await parseDuration(text);
+      return spec.zeroIsForever && milliseconds === 0 ? Number.POSITIVE_INFINITY : milliseconds;
+    },
+  });
+}
+
+/** A positive number of events a second; none by default. */
+export function rate(spec: Omit<Spec<undefined>, "default">): Option<number | undefined> {
+  return option(
+    { ...spec, default: undefined },
+    { takes: "a number above 0", valueHint: "RATE", parse: parseRate },
+  );
+}
+
+/** One of a list of words. */
+export function choice<const C extends string, D extends C | undefined>(
+  choices: readonly C[],
+  spec: Spec<D>,
+): Option<C | D> {
+  return option(spec, {
+    takes: `one of ${choices.join(", ")}`,
+    valueHint: choices.join("|"),
+    parse: (text) => choices.find((word) => word === text),
+  });
+}
+
+/** Permission bits in octal; none by default. */
+export function permissions(spec: Omit<Spec<undefined>, "default">): Option<number | undefined> {
+  return option(
+    { ...spec, default: undefined },
+    { takes: "permission bits in octal, such as 0660", valueHint: "OCTAL", parse: parseMode },
+  );
+}
+
+/** Text of at least one character; none by default. */
+export function text(spec: Omit<Spec<undefined>, "default">): Option<string | undefined> {
+  return option(
+    { ...spec, default: undefined },
+    { takes: "a text that is not empty", valueHint: "TEXT", parse: (text) => text || undefined },
+  );
+}
+
+/** The path of a file, or `-` for stdin or stdout with `dash`; none by default. */
+export function path(spec: Omit<Spec<undefined>, "default"> & { dash?: boolean }): Option<string | undefined> {
+  return option(
+    { ...spec, default: undefined },
+    {
+      takes: spec.dash ? "a path, or -" : "a path",
+      valueHint: spec.dash ? "PATH|-" : "PATH",
+      parse: (text) => (text === "" || (text === "-" && !spec.dash) ? undefined : text),
+    },
+  );
+}
+
+/** An option without a value. */
+export function flag(spec: { group: string; description: string; alias?: string }): Option<boolean> {
+  return { ...spec, type: "boolean", takes: "no value", absent: false, parse: () => true };
+}
+
+/** The name of a buffer, as the positional argument every command starts with. The core checks it. */
+export function bufferName(description: string): Option<string> {
+  return {
+    type: "positional",
+    group: "",
+    description,
+    takes: "the name of a buffer",
+    absent: "",
+    parse: (text) => text,
+  };
+}
+
+/** What every command understands. */
+export const outputOptions = {
+  jsonOutput: flag({ group: "Output", description: "print the result as one JSON object" }),
+  quiet: flag({ group: "Output", description: "show no progress" }),
+  verbose: flag({ group: "Output", alias: "v", description: "tell on stderr what happens" }),
+  help: flag({ group: "Output", alias: "h", description: "show this help" }),
+};
+
+/** How an option is written: `timeoutMs` is `--timeout-ms`. */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function option<T, D extends T | undefined>(spec: Spec<D>, kind: Kind<T>): Option<T | D> {
+  const { group, description, alias, valueHint = kind.valueHint } = spec;
+  const shown = spec.shown ?? (spec.default === undefined ? undefined : showDefault(spec.default, kind));
+  return {
+    type: "string",
+    group,
+    description,
+    valueHint,
+    ...(alias !== undefined && { alias }),
+    ...(shown !== undefined && { default: shown }),
+    takes: kind.takes,
+    absent: spec.default,
+    parse: kind.parse,
+  };
+}
+
+function showDefault<T>(value: T & {}, kind: Kind<T>): string {
+  return kind.show?.(value) ?? `${value}`;
+}

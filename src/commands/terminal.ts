@@ -1,0 +1,37 @@
+// What is known about the terminal, and the colours that may be used on it.
+
+/** The three descriptors every process has. */
+export const Descriptor = { STDOUT: 1, STDERR: 2 } as const;
+export type Descriptor = (typeof Descriptor)[keyof typeof Descriptor];
+
+/** Whether a descriptor is a terminal. Asked for only where it matters: node:tty costs milliseconds at start. */
+export async function isTerminal(descriptor: Descriptor): Promise<boolean> {
+  const { isatty } = await import("node:tty");
+  return isatty(descriptor);
+}
+
+/** Ways to set off text; each leaves it alone where colour is not wanted. */
+export interface Style {
+  bold(text: string): string;
+  dim(text: string): string;
+  red(text: string): string;
+  green(text: string): string;
+}
+
+const asItIs = (text: string): string => text;
+const paint = (on: number, off: number) => (text: string) => `\x1b[${on}m${text}\x1b[${off}m`;
+
+/** No colours. */
+export const plain: Style = { bold: asItIs, dim: asItIs, red: asItIs, green: asItIs };
+
+const coloured: Style = { bold: paint(1, 22), dim: paint(2, 22), red: paint(31, 39), green: paint(32, 39) };
+
+/** Colours for a terminal where `NO_COLOR` is unset or empty, none otherwise. */
+export async function styleFor(descriptor: Descriptor): Promise<Style> {
+  return !process.env.NO_COLOR && (await isTerminal(descriptor)) ? coloured : plain;
+}
+
+/** Prints text completely, however slow the other side is. The event loop keeps turning. */
+export async function print(descriptor: Descriptor, text: string): Promise<void> {
+  await Bun.write(descriptor === Descriptor.STDOUT ? Bun.stdout : Bun.stderr, text);
+}

@@ -1,0 +1,55 @@
+// How values are written on the command line. Each parser answers `undefined` to what it does not accept.
+
+/** Durations end here: longer ones do not fit a timer. It is about 24 days. */
+const MAX_DURATION_MS = 2 ** 31 - 1;
+
+/** A whole number in digits; a minus sign is read so that the range can refuse it. */
+export function parseInteger(text: string, min: number, max: number): number | undefined {
+  if (!/^-?\d+$/.test(text)) return undefined;
+  return inRange(Number(text), min, max);
+}
+
+/** A positive decimal number. */
+export function parseRate(text: string): number | undefined {
+  if (!/^\d+(\.\d+)?$/.test(text)) return undefined;
+  const rate = Number(text);
+  return rate > 0 && Number.isFinite(rate) ? rate : undefined;
+}
+
+/** Bytes: plain, or with a binary (KiB, MiB, GiB) or decimal (KB, MB, GB) suffix. Fractions of a byte are refused. */
+export async function parseSize(text: string, min: number, max: number): Promise<number | undefined> {
+  const [, amount, suffix] = /^(\d+(?:\.\d+)?)([KMG]i?B)?$/.exec(text) ?? [];
+  if (amount === undefined) return undefined;
+  if (suffix === undefined) return parseInteger(amount, min, max);
+  const { default: bytes } = await import("bytes-iec");
+  const exact = Number(amount) * (bytes.parse(`1${suffix}`) ?? Number.NaN);
+  const size = Math.round(exact);
+  // 1.001KB is 1000.9999999999999 in floating point, and yet a whole number of bytes.
+  return Math.abs(exact - size) < 1e-6 ? inRange(size, min, max) : undefined;
+}
+
+/** Milliseconds: plain, or with a suffix (us, ms, s, m). */
+export async function parseDuration(text: string): Promise<number | undefined> {
+  const [, amount, suffix] = /^(\d+(?:\.\d+)?)(us|ms|s|m)?$/.exec(text) ?? [];
+  if (amount === undefined) return undefined;
+  if (suffix === undefined) return inRange(Number(amount), 0, MAX_DURATION_MS);
+  const { default: duration } = await import("parse-duration");
+  return inRange(duration(text) ?? Number.NaN, 0, MAX_DURATION_MS);
+}
+
+/** Permission bits in octal, with or without a leading zero. */
+export function parseMode(text: string): number | undefined {
+  return /^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : undefined;
+}
+
+/** Bytes as `--help` shows them: with the largest binary suffix that leaves a whole number. */
+export function formatSize(size: number): string {
+  for (const [suffix, unit] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]] as const) {
+    if (size >= 16 * unit && size % unit === 0) return `${size / unit}${suffix}`;
+  }
+  return `${size}`;
+}
+
+function inRange(value: number, min: number, max: number): number | undefined {
+  return value >= min && value <= max ? value : undefined;
+}

@@ -1,0 +1,65 @@
+// Turns what the helper returns into errors that say what to do.
+
+import { statfsSync } from "node:fs";
+import { Code, codeDescriptions } from "../native/codes.ts";
+import { systemError } from "../native/handles.ts";
+import {
+  CorruptBufferError,
+  PermissionDeniedError,
+  ResourceExhaustedError,
+  ZeroBufferError,
+} from "./errors.ts";
+
+const SHARED_MEMORY = "/dev/shm";
+
+/**
+ * The error for a code that is not an expected outcome of what was tried.
+ *
+ * @param what was tried, as the sentence's subject: "The shared memory of …".
+ */
+export function failure(code: Code, buffer: string, what: string): ZeroBufferError {
+  switch (code) {
+    case Code.PERMISSION:
+      return new PermissionDeniedError(`${what} cannot be used: ${codeDescriptions[code]}.`, {
+        buffer,
+        hint: "Run as the user who made it, or have its reader give it wider permissions (mode).",
+      });
+    case Code.NO_SPACE:
+    case Code.NO_MEMORY:
+      return new ResourceExhaustedError(`${what} cannot be made: ${codeDescriptions[code]}.`, { buffer });
+    case Code.NO_DESCRIPTORS:
+      return new ResourceExhaustedError(`${what} cannot be opened: ${codeDescriptions[code]}.`, {
+        buffer,
+        hint: "Raise the limit of open files (ulimit -n).",
+      });
+    case Code.UNSAFE:
+      return new CorruptBufferError(`${what} is refused: ${codeDescriptions[code]}.`, {
+        buffer,
+        hint: "Somebody put another kind of file in its place: remove that file.",
+      });
+    case Code.BAD_CONTROL:
+    case Code.BROKEN:
+      return new CorruptBufferError(`${what} is unusable: ${codeDescriptions[code]}.`, {
+        buffer,
+        hint: "Close both sides and start the reader again.",
+      });
+    default: {
+      const number = code === Code.SYSTEM ? ` (errno ${systemError()})` : "";
+      return new ZeroBufferError("INTERNAL", `${what} failed: ${codeDescriptions[code]}${number}.`, { buffer });
+    }
+  }
+}
+
+/** The error for shared memory that cannot be allocated: how much is needed, how much is free, what to do. */
+export function outOfSharedMemory(buffer: string, neededBytes: number): ResourceExhaustedError {
+  const { bavail, bsize } = statfsSync(SHARED_MEMORY);
+  return new ResourceExhaustedError(
+    `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, and ${SHARED_MEMORY} has ${bavail * bsize} free.`,
+    {
+      buffer,
+      hint:
+        "Make the buffer smaller (--buffer-size), or the shared memory larger: in a container with --shm-size, " +
+        `elsewhere with 'mount -o remount,size=… ${SHARED_MEMORY}'.`,
+    },
+  );
+}

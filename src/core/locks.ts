@@ -1,0 +1,132 @@
+// The lock files that say who owns a buffer.
+
+import { chmodSync, lstatSync, mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Code } from "../native/codes.ts";
+import { LockFile, sleep } from "../native/handles.ts";
+import { PermissionDeniedError, ReaderAlreadyConnectedError } from "./errors.ts";
+import { failure } from "./failures.ts";
+
+/** Where every implementation but the C# one has its locks. */
+export const LOCK_DIRECTORY = "/tmp/zerobuffer";
+
+const STICKY = 0o1000;
+
+/** Somebody who only looks whether a lock is held has it for an instant; an owner has it for longer than this. */
+const PROBE_PATIENCE_MS = 50;
+
+/** The C# implementation's lock directories: the usual one, and the one that this TMPDIR gives it. */
+function foreignLockDirectories(): string[] {
+  const directories = [join(LOCK_DIRECTORY, "locks"), join(process.env.TMPDIR || "/tmp", "zerobuffer", "locks")];
+  return [...new Set(directories)];
+}
+
+function lockPath(directory: string, name: string): string {
+  return join(directory, `${name}.lock`);
+}
+
+/** Makes the directory for everybody, if it is missing. Returns what speaks against using it. */
+function prepareDirectory(path: string): string | undefined {
+  try {
+    mkdirSync(path);
+    chmodSync(path, STICKY | 0o777);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") return (error as Error).message;
+  }
+  const status = lstatSync(path);
+  if (!status.isDirectory()) return "it is not a directory";
+  if (status.uid !== process.geteuid?.() && (status.mode & STICKY) === 0) {
+    return "it belongs to another user and is not sticky, so that its owner could replace our files";
+  }
+  return undefined;
+}
+
+/** All locks of one buffer name, held by this process. */
+export class BufferLocks {
+  readonly #locks: readonly LockFile[];
+
+  private constructor(locks: readonly LockFile[]) {
+    this.#locks = locks;
+  }
+
+  /**
+   * Takes the locks of `name`, making what is missing.
+   *
+   * @throws ReaderAlreadyConnectedError if one of them is held; PermissionDeniedError if the directory or a lock file
+   *   cannot be trusted or used.
+   */
+  static take(name: string): BufferLocks {
+    const fault = prepareDirectory(LOCK_DIRECTORY);
+    if (fault !== undefined) {
+      throw new PermissionDeniedError(`The lock directory ${LOCK_DIRECTORY} is refused: ${fault}.`, {
+        buffer: name,
+        hint: `Remove it, or make it a directory with mode 1777: chmod 1777 ${LOCK_DIRECTORY}.`,
+      });
+    }
+    const usable = foreignLockDirectories().filter(
+      (path) => prepareDirectory(dirname(path)) === undefined && prepareDirectory(path) === undefined,
+    );
+    const locks: LockFile[] = [];
+    for (const directory of [LOCK_DIRECTORY, ...usable]) {
+      const lock = openPatiently(lockPath(directory, name));
+      if (lock instanceof LockFile) {
+        locks.push(lock);
+        continue;
+      }
+      for (const taken of locks) taken.close({ remove: true });
+      throw lock === Code.LOCKED ? alreadyOwned(name) : failure(lock, name, `The lock of buffer "${name}"`);
+    }
+    return new BufferLocks(locks);
+  }
+
+  /** Takes the locks of `name` if its main lock file is there and nobody holds any; undefined otherwise. */
+  static takeAbandoned(name: string): BufferLocks | undefined {
+    const main = LockFile.open(lockPath(LOCK_DIRECTORY, name), false);
+    if (!(main instanceof LockFile)) return undefined;
+    const locks = [main];
+    for (const directory of foreignLockDirectories()) {
+      const lock = LockFile.open(lockPath(directory, name), false);
+      if (lock instanceof LockFile) {
+        locks.push(lock);
+      } else if (lock !== Code.NOT_FOUND) {
+        for (const taken of locks) taken.close({ remove: false });
+        return undefined;
+      }
+    }
+    return new BufferLocks(locks);
+  }
+
+  /** Leaves a lock file that nobody holds beside a buffer without a reader, so that its remains can be found. */
+  static leaveBehind(name: string): void {
+    LockFile.leave(lockPath(LOCK_DIRECTORY, name));
+  }
+
+  /** Whether somebody holds one of the locks of `name`. */
+  static areHeld(name: string): boolean {
+    return [LOCK_DIRECTORY, ...foreignLockDirectories()].some((directory) =>
+      LockFile.isHeld(lockPath(directory, name)),
+    );
+  }
+
+  /** Gives the locks back; with `remove`, takes their files away as well. */
+  release({ remove }: { remove: boolean }): void {
+    for (const lock of this.#locks) lock.close({ remove });
+  }
+}
+
+/** The error of a second reader. `pid`, where it is known, is that of the first. */
+export function alreadyOwned(name: string, pid?: number): ReaderAlreadyConnectedError {
+  const owner = pid === undefined ? "" : ` (process ${pid})`;
+  return new ReaderAlreadyConnectedError(`Buffer "${name}" has a reader already${owner}.`, {
+    buffer: name,
+    hint: "A buffer has one reader: end the other one, or use another name.",
+  });
+}
+
+function openPatiently(path: string): LockFile | Code {
+  for (let waitedMs = 0; ; waitedMs += 5) {
+    const lock = LockFile.open(path, true);
+    if (lock !== Code.LOCKED || waitedMs >= PROBE_PATIENCE_MS) return lock;
+    sleep(5);
+  }
+}

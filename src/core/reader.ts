@@ -1,0 +1,420 @@
+// The reading side of a buffer.
+
+import { Code } from "../native/codes.ts";
+import { Look, RingReader, Role, Waiter } from "../native/handles.ts";
+import { raceAbort } from "./abort.ts";
+import { type BufferConfig, type BufferSizes, checkTimeout } from "./config.ts";
+import { ClosedError, CorruptBufferError, SequenceError, WriterDeadError, type ZeroBufferError } from "./errors.ts";
+import { failure } from "./failures.ts";
+import { Frame, type Lender } from "./frame.ts";
+import { createForReader, POLL_MS, type SharedBuffer } from "./lifecycle.ts";
+import type { Oieb } from "./oieb.ts";
+import { Peer } from "./peer.ts";
+import { TurnKeeper } from "./turn.ts";
+
+/** How long a wait goes on before the writer is looked at (PROTOCOL.md, section 4). */
+const SLICE_MS = 100;
+
+/** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
+const ASYNC_SPIN_US = 15;
+
+export interface ReadOptions {
+  /** Ends the wait: the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How it stands with the writer of the moment. */
+type WriterState = "awaited" | "connected" | "left" | "died";
+
+/**
+ * Creates a buffer and reads its frames. It owns the buffer: shared memory, semaphores and lock files exist from the
+ * constructor to {@link close}. One buffer has one reader and one writer at a time.
+ */
+export class Reader implements Disposable {
+  readonly name: string;
+  readonly #buffer: SharedBuffer;
+  readonly #ring: RingReader;
+  readonly #lender: Lender;
+  readonly #writer: Peer;
+  readonly #turns = new TurnKeeper();
+  #waiter: Waiter | undefined;
+  #closed = false;
+
+  /** Frames that the ring has looked ahead to, and how many of them have been handed out. */
+  #available = 0;
+  #handedOut = 0;
+  /** Index in the ring of the next frame to hand out, modulo 2^32. */
+  #nextIndex = 0;
+
+  #framesRead = 0;
+  #bytesRead = 0;
+
+  #state: WriterState = "awaited";
+  /** The departure has been reported: the next call goes on to the next writer. */
+  #departureReported = false;
+  /** What was there when the wait for this writer began; anything more shows that it has come. */
+  #writtenCountBefore = 0;
+  #surplusTokensBefore = 0;
+  /** State of the last look behind the tokens. */
+  #surplusTokensSeen = 0;
+  #lookedAt = 0;
+
+  /**
+   * Creates the buffer.
+   *
+   * @throws InvalidNameError, RangeError for a bad configuration, ReaderAlreadyConnectedError, ResourceExhaustedError,
+   *   PermissionDeniedError, CorruptBufferError if something else has the name. Nothing is left behind then.
+   */
+  constructor(name: string, config?: BufferConfig) {
+    const buffer = createForReader(name, config);
+    const ring = RingReader.open(buffer.memory, buffer.written, buffer.released);
+    if (typeof ring === "number") {
+      buffer.unlink();
+      buffer.close();
+      throw failure(ring, name, `The ring of buffer "${name}"`);
+    }
+    this.name = name;
+    this.#buffer = buffer;
+    this.#ring = ring;
+    this.#writer = new Peer(buffer.memory, Role.WRITER);
+    this.#lender = this.#makeLender();
+  }
+
+  #makeLender(): Lender {
+    const reader = this;
+    const { memory } = this.#buffer;
+    const ring = this.#ring;
+    return {
+      name: this.name,
+      get isClosed() {
+        return reader.#closed;
+      },
+      view: (offset, size) => memory.bytes(offset, size),
+      takeBack: (index) => ring.release(index),
+    };
+  }
+
+  /** Sizes of the buffer in bytes, multiples of 64. */
+  get config(): BufferSizes {
+    return this.#buffer.sizes;
+  }
+
+  /** Frames handed out so far, of all writers. */
+  get framesRead(): number {
+    return this.#framesRead;
+  }
+
+  /** Bytes of those frames. */
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  // ---- the writer --------------------------------------------------------------------------------------------------
+
+  /**
+   * Whether there is a writer, or frames that one has left. Waits up to `timeoutMs` for it; ends early, with false,
+   * when a writer has come and gone without leaving any, or when a signal arrives.
+   */
+  isWriterConnected(timeoutMs = 0): boolean {
+    checkTimeout("timeoutMs", timeoutMs);
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const connected = this.#lookForWriter();
+      if (connected !== undefined) return connected;
+      const restMs = deadline - performance.now();
+      if (restMs <= 0) return false;
+      const code = this.#ring.next(Math.min(POLL_MS, restMs) * 1000, Look.FOR_TOKENS);
+      if (code === Code.INTERRUPTED) return false;
+      this.#accept(code);
+    }
+  }
+
+  /** {@link isWriterConnected} without blocking the event loop. */
+  async isWriterConnectedAsync(timeoutMs = 0, { signal }: ReadOptions = {}): Promise<boolean> {
+    checkTimeout("timeoutMs", timeoutMs);
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      signal?.throwIfAborted();
+      const connected = this.#lookForWriter();
+      if (connected !== undefined) return connected;
+      if (performance.now() >= deadline) return false;
+      await Bun.sleep(POLL_MS);
+    }
+  }
+
+  /** True: there is one, or its frames. False: it came and went. Undefined: not yet. */
+  #lookForWriter(): boolean | undefined {
+    this.#guard();
+    if (this.#handedOut < this.#available || this.#look(0)) return true;
+    this.#goOn();
+    this.#judgeWriter();
+    if (this.#state === "connected") return true;
+    if (this.#recover()) return true;
+    return this.#state === "awaited" ? undefined : false;
+  }
+
+  /**
+   * The writer's metadata, copied; empty if it has sent none (yet). A writer that sends any does so before its first
+   * frame.
+   *
+   * @throws CorruptBufferError if it contradicts itself.
+   */
+  getMetadata(): Uint8Array {
+    this.#guard();
+    const target = new Uint8Array(this.config.metadataSize);
+    const deadline = performance.now() + SLICE_MS;
+    for (;;) {
+      const length = this.#buffer.memory.readMetadata(target);
+      if (length >= 0) return target.slice(0, length);
+      if (length !== Code.AGAIN || performance.now() >= deadline) {
+        throw new CorruptBufferError(`The metadata of buffer "${this.name}" contradicts its own length.`, {
+          buffer: this.name,
+          hint: "Close both sides and start the reader again.",
+        });
+      }
+    }
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Takes the next frame, blocking the thread for up to `timeoutMs` (0: looks once; `Infinity`: for ever).
+   *
+   * @returns an invalid frame after the timeout, or early when a signal arrives.
+   * @throws WriterDeadError once everything of a writer that is gone has been handed out; the call after that goes on
+   *   to the next writer. SequenceError, CorruptBufferError for good. ClosedError.
+   */
+  readFrame(timeoutMs = 5000): Frame {
+    this.#guard();
+    if (this.#handedOut < this.#available) return this.#handOut();
+    checkTimeout("timeoutMs", timeoutMs);
+    if (this.#departureReported) this.#goOn();
+    const firstMs = timeoutMs < SLICE_MS ? timeoutMs : SLICE_MS;
+    const code = this.#ring.next(firstMs * 1000, Look.FOR_TOKENS);
+    if (code > 0) return this.#handOutOf(code);
+    return this.#keepReading(code, performance.now() - firstMs + timeoutMs);
+  }
+
+  /** What follows the first slice of a blocking read, whose outcome was `code`. */
+  #keepReading(code: number, deadline: number): Frame {
+    for (;;) {
+      if (code === Code.INTERRUPTED) return Frame.invalid;
+      if (this.#accept(code) || this.#lookBehind()) return this.#handOut();
+      const restMs = Math.min(SLICE_MS, deadline - performance.now());
+      if (restMs <= 0) return Frame.invalid;
+      code = this.#ring.next(Math.ceil(restMs * 1000), Look.FOR_TOKENS);
+    }
+  }
+
+  /** Takes the next frame if one is there; otherwise returns an invalid frame. Throws as {@link readFrame}. */
+  tryReadFrame(): Frame {
+    this.#guard();
+    if (this.#handedOut < this.#available) return this.#handOut();
+    if (this.#departureReported) this.#goOn();
+    if (this.#look(0)) return this.#handOut();
+    return this.#isLookBehindDue() && this.#lookBehind() ? this.#handOut() : Frame.invalid;
+  }
+
+  /**
+   * {@link readFrame} without blocking the event loop; as fast when frames are waiting, and without cost when idle.
+   * Rejects with the signal's reason when it is aborted.
+   */
+  readFrameAsync(timeoutMs = 5000, { signal }: ReadOptions = {}): Promise<Frame> {
+    try {
+      this.#guard();
+      checkTimeout("timeoutMs", timeoutMs);
+      signal?.throwIfAborted();
+      if (this.#departureReported) this.#goOn();
+      if (this.#handedOut < this.#available || this.#look(timeoutMs === 0 ? 0 : ASYNC_SPIN_US)) {
+        const frame = this.#handOut();
+        return this.#turns.isDue(frame.size) ? this.#turns.turn().then(() => frame) : Promise.resolve(frame);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#waitForFrame(timeoutMs, signal);
+  }
+
+  async #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      if (this.#isLookBehindDue() && this.#lookBehind()) return this.#handOut();
+      const restMs = Math.min(SLICE_MS, deadline - performance.now());
+      if (restMs <= 0) return Frame.invalid;
+      await this.#rest(restMs, signal);
+      this.#guard();
+      if (this.#handedOut < this.#available || this.#look(0)) return this.#handOut();
+    }
+  }
+
+  /** Waits for a token in the helper's thread, for an abort, or for the time to pass. */
+  async #rest(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#waiter === undefined) {
+      const waiter = Waiter.open(this.#buffer.written);
+      if (typeof waiter === "number") throw failure(waiter, this.name, "A thread that waits for frames");
+      this.#waiter = waiter;
+    }
+    await raceAbort(this.#waiter.wait(milliseconds * 1000), signal);
+  }
+
+  /**
+   * The frames as they come. Ends when the writer has left, or when no frame has come for `timeoutMs` (default: waits
+   * for ever); throws when the writer has died, and as {@link readFrame}. Rejects with the signal's reason when it is
+   * aborted. Each frame is the consumer's to release: `for await (using frame of reader.frames())`.
+   */
+  async *frames({
+    timeoutMs = Number.POSITIVE_INFINITY,
+    signal,
+  }: { timeoutMs?: number } & ReadOptions = {}): AsyncGenerator<Frame, void, void> {
+    for (;;) {
+      let frame: Frame;
+      try {
+        frame = await this.readFrameAsync(timeoutMs, { signal });
+      } catch (error) {
+        if (error instanceof WriterDeadError && error.reason === "left") return;
+        throw error;
+      }
+      if (!frame.isValid) return;
+      yield frame;
+    }
+  }
+
+  /** Releases a frame of this reader, as {@link Frame.release}. */
+  releaseFrame(frame: Frame): void {
+    frame.release();
+  }
+
+  #handOutOf(available: number): Frame {
+    this.#available = available;
+    this.#handedOut = 0;
+    return this.#handOut();
+  }
+
+  #handOut(): Frame {
+    const ring = this.#ring;
+    const i = this.#handedOut++;
+    const size = ring.size(i);
+    const index = this.#nextIndex;
+    this.#nextIndex = (index + 1) >>> 0;
+    this.#framesRead++;
+    this.#bytesRead += size;
+    return new Frame(this.#lender, index, ring.offset(i), size, ring.sequence(i));
+  }
+
+  /** Looks for frames with tokens, spinning up to `spinUs` microseconds. */
+  #look(spinUs: number): boolean {
+    return this.#accept(this.#ring.next(spinUs, Look.FOR_TOKENS));
+  }
+
+  /** Whether `code`, the outcome of a look at the ring, means frames to hand out. Throws what it means otherwise. */
+  #accept(code: number): boolean {
+    if (code > 0) {
+      this.#available = code;
+      this.#handedOut = 0;
+      return true;
+    }
+    if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
+    throw this.#refusal(code as Code);
+  }
+
+  #refusal(code: Code): ZeroBufferError {
+    const { position, expected, found } = this.#ring.fault;
+    const where = `Buffer "${this.name}" at position ${position}`;
+    const details = { buffer: this.name, hint: "Close both sides and start the reader again." };
+    switch (code) {
+      case Code.BAD_SEQUENCE:
+        return new SequenceError(`${where}: frame ${expected} had to follow, and there is frame ${found}.`, details);
+      case Code.BAD_FRAME:
+        return new CorruptBufferError(`${where}: a frame cannot have ${found} bytes there.`, details);
+      default:
+        return failure(code, this.name, where);
+    }
+  }
+
+  // ---- the writer's state ------------------------------------------------------------------------------------------
+
+  /** Whether a slice has passed without a look behind the tokens, or a token came that stood for no frame. */
+  #isLookBehindDue(): boolean {
+    return this.#ring.surplusTokens !== this.#surplusTokensSeen || performance.now() - this.#lookedAt >= SLICE_MS;
+  }
+
+  /** When no token brings a frame: finds one whose post was lost, or that the writer is gone. */
+  #lookBehind(): boolean {
+    this.#lookedAt = performance.now();
+    this.#surplusTokensSeen = this.#ring.surplusTokens;
+    this.#judgeWriter();
+    if (this.#recover()) return true;
+    if (this.#state !== "left" && this.#state !== "died") return false;
+    this.#ring.settle();
+    this.#departureReported = true;
+    const what = this.#state === "left" ? "has left" : "has died";
+    throw new WriterDeadError(this.#state, `The writer of buffer "${this.name}" ${what}; all its frames are read.`, {
+      buffer: this.name,
+      hint: this.#state === "left" ? "Start another writer to go on." : "See why its process ended; start it again.",
+    });
+  }
+
+  /** Looks as if a token had come. Of a writer that is gone, its first frame counts, too. */
+  #recover(): boolean {
+    const flags = this.#state === "left" || this.#state === "died" ? Look.NEW_WRITER : 0;
+    return this.#accept(this.#ring.next(0, Look.WITHOUT_TOKEN | flags));
+  }
+
+  /** Notes how it stands with the writer. Comes before {@link #recover}, or a last frame would be missed. */
+  #judgeWriter(): void {
+    const oieb = this.#buffer.loadOieb();
+    if (oieb.writerPid !== 0n) {
+      this.#state = this.#writer.isAlive(oieb.writerPid) ? "connected" : "died";
+    } else if (this.#state !== "awaited" || this.#hasTraces(oieb)) {
+      this.#state = this.#state === "died" ? "died" : "left";
+    }
+  }
+
+  /** A writer that came and went between two looks has left something (PROTOCOL.md, section 4). */
+  #hasTraces(oieb: Oieb): boolean {
+    return (
+      oieb.payloadWrittenCount !== this.#writtenCountBefore ||
+      oieb.metadataWrittenBytes > 0 ||
+      this.#ring.surplusTokens > this.#surplusTokensBefore
+    );
+  }
+
+  /** Goes on to the next writer, once the departure of the last one has been reported. */
+  #goOn(): void {
+    if (!this.#departureReported) return;
+    this.#departureReported = false;
+    this.#state = "awaited";
+    this.#surplusTokensBefore = this.#ring.surplusTokens;
+    const { memory } = this.#buffer;
+    const oieb = this.#buffer.loadOieb();
+    this.#writtenCountBefore = oieb.payloadWrittenCount;
+    if (this.#writer.isAlive(oieb.writerPid)) return;
+    if (!memory.claim(Role.WRITER, oieb.writerPid, process.pid)) return;
+    memory.clearMetadata();
+    memory.claim(Role.WRITER, process.pid, 0);
+  }
+
+  // ---- the end -----------------------------------------------------------------------------------------------------
+
+  #guard(): void {
+    if (this.#closed) throw new ClosedError(`The reader of buffer "${this.name}" is closed.`, { buffer: this.name });
+  }
+
+  /** Removes the buffer. Views of its frames have length 0 afterwards; reads that wait reject with ClosedError. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#waiter?.close();
+    this.#ring.close();
+    const { memory, released } = this.#buffer;
+    memory.claim(Role.READER, process.pid, 0);
+    released.post();
+    this.#buffer.unlink();
+    this.#buffer.close();
+  }
+
+  /** As {@link close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

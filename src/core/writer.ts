@@ -1,0 +1,403 @@
+// The writing side of a buffer.
+
+import { Code } from "../native/codes.ts";
+import { Role, RingWriter, Waiter } from "../native/handles.ts";
+import { raceAbort } from "./abort.ts";
+import { type BufferConfig, type BufferSizes, checkTimeout, FRAME_HEADER_SIZE, maxFrameSize } from "./config.ts";
+import {
+  BufferFullError,
+  ClosedError,
+  CorruptBufferError,
+  FrameTooLargeError,
+  InvalidFrameSizeError,
+  MetadataAlreadyWrittenError,
+  MetadataTooLargeError,
+  ReaderDeadError,
+  type ZeroBufferError,
+} from "./errors.ts";
+import { failure } from "./failures.ts";
+import { type Connection, connect, connectAsync, describeAbsentReader, type SharedBuffer } from "./lifecycle.ts";
+import { Peer } from "./peer.ts";
+import { TurnKeeper } from "./turn.ts";
+
+/** How long a wait goes on before the reader is looked at (PROTOCOL.md, section 4). */
+const SLICE_MS = 100;
+
+/** Length of the prefix in front of the metadata, in bytes. */
+const METADATA_PREFIX_SIZE = 8;
+
+export interface WriterOptions {
+  /** How long to wait for the buffer and its reader, in milliseconds; 0 looks once. Default 0. */
+  connectTimeoutMs?: number;
+  /** How long a write waits for room, in milliseconds; see {@link Writer.writeTimeout}. Default 5000. */
+  writeTimeout?: number;
+  /** Makes the buffer where there is none; a reader that comes later adopts it (PROTOCOL.md, section 5). */
+  create?: BufferConfig | undefined;
+}
+
+/** The place of a frame that is being written. */
+export interface AcquiredFrame {
+  /** The sequence number it will carry. */
+  readonly sequence: number;
+  /** The frame's bytes in shared memory, to be filled. A lease until the commit or the cancellation. */
+  readonly data: Uint8Array;
+}
+
+/** Connects to a buffer and writes its frames. One buffer has one writer and one reader at a time. */
+export class Writer implements Disposable {
+  readonly name: string;
+  readonly #buffer: SharedBuffer;
+  readonly #ring: RingWriter;
+  readonly #reader: Peer;
+  readonly #turns = new TurnKeeper();
+  #readerPid: bigint;
+  #waiter: Waiter | undefined;
+  #closed = false;
+
+  #writeTimeout = 5000;
+  #framesWritten = 0;
+  #bytesWritten = 0;
+  #metadataWritten = false;
+  /** Size of the frame that is being filled in place; 0: none. */
+  #acquiredSize = 0;
+  /** The asynchronous write that the next one has to come after. */
+  #lastWrite: Promise<void> | undefined;
+
+  /**
+   * Connects to the buffer, blocking the thread for up to `connectTimeoutMs`.
+   *
+   * @throws BufferNotFoundError if there is none, PeerTimeoutError if it has no live reader or is not ready for a
+   *   writer, WriterAlreadyConnectedError, CorruptBufferError, PermissionDeniedError, InvalidNameError, RangeError.
+   *   With `create` also what a reader's constructor throws.
+   */
+  constructor(name: string, options?: WriterOptions);
+  /** @internal */
+  constructor(name: string, options: WriterOptions, connection: Connection);
+  constructor(name: string, options: WriterOptions = {}, connection?: Connection) {
+    const { connectTimeoutMs = 0, writeTimeout = 5000, create } = options;
+    checkTimeout("connectTimeoutMs", connectTimeoutMs);
+    this.writeTimeout = writeTimeout;
+    const { buffer, readerPid } = connection ?? connect(name, connectTimeoutMs, create);
+    const ring = RingWriter.open(buffer.memory, buffer.written, buffer.released, readerPid);
+    if (typeof ring === "number") {
+      buffer.memory.claim(Role.WRITER, process.pid, 0);
+      buffer.close();
+      throw failure(ring, name, `The ring of buffer "${name}"`);
+    }
+    this.name = name;
+    this.#buffer = buffer;
+    this.#ring = ring;
+    this.#reader = new Peer(buffer.memory, Role.READER);
+    this.#readerPid = readerPid;
+  }
+
+  /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
+  static async connect(
+    name: string,
+    options: WriterOptions & { signal?: AbortSignal | undefined } = {},
+  ): Promise<Writer> {
+    const { connectTimeoutMs = 0, create, signal } = options;
+    checkTimeout("connectTimeoutMs", connectTimeoutMs);
+    const connection = await connectAsync(name, connectTimeoutMs, create, signal);
+    return new Writer(name, options, connection);
+  }
+
+  /** Sizes of the buffer in bytes. The largest frame is 16 bytes smaller than `payloadSize`. */
+  get config(): BufferSizes {
+    return this.#buffer.sizes;
+  }
+
+  /** How long a write waits for room, in milliseconds: 0 looks once, `Infinity` never ends. */
+  get writeTimeout(): number {
+    return this.#writeTimeout;
+  }
+
+  set writeTimeout(milliseconds: number) {
+    checkTimeout("writeTimeout", milliseconds);
+    this.#writeTimeout = milliseconds;
+  }
+
+  /** Frames written so far. */
+  get framesWritten(): number {
+    return this.#framesWritten;
+  }
+
+  /** Bytes of those frames. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /** How often a write found the ring full; refusals in a row count once. */
+  get waits(): number {
+    this.#guard();
+    return this.#ring.waits;
+  }
+
+  /** Whether the reader's process lives and has the buffer open. */
+  isReaderConnected(): boolean {
+    this.#guard();
+    return this.#reader.isAlive(this.#buffer.loadOieb().readerPid);
+  }
+
+  /**
+   * Sends the metadata, once, before the first frame or at least before it is needed.
+   *
+   * @throws MetadataTooLargeError if it is empty or `8 + length > metadataSize`; MetadataAlreadyWrittenError.
+   */
+  setMetadata(data: Uint8Array): void {
+    this.#guard();
+    const { metadataSize } = this.config;
+    if (data.length === 0 || METADATA_PREFIX_SIZE + data.length > metadataSize) {
+      const most = metadataSize - METADATA_PREFIX_SIZE;
+      throw new MetadataTooLargeError(
+        `Metadata of ${data.length} bytes does not fit buffer "${this.name}", which takes ` +
+          `${most > 0 ? `1 to ${most}` : "none"}.`,
+        { buffer: this.name, hint: "Give its reader a larger metadata size (--metadata-size)." },
+      );
+    }
+    if (this.#metadataWritten) {
+      throw new MetadataAlreadyWrittenError(`This writer of buffer "${this.name}" has sent its metadata already.`, {
+        buffer: this.name,
+        hint: "Metadata is sent once by a writer; send what changes as frames.",
+      });
+    }
+    const code = this.#buffer.memory.writeMetadata(data);
+    if (code !== Code.OK) throw failure(code, this.name, `The metadata of buffer "${this.name}"`);
+    this.#metadataWritten = true;
+  }
+
+  // ---- writing -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Writes one frame, blocking the thread for up to {@link writeTimeout} while the ring is full. When it returns, the
+   * frame is delivered even if this process is killed.
+   *
+   * @throws BufferFullError after the timeout, or early when a signal arrives; ReaderDeadError; FrameTooLargeError,
+   *   InvalidFrameSizeError; CorruptBufferError; ClosedError. The frame has not been written then.
+   */
+  writeFrame(data: Uint8Array): void {
+    this.#check(data.length);
+    if (this.#ring.write(data, 0) !== Code.OK) this.#persist((waitUs) => this.#ring.write(data, waitUs));
+    this.#count(data.length);
+  }
+
+  /** Writes one frame if there is room now: false, and nothing was written, if there is not. Throws as writeFrame. */
+  tryWriteFrame(data: Uint8Array): boolean {
+    this.#check(data.length);
+    const written = this.#attempt(() => this.#ring.write(data, 0));
+    if (written) this.#count(data.length);
+    return written;
+  }
+
+  /**
+   * {@link writeFrame} without blocking the event loop; as fast while there is room. Writes keep their order. The
+   * bytes must not change until the promise settles. Rejects with the signal's reason when it is aborted; the frame
+   * has not been written then.
+   */
+  writeFrameAsync(data: Uint8Array, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    try {
+      signal?.throwIfAborted();
+      if (this.#lastWrite === undefined && this.tryWriteFrame(data)) {
+        return this.#turns.isDue(data.length) ? this.#turns.turn() : Promise.resolve();
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const write = this.#writeAfter(this.#lastWrite, data, signal);
+    const settled = write.then(
+      () => {},
+      () => {},
+    );
+    this.#lastWrite = settled;
+    void settled.then(() => {
+      if (this.#lastWrite === settled) this.#lastWrite = undefined;
+    });
+    return write;
+  }
+
+  async #writeAfter(previous: Promise<void> | undefined, data: Uint8Array, signal: AbortSignal | undefined) {
+    if (previous !== undefined) await raceAbort(previous, signal);
+    const start = performance.now();
+    let restMs = this.#writeTimeout;
+    while (!this.tryWriteFrame(data)) {
+      if (restMs <= 0) throw this.#full("timeout");
+      await this.#rest(Math.min(SLICE_MS, restMs), signal);
+      restMs = start + this.#writeTimeout - performance.now();
+    }
+  }
+
+  /** Waits for a released frame in the helper's thread, for an abort, or for the time to pass. */
+  async #rest(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#waiter === undefined) {
+      const waiter = Waiter.open(this.#buffer.released);
+      if (typeof waiter === "number") throw failure(waiter, this.name, "A thread that waits for room");
+      this.#waiter = waiter;
+    }
+    await raceAbort(this.#waiter.wait(milliseconds * 1000), signal);
+  }
+
+  /**
+   * Acquires the place of a frame of `size` bytes, to be filled without a copy; then {@link commitFrame} publishes it
+   * or {@link cancelFrame} gives it up. One frame can be acquired at a time. Waits and throws as {@link writeFrame}.
+   */
+  acquireFrame(size: number): AcquiredFrame {
+    this.#check(size);
+    if (this.#ring.acquire(size, 0) !== Code.OK) this.#persist((waitUs) => this.#ring.acquire(size, waitUs));
+    this.#acquiredSize = size;
+    return { sequence: this.#framesWritten + 1, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
+  }
+
+  /** Publishes the acquired frame. Throws ClosedError if none is acquired. */
+  commitFrame(): void {
+    this.#guard();
+    if (this.#acquiredSize === 0) {
+      throw new ClosedError(`No frame of buffer "${this.name}" is acquired that could be committed.`, {
+        buffer: this.name,
+        hint: "Call acquireFrame(size) first.",
+      });
+    }
+    this.#ring.commit();
+    this.#count(this.#acquiredSize);
+    this.#acquiredSize = 0;
+  }
+
+  /** Gives the acquired frame up: it uses no sequence number and leaves no trace. Does nothing if there is none. */
+  cancelFrame(): void {
+    this.#guard();
+    this.#ring.cancel();
+    this.#acquiredSize = 0;
+  }
+
+  #count(size: number): void {
+    this.#framesWritten++;
+    this.#bytesWritten += size;
+  }
+
+  #check(size: number): void {
+    this.#guard();
+    if (this.#acquiredSize !== 0) {
+      throw new ClosedError(`A frame of buffer "${this.name}" is acquired already.`, {
+        buffer: this.name,
+        hint: "Call commitFrame() or cancelFrame() first.",
+      });
+    }
+    if (size >= 1 && size <= maxFrameSize(this.config.payloadSize) && Number.isInteger(size)) return;
+    throw size > 1 && Number.isInteger(size) ? this.#tooLarge(size) : this.#invalidSize(size);
+  }
+
+  #tooLarge(size: number): FrameTooLargeError {
+    const most = maxFrameSize(this.config.payloadSize);
+    return new FrameTooLargeError(
+      `A frame of ${size} bytes can never fit buffer "${this.name}", which takes up to ${most}.`,
+      {
+        buffer: this.name,
+        hint: `Give its reader a payload size of at least ${size + FRAME_HEADER_SIZE} bytes (--buffer-size).`,
+      },
+    );
+  }
+
+  #invalidSize(size: number): InvalidFrameSizeError {
+    return new InvalidFrameSizeError(`A frame of buffer "${this.name}" cannot have ${size} bytes.`, {
+      buffer: this.name,
+      hint: "A frame has a whole number of bytes, at least 1.",
+    });
+  }
+
+  // ---- waiting for room --------------------------------------------------------------------------------------------
+
+  /** One attempt: whether it found room. Looks at the reader where that is due. */
+  #attempt(attempt: () => number): boolean {
+    for (;;) {
+      const code = attempt();
+      if (code === Code.OK) return true;
+      if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
+      this.#resolve(code as Code);
+    }
+  }
+
+  /** Attempts in slices until there is room; throws when the time is up, a signal came, or the reader is gone. */
+  #persist(attempt: (waitUs: number) => number): void {
+    const deadline = performance.now() + this.#writeTimeout;
+    for (;;) {
+      const restMs = Math.max(0, Math.min(SLICE_MS, deadline - performance.now()));
+      const code = attempt(Math.ceil(restMs * 1000));
+      if (code === Code.OK) return;
+      if (code === Code.INTERRUPTED) throw this.#full("signal");
+      if (code === Code.AGAIN) {
+        this.#lookAtReader();
+        if (performance.now() >= deadline) throw this.#full("timeout");
+      } else {
+        this.#resolve(code as Code);
+      }
+    }
+  }
+
+  /** Deals with a code that is neither success nor a full ring: returns if the attempt may be repeated. */
+  #resolve(code: Code): void {
+    if (code !== Code.PEER_CHECK) throw this.#refusal(code);
+    this.#lookAtReader();
+  }
+
+  #refusal(code: Code): ZeroBufferError {
+    return failure(code, this.name, `Buffer "${this.name}"`);
+  }
+
+  /** Throws if the reader has gone; otherwise writing goes on, for a reader that has adopted the buffer, too. */
+  #lookAtReader(): void {
+    const { readerPid } = this.#buffer.loadOieb();
+    if (this.#reader.isAlive(readerPid) || (readerPid === 0n && this.#readerPid === 0n)) {
+      this.#readerPid = readerPid;
+      this.#ring.confirmPeer(readerPid);
+      if (!this.#buffer.memory.isNamed) {
+        throw new CorruptBufferError(`Buffer "${this.name}" was removed while its reader lives.`, {
+          buffer: this.name,
+          hint: "Somebody removed or replaced its shared memory: start its reader again.",
+        });
+      }
+      return;
+    }
+    const left = readerPid === 0n;
+    const what = left ? "its reader has left" : describeAbsentReader(this.name, readerPid);
+    throw new ReaderDeadError(left ? "left" : "died", `Buffer "${this.name}" takes no frames any more: ${what}.`, {
+      buffer: this.name,
+      hint: "Start its reader again, then the writer.",
+    });
+  }
+
+  #full(reason: "timeout" | "signal"): BufferFullError {
+    const why = reason === "timeout" ? `no room within ${this.#writeTimeout} ms` : "a signal ended the wait for room";
+    return new BufferFullError(reason, `Buffer "${this.name}" is full: ${why}.`, {
+      buffer: this.name,
+      hint: "Its reader is slower than the writer, or holds frames: wait longer, or give it a larger buffer.",
+    });
+  }
+
+  // ---- the end -----------------------------------------------------------------------------------------------------
+
+  #guard(): void {
+    if (this.#closed) throw new ClosedError(`The writer of buffer "${this.name}" is closed.`, { buffer: this.name });
+  }
+
+  /**
+   * Disconnects; what was written stays for the reader. A buffer that this writer made and no reader has adopted is
+   * removed. Writes that wait reject with ClosedError.
+   */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#waiter?.close();
+    this.#ring.close();
+    const { memory, written } = this.#buffer;
+    // Taking the reader's place keeps one from adopting the buffer while it is being removed.
+    const abandoned = this.#readerPid === 0n && memory.claim(Role.READER, 0, process.pid);
+    memory.claim(Role.WRITER, process.pid, 0);
+    written.post();
+    if (abandoned) this.#buffer.unlink();
+    this.#buffer.close();
+  }
+
+  /** As {@link close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

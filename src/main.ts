@@ -1,0 +1,69 @@
+#!/usr/bin/env bun
+// The command line: arguments to a command, how it ends to a report and an exit code.
+
+import { parseArguments, scanArguments } from "./commands/arguments.ts";
+import type { AnyCommand } from "./commands/command.ts";
+import { explain, type Failure } from "./commands/failure.ts";
+import { commands } from "./commands/index.ts";
+import { type Channel, report, reportFailure } from "./commands/result.ts";
+import { openLog, Session } from "./commands/session.ts";
+import { Descriptor, isTerminal } from "./commands/terminal.ts";
+
+// What is still being read from a terminal or a pipe must not keep the process alive.
+process.exit(await main(process.argv.slice(2)));
+
+/** Does what the arguments say, and returns the exit code. */
+async function main(argv: readonly string[]): Promise<number> {
+  const json = wantsJson(argv);
+  try {
+    const [name = "", ...rest] = argv;
+    const load = commands[name];
+    if (load !== undefined) return await runCommand(await load(), rest, json);
+    const { runProgram } = await import("./commands/program.ts");
+    return await runProgram(argv, json);
+  } catch (error) {
+    const failure = explain(error);
+    await reportFailure(failure, "zerobuffer", json);
+    return failure.exitCode;
+  }
+}
+
+/** Runs one command, and reports how that ended. */
+async function runCommand(command: AnyCommand, argv: readonly string[], json: boolean): Promise<number> {
+  const scan = scanArguments(argv, command.args);
+  const program = `zerobuffer ${command.meta.name}`;
+  if (scan.given.has("help")) {
+    const { printCommandHelp } = await import("./commands/help.ts");
+    return printCommandHelp(command, json);
+  }
+  // The frames own stdout where they are written to it.
+  const descriptor = scan.given.get("output") === "-" ? Descriptor.STDERR : Descriptor.STDOUT;
+  const document = command.blank(scan.positionals[0] ?? null);
+  let failure: Failure | undefined;
+  try {
+    const options = await parseArguments(scan, command.args, `See ${program} --help.`);
+    using session = await openSession(options, { json, descriptor, program });
+    await command.run(options, session, document);
+  } catch (error) {
+    failure = explain(error);
+  }
+  await report(document, (style) => command.summarize(document, style), failure, { json, descriptor, program });
+  return failure?.exitCode ?? 0;
+}
+
+/** Whether to report in JSON. Asked before anything can be wrong with the arguments, so that this is JSON, too. */
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end === -1 ? undefined : end).some((argument) => /^--json-output(=|$)/.test(argument));
+}
+
+async function openSession(
+  { verbose, quiet }: { readonly verbose: boolean; readonly quiet: boolean },
+  { json, descriptor }: Channel,
+): Promise<Session> {
+  const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
+  return new Session({
+    log: verbose && !jsonOwnsStderr ? await openLog() : undefined,
+    showsProgress: !json && !quiet && (await isTerminal(Descriptor.STDERR)),
+  });
+}

@@ -1,0 +1,247 @@
+/* Linux: named objects as files of /dev/shm, semaphores on futexes in glibc's layout, processes from /proc.
+ *
+ * The semaphores are our own and not libc's for three reasons: a wait that takes no token (an event loop's thread
+ * must leave it to the reader), many posts in one atomic addition, and one layout for glibc and musl builds.
+ * Everything that glibc's sem_open, sem_post and sem_wait do to the same file is met (PROTOCOL.md, section 1). */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SHM "/dev/shm"
+#define SEMAPHORE_FILE_SIZE 32 /* sizeof(sem_t) */
+#define FUTEX_SHARED 128       /* what glibc keeps in `private` of a semaphore that processes share */
+
+_Static_assert(sizeof(struct zb_semaphore_layout) == 16, "semaphore layout");
+_Static_assert(offsetof(struct zb_semaphore_layout, futex_private) == 8, "semaphore layout");
+
+/* ---- time ---------------------------------------------------------------------------------------------------- */
+
+static int64_t clock_ns(clockid_t clock) {
+  struct timespec time;
+  clock_gettime(clock, &time);
+  return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+int64_t zb_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+
+int64_t zb_now_coarse_ns(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
+
+bool zb_may_spin(void) {
+  static _Atomic(int) processors;
+  int count = atomic_load_explicit(&processors, memory_order_relaxed);
+  if (count == 0) {
+    cpu_set_t set;
+    count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    atomic_store_explicit(&processors, count, memory_order_relaxed);
+  }
+  return count > 1;
+}
+
+/* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
+
+/* Makes a file under its final name with its size allocated and its first bytes filled, all in one step for everybody
+ * else: it has no name before that, so that a process killed here leaves nothing. */
+static int32_t create_file(const char *path, uint64_t size, int32_t mode, const void *head, size_t head_size,
+                           struct zb_object **object) {
+  if (size > (uint64_t)INT64_MAX) return ZB_NO_SPACE;
+  int32_t code = ZB_OK;
+  bool named = false;
+  mode_t permissions = mode < 0 ? 0666 : (mode_t)mode;
+  int fd = open(SHM, O_TMPFILE | O_RDWR | O_CLOEXEC, permissions);
+  if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+    /* No unnamed files here: peers wait while the size is 0. */
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions);
+    named = fd >= 0;
+  }
+  if (fd < 0) return zb_code_of(errno);
+
+  int error = posix_fallocate(fd, 0, (off_t)size); /* now ENOSPC, instead of SIGBUS at the first touch */
+  if (error != 0) code = zb_code_of(error);
+  if (code == ZB_OK && mode >= 0 && fchmod(fd, permissions) != 0) code = zb_code_of(errno);
+  if (code == ZB_OK && head_size > 0 && pwrite(fd, head, head_size, 0) != (ssize_t)head_size) code = zb_code_of(errno);
+  if (code == ZB_OK) code = zb_object_map(fd, (size_t)size, path, object);
+  if (code == ZB_OK && !named) {
+    char unnamed[64];
+    snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", fd);
+    if (linkat(AT_FDCWD, unnamed, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0) {
+      code = zb_code_of(errno);
+      zb_object_unmap(*object);
+    }
+  }
+  if (code != ZB_OK && named) unlink(path);
+  close(fd);
+  return code;
+}
+
+/* Maps an existing file: the whole of it, or its first `length` bytes. */
+static int32_t open_file(const char *path, size_t least, size_t length, struct zb_object **object) {
+  int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return zb_code_of(errno);
+  struct stat status;
+  int32_t code = fstat(fd, &status) == 0 ? ZB_OK : zb_code_of(errno);
+  if (code == ZB_OK && !S_ISREG(status.st_mode)) code = ZB_UNSAFE;
+  if (code == ZB_OK && (uint64_t)status.st_size < least) code = ZB_AGAIN;
+  if (code == ZB_OK) code = zb_object_map(fd, length > 0 ? length : (size_t)status.st_size, path, object);
+  close(fd);
+  return code;
+}
+
+static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) { snprintf(path, ZB_OBJECT_PATH_MAX, SHM "/%s", name); }
+
+int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
+  char path[ZB_OBJECT_PATH_MAX];
+  memory_path(path, name);
+  return create_file(path, size, mode, NULL, 0, (struct zb_object **)memory);
+}
+
+int32_t zb_memory_open(const char *name, zb_memory **memory) {
+  char path[ZB_OBJECT_PATH_MAX];
+  memory_path(path, name);
+  return open_file(path, sizeof(struct zb_oieb), 0, (struct zb_object **)memory);
+}
+
+/* ---- semaphores ---------------------------------------------------------------------------------------------- */
+
+static void semaphore_path(char path[ZB_OBJECT_PATH_MAX], const char *name, int32_t role) {
+  snprintf(path, ZB_OBJECT_PATH_MAX, SHM "/sem.sem-%c-%s", role == ZB_WRITER ? 'w' : 'r', name);
+}
+
+int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_semaphore **semaphore) {
+  char path[ZB_OBJECT_PATH_MAX];
+  semaphore_path(path, name, role);
+  const struct zb_semaphore_layout initial = {.futex_private = FUTEX_SHARED};
+  return create_file(path, SEMAPHORE_FILE_SIZE, mode, &initial, sizeof initial, (struct zb_object **)semaphore);
+}
+
+int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore) {
+  char path[ZB_OBJECT_PATH_MAX];
+  semaphore_path(path, name, role);
+  return open_file(path, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, (struct zb_object **)semaphore);
+}
+
+void zb_semaphore_close(zb_semaphore *semaphore) { zb_object_unmap(&semaphore->object); }
+
+int32_t zb_semaphore_unlink(zb_semaphore *semaphore) { return zb_object_unlink(&semaphore->object); }
+
+int32_t zb_semaphore_remove(const char *name, int32_t role) {
+  char path[ZB_OBJECT_PATH_MAX];
+  semaphore_path(path, name, role);
+  return unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
+}
+
+static _Atomic(uint64_t) *data_of(zb_semaphore *semaphore) {
+  return &((struct zb_semaphore_layout *)zb_object_address(&semaphore->object))->data;
+}
+
+static const uint64_t one_waiter = (uint64_t)1 << 32;
+
+static long futex(_Atomic(uint64_t) *data, int operation, uint32_t value, const struct timespec *deadline) {
+  /* little-endian: the address of the word is the address of its low half, the value */
+  return syscall(SYS_futex, (uint32_t *)data, operation, value, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+int32_t zb_semaphore_value(zb_semaphore *semaphore) {
+  uint32_t value = (uint32_t)atomic_load_explicit(data_of(semaphore), memory_order_relaxed);
+  return value > INT_MAX ? INT_MAX : (int32_t)value;
+}
+
+void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
+  _Atomic(uint64_t) *data = data_of(semaphore);
+  /* A peer that never takes its tokens fills the semaphore; as in libc, it then stays full. */
+  if ((uint32_t)atomic_load_explicit(data, memory_order_relaxed) > (uint32_t)(INT_MAX - count)) return;
+  /* release: pairs with the acquire of whoever takes the token, here or in libc's sem_wait */
+  uint64_t before = atomic_fetch_add_explicit(data, (uint64_t)count, memory_order_release);
+  if (before >= one_waiter) futex(data, FUTEX_WAKE, (uint32_t)count, NULL);
+}
+
+uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
+  _Atomic(uint64_t) *data = data_of(semaphore);
+  uint64_t seen = atomic_load_explicit(data, memory_order_relaxed);
+  for (;;) {
+    uint32_t value = (uint32_t)seen;
+    uint32_t taken = value < most ? value : most;
+    if (taken == 0) return 0;
+    /* acquire: pairs with the release of the posts */
+    if (atomic_compare_exchange_weak_explicit(data, &seen, seen - taken, memory_order_acquire, memory_order_relaxed))
+      return taken;
+  }
+}
+
+int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled) {
+  _Atomic(uint64_t) *data = data_of(semaphore);
+  const struct timespec deadline = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
+  int32_t code = ZB_OK;
+  /* Counting the waiter and reading the value are one word: a post either sees the waiter and wakes it, or the
+   * waiter sees the post. */
+  uint64_t seen = atomic_fetch_add_explicit(data, one_waiter, memory_order_relaxed);
+  while (code == ZB_OK && (uint32_t)seen == 0) {
+    if (cancelled != NULL && atomic_load_explicit(cancelled, memory_order_relaxed)) {
+      code = ZB_AGAIN;
+    } else if (futex(data, FUTEX_WAIT_BITSET, 0, &deadline) != 0 && errno != EAGAIN) {
+      code = errno == ETIMEDOUT ? ZB_AGAIN : zb_code_of(errno);
+    }
+    seen = atomic_load_explicit(data, memory_order_relaxed);
+  }
+  atomic_fetch_sub_explicit(data, one_waiter, memory_order_relaxed);
+  return code == ZB_AGAIN && (uint32_t)seen > 0 ? ZB_OK : code;
+}
+
+void zb_semaphore_wake(zb_semaphore *semaphore) { futex(data_of(semaphore), FUTEX_WAKE, INT_MAX, NULL); }
+
+/* ---- processes ----------------------------------------------------------------------------------------------- */
+
+double zb_process_start(uint32_t pid) {
+  if (pid == 0 || pid > INT_MAX) return -1;
+  if (kill((pid_t)pid, 0) != 0 && errno != EPERM) return -1;
+  char text[1024];
+  snprintf(text, sizeof text, "/proc/%u/stat", pid);
+  int fd = open(text, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t length = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (length <= 0) return 0;
+  text[length] = '\0';
+  /* "pid (command) state ppid …": the command may hold anything, so count from its last parenthesis. */
+  const char *field = strrchr(text, ')');
+  if (field == NULL || field[1] != ' ') return 0;
+  field += 2;
+  if (*field == 'Z' || *field == 'X') return -1;
+  for (int number = 3; number < 22 && field != NULL; number++) {
+    field = strchr(field, ' ');
+    if (field != NULL) field++;
+  }
+  return field == NULL ? 0 : strtod(field, NULL);
+}
+
+int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%u/maps", pid);
+  FILE *maps = fopen(path, "re");
+  if (maps == NULL) return ZB_PERMISSION;
+  int32_t found = 0;
+  char *line = NULL;
+  size_t capacity = 0;
+  while (!found && getline(&line, &capacity, maps) > 0) {
+    unsigned device_major, device_minor;
+    unsigned long long inode;
+    if (sscanf(line, "%*s %*s %*s %x:%x %llu", &device_major, &device_minor, &inode) != 3) continue;
+    found = makedev(device_major, device_minor) == memory->object.device && (ino_t)inode == memory->object.inode;
+  }
+  bool unreadable = !found && ferror(maps);
+  free(line);
+  fclose(maps);
+  return unreadable ? ZB_PERMISSION : found;
+}

@@ -1,0 +1,274 @@
+/* Lock files, mappings and what guards them, on every POSIX system. */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int32_t zb_abi_version(void) { return ZB_ABI_VERSION; }
+
+/* ---- codes --------------------------------------------------------------------------------------------------- */
+
+static _Thread_local int32_t last_system_error;
+
+int32_t zb_system_error(void) { return last_system_error; }
+
+int32_t zb_code_of(int error) {
+  last_system_error = error;
+  switch (error) {
+  case EINTR:
+    return ZB_INTERRUPTED;
+  case ENOENT:
+    return ZB_NOT_FOUND;
+  case EEXIST:
+    return ZB_EXISTS;
+  case EACCES:
+  case EPERM:
+  case EROFS:
+    return ZB_PERMISSION;
+  case ENOSPC:
+  case EDQUOT:
+  case EFBIG:
+    return ZB_NO_SPACE;
+  case ENOMEM:
+    return ZB_NO_MEMORY;
+  case EMFILE:
+  case ENFILE:
+    return ZB_NO_DESCRIPTORS;
+  case ELOOP:
+  case EISDIR:
+  case ENXIO:
+  case ENOTDIR:
+    return ZB_UNSAFE;
+  default:
+    return ZB_SYSTEM;
+  }
+}
+
+int32_t zb_sleep(int32_t wait_us) {
+  struct timespec time = {.tv_sec = wait_us / 1000000, .tv_nsec = (long)(wait_us % 1000000) * 1000};
+  return nanosleep(&time, NULL) == 0 ? ZB_OK : zb_code_of(errno);
+}
+
+/* ---- mappings ------------------------------------------------------------------------------------------------ */
+
+static _Atomic(struct zb_object *) objects;
+static pthread_mutex_t objects_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction previous_sigbus;
+
+/* A peer that truncates a file under its mapping would kill this process at the next touch. Zero pages take the place
+ * of what was cut off, and the object is marked, so that the next call of its owner reports it (PROTOCOL.md,
+ * section 7). Only functions that are safe in a signal handler are used. */
+static void on_sigbus(int number, siginfo_t *info, void *context) {
+  uintptr_t fault = (uintptr_t)info->si_addr;
+  for (struct zb_object *object = atomic_load_explicit(&objects, memory_order_acquire); object != NULL;
+       object = object->next) {
+    uintptr_t start = atomic_load_explicit(&object->start, memory_order_acquire);
+    if (start == 0 || fault < start || fault - start >= object->length) continue;
+    uintptr_t page = fault & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+    void *zeros = mmap((void *)page, object->length - (page - start), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (zeros == MAP_FAILED) break;
+    atomic_store_explicit(&object->broken, true, memory_order_release);
+    return;
+  }
+  if (previous_sigbus.sa_flags & SA_SIGINFO) {
+    previous_sigbus.sa_sigaction(number, info, context);
+  } else if (previous_sigbus.sa_handler != SIG_DFL && previous_sigbus.sa_handler != SIG_IGN) {
+    previous_sigbus.sa_handler(number);
+  } else {
+    sigaction(SIGBUS, &previous_sigbus, NULL); /* the fault repeats and ends the process */
+  }
+}
+
+static void guard_sigbus(void) {
+  struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, &previous_sigbus);
+}
+
+static struct zb_object *unused_object(void) {
+  struct zb_object *object = atomic_load_explicit(&objects, memory_order_relaxed);
+  while (object != NULL && atomic_load_explicit(&object->start, memory_order_relaxed) != 0) object = object->next;
+  if (object != NULL) return object;
+  object = calloc(1, sizeof *object);
+  if (object == NULL) return NULL;
+  object->next = atomic_load_explicit(&objects, memory_order_relaxed);
+  /* release: the handler that finds the object finds it initialised */
+  atomic_store_explicit(&objects, object, memory_order_release);
+  return object;
+}
+
+int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb_object **result) {
+  static pthread_once_t guarded = PTHREAD_ONCE_INIT;
+  pthread_once(&guarded, guard_sigbus);
+
+  struct stat status;
+  if (fstat(descriptor, &status) != 0) return zb_code_of(errno);
+  void *start = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  if (start == MAP_FAILED) return zb_code_of(errno);
+
+  pthread_mutex_lock(&objects_mutex);
+  struct zb_object *object = unused_object();
+  if (object != NULL) {
+    object->length = length;
+    object->device = status.st_dev;
+    object->inode = status.st_ino;
+    object->owned = status.st_uid == geteuid();
+    snprintf(object->path, sizeof object->path, "%s", path);
+    atomic_store_explicit(&object->broken, false, memory_order_relaxed);
+    atomic_store_explicit(&object->holds[ZB_WRITER], false, memory_order_relaxed);
+    atomic_store_explicit(&object->holds[ZB_READER], false, memory_order_relaxed);
+    /* release: the handler that sees the start sees the length */
+    atomic_store_explicit(&object->start, (uintptr_t)start, memory_order_release);
+  }
+  pthread_mutex_unlock(&objects_mutex);
+  if (object == NULL) {
+    munmap(start, length);
+    return ZB_NO_MEMORY;
+  }
+  *result = object;
+  return ZB_OK;
+}
+
+void zb_object_unmap(struct zb_object *object) {
+  pthread_mutex_lock(&objects_mutex);
+  munmap(zb_object_address(object), object->length);
+  atomic_store_explicit(&object->start, 0, memory_order_release);
+  pthread_mutex_unlock(&objects_mutex);
+}
+
+int32_t zb_object_named(const struct zb_object *object) {
+  struct stat status;
+  if (lstat(object->path, &status) != 0) return zb_code_of(errno);
+  return status.st_dev == object->device && status.st_ino == object->inode ? ZB_OK : ZB_EXISTS;
+}
+
+int32_t zb_object_unlink(const struct zb_object *object) {
+  int32_t code = zb_object_named(object);
+  if (code != ZB_OK) return code;
+  return unlink(object->path) == 0 ? ZB_OK : zb_code_of(errno);
+}
+
+void zb_memory_close(zb_memory *memory) { zb_object_unmap(&memory->object); }
+
+void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->object); }
+
+double zb_memory_size(zb_memory *memory) { return (double)memory->object.length; }
+
+int32_t zb_memory_named(zb_memory *memory) { return zb_object_named(&memory->object); }
+
+int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }
+
+int32_t zb_memory_unlink(zb_memory *memory) { return zb_object_unlink(&memory->object); }
+
+int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
+  bool held = false;
+  pthread_mutex_lock(&objects_mutex);
+  for (struct zb_object *object = atomic_load_explicit(&objects, memory_order_relaxed); object != NULL && !held;
+       object = object->next) {
+    held = object != &memory->object && atomic_load_explicit(&object->start, memory_order_relaxed) != 0 &&
+           object->device == memory->object.device && object->inode == memory->object.inode &&
+           atomic_load_explicit(&object->holds[role], memory_order_relaxed);
+  }
+  pthread_mutex_unlock(&objects_mutex);
+  return held;
+}
+
+/* ---- lock files ---------------------------------------------------------------------------------------------- */
+
+struct zb_lock {
+  int descriptor;
+  char path[ZB_PATH_MAX];
+};
+
+/* Existing files are opened without O_CREAT: fs.protected_regular refuses it on other people's files in a sticky
+ * directory. O_NONBLOCK keeps a FIFO from blocking the open. */
+static int32_t open_lock_file(const char *path, bool create, int *descriptor) {
+  const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+  int fd = open(path, flags);
+  if (fd < 0 && errno == ENOENT && create) {
+    fd = open(path, flags | O_CREAT | O_EXCL, 0666);
+    if (fd < 0 && errno == EEXIST) fd = open(path, flags);
+  }
+  if (fd < 0) return zb_code_of(errno);
+  struct stat status;
+  int32_t code = fstat(fd, &status) == 0 ? ZB_OK : zb_code_of(errno);
+  if (code == ZB_OK && (!S_ISREG(status.st_mode) || status.st_nlink > 1)) code = ZB_UNSAFE;
+  if (code != ZB_OK) {
+    close(fd);
+    return code;
+  }
+  *descriptor = fd;
+  return ZB_OK;
+}
+
+/* Whether the path still means the open file; if it was unlinked meanwhile, its lock protects nothing. */
+static bool names_descriptor(const char *path, int descriptor) {
+  struct stat named, opened;
+  return lstat(path, &named) == 0 && fstat(descriptor, &opened) == 0 && named.st_dev == opened.st_dev &&
+         named.st_ino == opened.st_ino;
+}
+
+int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
+  /* Each further round means that another process removed the file in between; a hundred in a row means that the
+   * path is being played with. */
+  for (int round = 0; round < 100; round++) {
+    int descriptor;
+    int32_t code = open_lock_file(path, create, &descriptor);
+    if (code != ZB_OK) {
+      if (code == ZB_NOT_FOUND && create && round < 99) continue;
+      return code;
+    }
+    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+      code = errno == EWOULDBLOCK ? ZB_LOCKED : zb_code_of(errno);
+      close(descriptor);
+      return code;
+    }
+    if (!names_descriptor(path, descriptor)) {
+      close(descriptor);
+      continue;
+    }
+    zb_lock *lock = malloc(sizeof *lock);
+    if (lock == NULL) {
+      close(descriptor);
+      return ZB_NO_MEMORY;
+    }
+    lock->descriptor = descriptor;
+    snprintf(lock->path, sizeof lock->path, "%s", path);
+    *result = lock;
+    return ZB_OK;
+  }
+  return ZB_UNSAFE;
+}
+
+int32_t zb_lock_leave(const char *path) {
+  int descriptor;
+  int32_t code = open_lock_file(path, true, &descriptor);
+  if (code == ZB_OK) close(descriptor);
+  return code;
+}
+
+void zb_lock_close(zb_lock *lock, int32_t remove) {
+  if (remove && names_descriptor(lock->path, lock->descriptor)) unlink(lock->path);
+  close(lock->descriptor);
+  free(lock);
+}
+
+int32_t zb_lock_held(const char *path) {
+  int descriptor;
+  int32_t code = open_lock_file(path, false, &descriptor);
+  if (code != ZB_OK) return code;
+  code = flock(descriptor, LOCK_SH | LOCK_NB) == 0 ? 0 : errno == EWOULDBLOCK ? 1 : zb_code_of(errno);
+  close(descriptor);
+  return code;
+}

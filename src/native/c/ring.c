@@ -1,0 +1,508 @@
+/* The ring: everything that two processes do to each other's memory (PROTOCOL.md, sections 2 to 4).
+ *
+ * One word orders it all: payload_free_bytes. The writer's subtraction (release) publishes a frame, the reader's
+ * addition (release) gives its space back, and each side loads it (acquire) before it touches what the other side
+ * has handed over. The semaphores only wake; their values decide nothing.
+ *
+ * Whatever is loaded from shared memory is loaded once into a local, checked, and used from there: the peer may be
+ * hostile (section 7). */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#define pause_cpu() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define pause_cpu() __asm__ volatile("yield")
+#else
+#define pause_cpu() ((void)0)
+#endif
+
+#define HEADER sizeof(struct zb_frame_header)
+#define SPIN_NS 20000            /* a blocked peer takes about twice as long to wake */
+#define PEER_LOOK_NS 250000000   /* how long a writer goes on without a sign of its reader */
+
+static struct zb_oieb *oieb_of(zb_memory *memory) { return zb_object_address(&memory->object); }
+
+#define LOAD(field, order) atomic_load_explicit((_Atomic(__typeof__(field)) *)&(field), memory_order_##order)
+#define STORE(field, value, order) \
+  atomic_store_explicit((_Atomic(__typeof__(field)) *)&(field), (value), memory_order_##order)
+
+/* ---- headers ------------------------------------------------------------------------------------------------- */
+
+/* Frames are not aligned. Volatile: read exactly once, whatever the peer does to it meanwhile. */
+struct __attribute__((packed)) unaligned_header {
+  uint64_t size;
+  uint64_t sequence;
+};
+
+static struct zb_frame_header load_header(const uint8_t *at) {
+  const volatile struct unaligned_header *shared = (const volatile struct unaligned_header *)at;
+  return (struct zb_frame_header){.size = shared->size, .sequence = shared->sequence};
+}
+
+static void store_header(uint8_t *at, uint64_t size, uint64_t sequence) {
+  volatile struct unaligned_header *shared = (volatile struct unaligned_header *)at;
+  shared->size = size;
+  shared->sequence = sequence;
+}
+
+/* ---- the OIEB ------------------------------------------------------------------------------------------------ */
+
+void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
+  const _Atomic(uint64_t) *shared = (const _Atomic(uint64_t) *)oieb_of(memory);
+  /* acquire: pairs with zb_oieb_create, so that a size of 128 in the first word vouches for the others */
+  for (int i = 0; i < 16; i++) words[i] = atomic_load_explicit(&shared[i], memory_order_acquire);
+}
+
+void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, uint64_t reader_pid,
+                    uint64_t flags) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  oieb->version[0] = 1;
+  oieb->metadata_size = metadata_size;
+  oieb->metadata_free_bytes = metadata_size;
+  oieb->payload_size = payload_size;
+  oieb->payload_free_bytes = payload_size;
+  oieb->reader_pid = reader_pid;
+  oieb->flags = flags;
+  if (reader_pid != 0) atomic_store_explicit(&memory->object.holds[ZB_READER], true, memory_order_relaxed);
+  /* release: pairs with zb_oieb_load of a connecting writer */
+  STORE(oieb->oieb_size, (uint32_t)sizeof *oieb, release);
+}
+
+int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
+  /* acquire: the new owner sees what the one before stored; release: whoever sees the pid sees what came first */
+  if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel, memory_order_relaxed))
+    return ZB_EXISTS;
+  atomic_store_explicit(&memory->object.holds[role], pid != 0, memory_order_relaxed);
+  return ZB_OK;
+}
+
+/* The two sizes of the OIEB, if they can be true of this mapping. */
+static bool load_sizes(zb_memory *memory, uint64_t *metadata_size, uint64_t *payload_size) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata = LOAD(oieb->metadata_size, relaxed);
+  uint64_t payload = LOAD(oieb->payload_size, relaxed);
+  uint64_t length = memory->object.length;
+  if (length < sizeof *oieb || metadata > length - sizeof *oieb) return false;
+  if (payload <= HEADER || payload > length - sizeof *oieb - metadata) return false;
+  *metadata_size = metadata;
+  *payload_size = payload;
+  return true;
+}
+
+static bool broken(zb_memory *memory, zb_semaphore *written, zb_semaphore *released) {
+  return atomic_load_explicit(&memory->object.broken, memory_order_relaxed) ||
+         atomic_load_explicit(&written->object.broken, memory_order_relaxed) ||
+         atomic_load_explicit(&released->object.broken, memory_order_relaxed);
+}
+
+/* ---- metadata ------------------------------------------------------------------------------------------------ */
+
+int32_t zb_metadata_write(zb_memory *memory, const void *data, double size) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size, length = (uint64_t)size;
+  if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
+  if (metadata_size < sizeof length || length > metadata_size - sizeof length) return ZB_TOO_LARGE;
+  uint8_t *block = (uint8_t *)(oieb + 1);
+  STORE(oieb->metadata_written_bytes, 0, relaxed);
+  /* A reader that saw any of the new bytes finds 0 when it looks again (zb_metadata_read). */
+  atomic_thread_fence(memory_order_release);
+  memcpy(block, &length, sizeof length);
+  memcpy(block + sizeof length, data, length);
+  STORE(oieb->metadata_free_bytes, metadata_size - sizeof length - length, relaxed);
+  /* release: pairs with the first load of zb_metadata_read */
+  STORE(oieb->metadata_written_bytes, sizeof length + length, release);
+  return ZB_OK;
+}
+
+double zb_metadata_read(zb_memory *memory, void *data, double capacity) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size, length;
+  if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
+  /* acquire: pairs with the last store of zb_metadata_write */
+  uint64_t written = LOAD(oieb->metadata_written_bytes, acquire);
+  if (written == 0) return 0;
+  if (written < sizeof length || written > metadata_size) return ZB_BAD_CONTROL;
+  const uint8_t *block = (const uint8_t *)(oieb + 1);
+  memcpy(&length, block, sizeof length);
+  if (length != written - sizeof length) return ZB_AGAIN;
+  if ((double)length > capacity) return ZB_TOO_LARGE;
+  memcpy(data, block + sizeof length, written - sizeof length);
+  /* The copy is whole only if no writer replaced the metadata meanwhile. */
+  atomic_thread_fence(memory_order_acquire);
+  if (LOAD(oieb->metadata_written_bytes, relaxed) != written) return ZB_AGAIN;
+  return (double)(written - sizeof length);
+}
+
+void zb_metadata_clear(zb_memory *memory) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size;
+  if (!load_sizes(memory, &metadata_size, &payload_size)) return;
+  STORE(oieb->metadata_written_bytes, 0, release);
+  STORE(oieb->metadata_free_bytes, metadata_size, relaxed);
+  if (metadata_size >= sizeof(uint64_t)) memset(oieb + 1, 0, sizeof(uint64_t));
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------------- */
+
+/* Waits until the semaphore has a token, and leaves it there: spins briefly, then blocks. */
+static int32_t await_token(zb_semaphore *semaphore, int64_t deadline_ns) {
+  if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
+  int64_t now = zb_now_ns();
+  if (now >= deadline_ns) return ZB_AGAIN;
+  if (zb_may_spin()) {
+    int64_t spin_end = now + SPIN_NS < deadline_ns ? now + SPIN_NS : deadline_ns;
+    do {
+      for (int i = 0; i < 16; i++) {
+        pause_cpu();
+        if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
+      }
+    } while (zb_now_ns() < spin_end);
+  }
+  return zb_semaphore_await(semaphore, deadline_ns, NULL);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+struct lent_frame {
+  uint64_t credit; /* the frame's bytes and those of the wrap before it */
+  bool released;
+};
+
+struct zb_reader {
+  struct zb_reader_view view; /* first: callers read it at the reader's address */
+  zb_memory *memory;
+  zb_semaphore *written, *released;
+  struct zb_oieb *oieb;
+  uint8_t *payload;
+  uint64_t payload_size;
+  double payload_offset; /* from the start of the memory */
+  uint64_t read_pos;
+  uint64_t read_count;
+  uint64_t next_sequence;
+  uint64_t held;         /* bytes read and not yet credited, wrap waste included */
+  struct lent_frame *lent; /* a ring of its own, by index modulo its capacity, which is a power of two */
+  uint32_t lent_capacity;
+  uint32_t oldest, newest; /* indices of the oldest lent frame and of the next one to be read, modulo 2^32 */
+  int32_t failed;          /* a frame was refused: the code, for good */
+};
+
+int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, double sequence,
+                       zb_reader **result) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size;
+  if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
+  zb_reader *reader = calloc(1, sizeof *reader);
+  if (reader == NULL) return ZB_NO_MEMORY;
+  reader->memory = memory;
+  reader->written = written;
+  reader->released = released;
+  reader->oieb = oieb;
+  reader->payload = (uint8_t *)(oieb + 1) + metadata_size;
+  reader->payload_size = payload_size;
+  reader->payload_offset = (double)(sizeof *oieb + metadata_size);
+  reader->read_count = LOAD(oieb->payload_read_count, relaxed);
+  reader->next_sequence = (uint64_t)sequence;
+  *result = reader;
+  return ZB_OK;
+}
+
+void zb_reader_close(zb_reader *reader) {
+  free(reader->lent);
+  free(reader);
+}
+
+/* Room to lend as many frames as one look ahead can bring. */
+static bool reserve_lent(zb_reader *reader) {
+  uint32_t count = reader->newest - reader->oldest;
+  if (count + ZB_READER_LOOKAHEAD <= reader->lent_capacity) return true;
+  uint32_t capacity = reader->lent_capacity == 0 ? 2 * ZB_READER_LOOKAHEAD : 2 * reader->lent_capacity;
+  struct lent_frame *lent = malloc(capacity * sizeof *lent);
+  if (lent == NULL) return false;
+  for (uint32_t index = reader->oldest; index != reader->newest; index++)
+    lent[index & (capacity - 1)] = reader->lent[index & (reader->lent_capacity - 1)];
+  free(reader->lent);
+  reader->lent = lent;
+  reader->lent_capacity = capacity;
+  return true;
+}
+
+static int32_t refuse(zb_reader *reader, int32_t code, uint64_t position, uint64_t found) {
+  reader->view.fault_position = (double)position;
+  reader->view.fault_expected = (double)reader->next_sequence;
+  reader->view.fault_found = (double)found;
+  reader->failed = broken(reader->memory, reader->written, reader->released) ? ZB_BROKEN : code;
+  return reader->failed;
+}
+
+/* The bytes at the read position that belong to no frame: a tail too short for a header, which a v1 writer skips
+ * silently, or everything from a wrap marker to the end. */
+static uint64_t waste_at(const zb_reader *reader, uint64_t position, bool *marker) {
+  uint64_t to_end = reader->payload_size - position;
+  *marker = false;
+  if (to_end < HEADER) return to_end;
+  struct zb_frame_header header = load_header(reader->payload + position);
+  *marker = header.size == 0 && header.sequence == 0;
+  return *marker ? to_end : 0;
+}
+
+/* Reads up to `tokens` frames into the view (section 3, steps 1 to 4); tokens beyond what is there are surplus.
+ * Returns how many, or the code of a refusal if the very first is refused. */
+static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
+  struct zb_oieb *oieb = reader->oieb;
+  const uint64_t size = reader->payload_size;
+  const bool guess = (flags & ZB_WITHOUT_TOKEN) != 0;
+  /* acquire: pairs with the writer's subtraction, since a token may be that of another frame */
+  uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
+  if (free_bytes > size) return refuse(reader, ZB_BAD_CONTROL, reader->read_pos, free_bytes);
+  if (reader->held == 0) {
+    /* Only while nothing is held can the writer have rewound the position. */
+    uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
+    if (position > size) return refuse(reader, ZB_BAD_CONTROL, position, position);
+    reader->read_pos = position == size ? 0 : position;
+  }
+  if (!reserve_lent(reader)) return ZB_NO_MEMORY;
+
+  int64_t unread = (int64_t)(size - free_bytes - reader->held);
+  int32_t count = 0;
+  while ((uint32_t)count < tokens && unread > 0) {
+    bool marker;
+    uint64_t position = reader->read_pos;
+    uint64_t waste = waste_at(reader, position, &marker);
+    if (unread <= (int64_t)waste) break;
+    if (waste > 0) position = 0;
+    struct zb_frame_header header = load_header(reader->payload + position);
+    bool fits = header.size >= 1 && header.size <= size - HEADER && header.size <= size - HEADER - position;
+    bool follows = header.sequence == reader->next_sequence || header.sequence == 1;
+    if (guess) {
+      /* No token vouches for the frame: it counts if it is complete, otherwise there is none yet. */
+      if (!fits || waste + HEADER + header.size > (uint64_t)unread) break;
+      if (header.sequence != reader->next_sequence && !(header.sequence == 1 && (flags & ZB_NEW_WRITER))) break;
+    } else if (!fits) {
+      refuse(reader, ZB_BAD_FRAME, position, header.size);
+      break;
+    } else if (!follows) {
+      refuse(reader, ZB_BAD_SEQUENCE, position, header.sequence);
+      break;
+    }
+    uint64_t credit = waste + HEADER + header.size;
+    reader->view.frames[count].offset = reader->payload_offset + (double)(position + HEADER);
+    reader->view.frames[count].size = (double)header.size;
+    reader->view.frames[count].sequence = (double)header.sequence;
+    reader->lent[reader->newest++ & (reader->lent_capacity - 1)] = (struct lent_frame){.credit = credit};
+    reader->read_pos = position + HEADER + header.size;
+    if (reader->read_pos == size) reader->read_pos = 0;
+    reader->read_count += marker ? 2 : 1;
+    reader->next_sequence = header.sequence + 1;
+    reader->held += credit;
+    unread -= (int64_t)credit;
+    count++;
+  }
+  if (!guess && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
+  if (count == 0) return reader->failed;
+  /* relaxed: the release addition that follows at the latest before a rewind orders them */
+  STORE(oieb->payload_read_pos, reader->read_pos, relaxed);
+  STORE(oieb->payload_read_count, reader->read_count, relaxed);
+  return count;
+}
+
+int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
+  if (reader->failed != ZB_OK) return reader->failed;
+  if (broken(reader->memory, reader->written, reader->released)) return refuse(reader, ZB_BROKEN, 0, 0);
+  uint32_t tokens = zb_semaphore_take(reader->written, ZB_READER_LOOKAHEAD);
+  if (tokens == 0 && wait_us > 0) {
+    int32_t code = await_token(reader->written, zb_now_ns() + (int64_t)wait_us * 1000);
+    if (code != ZB_OK) return code;
+    tokens = zb_semaphore_take(reader->written, ZB_READER_LOOKAHEAD);
+  }
+  int32_t count = 0;
+  if (tokens > 0) count = read_frames(reader, tokens, 0);
+  if (count == 0 && (flags & ZB_WITHOUT_TOKEN)) count = read_frames(reader, ZB_READER_LOOKAHEAD, flags);
+  return count == 0 ? ZB_AGAIN : count;
+}
+
+int32_t zb_reader_release(zb_reader *reader, uint32_t index) {
+  const uint32_t mask = reader->lent_capacity - 1;
+  if (index - reader->oldest >= reader->newest - reader->oldest) return ZB_ALREADY;
+  if (reader->lent[index & mask].released) return ZB_ALREADY;
+  reader->lent[index & mask].released = true;
+  uint64_t credit = 0;
+  int32_t count = 0;
+  while (reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released) {
+    credit += reader->lent[reader->oldest++ & mask].credit;
+    count++;
+  }
+  if (count == 0) return ZB_OK;
+  reader->held -= credit;
+  /* release: the writer that sees the space free finds our reads of it done, and our positions stored */
+  atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->oieb->payload_free_bytes, credit, memory_order_release);
+  zb_semaphore_post(reader->released, count);
+  return ZB_OK;
+}
+
+void zb_reader_settle(zb_reader *reader) {
+  if (reader->held != 0 || reader->failed != ZB_OK) return;
+  struct zb_oieb *oieb = reader->oieb;
+  uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
+  uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
+  if (free_bytes >= reader->payload_size || position >= reader->payload_size) return;
+  bool marker;
+  uint64_t unread = reader->payload_size - free_bytes;
+  if (unread > waste_at(reader, position, &marker)) return;
+  if (atomic_compare_exchange_strong_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, &free_bytes,
+                                              reader->payload_size, memory_order_acq_rel, memory_order_relaxed))
+    STORE(oieb->payload_write_pos, position, relaxed);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------- */
+
+struct zb_writer {
+  struct zb_writer_view view; /* first: callers read it at the writer's address */
+  zb_memory *memory;
+  zb_semaphore *written, *released;
+  struct zb_oieb *oieb;
+  uint8_t *payload;
+  uint64_t payload_size;
+  double payload_offset; /* from the start of the memory */
+  uint64_t write_pos;
+  uint64_t written_count;
+  uint64_t sequence; /* of the next frame */
+  uint64_t reader_pid;
+  int64_t peer_seen_ns;
+  bool found_full; /* the frame that is being placed has been counted as a wait */
+  struct {
+    uint64_t position, size, waste;
+  } acquired; /* size 0: none */
+};
+
+static void empty_semaphore(zb_semaphore *semaphore) {
+  while (zb_semaphore_take(semaphore, UINT32_MAX) > 0) continue;
+}
+
+static void rewind_ring(zb_writer *writer) {
+  /* relaxed: both are published with the next frame, and the reader looks at neither before */
+  STORE(writer->oieb->payload_read_pos, 0, relaxed);
+  STORE(writer->oieb->payload_write_pos, 0, relaxed);
+  writer->write_pos = 0;
+}
+
+int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, uint64_t reader_pid,
+                       zb_writer **result) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size;
+  if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
+  uint64_t write_pos = LOAD(oieb->payload_write_pos, relaxed);
+  if (write_pos > payload_size) return ZB_BAD_CONTROL;
+  zb_writer *writer = calloc(1, sizeof *writer);
+  if (writer == NULL) return ZB_NO_MEMORY;
+  writer->memory = memory;
+  writer->written = written;
+  writer->released = released;
+  writer->oieb = oieb;
+  writer->payload = (uint8_t *)(oieb + 1) + metadata_size;
+  writer->payload_size = payload_size;
+  writer->payload_offset = (double)(sizeof *oieb + metadata_size);
+  writer->write_pos = write_pos == payload_size ? 0 : write_pos; /* a v1 writer leaves P after an exact fit */
+  writer->written_count = LOAD(oieb->payload_written_count, relaxed);
+  writer->sequence = 1;
+  writer->reader_pid = reader_pid;
+  writer->peer_seen_ns = zb_now_coarse_ns();
+  if (LOAD(oieb->payload_free_bytes, acquire) == payload_size) {
+    empty_semaphore(written);
+    rewind_ring(writer);
+  }
+  *result = writer;
+  return ZB_OK;
+}
+
+void zb_writer_close(zb_writer *writer) { free(writer); }
+
+void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
+  writer->reader_pid = reader_pid;
+  writer->peer_seen_ns = zb_now_coarse_ns();
+}
+
+/* One pass of section 2, steps 1 to 4. ZB_AGAIN: too little room. */
+static int32_t place(zb_writer *writer, uint64_t size) {
+  const uint64_t payload_size = writer->payload_size;
+  const uint64_t total = HEADER + size;
+  /* Tokens first, then the load: a release after the load leaves a token to wait for. They also show that the
+   * reader lives; without any, somebody has to look now and then. */
+  if (zb_semaphore_take(writer->released, UINT32_MAX) == 0 &&
+      zb_now_coarse_ns() - writer->peer_seen_ns > PEER_LOOK_NS)
+    return ZB_PEER_CHECK;
+  if (LOAD(writer->oieb->reader_pid, relaxed) != writer->reader_pid) return ZB_PEER_CHECK;
+  /* acquire: pairs with the reader's addition; what it released may be overwritten */
+  uint64_t free_bytes = LOAD(writer->oieb->payload_free_bytes, acquire);
+  if (free_bytes > payload_size) return ZB_BAD_CONTROL;
+  bool empty = free_bytes == payload_size;
+  if (empty && (writer->write_pos != 0 || LOAD(writer->oieb->payload_read_pos, relaxed) != 0)) rewind_ring(writer);
+
+  uint64_t position = writer->write_pos, waste = 0;
+  uint64_t to_end = payload_size - position;
+  bool here = total <= to_end && (to_end == total || to_end - total >= HEADER);
+  if (!here && to_end >= HEADER && total <= payload_size - to_end) {
+    position = 0;
+    waste = to_end;
+  } else if (!here && !empty) {
+    return ZB_AGAIN; /* it goes only at the start of an empty ring */
+  }
+  if (free_bytes < waste + total) return ZB_AGAIN;
+
+  if (waste > 0) store_header(writer->payload + writer->write_pos, 0, 0);
+  writer->acquired.position = position;
+  writer->acquired.size = size;
+  writer->acquired.waste = waste;
+  writer->view.offset = writer->payload_offset + (double)(position + HEADER);
+  return ZB_OK;
+}
+
+int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
+  int64_t deadline_ns = 0;
+  if (!(size >= 1) || size > (double)(writer->payload_size - HEADER)) return ZB_TOO_LARGE;
+  for (;;) {
+    if (broken(writer->memory, writer->written, writer->released)) return ZB_BROKEN;
+    int32_t code = place(writer, (uint64_t)size);
+    if (code != ZB_AGAIN) {
+      if (code == ZB_OK) writer->found_full = false;
+      return code;
+    }
+    if (!writer->found_full) writer->view.waits++;
+    writer->found_full = true;
+    if (wait_us <= 0) return ZB_AGAIN;
+    if (deadline_ns == 0) deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
+    code = await_token(writer->released, deadline_ns);
+    if (code != ZB_OK) return code;
+  }
+}
+
+int32_t zb_writer_commit(zb_writer *writer) {
+  const uint64_t size = writer->acquired.size, waste = writer->acquired.waste, total = HEADER + size;
+  if (size == 0) return ZB_ALREADY;
+  struct zb_oieb *oieb = writer->oieb;
+  store_header(writer->payload + writer->acquired.position, size, writer->sequence++);
+  writer->write_pos = writer->acquired.position + total;
+  if (writer->write_pos == writer->payload_size) writer->write_pos = 0;
+  writer->written_count += waste > 0 ? 2 : 1;
+  writer->acquired.size = 0;
+  STORE(oieb->payload_write_pos, writer->write_pos, relaxed);
+  STORE(oieb->payload_written_count, writer->written_count, relaxed);
+  /* release: the publication. Whoever sees the space gone sees marker, header, bytes and positions; before it, a
+   * reader that is killed or a writer that is killed has seen and left nothing of this frame. */
+  atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, waste + total, memory_order_release);
+  zb_semaphore_post(writer->written, 1);
+  return ZB_OK;
+}
+
+void zb_writer_cancel(zb_writer *writer) { writer->acquired.size = 0; }
+
+int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {
+  int32_t code = zb_writer_acquire(writer, size, wait_us);
+  if (code != ZB_OK) return code;
+  memcpy(writer->payload + writer->acquired.position + HEADER, data, writer->acquired.size);
+  return zb_writer_commit(writer);
+}

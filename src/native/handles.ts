@@ -1,0 +1,437 @@
+// One class for each thing the helper owns: it checks that the thing is open, and closes it once.
+
+import { Code } from "./codes.ts";
+import { library } from "./library.ts";
+import { type Address, type Native, viewMemory } from "./symbols.ts";
+
+/** The two sides of a buffer; also which semaphore (writer: frames written, reader: frames released) and which pid. */
+export const Role = { WRITER: 0, READER: 1 } as const;
+export type Role = (typeof Role)[keyof typeof Role];
+
+/** Flags of the OIEB (PROTOCOL.md, section 1). */
+export const OiebFlag = { CREATED_BY_WRITER: 1n } as const;
+
+/** Flags of {@link RingReader.next}. */
+export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
+
+/** How many frames one {@link RingReader.next} brings at the most: ZB_READER_LOOKAHEAD. */
+export const READER_LOOKAHEAD = 64;
+
+const FAULT_POSITION = 0;
+const FAULT_EXPECTED = 1;
+const FAULT_FOUND = 2;
+const SURPLUS_TOKENS = 3;
+const FRAMES = 4;
+const FIELDS_PER_FRAME = 3;
+const READER_VIEW_BYTES = 8 * (FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD);
+
+const WRITER_OFFSET = 0;
+const WRITER_WAITS = 1;
+const WRITER_VIEW_BYTES = 16;
+
+/** Windows onto the memory start at multiples of this and are up to twice as long: a view ends at 4 GiB. */
+const WINDOW_STRIDE = 2 ** 31;
+const WINDOW_LENGTH = 2 ** 32;
+
+/** Views that are kept for use again; a power of two. Making one costs more than everything else about a small frame. */
+const VIEW_CACHE_SIZE = 8192;
+
+/** Permission bits for a new object; `undefined` means 0666 less the umask. */
+export type Mode = number | undefined;
+
+const cString = (text: string): Buffer => Buffer.from(`${text}\0`);
+const modeArgument = (mode: Mode): number => mode ?? -1;
+
+/** Calls a function whose last parameter receives an address. */
+function receive(call: (result: BigUint64Array) => number): Address | { code: Code } {
+  const result = new BigUint64Array(1);
+  const code = call(result);
+  return code === Code.OK ? Number(result[0]) : { code: code as Code };
+}
+
+/** errno of the last {@link Code.SYSTEM}. */
+export function systemError(): number {
+  return library().zb_system_error();
+}
+
+/** Blocks the thread for up to `milliseconds`. False if a signal came first. */
+export function sleep(milliseconds: number): boolean {
+  return library().zb_sleep(Math.ceil(milliseconds * 1000)) === Code.OK;
+}
+
+/** Start time of a living process in a unit of the system's, 0 if unknown; -1 if it does not live. */
+export function processStart(pid: number): number {
+  return library().zb_process_start(pid);
+}
+
+/** Base of all handles: an address that is taken away when it is closed. */
+abstract class Handle {
+  #address: Address | undefined;
+  protected readonly native: Native = library();
+
+  protected constructor(address: Address) {
+    this.#address = address;
+  }
+
+  /** The address, as long as the handle is open. */
+  get address(): Address {
+    if (this.#address === undefined) throw new Error(`${this.constructor.name} is closed`);
+    return this.#address;
+  }
+
+  /** Ends the handle; `close` receives the address the first time only. */
+  protected end(close: (address: Address) => void): void {
+    const address = this.#address;
+    this.#address = undefined;
+    if (address !== undefined) close(address);
+  }
+}
+
+/** A lock file that this process has locked. The lock ends with the process at the latest. */
+export class LockFile extends Handle {
+  /** Locks without waiting; `create` makes a missing file. LOCKED, NOT_FOUND, UNSAFE, PERMISSION. */
+  static open(path: string, create: boolean): LockFile | Code {
+    const opened = receive((result) => library().zb_lock_open(cString(path), create ? 1 : 0, result));
+    return typeof opened === "number" ? new LockFile(opened) : opened.code;
+  }
+
+  /** Makes the file if it is missing, and leaves it unlocked. */
+  static leave(path: string): Code {
+    return library().zb_lock_leave(cString(path)) as Code;
+  }
+
+  /** Whether somebody holds the lock; false also if that cannot be found out. */
+  static isHeld(path: string): boolean {
+    return library().zb_lock_held(cString(path)) === 1;
+  }
+
+  /** Unlocks, and with `remove` takes the file away as well. */
+  close({ remove }: { remove: boolean }): void {
+    this.end((address) => this.native.zb_lock_close(address, remove ? 1 : 0));
+  }
+}
+
+/** The shared memory of a buffer, mapped. Its creator unlinks it. */
+export class SharedMemory extends Handle {
+  readonly #windows: (ArrayBuffer | undefined)[] = [];
+  readonly #views: (Uint8Array | undefined)[] = new Array(VIEW_CACHE_SIZE).fill(undefined);
+  /** In bytes. */
+  readonly size: number;
+
+  private constructor(address: Address) {
+    super(address);
+    this.size = this.native.zb_memory_size(address);
+  }
+
+  /** Makes `size` bytes of zeros, all allocated. EXISTS, NO_SPACE, PERMISSION. */
+  static create(name: string, size: number, mode: Mode): SharedMemory | Code {
+    const made = receive((result) =>
+      library().zb_memory_create(cString(name), size, modeArgument(mode), result),
+    );
+    return typeof made === "number" ? new SharedMemory(made) : made.code;
+  }
+
+  /** Maps what is there. NOT_FOUND, AGAIN while it is smaller than an OIEB, UNSAFE, PERMISSION. */
+  static open(name: string): SharedMemory | Code {
+    const opened = receive((result) => library().zb_memory_open(cString(name), result));
+    return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
+  }
+
+  /** A view of `size` bytes at `offset`; it has length 0 once the memory is closed. Up to 4 GiB. */
+  bytes(offset: number, size: number): Uint8Array {
+    const index = Math.floor(offset / WINDOW_STRIDE);
+    const start = offset - index * WINDOW_STRIDE;
+    const window = this.#windows[index] ?? this.#openWindow(index);
+    // Fibonacci hashing spreads offsets that are multiples of a frame's size.
+    const slot = Math.imul(offset, 0x9e3779b1) >>> (32 - Math.log2(VIEW_CACHE_SIZE));
+    const kept = this.#views[slot];
+    if (kept !== undefined && kept.byteOffset === start && kept.length === size && kept.buffer === window) return kept;
+    const view = new Uint8Array(window, start, size);
+    this.#views[slot] = view;
+    return view;
+  }
+
+  #openWindow(index: number): ArrayBuffer {
+    const offset = index * WINDOW_STRIDE;
+    const length = Math.min(WINDOW_LENGTH, this.size - offset);
+    const window = viewMemory(this.native.zb_memory_address(this.address), offset, length);
+    this.#windows[index] = window;
+    return window;
+  }
+
+  /** The sixteen 8-byte words of the OIEB, each loaded once. */
+  loadOieb(): BigUint64Array {
+    const words = new BigUint64Array(16);
+    this.native.zb_oieb_load(this.address, words);
+    return words;
+  }
+
+  /** Fills the OIEB of new memory. Sizes in bytes. */
+  createOieb(metadataSize: number, payloadSize: number, readerPid: number, flags: bigint): void {
+    this.native.zb_oieb_create(this.address, metadataSize, payloadSize, readerPid, flags);
+  }
+
+  /** Compare-and-swap of a role's pid. False if the field did not hold `expected`. */
+  claim(role: Role, expected: bigint | number, pid: number): boolean {
+    return this.native.zb_oieb_claim(this.address, role, expected, pid) === Code.OK;
+  }
+
+  /** Whether another mapping in this process holds the role. */
+  isHeldHere(role: Role): boolean {
+    return this.native.zb_memory_held_here(this.address, role) === 1;
+  }
+
+  /** Whether the process maps this memory; undefined if that cannot be read. */
+  isMappedBy(pid: number): boolean | undefined {
+    const answer = this.native.zb_process_maps(pid, this.address);
+    return answer < 0 ? undefined : answer === 1;
+  }
+
+  /** Whether the buffer's name still means this memory. */
+  get isNamed(): boolean {
+    return this.native.zb_memory_named(this.address) === Code.OK;
+  }
+
+  /** Whether this process's user owns the memory. */
+  get isOwned(): boolean {
+    return this.native.zb_memory_owned(this.address) === 1;
+  }
+
+  /** TOO_LARGE, BAD_CONTROL. */
+  writeMetadata(data: Uint8Array): Code {
+    return this.native.zb_metadata_write(this.address, data, data.length) as Code;
+  }
+
+  /** Copies the metadata to `target`; its length, 0 if there is none. AGAIN, BAD_CONTROL, TOO_LARGE. */
+  readMetadata(target: Uint8Array): number {
+    return this.native.zb_metadata_read(this.address, target, target.length);
+  }
+
+  clearMetadata(): void {
+    this.native.zb_metadata_clear(this.address);
+  }
+
+  /** Removes the name if it still means this memory. */
+  unlink(): void {
+    this.native.zb_memory_unlink(this.address);
+  }
+
+  /** Detaches every view, then unmaps: a view that the program kept reads nothing instead of unmapped memory. */
+  close(): void {
+    this.end((address) => {
+      for (const window of this.#windows) window?.transfer();
+      this.#windows.length = 0;
+      this.#views.length = 0;
+      this.native.zb_memory_close(address);
+    });
+  }
+}
+
+/** One of the two semaphores of a buffer. Its creator unlinks it. */
+export class Semaphore extends Handle {
+  /** Makes it with value 0. EXISTS, NO_SPACE, PERMISSION. */
+  static create(name: string, role: Role, mode: Mode): Semaphore | Code {
+    const made = receive((result) =>
+      library().zb_semaphore_create(cString(name), role, modeArgument(mode), result),
+    );
+    return typeof made === "number" ? new Semaphore(made) : made.code;
+  }
+
+  /** NOT_FOUND, AGAIN while it is being made, UNSAFE, PERMISSION. */
+  static open(name: string, role: Role): Semaphore | Code {
+    const opened = receive((result) => library().zb_semaphore_open(cString(name), role, result));
+    return typeof opened === "number" ? new Semaphore(opened) : opened.code;
+  }
+
+  /** Removes a leftover; only with the locks of the buffer held. */
+  static remove(name: string, role: Role): void {
+    library().zb_semaphore_remove(cString(name), role);
+  }
+
+  get value(): number {
+    return this.native.zb_semaphore_value(this.address);
+  }
+
+  post(count = 1): void {
+    this.native.zb_semaphore_post(this.address, count);
+  }
+
+  /** Removes the name if it still means this semaphore. */
+  unlink(): void {
+    this.native.zb_semaphore_unlink(this.address);
+  }
+
+  close(): void {
+    this.end((address) => this.native.zb_semaphore_close(address));
+  }
+}
+
+/** The reading end of a ring. Does not own the memory and semaphores it works on. */
+export class RingReader extends Handle {
+  readonly #view: Float64Array;
+
+  private constructor(address: Address) {
+    super(address);
+    this.#view = new Float64Array(viewMemory(address, 0, READER_VIEW_BYTES));
+  }
+
+  /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
+  static open(memory: SharedMemory, written: Semaphore, released: Semaphore, sequence = 1): RingReader | Code {
+    const opened = receive((result) =>
+      library().zb_reader_open(memory.address, written.address, released.address, sequence, result),
+    );
+    return typeof opened === "number" ? new RingReader(opened) : opened.code;
+  }
+
+  /**
+   * Reads up to {@link READER_LOOKAHEAD} frames, waiting up to `waitUs` microseconds for the first. Returns their
+   * number, or AGAIN, INTERRUPTED, BAD_CONTROL, BAD_FRAME, BAD_SEQUENCE, BROKEN, NO_MEMORY.
+   */
+  next(waitUs: number, flags: number): number {
+    return this.native.zb_reader_next(this.address, waitUs, flags);
+  }
+
+  /** Bytes from the start of the memory to those of the `i`th frame of the last {@link next}. */
+  offset(i: number): number {
+    return this.#view[FRAMES + FIELDS_PER_FRAME * i] as number;
+  }
+
+  size(i: number): number {
+    return this.#view[FRAMES + FIELDS_PER_FRAME * i + 1] as number;
+  }
+
+  sequence(i: number): number {
+    return this.#view[FRAMES + FIELDS_PER_FRAME * i + 2] as number;
+  }
+
+  /** Releases the `index`th frame this ring has ever read, counted from 0 modulo 2^32. */
+  release(index: number): void {
+    this.native.zb_reader_release(this.address, index);
+  }
+
+  /** See zb_reader_settle: only after the writer has gone. */
+  settle(): void {
+    this.native.zb_reader_settle(this.address);
+  }
+
+  /** What was wrong with the frame that was refused. Position in bytes from the start of the payload. */
+  get fault(): { position: number; expected: number; found: number } {
+    const [position, expected, found] = [FAULT_POSITION, FAULT_EXPECTED, FAULT_FOUND].map(
+      (i) => this.#view[i] as number,
+    ) as [number, number, number];
+    return { position, expected, found };
+  }
+
+  /** Tokens so far that stood for no frame. */
+  get surplusTokens(): number {
+    return this.#view[SURPLUS_TOKENS] as number;
+  }
+
+  close(): void {
+    this.end((address) => {
+      (this.#view.buffer as ArrayBuffer).transfer();
+      this.native.zb_reader_close(address);
+    });
+  }
+}
+
+/** The writing end of a ring. Does not own the memory and semaphores it works on. */
+export class RingWriter extends Handle {
+  readonly #view: Float64Array;
+
+  private constructor(address: Address) {
+    super(address);
+    this.#view = new Float64Array(viewMemory(address, 0, WRITER_VIEW_BYTES));
+  }
+
+  /** Starts at the OIEB's write position with sequence 1, for the reader `readerPid`. */
+  static open(
+    memory: SharedMemory,
+    written: Semaphore,
+    released: Semaphore,
+    readerPid: bigint,
+  ): RingWriter | Code {
+    const opened = receive((result) =>
+      library().zb_writer_open(memory.address, written.address, released.address, readerPid, result),
+    );
+    return typeof opened === "number" ? new RingWriter(opened) : opened.code;
+  }
+
+  /** Writes one frame, waiting up to `waitUs` microseconds. AGAIN, INTERRUPTED, PEER_CHECK, BAD_CONTROL, BROKEN. */
+  write(data: Uint8Array, waitUs: number): number {
+    return this.native.zb_writer_write(this.address, data, data.length, waitUs);
+  }
+
+  /** Finds room for `size` bytes at {@link offset}. Codes as {@link write}. */
+  acquire(size: number, waitUs: number): number {
+    return this.native.zb_writer_acquire(this.address, size, waitUs);
+  }
+
+  /** Bytes from the start of the memory to the acquired region. */
+  get offset(): number {
+    return this.#view[WRITER_OFFSET] as number;
+  }
+
+  commit(): void {
+    this.native.zb_writer_commit(this.address);
+  }
+
+  cancel(): void {
+    this.native.zb_writer_cancel(this.address);
+  }
+
+  /** How often too little room was found. */
+  get waits(): number {
+    return this.#view[WRITER_WAITS] as number;
+  }
+
+  /** The reader lives and is `readerPid`: ends a PEER_CHECK. */
+  confirmPeer(readerPid: bigint): void {
+    this.native.zb_writer_peer(this.address, readerPid);
+  }
+
+  close(): void {
+    this.end((address) => {
+      (this.#view.buffer as ArrayBuffer).transfer();
+      this.native.zb_writer_close(address);
+    });
+  }
+}
+
+const listen = (descriptor: number) => Bun.file(descriptor).stream().getReader();
+
+/** Waits for a semaphore in a thread of the helper's, so that the event loop keeps turning and idles at no cost. */
+export class Waiter extends Handle {
+  readonly #bell: ReturnType<typeof listen>;
+  #ring: Promise<void> | undefined;
+
+  private constructor(address: Address, descriptor: number) {
+    super(address);
+    this.#bell = listen(descriptor);
+  }
+
+  /** NO_MEMORY, NO_DESCRIPTORS. */
+  static open(semaphore: Semaphore): Waiter | Code {
+    const descriptor = new Int32Array(1);
+    const opened = receive((result) => library().zb_waiter_open(semaphore.address, descriptor, result));
+    return typeof opened === "number" ? new Waiter(opened, descriptor[0] as number) : opened.code;
+  }
+
+  /** Resolves when the semaphore has a token, which stays there, after `waitUs` microseconds, or when closed. */
+  wait(waitUs: number): Promise<void> {
+    if (this.#ring === undefined) {
+      this.native.zb_waiter_arm(this.address, waitUs);
+      this.#ring = this.#bell.read().then(() => {
+        this.#ring = undefined;
+      });
+    }
+    return this.#ring;
+  }
+
+  close(): void {
+    this.end((address) => {
+      this.native.zb_waiter_close(address);
+      void this.#bell.cancel();
+    });
+  }
+}

@@ -1,0 +1,86 @@
+// The helper's functions as JavaScript sees them: the only file that knows the foreign-function interface.
+
+import { dlopen, toArrayBuffer } from "bun:ffi";
+
+/** Address of something the helper owns. */
+export type Address = number;
+
+/** One entry for each function of zerobuffer.h; a test holds it against the library's exported names. */
+export const SYMBOLS = {
+  zb_abi_version: { args: [], returns: "i32" },
+  zb_system_error: { args: [], returns: "i32" },
+  zb_sleep: { args: ["i32"], returns: "i32" },
+
+  zb_lock_open: { args: ["ptr", "i32", "ptr"], returns: "i32" },
+  zb_lock_leave: { args: ["ptr"], returns: "i32" },
+  zb_lock_close: { args: ["ptr", "i32"], returns: "void" },
+  zb_lock_held: { args: ["ptr"], returns: "i32" },
+
+  zb_memory_create: { args: ["ptr", "u64", "i32", "ptr"], returns: "i32" },
+  zb_memory_open: { args: ["ptr", "ptr"], returns: "i32" },
+  zb_memory_close: { args: ["ptr"], returns: "void" },
+  zb_memory_address: { args: ["ptr"], returns: "ptr" },
+  zb_memory_size: { args: ["ptr"], returns: "f64" },
+  zb_memory_named: { args: ["ptr"], returns: "i32" },
+  zb_memory_owned: { args: ["ptr"], returns: "i32" },
+  zb_memory_unlink: { args: ["ptr"], returns: "i32" },
+  zb_memory_held_here: { args: ["ptr", "i32"], returns: "i32" },
+
+  zb_semaphore_create: { args: ["ptr", "i32", "i32", "ptr"], returns: "i32" },
+  zb_semaphore_open: { args: ["ptr", "i32", "ptr"], returns: "i32" },
+  zb_semaphore_close: { args: ["ptr"], returns: "void" },
+  zb_semaphore_unlink: { args: ["ptr"], returns: "i32" },
+  zb_semaphore_remove: { args: ["ptr", "i32"], returns: "i32" },
+  zb_semaphore_post: { args: ["ptr", "i32"], returns: "void" },
+  zb_semaphore_value: { args: ["ptr"], returns: "i32" },
+
+  zb_process_start: { args: ["u32"], returns: "f64" },
+  zb_process_maps: { args: ["u32", "ptr"], returns: "i32" },
+
+  zb_oieb_load: { args: ["ptr", "ptr"], returns: "void" },
+  zb_oieb_create: { args: ["ptr", "u64", "u64", "u64", "u64"], returns: "void" },
+  zb_oieb_claim: { args: ["ptr", "i32", "u64", "u64"], returns: "i32" },
+
+  zb_metadata_write: { args: ["ptr", "ptr", "f64"], returns: "i32" },
+  zb_metadata_read: { args: ["ptr", "ptr", "f64"], returns: "f64" },
+  zb_metadata_clear: { args: ["ptr"], returns: "void" },
+
+  zb_reader_open: { args: ["ptr", "ptr", "ptr", "f64", "ptr"], returns: "i32" },
+  zb_reader_close: { args: ["ptr"], returns: "void" },
+  zb_reader_next: { args: ["ptr", "i32", "i32"], returns: "i32" },
+  zb_reader_release: { args: ["ptr", "u32"], returns: "i32" },
+  zb_reader_settle: { args: ["ptr"], returns: "void" },
+
+  zb_writer_open: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
+  zb_writer_close: { args: ["ptr"], returns: "void" },
+  zb_writer_peer: { args: ["ptr", "u64"], returns: "void" },
+  zb_writer_write: { args: ["ptr", "ptr", "f64", "i32"], returns: "i32" },
+  zb_writer_acquire: { args: ["ptr", "f64", "i32"], returns: "i32" },
+  zb_writer_commit: { args: ["ptr"], returns: "i32" },
+  zb_writer_cancel: { args: ["ptr"], returns: "void" },
+
+  zb_waiter_open: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
+  zb_waiter_arm: { args: ["ptr", "i32"], returns: "void" },
+  zb_waiter_close: { args: ["ptr"], returns: "void" },
+} as const;
+
+type Argument = { ptr: Address | NodeJS.TypedArray; i32: number; u32: number; f64: number; u64: bigint | number };
+type Result = { ptr: Address; i32: number; f64: number; void: undefined };
+type Arguments<A extends readonly (keyof Argument)[]> = { -readonly [K in keyof A]: Argument[A[K]] };
+
+/** The loaded functions. Addresses are plain numbers. */
+export type Native = {
+  [N in keyof typeof SYMBOLS]: (
+    ...args: Arguments<(typeof SYMBOLS)[N]["args"]>
+  ) => Result[(typeof SYMBOLS)[N]["returns"]];
+};
+
+/** Loads the library at `path`. Throws what the system's loader says. */
+export function loadLibrary(path: string): Native {
+  return dlopen(path, SYMBOLS).symbols as unknown as Native;
+}
+
+/** `length` bytes of memory from `address + offset` on, without a copy. They stay the helper's. */
+export function viewMemory(address: Address, offset: number, length: number): ArrayBuffer {
+  return toArrayBuffer(address as Parameters<typeof toArrayBuffer>[0], offset, length);
+}

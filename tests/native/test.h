@@ -1,0 +1,103 @@
+/* What the C tests share: cases that register themselves, checks, and a ring to work on. */
+#ifndef TEST_H
+#define TEST_H
+
+#include "internal.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A case. Its name, read with spaces, is a sentence about behaviour. */
+#define TEST(name)                                                                                           \
+  static void name(void);                                                                                    \
+  __attribute__((constructor)) static void register_##name(void) { register_test(#name, name); }             \
+  static void name(void)
+
+/* Whether the program is compiled with ThreadSanitizer, which makes everything several times slower. */
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#endif
+
+void register_test(const char *name, void (*run)(void));
+
+/* Each of these ends the program with a message when it does not hold. */
+#define CHECK(condition) check_true(condition, #condition, __FILE__, __LINE__)
+#define EQUAL(actual, expected) check_equal(actual, expected, #actual, __FILE__, __LINE__)
+#define OK(call) EQUAL(call, ZB_OK)
+
+void check_true(bool holds, const char *text, const char *file, int line);
+void check_equal(double actual, double expected, const char *text, const char *file, int line);
+
+/* Waits until the condition holds; fails after five seconds. */
+#define UNTIL(condition)                                                                                     \
+  for (int64_t give_up_ns = zb_now_ns() + 5000000000; !(condition); usleep(100))                             \
+  check_true(zb_now_ns() < give_up_ns, #condition, __FILE__, __LINE__)
+
+/* Milliseconds from `start_ns` to now. */
+int64_t elapsed_ms(int64_t start_ns);
+
+/* A buffer name that nobody else uses. What it names in /dev/shm goes with the program. */
+const char *unique_name(void);
+/* A path in a directory of this program's own, which goes with it. */
+const char *temporary_path(const char *file);
+
+/* How many threads or processes wait for the semaphore. */
+uint32_t waiters_of(zb_semaphore *semaphore);
+
+void start_thread(pthread_t *thread, void *(*run)(void *), void *argument);
+void join_thread(pthread_t thread);
+/* Runs `work` in a child process and returns how it ended, as waitpid tells it. */
+int run_child(void (*work)(void *), void *argument);
+/* Makes SIGUSR1 interrupt calls, and nothing else. */
+void catch_signal(void);
+
+/* Both ends of a buffer in this process, working on one mapping. */
+struct ring {
+  char name[64];
+  zb_memory *memory;
+  zb_semaphore *written, *released;
+  zb_reader *reader;
+  zb_writer *writer;
+  struct zb_oieb *oieb;
+  const struct zb_reader_view *view;         /* what the reader tells */
+  const struct zb_writer_view *writer_view;  /* what the writer tells */
+  uint8_t *payload;
+  uint64_t payload_size;
+};
+
+void open_ring(struct ring *ring, uint64_t payload_size);
+/* Makes memory and semaphores of a buffer and its OIEB, and no ends. */
+void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_size);
+void close_ring(struct ring *ring);
+/* Makes the ring empty and both its ends new. */
+void reset_ring(struct ring *ring);
+
+/* The bytes of frame `sequence` follow a pattern that tells frames and offsets apart. */
+void fill(uint8_t *bytes, uint64_t size, uint64_t sequence);
+bool is_filled(const uint8_t *bytes, uint64_t size, uint64_t sequence);
+
+/* Writes frame `sequence` with its pattern, without waiting. Returns the code. */
+int32_t write_frame(struct ring *ring, uint64_t size, uint64_t sequence);
+/* Looks once, expects exactly one frame, and checks its size, number and bytes. */
+void read_frame(struct ring *ring, uint64_t size, uint64_t sequence);
+/* Checks the `i`th frame that the last look brought. */
+void check_frame(struct ring *ring, int i, uint64_t size, uint64_t sequence);
+
+/* What a peer of another implementation does, step by step. */
+void put_header(struct ring *ring, uint64_t position, uint64_t size, uint64_t sequence);
+/* Header and pattern at the position, and nothing else. */
+void put_frame(struct ring *ring, uint64_t position, uint64_t size, uint64_t sequence);
+/* Takes `bytes` from the free bytes and posts `posts` tokens. */
+void publish(struct ring *ring, uint64_t bytes, int32_t posts);
+
+uint64_t word(const uint64_t *field);
+void set_word(uint64_t *field, uint64_t value);
+
+#endif
