@@ -5,8 +5,9 @@ import { parseArguments, scanArguments } from "./commands/arguments.ts";
 import type { AnyCommand } from "./commands/command.ts";
 import { explain, type Failure } from "./commands/failure.ts";
 import { commands } from "./commands/index.ts";
+import type { Log } from "./commands/log.ts";
 import { type Channel, report, reportFailure } from "./commands/result.ts";
-import { openLog, Session } from "./commands/session.ts";
+import { Session } from "./commands/session.ts";
 import { Descriptor, isTerminal } from "./commands/terminal.ts";
 
 // What is still being read from a terminal or a pipe must not keep the process alive.
@@ -42,12 +43,16 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
   let failure: Failure | undefined;
   try {
     const options = await parseArguments(scan, command.args, `See ${program} --help.`);
-    using session = await openSession(options, { json, descriptor, program });
+    await using session = await openSession(options, { json, descriptor, program });
     await command.run(options, session, document);
   } catch (error) {
     failure = explain(error);
   }
-  await report(document, (style) => command.summarize(document, style), failure, { json, descriptor, program });
+  await report(document, (style) => command.summarize(document, style, failure !== undefined), failure, {
+    json,
+    descriptor,
+    program,
+  });
   return failure?.exitCode ?? 0;
 }
 
@@ -62,8 +67,12 @@ async function openSession(
   { json, descriptor }: Channel,
 ): Promise<Session> {
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
-  return new Session({
-    log: verbose && !jsonOwnsStderr ? await openLog() : undefined,
-    showsProgress: !json && !quiet && (await isTerminal(Descriptor.STDERR)),
-  });
+  const log = verbose && !jsonOwnsStderr ? await openLog() : undefined;
+  const showsProgress = !json && !quiet && (await isTerminal(Descriptor.STDERR));
+  return new Session({ log, showsProgress });
+}
+
+async function openLog(): Promise<Log> {
+  const { Log } = await import("./commands/log.ts");
+  return Log.open();
 }

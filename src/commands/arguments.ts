@@ -30,7 +30,11 @@ export function scanArguments(argv: readonly string[], options: Options): Scan {
  *
  * @throws CommandError USAGE for the first argument that is not as the table says.
  */
-export async function parseArguments<O extends Options>(scan: Scan, options: O, help: string): Promise<Values<O>> {
+export async function parseArguments<O extends Options>(
+  scan: Scan,
+  options: O,
+  help: string,
+): Promise<Values<O>> {
   if (scan.problem !== undefined) throw await explainProblem(scan.problem, options, help);
   const values: Record<string, unknown> = {};
   const positionals = [...scan.positionals];
@@ -92,7 +96,7 @@ class Scanner {
     if (option === undefined) return;
     const attached = equals === -1 ? undefined : argument.slice(equals + 1);
     if (option.type === "boolean" && attached !== undefined) this.#refuse(`Option ${flag} takes no value.`);
-    this.#give(flag, option, attached ?? this.#value(flag, option, rest));
+    this.#give(flag, attached ?? this.#value(flag, option, rest));
   }
 
   /** `-n value`, `-nvalue`, `-v`, or several letters in one, of which only the last takes a value. */
@@ -102,12 +106,13 @@ class Scanner {
       const option = this.#find(flag);
       if (option === undefined) return;
       if (option.type === "boolean") {
-        this.#give(flag, option, "");
+        this.#give(flag, "");
         continue;
       }
       const attached = argument.slice(at + 1);
-      if (attached.startsWith("=")) this.#refuse(`Option ${flag} takes its value without "=": ${flag} VALUE.`);
-      this.#give(flag, option, attached || this.#value(flag, option, rest));
+      if (attached.startsWith("="))
+        this.#refuse(`Option ${flag} takes its value without "=": ${flag} VALUE.`);
+      this.#give(flag, attached || this.#value(flag, option, rest));
       return;
     }
   }
@@ -130,7 +135,7 @@ class Scanner {
     return next;
   }
 
-  #give(flag: string, option: Option<unknown>, text: string): void {
+  #give(flag: string, text: string): void {
     const name = this.#names.get(flag)!;
     if (this.#given.has(name)) this.#refuse(`Option ${flagOf(name)} is given twice.`);
     this.#given.set(name, text);
@@ -158,5 +163,9 @@ async function explainProblem(problem: Problem, options: Options, help: string):
 async function parseValue<T>(name: string, option: Option<T>, text: string, help: string): Promise<T> {
   const value = await option.parse(text);
   if (value !== undefined) return value;
-  throw new CommandError("USAGE", `Option ${flagOf(name)} takes ${option.takes}, not ${JSON.stringify(text)}.`, help);
+  throw new CommandError(
+    "USAGE",
+    `Option ${flagOf(name)} takes ${option.takes}, not ${JSON.stringify(text)}.`,
+    help,
+  );
 }

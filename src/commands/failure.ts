@@ -77,7 +77,8 @@ const BUG = 70;
 export function explain(error: unknown): Failure {
   if (error instanceof CommandError || error instanceof ZeroBufferError) {
     const { code, message, hint = null } = error;
-    const exitCode = error instanceof Interrupted ? error.exitCode : EXIT_CODES[code as keyof typeof EXIT_CODES];
+    const exitCode =
+      error instanceof Interrupted ? error.exitCode : EXIT_CODES[code as keyof typeof EXIT_CODES];
     return exitCode === BUG ? bug(code, error) : { code, message, hint, exitCode };
   }
   return bug("INTERNAL", error);

@@ -18,7 +18,11 @@ export function count(value: number, units: string): string {
 
 /** Bytes in the unit that suits them: `1.5 GiB`. */
 export function bytesText(bytes: number): string {
-  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]] as const) {
+  for (const [unit, size] of [
+    ["GiB", 2 ** 30],
+    ["MiB", 2 ** 20],
+    ["KiB", 2 ** 10],
+  ] as const) {
     if (bytes >= size) return `${grouped(bytes / size, 1)} ${unit}`;
   }
   return count(bytes, "bytes");

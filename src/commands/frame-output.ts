@@ -1,6 +1,5 @@
 // Frames on their way to a file or to stdout: small ones gathered, large ones written where they lie.
 
-import { raceAbort } from "../core/abort.ts";
 import { FrameJoiner, type Framing } from "../core/framing.ts";
 import type { ByteOutput } from "./streams.ts";
 
@@ -10,13 +9,11 @@ const MAX_COPIED_SIZE = 256 * 1024;
 /** Joins frames into a byte stream; a piece of it is being written while the next one fills. */
 export class FrameOutput {
   readonly #output: ByteOutput;
-  readonly #signal: AbortSignal;
   readonly #joiner: FrameJoiner;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(output: ByteOutput, framing: Framing, signal: AbortSignal) {
+  constructor(output: ByteOutput, framing: Framing) {
     this.#output = output;
-    this.#signal = signal;
     this.#joiner = new FrameJoiner(framing);
   }
 
@@ -26,35 +23,39 @@ export class FrameOutput {
   }
 
   /**
-   * Takes the frame, waiting for as long as the stream is stalled. The frame is no longer needed afterwards.
+   * Takes the frame, once the stream has taken what came before. It is no longer needed when the promise settles.
    *
-   * @throws CommandError IO_ERROR; DownstreamClosed; the signal's reason once it is aborted.
+   * @throws CommandError IO_ERROR; DownstreamClosed.
    */
   async write(frame: Uint8Array): Promise<void> {
-    await raceAbort(this.#writing, this.#signal);
+    await this.#writing;
     if (frame.length > MAX_COPIED_SIZE) {
-      for (const piece of this.#joiner.takeWith(frame)) await raceAbort(this.#output.write(piece), this.#signal);
-      return;
+      await this.#start(this.#joiner.takeWith(frame));
+    } else {
+      this.#start([this.#joiner.take()]);
+      this.#joiner.append(frame);
     }
-    this.#startWriting();
-    this.#joiner.append(frame);
   }
 
   /**
-   * Writes all that was taken.
+   * Settles once the stream has taken everything.
    *
    * @throws As `write` does.
    */
-  async flush(signal = this.#signal): Promise<void> {
-    await raceAbort(this.#writing, signal);
-    if (this.#joiner.size === 0) return;
-    this.#startWriting();
-    await raceAbort(this.#writing, signal);
+  async flush(): Promise<void> {
+    await this.#writing;
+    if (this.#joiner.size > 0) await this.#start([this.#joiner.take()]);
   }
 
-  #startWriting(): void {
-    this.#writing = this.#output.write(this.#joiner.take());
-    // It is awaited by the next call, which may never come.
-    this.#writing.catch(() => {});
+  #start(pieces: readonly Uint8Array[]): Promise<void> {
+    const writing = this.#writeAll(pieces);
+    // Whoever comes next awaits it, and perhaps nobody does.
+    writing.catch(() => {});
+    this.#writing = writing;
+    return writing;
+  }
+
+  async #writeAll(pieces: readonly Uint8Array[]): Promise<void> {
+    for (const piece of pieces) await this.#output.write(piece);
   }
 }

@@ -1,60 +1,80 @@
 // What --help prints: everything needed to use a command, on one page.
 
 import type { AnyCommand } from "./command.ts";
+import type { Load } from "./index.ts";
 import { flagOf, type Option, type Options } from "./options.ts";
-import type { Style } from "./terminal.ts";
+import { report } from "./result.ts";
+import { Descriptor, plain, type Style } from "./terminal.ts";
 
-const EXIT_CODES = `0 done, 1 could not connect, 2 failed while running, 3 bad arguments,
-4 the data is wrong, 70 a bug, 129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM`;
+const UNITS = `SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.
+TIME is in milliseconds, or has a suffix: us, ms, s, m.`;
 
-const WIDTH = 100;
+const EXIT_CODES = `0 done, 1 could not connect, 2 failed while running, 3 bad arguments, 4 wrong data,
+70 a bug, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM.`;
 
-/** The page of one command. */
-export function commandHelp(command: AnyCommand, style: Style): string {
+/** Of a plain terminal. */
+const WIDTH = 80;
+
+/** Prints the page of one command; returns the exit code. */
+export function printCommandHelp(command: AnyCommand, json: boolean): Promise<number> {
+  return printPage((style) => commandPage(command, style), json);
+}
+
+/** Prints the page of the program, with the commands there are; returns the exit code. */
+export async function printProgramHelp(loads: readonly Load[], json: boolean): Promise<number> {
+  const commands = await Promise.all(loads.map((load) => load()));
+  return printPage((style) => programPage(commands, style), json);
+}
+
+async function printPage(page: (style: Style) => string[], json: boolean): Promise<number> {
+  const document = { operation: "help", help: page(plain).join("\n\n"), errors: [] };
+  const channel = { json, descriptor: Descriptor.STDOUT, program: "zerobuffer" };
+  await report(document, (style) => [page(style).join("\n\n")], undefined, channel);
+  return 0;
+}
+
+function commandPage(command: AnyCommand, style: Style): string[] {
   const { name, description } = command.meta;
   const positionals = Object.entries(command.args).filter(([, option]) => option.type === "positional");
   const usage = positionals.map(([positional]) => ` <${positional}>`).join("");
-  const sections = [
+  const examples = command.examples.map(({ line, purpose }) => `${style.dim(`# ${purpose}`)}\n${line}`);
+  return [
     description,
-    `${style.bold("Usage")}\n  zerobuffer ${name}${usage} [options]`,
+    section("Usage", `zerobuffer ${name}${usage} [options]`, style),
     ...optionSections(command.args, style),
-    `${style.bold("Sizes and times")}\n${indent(
-      "SIZE is in bytes, or has a suffix: KiB MiB GiB, or KB MB GB in powers of 1000.\n" +
-        "TIME is in milliseconds, or has a suffix: us ms s m.",
-    )}`,
-    `${style.bold("Exit codes")}\n${indent(EXIT_CODES)}`,
-    `${style.bold("Examples")}\n${command.examples
-      .map(({ line, purpose }) => indent(`${style.dim(`# ${purpose}`)}\n${line}`))
-      .join("\n")}`,
+    section("Sizes and times", UNITS, style),
+    section("Exit codes", EXIT_CODES, style),
+    section("Examples", examples.join("\n"), style),
   ];
-  return `${sections.join("\n\n")}\n`;
 }
 
-/** The page of the program: what commands there are. */
-export function programHelp(commands: readonly AnyCommand[], style: Style): string {
+function programPage(commands: readonly AnyCommand[], style: Style): string[] {
   const width = Math.max(...commands.map(({ meta }) => meta.name.length));
   const rows = commands.map(({ meta }) => `${style.green(meta.name.padEnd(width))}  ${meta.description}`);
-  const sections = [
-    "zerobuffer moves frames between processes on one machine through shared memory.",
-    `${style.bold("Usage")}\n  zerobuffer <command> [options]`,
-    `${style.bold("Commands")}\n${indent(rows.join("\n"))}`,
-    "zerobuffer <command> --help tells about a command, zerobuffer --version which version this is.",
+  return [
+    "Moves frames between processes on one machine through shared memory.",
+    section("Usage", "zerobuffer <command> [options]", style),
+    section("Commands", rows.join("\n"), style),
+    section("More", "zerobuffer <command> --help\nzerobuffer --version", style),
   ];
-  return `${sections.join("\n\n")}\n`;
+}
+
+function section(title: string, text: string, style: Style): string {
+  return `${style.bold(title)}\n${text.replace(/^/gm, "  ")}`;
 }
 
 function optionSections(options: Options, style: Style): string[] {
   const shown = Object.entries(options).filter(([, { type }]) => type !== "positional");
   const labels = new Map(shown.map(([name, option]) => [name, labelOf(name, option)]));
-  const column = Math.max(...[...labels.values()].map((label) => label.length)) + 4;
+  const column = Math.max(...[...labels.values()].map((label) => label.length)) + 2;
   const groups = Map.groupBy(shown, ([, { group }]) => group);
   return [...groups].map(([group, members]) => {
     const rows = members.map(([name, option]) => {
       const label = labels.get(name) ?? "";
       const text = wrap(descriptionOf(option), WIDTH - column).join(`\n${" ".repeat(column)}`);
-      return `  ${style.green(label)}${" ".repeat(column - 2 - label.length)}${text}`;
+      return `${style.green(label)}${" ".repeat(column - label.length)}${text}`;
     });
-    return `${style.bold(group)}\n${rows.join("\n")}`;
+    return section(group, rows.join("\n"), style);
   });
 }
 
@@ -79,8 +99,4 @@ function wrap(text: string, width: number): string[] {
     }
   }
   return [...lines, line];
-}
-
-function indent(text: string): string {
-  return text.replace(/^/gm, "  ");
 }

@@ -1,30 +1,31 @@
 // The options of a command as one table: how each is written, what it takes, and the typed value it becomes.
 
+import type { BooleanArgDef, PositionalArgDef, StringArgDef } from "citty";
 import { formatSize, parseDuration, parseInteger, parseMode, parseRate, parseSize } from "./values.ts";
 
 /** One option or positional argument: a citty definition, and how its text becomes a `T`. */
-export interface Option<T> {
-  readonly type: "string" | "boolean" | "positional";
+export type Option<T> = (
+  | (StringArgDef & { type: "string" })
+  | (BooleanArgDef & { type: "boolean" })
+  | (PositionalArgDef & { type: "positional" })
+) & {
   readonly description: string;
   /** The heading it stands under in `--help`. */
   readonly group: string;
   readonly alias?: string;
-  readonly valueHint?: string;
-  /** The default as `--help` shows it. */
-  readonly default?: string;
   /** Completes "Option --x takes …". */
   readonly takes: string;
   /** The value where the option is not given. */
   readonly absent: T;
   /** The value of a text, `undefined` if the text is not acceptable. */
   parse(text: string): T | undefined | Promise<T | undefined>;
-}
+};
 
 /** The options of a command; their names are in camel case here and in kebab case on the command line. */
 export type Options = Readonly<Record<string, Option<unknown>>>;
 
 /** The values of a table of options. */
-export type Values<O extends Options> = { readonly [K in keyof O]: O[K] extends Option<infer T> ? T : never };
+export type Values<O extends Options> = { readonly [K in keyof O]: O[K]["absent"] };
 
 interface Spec<D> {
   group: string;
@@ -45,6 +46,9 @@ interface Kind<T> {
   show?(value: T): string;
 }
 
+/** More than any machine has, and exact in a number. */
+const MAX_SIZE = 2 ** 48;
+
 /** A whole number from `min` to `max`. */
 export function integer<D extends number | undefined>(
   spec: Spec<D> & { min: number; max?: number },
@@ -62,9 +66,10 @@ export function integer<D extends number | undefined>(
 export function size<D extends number | undefined>(
   spec: Spec<D> & { min: number; max?: number },
 ): Option<number | D> {
-  const { min, max = 2 ** 48 } = spec;
+  const { min, max = MAX_SIZE } = spec;
+  const range = max === MAX_SIZE ? `from ${min}` : `from ${min} to ${formatSize(max)}`;
   return option(spec, {
-    takes: `a size from ${formatSize(min)} to ${formatSize(max)} bytes, plain or with KiB, MiB, GiB, KB, MB or GB`,
+    takes: `a size ${range}, in bytes or with KiB, MiB, GiB, KB, MB or GB`,
     valueHint: "SIZE",
     parse: (text) => parseSize(text, min, max),
     show: formatSize,
@@ -94,11 +99,12 @@ export function rate(spec: Omit<Spec<undefined>, "default">): Option<number | un
 /** One of a list of words. */
 export function choice<const C extends string, D extends C | undefined>(
   choices: readonly C[],
-  spec: Spec<D>,
+  spec: Spec<D> & { valueHint: string },
 ): Option<C | D> {
-  return option(spec, {
-    takes: `one of ${choices.join(", ")}`,
-    valueHint: choices.join("|"),
+  const described = { ...spec, description: `${spec.description}: ${list(choices)}` };
+  return option(described, {
+    takes: list(choices),
+    valueHint: spec.valueHint,
     parse: (text) => choices.find((word) => word === text),
   });
 }
@@ -120,7 +126,9 @@ export function text(spec: Omit<Spec<undefined>, "default">): Option<string | un
 }
 
 /** The path of a file, or `-` for stdin or stdout with `dash`; none by default. */
-export function path(spec: Omit<Spec<undefined>, "default"> & { dash?: boolean }): Option<string | undefined> {
+export function path(
+  spec: Omit<Spec<undefined>, "default"> & { dash?: boolean },
+): Option<string | undefined> {
   return option(
     { ...spec, default: undefined },
     {
@@ -161,7 +169,10 @@ export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-function option<T, D extends T | undefined>(spec: Spec<D>, kind: Kind<T>): Option<T | D> {
+function option<T extends string | number, D extends T | undefined>(
+  spec: Spec<D>,
+  kind: Kind<T>,
+): Option<T | D> {
   const { group, description, alias, valueHint = kind.valueHint } = spec;
   const shown = spec.shown ?? (spec.default === undefined ? undefined : showDefault(spec.default, kind));
   return {
@@ -177,6 +188,10 @@ function option<T, D extends T | undefined>(spec: Spec<D>, kind: Kind<T>): Optio
   };
 }
 
-function showDefault<T>(value: T & {}, kind: Kind<T>): string {
+function list(words: readonly string[]): string {
+  return `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+}
+
+function showDefault<T extends string | number>(value: T, kind: Kind<T>): string {
   return kind.show?.(value) ?? `${value}`;
 }

@@ -1,13 +1,16 @@
 // What the program answers where its first argument is no command: help, its version, or what is wrong.
 
 import { version } from "../../package.json";
-import { nearest, scanArguments } from "./arguments.ts";
+import { nearest, parseArguments, scanArguments } from "./arguments.ts";
+import type { Document } from "./command.ts";
 import { CommandError, explain } from "./failure.ts";
 import { printProgramHelp } from "./help.ts";
 import { commands } from "./index.ts";
-import { flag, flagOf, outputOptions } from "./options.ts";
+import { flag, outputOptions } from "./options.ts";
 import { report } from "./result.ts";
 import { Descriptor } from "./terminal.ts";
+
+const HINT = "See zerobuffer --help.";
 
 const options = {
   help: outputOptions.help,
@@ -18,29 +21,26 @@ const options = {
 /** Does what the arguments say, and returns the exit code. */
 export async function runProgram(argv: readonly string[], json: boolean): Promise<number> {
   const channel = { json, descriptor: Descriptor.STDOUT, program: "zerobuffer" };
-  const scan = scanArguments(argv, options);
-  const isFlagFirst = argv[0]?.startsWith("-") ?? false;
-  if (isFlagFirst && scan.given.has("help")) return printProgramHelp(Object.values(commands), json);
-  if (isFlagFirst && scan.given.has("version") && scan.problem === undefined && scan.positionals.length === 0) {
+  try {
+    const [first] = argv;
+    if (first !== undefined && !first.startsWith("-")) throw await unknownCommand(first);
+    const scan = scanArguments(argv, options);
+    if (scan.given.has("help")) return await printProgramHelp(Object.values(commands), json);
+    const given = await parseArguments(scan, options, HINT);
+    if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
     const document = { operation: "version", version, errors: [] };
     await report(document, () => [`zerobuffer ${version}`], undefined, channel);
     return 0;
+  } catch (error) {
+    const failure = explain(error);
+    const document: Document = { operation: null, errors: [] };
+    await report(document, () => [], failure, channel);
+    return failure.exitCode;
   }
-  const failure = explain(await usageError(argv, scan.problem?.message));
-  await report({ operation: null, errors: [] }, () => [], failure, channel);
-  return failure.exitCode;
 }
 
-async function usageError([first]: readonly string[], problem: string | undefined): Promise<CommandError> {
-  const help = "See zerobuffer --help.";
-  if (first === undefined) return new CommandError("USAGE", "No command is named.", help);
-  if (first.startsWith("-")) {
-    const flags = Object.keys(options).map(flagOf);
-    const meant = await nearest(first, flags);
-    const message = problem ?? "";
-    return new CommandError("USAGE", message, meant === undefined ? help : `Did you mean ${meant}?`);
-  }
-  const meant = await nearest(first, Object.keys(commands));
-  const message = `Unknown command ${JSON.stringify(first)}.`;
-  return new CommandError("USAGE", message, meant === undefined ? help : `Did you mean ${meant}?`);
+async function unknownCommand(name: string): Promise<CommandError> {
+  const meant = await nearest(name, Object.keys(commands));
+  const hint = meant === undefined ? HINT : `Did you mean ${meant}?`;
+  return new CommandError("USAGE", `Unknown command ${JSON.stringify(name)}.`, hint);
 }

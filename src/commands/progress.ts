@@ -7,14 +7,7 @@ import { bytesText, count } from "./figures.ts";
 const REDRAWS_PER_SECOND = 8;
 const BAR_WIDTH = 24;
 
-/** What is known of the end; a bar, percent and the time left are shown by it. */
-export interface Total {
-  readonly frames?: number | undefined;
-  /** Bytes of the input. */
-  readonly bytes?: number | undefined;
-}
-
-/** One line on stderr about a run. The line redraws itself by a timer, so an update costs next to nothing. */
+/** One line on stderr about a run. A timer redraws it, so that an update costs next to nothing. */
 export class Progress implements Disposable {
   readonly #bar: SingleBar;
   readonly #startedAt = performance.now();
@@ -25,30 +18,40 @@ export class Progress implements Disposable {
     this.#bar = bar;
   }
 
-  /** Shows the line. `what` is what goes on: `Writing video`. */
-  static async start(what: string, total: Total): Promise<Progress> {
+  /**
+   * Shows the line.
+   *
+   * @param what goes on: `Writing into video`.
+   * @param total what `done` will be at the end; with it the line shows percent and the time left.
+   */
+  static async start(what: string, total: number | undefined): Promise<Progress> {
     const { default: cliProgress } = await import("cli-progress");
-    const end = total.frames ?? total.bytes;
+    const rest = total === undefined ? "" : " {bar} {percentage} %, {eta_formatted} left";
     const bar = new cliProgress.SingleBar({
       stream: process.stderr,
+      format: `${what}: {figures}${rest}`,
       fps: REDRAWS_PER_SECOND,
-      clearOnComplete: true,
-      hideCursor: true,
       barsize: BAR_WIDTH,
       barCompleteChar: "█",
       barIncompleteChar: "░",
-      format: end === undefined ? `${what}: {figures}` : `${what} {bar} {percentage} %: {figures}, {eta_formatted} left`,
+      clearOnComplete: true,
+      hideCursor: true,
     });
     const progress = new Progress(bar);
-    bar.start(end ?? 0, 0, { figures: progress.#figures() });
+    // The figures are made when the line is drawn.
+    bar.start(total ?? 0, 0, {
+      get figures() {
+        return progress.#figures();
+      },
+    });
     return progress;
   }
 
-  /** Tells how far the run is; `done` counts what the total counts. */
+  /** Tells how far the run is. */
   update(frames: number, bytes: number, done: number): void {
     this.#frames = frames;
     this.#bytes = bytes;
-    this.#bar.update(done, { figures: this.#figures() });
+    this.#bar.update(done);
   }
 
   /** Takes the line away. */
@@ -58,7 +61,7 @@ export class Progress implements Disposable {
 
   #figures(): string {
     const seconds = (performance.now() - this.#startedAt) / 1000;
-    const rate = Math.round(this.#frames / Math.max(seconds, 0.001));
-    return `${count(this.#frames, "frames")}, ${bytesText(this.#bytes)}, ${count(rate, "frames")}/s, ${Math.floor(seconds)} s`;
+    const rate = count(Math.round(this.#frames / Math.max(seconds, 0.001)), "frames");
+    return `${count(this.#frames, "frames")}, ${bytesText(this.#bytes)}, ${rate}/s, ${Math.floor(seconds)} s`;
   }
 }

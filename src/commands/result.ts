@@ -24,16 +24,14 @@ export async function report(
   failure: Failure | undefined,
   { json, descriptor, program }: Channel,
 ): Promise<void> {
-  const onStderrAlone = json && descriptor === Descriptor.STDERR;
-  if (failure !== undefined && !onStderrAlone) await reportFailure(failure, program, json);
   const lines = json ? [JSON.stringify(complete(document, failure))] : summarize(await styleFor(descriptor));
-  if (lines.length === 0) return;
   try {
-    await print(descriptor, `${lines.join("\n")}\n`);
+    if (lines.length > 0) await print(descriptor, `${lines.join("\n")}\n`);
   } catch (error) {
-    if (systemCode(error) === "EPIPE") return;
-    throw new CommandError("IO_ERROR", `Cannot print the result: ${systemReason(error)}.`, undefined, error);
+    if (systemCode(error) !== "EPIPE" && failure === undefined) throw resultLost(error);
   }
+  const isJsonAlone = json && descriptor === Descriptor.STDERR;
+  if (failure !== undefined && !isJsonAlone) await reportFailure(failure, program, json);
 }
 
 /** Tells a person what happened and what to do next: in one line for a usage error, in two otherwise. */
@@ -52,4 +50,8 @@ function complete({ errors, ...figures }: Document, failure: Failure | undefined
   if (failure === undefined) return { ...figures, errors };
   const { code, message, hint } = failure;
   return { ...figures, errors: [...errors, message], error: { code, message, hint } };
+}
+
+function resultLost(error: unknown): CommandError {
+  return new CommandError("IO_ERROR", `Cannot print the result: ${systemReason(error)}.`, undefined, error);
 }

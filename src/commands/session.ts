@@ -1,22 +1,26 @@
 // One run of a command: how a signal stops it, and what it has to give back however it ends.
 
-import type { ConsolaInstance } from "consola";
+import { raceAbort } from "../core/abort.ts";
 import { Interrupted } from "./failure.ts";
+import type { Log } from "./log.ts";
 
 /** The exit code of each signal that stops a command: 128 and the signal's number. */
 const STOP_SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
+/** How long a stream may take for what is left once a signal has come. */
+const GRACE_MS = 50;
+
 /** What a command needs besides its options. Its owner disposes it, and with it all that the command owns. */
-export class Session implements Disposable {
+export class Session implements AsyncDisposable {
   /** Aborted by the first signal, with {@link Interrupted} as the reason. */
   readonly signal: AbortSignal;
-  /** What `--verbose` shows, on stderr; absent without it. */
-  readonly log: ConsolaInstance | undefined;
+  /** What `--verbose` shows; absent without it. */
+  readonly log: Log | undefined;
   /** Whether to show progress. */
   readonly showsProgress: boolean;
   readonly #resources = new DisposableStack();
 
-  constructor({ log, showsProgress }: { log: ConsolaInstance | undefined; showsProgress: boolean }) {
+  constructor({ log, showsProgress }: { log: Log | undefined; showsProgress: boolean }) {
     this.log = log;
     this.showsProgress = showsProgress;
     const controller = new AbortController();
@@ -34,8 +38,14 @@ export class Session implements Disposable {
     return this.#resources.use(resource);
   }
 
-  [Symbol.dispose](): void {
+  /** Waits for what a stream is still to take: until a signal comes, or shortly after it has come. */
+  async finish(work: Promise<void>): Promise<void> {
+    await raceAbort(work, this.signal.aborted ? AbortSignal.timeout(GRACE_MS) : this.signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#resources.dispose();
+    if (this.log !== undefined) await this.finish(this.log.flush()).catch(() => {});
   }
 
   /** The second signal, or one while the result is being printed: nothing is left behind all the same. */
@@ -46,10 +56,4 @@ export class Session implements Disposable {
       process.exit(exitCode);
     }
   }
-}
-
-/** Opens the log of `--verbose`: on stderr, because stdout carries data only. */
-export async function openLog(): Promise<ConsolaInstance> {
-  const { createConsola } = await import("consola/basic");
-  return createConsola({ stdout: process.stderr, stderr: process.stderr });
 }

@@ -1,13 +1,6 @@
-// Deadlines, and the clock of a run.
+// The clock of a run: how long it took, and when the next frame is due.
 
 import { raceAbort } from "../core/abort.ts";
-
-/** Waits until `performance.now()` has reached `time`, up to a millisecond longer; rejects with the signal's reason. */
-export async function waitUntil(time: number, signal: AbortSignal): Promise<void> {
-  for (let left = time - performance.now(); left > 0; left = time - performance.now()) {
-    await raceAbort(Bun.sleep(Math.ceil(left)), signal);
-  }
-}
 
 /** Measures from the first piece of work to the last, without the waiting before and after. */
 export class Stopwatch {
@@ -28,5 +21,56 @@ export class Stopwatch {
   get seconds(): number {
     if (this.#startedAt === undefined) return 0;
     return Math.round(Math.max(0, this.#lastAt - this.#startedAt) * 1000) / 1e6;
+  }
+}
+
+/** How fast to go; nothing given means as fast as possible. */
+export interface PaceOptions {
+  /** Frames a second. */
+  readonly rate: number | undefined;
+  readonly batchSize: number;
+  readonly delayMs: number;
+}
+
+/**
+ * When each frame is due. Batches go at the rate asked for, by deadlines counted from the first one, so that a late
+ * frame makes no later one late; and a pause follows each batch, however long that took.
+ */
+export class Pace {
+  readonly #frameMs: number;
+  readonly #batchSize: number;
+  readonly #delayMs: number;
+  #startedAt: number | undefined;
+  #pausedUntil = 0;
+
+  constructor({ rate, batchSize, delayMs }: PaceOptions) {
+    this.#frameMs = rate === undefined ? 0 : 1000 / rate;
+    this.#batchSize = batchSize;
+    this.#delayMs = delayMs;
+  }
+
+  /** Whether frame number `index` is to go now. */
+  isDue(index: number): boolean {
+    return index % this.#batchSize !== 0 || performance.now() >= this.#dueAt(index);
+  }
+
+  /** Waits until it is, or up to a millisecond longer; rejects with the signal's reason once it is aborted. */
+  async wait(index: number, signal: AbortSignal): Promise<void> {
+    const dueAt = this.#dueAt(index);
+    for (let left = dueAt - performance.now(); left > 0; left = dueAt - performance.now()) {
+      await raceAbort(Bun.sleep(Math.ceil(left)), signal);
+    }
+  }
+
+  /** Notes that frame number `index` is done. */
+  done(index: number): void {
+    if (this.#delayMs > 0 && (index + 1) % this.#batchSize === 0) {
+      this.#pausedUntil = performance.now() + this.#delayMs;
+    }
+  }
+
+  #dueAt(index: number): number {
+    this.#startedAt ??= performance.now();
+    return Math.max(this.#startedAt + index * this.#frameMs, this.#pausedUntil);
   }
 }

@@ -42,12 +42,16 @@ export function parseMode(text: string): number | undefined {
   return /^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : undefined;
 }
 
-/** Bytes as `--help` shows them: with the largest binary suffix that leaves a whole number. */
+/** Bytes as `--help` shows them: with a binary suffix where that leaves a whole number, of at least 16 KiB. */
 export function formatSize(size: number): string {
-  for (const [suffix, unit] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]] as const) {
-    if (size >= 16 * unit && size % unit === 0) return `${size / unit}${suffix}`;
-  }
-  return `${size}`;
+  if (size < 16 * 1024) return `${size}`;
+  const units = [
+    ["GiB", 2 ** 30],
+    ["MiB", 2 ** 20],
+    ["KiB", 2 ** 10],
+  ] as const;
+  const [suffix, unit] = units.find(([, unit]) => size % unit === 0) ?? ["", 1];
+  return `${size / unit}${suffix}`;
 }
 
 function inRange(value: number, min: number, max: number): number | undefined {

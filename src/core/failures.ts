@@ -37,6 +37,11 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
         buffer,
         hint: "Somebody put another kind of file in its place: remove that file.",
       });
+    case Code.AGAIN:
+      return new CorruptBufferError(`${what} is too small to be a buffer, and not ours to remove.`, {
+        buffer,
+        hint: "Use another name, or have its owner remove it.",
+      });
     case Code.BAD_CONTROL:
     case Code.BROKEN:
       return new CorruptBufferError(`${what} is unusable: ${codeDescriptions[code]}.`, {

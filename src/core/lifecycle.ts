@@ -18,6 +18,9 @@ import { checkName } from "./names.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
 
+/** A semaphore takes a page of shared memory, in bytes. */
+const SEMAPHORE_SIZE = 4096;
+
 /** How often a buffer's state is looked at while something in it has to change and nobody announces it. */
 export const POLL_MS = 5;
 
@@ -63,6 +66,12 @@ export class SharedBuffer {
     this.memory.unlink();
     this.written.unlink();
     this.released.unlink();
+  }
+
+  /** Removes a buffer that this process made for a reader that never came, lock files included. */
+  abandon(): void {
+    this.unlink();
+    BufferLocks.takeAbandoned(this.name)?.release({ remove: true });
   }
 
   /** Closes everything; the locks, if they are ours, last of all. */
@@ -190,6 +199,7 @@ function createSemaphores(name: string, mode: number | undefined): SemaphorePair
 
 function semaphoreFailure(code: Code, name: string): ZeroBufferError {
   if (code === Code.EXISTS) return alreadyOwned(name);
+  if (code === Code.NO_SPACE) return outOfSharedMemory(name, SEMAPHORE_SIZE);
   return failure(code, name, `A semaphore of buffer "${name}"`);
 }
 
@@ -205,16 +215,8 @@ function persist<T>(attempt: () => T | Code): T | Code {
 function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefined {
   const memory = SharedMemory.open(name);
   if (memory === Code.NOT_FOUND) return undefined;
-  if (typeof memory === "number" && memory !== Code.AGAIN) {
-    throw failure(memory, name, `The shared memory of buffer "${name}"`);
-  }
-  if (typeof memory === "number") {
-    // Too small to hold anything: somebody without our locks is making it, or died while doing so.
-    throw new CorruptBufferError(`The shared memory of buffer "${name}" is not a buffer.`, {
-      buffer: name,
-      hint: `If nobody is starting it, remove /dev/shm/${name}.`,
-    });
-  }
+  if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;
+  if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
   let adopted: SharedBuffer | undefined;
   try {
     const oieb = decodeOieb(memory.loadOieb());
@@ -295,7 +297,10 @@ function removeIfStale(name: string): void {
   const locks = BufferLocks.takeAbandoned(name);
   if (locks === undefined) return;
   const memory = SharedMemory.open(name);
-  const stale = typeof memory === "number" ? memory === Code.NOT_FOUND : isStale(memory);
+  const stale =
+    typeof memory === "number"
+      ? memory === Code.NOT_FOUND || (memory === Code.AGAIN && SharedMemory.discard(name))
+      : isStale(memory);
   if (typeof memory !== "number") {
     if (stale) memory.unlink();
     memory.close();

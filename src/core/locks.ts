@@ -96,11 +96,6 @@ export class BufferLocks {
     return new BufferLocks(locks);
   }
 
-  /** Leaves a lock file that nobody holds beside a buffer without a reader, so that its remains can be found. */
-  static leaveBehind(name: string): void {
-    LockFile.leave(lockPath(LOCK_DIRECTORY, name));
-  }
-
   /** Whether somebody holds one of the locks of `name`. */
   static areHeld(name: string): boolean {
     return [LOCK_DIRECTORY, ...foreignLockDirectories()].some((directory) =>

@@ -52,7 +52,7 @@ export class Reader implements Disposable {
   #state: WriterState = "awaited";
   /** The departure has been reported: the next call goes on to the next writer. */
   #departureReported = false;
-  /** What was there when the wait for this writer began; anything more shows that it has come. */
+  /** What was there when the last departure was reported; anything more shows that another writer has come. */
   #writtenCountBefore = 0;
   #surplusTokensBefore = 0;
   /** State of the last look behind the tokens. */
@@ -221,18 +221,23 @@ export class Reader implements Disposable {
    */
   readFrameAsync(timeoutMs = 5000, { signal }: ReadOptions = {}): Promise<Frame> {
     try {
-      this.#guard();
       checkTimeout("timeoutMs", timeoutMs);
-      signal?.throwIfAborted();
-      if (this.#departureReported) this.#goOn();
-      if (this.#handedOut < this.#available || this.#look(timeoutMs === 0 ? 0 : ASYNC_SPIN_US)) {
-        const frame = this.#handOut();
+      const frame = this.#frameAtHand(signal);
+      if (frame !== undefined) {
         return this.#turns.isDue(frame.size) ? this.#turns.turn().then(() => frame) : Promise.resolve(frame);
       }
     } catch (error) {
       return Promise.reject(error);
     }
     return this.#waitForFrame(timeoutMs, signal);
+  }
+
+  /** What an asynchronous read can return at once; it spins for an instant. */
+  #frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
+    this.#guard();
+    if (signal?.aborted) throw signal.reason;
+    if (this.#departureReported) this.#goOn();
+    return this.#handedOut < this.#available || this.#look(ASYNC_SPIN_US) ? this.#handOut() : undefined;
   }
 
   async #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
@@ -262,21 +267,46 @@ export class Reader implements Disposable {
    * for ever); throws when the writer has died, and as {@link readFrame}. Rejects with the signal's reason when it is
    * aborted. Each frame is the consumer's to release: `for await (using frame of reader.frames())`.
    */
-  async *frames({
+  frames({
     timeoutMs = Number.POSITIVE_INFINITY,
     signal,
-  }: { timeoutMs?: number } & ReadOptions = {}): AsyncGenerator<Frame, void, void> {
-    for (;;) {
-      let frame: Frame;
+  }: { timeoutMs?: number } & ReadOptions = {}): AsyncIterableIterator<Frame, void, void> {
+    checkTimeout("timeoutMs", timeoutMs);
+    // By hand, because an asynchronous generator takes longer for a turn than a small frame for its way.
+    const end = { done: true, value: undefined } as const;
+    let ended = false;
+    const wait = async (): Promise<IteratorResult<Frame, void>> => {
       try {
-        frame = await this.readFrameAsync(timeoutMs, { signal });
+        const value = await this.#waitForFrame(timeoutMs, signal);
+        if (value.isValid) return { done: false, value };
       } catch (error) {
-        if (error instanceof WriterDeadError && error.reason === "left") return;
-        throw error;
+        ended = true;
+        if (!(error instanceof WriterDeadError && error.reason === "left")) throw error;
       }
-      if (!frame.isValid) return;
-      yield frame;
-    }
+      ended = true;
+      return end;
+    };
+    return {
+      next: (): Promise<IteratorResult<Frame, void>> => {
+        if (ended) return Promise.resolve(end);
+        try {
+          const value = this.#frameAtHand(signal);
+          if (value === undefined) return wait();
+          const result = { done: false, value } as const;
+          return this.#turns.isDue(value.size) ? this.#turns.turn().then(() => result) : Promise.resolve(result);
+        } catch (error) {
+          ended = true;
+          return Promise.reject(error);
+        }
+      },
+      return: () => {
+        ended = true;
+        return Promise.resolve(end);
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
   /** Releases a frame of this reader, as {@link Frame.release}. */
@@ -342,11 +372,19 @@ export class Reader implements Disposable {
   #lookBehind(): boolean {
     this.#lookedAt = performance.now();
     this.#surplusTokensSeen = this.#ring.surplusTokens;
-    this.#judgeWriter();
+    const oieb = this.#judgeWriter();
     if (this.#recover()) return true;
-    if (this.#state !== "left" && this.#state !== "died") return false;
+    if (this.#state !== "left" && this.#state !== "died") {
+      if (this.#buffer.memory.isNamed) return false;
+      throw new CorruptBufferError(`Buffer "${this.name}" was removed or replaced while its reader lives.`, {
+        buffer: this.name,
+        hint: "No writer can find it any more: close the reader and start it again.",
+      });
+    }
     this.#ring.settle();
     this.#departureReported = true;
+    this.#writtenCountBefore = oieb.payloadWrittenCount;
+    this.#surplusTokensBefore = this.#surplusTokensSeen;
     const what = this.#state === "left" ? "has left" : "has died";
     throw new WriterDeadError(this.#state, `The writer of buffer "${this.name}" ${what}; all its frames are read.`, {
       buffer: this.name,
@@ -361,13 +399,14 @@ export class Reader implements Disposable {
   }
 
   /** Notes how it stands with the writer. Comes before {@link #recover}, or a last frame would be missed. */
-  #judgeWriter(): void {
+  #judgeWriter(): Oieb {
     const oieb = this.#buffer.loadOieb();
     if (oieb.writerPid !== 0n) {
       this.#state = this.#writer.isAlive(oieb.writerPid) ? "connected" : "died";
     } else if (this.#state !== "awaited" || this.#hasTraces(oieb)) {
       this.#state = this.#state === "died" ? "died" : "left";
     }
+    return oieb;
   }
 
   /** A writer that came and went between two looks has left something (PROTOCOL.md, section 4). */
@@ -384,12 +423,10 @@ export class Reader implements Disposable {
     if (!this.#departureReported) return;
     this.#departureReported = false;
     this.#state = "awaited";
-    this.#surplusTokensBefore = this.#ring.surplusTokens;
     const { memory } = this.#buffer;
-    const oieb = this.#buffer.loadOieb();
-    this.#writtenCountBefore = oieb.payloadWrittenCount;
-    if (this.#writer.isAlive(oieb.writerPid)) return;
-    if (!memory.claim(Role.WRITER, oieb.writerPid, process.pid)) return;
+    const { writerPid } = this.#buffer.loadOieb();
+    if (this.#writer.isAlive(writerPid)) return;
+    if (!memory.claim(Role.WRITER, writerPid, process.pid)) return;
     memory.clearMetadata();
     memory.claim(Role.WRITER, process.pid, 0);
   }

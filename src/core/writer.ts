@@ -50,6 +50,7 @@ export class Writer implements Disposable {
   readonly #ring: RingWriter;
   readonly #reader: Peer;
   readonly #turns = new TurnKeeper();
+  readonly #maxFrameSize: number;
   #readerPid: bigint;
   #waiter: Waiter | undefined;
   #closed = false;
@@ -88,6 +89,7 @@ export class Writer implements Disposable {
     this.#buffer = buffer;
     this.#ring = ring;
     this.#reader = new Peer(buffer.memory, Role.READER);
+    this.#maxFrameSize = maxFrameSize(buffer.sizes.payloadSize);
     this.#readerPid = readerPid;
   }
 
@@ -147,7 +149,7 @@ export class Writer implements Disposable {
   setMetadata(data: Uint8Array): void {
     this.#guard();
     const { metadataSize } = this.config;
-    if (data.length === 0 || METADATA_PREFIX_SIZE + data.length > metadataSize) {
+    if (sizeOf(data) === 0 || METADATA_PREFIX_SIZE + data.length > metadataSize) {
       const most = metadataSize - METADATA_PREFIX_SIZE;
       throw new MetadataTooLargeError(
         `Metadata of ${data.length} bytes does not fit buffer "${this.name}", which takes ` +
@@ -176,17 +178,17 @@ export class Writer implements Disposable {
    *   InvalidFrameSizeError; CorruptBufferError; ClosedError. The frame has not been written then.
    */
   writeFrame(data: Uint8Array): void {
-    this.#check(data.length);
+    const size = this.#check(sizeOf(data));
     if (this.#ring.write(data, 0) !== Code.OK) this.#persist((waitUs) => this.#ring.write(data, waitUs));
-    this.#count(data.length);
+    this.#count(size);
   }
 
   /** Writes one frame if there is room now: false, and nothing was written, if there is not. Throws as writeFrame. */
   tryWriteFrame(data: Uint8Array): boolean {
-    this.#check(data.length);
-    const written = this.#attempt(() => this.#ring.write(data, 0));
-    if (written) this.#count(data.length);
-    return written;
+    const size = this.#check(sizeOf(data));
+    if (this.#ring.write(data, 0) !== Code.OK && !this.#attempt(() => this.#ring.write(data, 0))) return false;
+    this.#count(size);
+    return true;
   }
 
   /**
@@ -273,7 +275,12 @@ export class Writer implements Disposable {
     this.#bytesWritten += size;
   }
 
-  #check(size: number): void {
+  /** Returns the size if a frame of it can be written now. */
+  #check(size: number): number {
+    // Also false for what is no number.
+    if (!this.#closed && this.#acquiredSize === 0 && size >= 1 && size <= this.#maxFrameSize && Number.isInteger(size)) {
+      return size;
+    }
     this.#guard();
     if (this.#acquiredSize !== 0) {
       throw new ClosedError(`A frame of buffer "${this.name}" is acquired already.`, {
@@ -281,14 +288,12 @@ export class Writer implements Disposable {
         hint: "Call commitFrame() or cancelFrame() first.",
       });
     }
-    if (size >= 1 && size <= maxFrameSize(this.config.payloadSize) && Number.isInteger(size)) return;
     throw size > 1 && Number.isInteger(size) ? this.#tooLarge(size) : this.#invalidSize(size);
   }
 
   #tooLarge(size: number): FrameTooLargeError {
-    const most = maxFrameSize(this.config.payloadSize);
     return new FrameTooLargeError(
-      `A frame of ${size} bytes can never fit buffer "${this.name}", which takes up to ${most}.`,
+      `A frame of ${size} bytes can never fit buffer "${this.name}", which takes up to ${this.#maxFrameSize}.`,
       {
         buffer: this.name,
         hint: `Give its reader a payload size of at least ${size + FRAME_HEADER_SIZE} bytes (--buffer-size).`,
@@ -392,7 +397,7 @@ export class Writer implements Disposable {
     const abandoned = this.#readerPid === 0n && memory.claim(Role.READER, 0, process.pid);
     memory.claim(Role.WRITER, process.pid, 0);
     written.post();
-    if (abandoned) this.#buffer.unlink();
+    if (abandoned) this.#buffer.abandon();
     this.#buffer.close();
   }
 
@@ -400,4 +405,10 @@ export class Writer implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Length of what is to be written. What is no Uint8Array must not reach the helper, which copies what it is pointed to. */
+function sizeOf(data: Uint8Array): number {
+  if (data instanceof Uint8Array) return data.length;
+  throw new TypeError(`The bytes to write are a Uint8Array, not ${data === null ? "null" : typeof data}.`);
 }

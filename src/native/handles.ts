@@ -33,8 +33,9 @@ const WRITER_VIEW_BYTES = 16;
 const WINDOW_STRIDE = 2 ** 31;
 const WINDOW_LENGTH = 2 ** 32;
 
-/** Views that are kept for use again; a power of two. Making one costs more than everything else about a small frame. */
-const VIEW_CACHE_SIZE = 8192;
+/** How many views are kept for use again: making one costs more than all else about a small frame. */
+const VIEW_CACHE_SIZE = 2 ** 13;
+const VIEW_CACHE_SHIFT = 32 - 13;
 
 /** Permission bits for a new object; `undefined` means 0666 less the umask. */
 export type Mode = number | undefined;
@@ -95,11 +96,6 @@ export class LockFile extends Handle {
     return typeof opened === "number" ? new LockFile(opened) : opened.code;
   }
 
-  /** Makes the file if it is missing, and leaves it unlocked. */
-  static leave(path: string): Code {
-    return library().zb_lock_leave(cString(path)) as Code;
-  }
-
   /** Whether somebody holds the lock; false also if that cannot be found out. */
   static isHeld(path: string): boolean {
     return library().zb_lock_held(cString(path)) === 1;
@@ -115,6 +111,7 @@ export class LockFile extends Handle {
 export class SharedMemory extends Handle {
   readonly #windows: (ArrayBuffer | undefined)[] = [];
   readonly #views: (Uint8Array | undefined)[] = new Array(VIEW_CACHE_SIZE).fill(undefined);
+  readonly #viewOffsets = new Float64Array(VIEW_CACHE_SIZE);
   /** In bytes. */
   readonly size: number;
 
@@ -137,17 +134,29 @@ export class SharedMemory extends Handle {
     return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
   }
 
+  /**
+   * Removes a file of the name that this user owns and that is too small for an OIEB: only with the locks of the
+   * buffer held. False if it is anything else.
+   */
+  static discard(name: string): boolean {
+    return library().zb_memory_discard(cString(name)) === Code.OK;
+  }
+
   /** A view of `size` bytes at `offset`; it has length 0 once the memory is closed. Up to 4 GiB. */
   bytes(offset: number, size: number): Uint8Array {
-    const index = Math.floor(offset / WINDOW_STRIDE);
-    const start = offset - index * WINDOW_STRIDE;
-    const window = this.#windows[index] ?? this.#openWindow(index);
     // Fibonacci hashing spreads offsets that are multiples of a frame's size.
-    const slot = Math.imul(offset, 0x9e3779b1) >>> (32 - Math.log2(VIEW_CACHE_SIZE));
+    const slot = Math.imul(offset, 0x9e3779b1) >>> VIEW_CACHE_SHIFT;
     const kept = this.#views[slot];
-    if (kept !== undefined && kept.byteOffset === start && kept.length === size && kept.buffer === window) return kept;
-    const view = new Uint8Array(window, start, size);
+    if (kept !== undefined && this.#viewOffsets[slot] === offset && kept.length === size) return kept;
+    return this.#openView(offset, size, slot);
+  }
+
+  #openView(offset: number, size: number, slot: number): Uint8Array {
+    const index = Math.floor(offset / WINDOW_STRIDE);
+    const window = this.#windows[index] ?? this.#openWindow(index);
+    const view = new Uint8Array(window, offset - index * WINDOW_STRIDE, size);
     this.#views[slot] = view;
+    this.#viewOffsets[slot] = offset;
     return view;
   }
 

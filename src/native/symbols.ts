@@ -12,12 +12,12 @@ export const SYMBOLS = {
   zb_sleep: { args: ["i32"], returns: "i32" },
 
   zb_lock_open: { args: ["ptr", "i32", "ptr"], returns: "i32" },
-  zb_lock_leave: { args: ["ptr"], returns: "i32" },
   zb_lock_close: { args: ["ptr", "i32"], returns: "void" },
   zb_lock_held: { args: ["ptr"], returns: "i32" },
 
   zb_memory_create: { args: ["ptr", "u64", "i32", "ptr"], returns: "i32" },
   zb_memory_open: { args: ["ptr", "ptr"], returns: "i32" },
+  zb_memory_discard: { args: ["ptr"], returns: "i32" },
   zb_memory_close: { args: ["ptr"], returns: "void" },
   zb_memory_address: { args: ["ptr"], returns: "ptr" },
   zb_memory_size: { args: ["ptr"], returns: "f64" },

@@ -96,7 +96,7 @@ int run_child(void (*work)(void *), void *argument) {
   CHECK(pid >= 0);
   if (pid == 0) {
     work(argument);
-    exit(0);
+    _exit(0);
   }
   while (waitpid(pid, &status, 0) != pid) EQUAL(errno, EINTR);
   return status;
@@ -124,7 +124,8 @@ void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_siz
   snprintf(ring->name, sizeof ring->name, "%s", unique_name());
   OK(zb_semaphore_create(ring->name, ZB_WRITER, 0600, &ring->written));
   OK(zb_semaphore_create(ring->name, ZB_READER, 0600, &ring->released));
-  OK(zb_memory_create(ring->name, sizeof(struct zb_oieb) + metadata_size + payload_size, 0600, &ring->memory));
+  OK(zb_memory_create(ring->name, sizeof(struct zb_oieb) + metadata_size + payload_size, 0600,
+                      &ring->memory));
   zb_oieb_create(ring->memory, metadata_size, payload_size, (uint64_t)getpid(), 0);
   ring->oieb = zb_memory_address(ring->memory);
   ring->payload = (uint8_t *)(ring->oieb + 1) + metadata_size;
@@ -189,6 +190,7 @@ int32_t write_frame(struct ring *ring, uint64_t size, uint64_t sequence) {
   static uint8_t bytes[1 << 16];
   CHECK(size <= sizeof bytes);
   fill(bytes, size, sequence);
+  zb_writer_peer(ring->writer, (uint64_t)getpid()); /* the case may have been slow */
   return zb_writer_write(ring->writer, bytes, (double)size, 0);
 }
 

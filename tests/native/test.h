@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 /* A case. Its name, read with spaces, is a sentence about behaviour. */
-#define TEST(name)                                                                                           \
-  static void name(void);                                                                                    \
-  __attribute__((constructor)) static void register_##name(void) { register_test(#name, name); }             \
+#define TEST(name) \
+  static void name(void); \
+  __attribute__((constructor)) static void register_##name(void) { register_test(#name, name); } \
   static void name(void)
 
 /* Whether the program is compiled with ThreadSanitizer, which makes everything several times slower. */
@@ -36,8 +36,8 @@ void check_true(bool holds, const char *text, const char *file, int line);
 void check_equal(double actual, double expected, const char *text, const char *file, int line);
 
 /* Waits until the condition holds; fails after five seconds. */
-#define UNTIL(condition)                                                                                     \
-  for (int64_t give_up_ns = zb_now_ns() + 5000000000; !(condition); usleep(100))                             \
+#define UNTIL(condition) \
+  for (int64_t give_up_ns = zb_now_ns() + 5000000000; !(condition); usleep(100)) \
   check_true(zb_now_ns() < give_up_ns, #condition, __FILE__, __LINE__)
 
 /* Milliseconds from `start_ns` to now. */
@@ -66,8 +66,8 @@ struct ring {
   zb_reader *reader;
   zb_writer *writer;
   struct zb_oieb *oieb;
-  const struct zb_reader_view *view;         /* what the reader tells */
-  const struct zb_writer_view *writer_view;  /* what the writer tells */
+  const struct zb_reader_view *view;        /* what the reader tells */
+  const struct zb_writer_view *writer_view; /* what the writer tells */
   uint8_t *payload;
   uint64_t payload_size;
 };

@@ -113,6 +113,16 @@ int32_t zb_memory_open(const char *name, zb_memory **memory) {
   return open_file(path, sizeof(struct zb_oieb), 0, (struct zb_object **)memory);
 }
 
+int32_t zb_memory_discard(const char *name) {
+  char path[ZB_OBJECT_PATH_MAX];
+  struct stat status;
+  memory_path(path, name);
+  if (lstat(path, &status) != 0) return zb_code_of(errno);
+  if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_size >= (off_t)sizeof(struct zb_oieb))
+    return ZB_EXISTS;
+  return unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
+}
+
 /* ---- semaphores ---------------------------------------------------------------------------------------------- */
 
 static void semaphore_path(char path[ZB_OBJECT_PATH_MAX], const char *name, int32_t role) {

@@ -251,13 +251,6 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
   return ZB_UNSAFE;
 }
 
-int32_t zb_lock_leave(const char *path) {
-  int descriptor;
-  int32_t code = open_lock_file(path, true, &descriptor);
-  if (code == ZB_OK) close(descriptor);
-  return code;
-}
-
 void zb_lock_close(zb_lock *lock, int32_t remove) {
   if (remove && names_descriptor(lock->path, lock->descriptor)) unlink(lock->path);
   close(lock->descriptor);

@@ -10,7 +10,7 @@
 
 struct zb_waiter {
   zb_semaphore *semaphore;
-  int bell; /* the end of the pipe that the thread writes to */
+  int listener, bell; /* the pipe: the thread writes to the bell */
   pthread_t thread;
   pthread_mutex_t mutex;
   pthread_cond_t changed;
@@ -30,7 +30,9 @@ static void *run(void *argument) {
     }
     waiter->deadline_ns = 0;
     pthread_mutex_unlock(&waiter->mutex);
-    zb_semaphore_await(waiter->semaphore, deadline_ns, &waiter->stopped);
+    /* The token stays, so the wake-up has to be passed on: whoever else sleeps here may be the one to take it. */
+    if (zb_semaphore_await(waiter->semaphore, deadline_ns, &waiter->stopped) == ZB_OK)
+      zb_semaphore_wake(waiter->semaphore);
     /* A full pipe rings already, and one that is closed has nobody listening. */
     ssize_t rung = write(waiter->bell, "", 1);
     (void)rung;
@@ -50,6 +52,7 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
     return zb_code_of(errno);
   }
   waiter->semaphore = semaphore;
+  waiter->listener = ends[0];
   waiter->bell = ends[1];
   pthread_mutex_init(&waiter->mutex, NULL);
   pthread_cond_init(&waiter->changed, NULL);
@@ -93,6 +96,7 @@ void zb_waiter_close(zb_waiter *waiter) {
   pthread_join(waiter->thread, NULL);
   pthread_cond_destroy(&waiter->changed);
   pthread_mutex_destroy(&waiter->mutex);
+  close(waiter->listener);
   close(waiter->bell);
   free(waiter);
 }

@@ -104,8 +104,6 @@ ZB_API int32_t zb_sleep(int32_t wait_us);
  * links; the file must be regular and have one name, and the path must mean it once it is locked.
  * ZB_LOCKED, ZB_NOT_FOUND, ZB_UNSAFE, ZB_PERMISSION. */
 ZB_API int32_t zb_lock_open(const char *path, int32_t create, zb_lock **lock);
-/* Makes the file where it is missing, and leaves it unlocked. */
-ZB_API int32_t zb_lock_leave(const char *path);
 /* Unlocks; with `remove`, first removes the path if it still means this file. */
 ZB_API void zb_lock_close(zb_lock *lock, int32_t remove);
 /* Whether somebody holds the lock: 1, 0, or a code. */
@@ -118,6 +116,9 @@ ZB_API int32_t zb_lock_held(const char *path);
 ZB_API int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory);
 /* Maps the shared memory of a buffer as large as it is. ZB_AGAIN while it is smaller than an OIEB. */
 ZB_API int32_t zb_memory_open(const char *name, zb_memory **memory);
+/* Removes a file of the name that is too small for an OIEB, if this process's user owns it: what remains of a creation
+ * that was killed, for who holds the locks of the buffer. ZB_EXISTS if it is anything else. */
+ZB_API int32_t zb_memory_discard(const char *name);
 /* Unmaps. No view of the memory may be used afterwards. */
 ZB_API void zb_memory_close(zb_memory *memory);
 ZB_API void *zb_memory_address(zb_memory *memory);
@@ -239,7 +240,7 @@ ZB_API void zb_writer_cancel(zb_writer *writer);
 /* ---- waiting without blocking -------------------------------------------------------------------------------- */
 
 /* A thread that waits for a semaphore on behalf of an event loop. `descriptor` receives the end of a pipe that
- * becomes readable, one byte a wait; it belongs to the caller. */
+ * becomes readable, one byte a wait; the waiter closes it. */
 ZB_API int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **waiter);
 /* Starts one wait: a byte arrives when the semaphore has a token, which is left there, or after `wait_us`. */
 ZB_API void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us);

@@ -1,0 +1,88 @@
+// Where the writer's frames come from: a pattern, or a byte stream.
+
+import { FrameTooLargeError } from "../core/errors.ts";
+import { FrameSplitter, type Framing } from "../core/framing.ts";
+import { type Pattern, PatternFrames } from "../core/patterns.ts";
+import type { ByteInput } from "./streams.ts";
+
+/** Sizes of frames, in bytes. */
+export interface FrameSizes {
+  /** As asked for. */
+  readonly frameSize: number;
+  /** As the buffer allows. */
+  readonly maxFrameSize: number;
+}
+
+/** Hands out frames one by one. */
+export interface FrameSource {
+  /** Frame number `index`, lent until the next call; `undefined` where more has to arrive first, or at the end. */
+  next(index: number): Uint8Array | undefined;
+  /** Waits for more to arrive; false at the end. */
+  more(): Promise<boolean>;
+  /** Empty lines skipped so far, which make no frames. */
+  readonly emptyLines: number;
+}
+
+/** Frames of one pattern and one size, without end. */
+export class PatternSource implements FrameSource {
+  readonly emptyLines = 0;
+  readonly #frames: PatternFrames;
+  readonly #size: number;
+
+  /** @throws FrameTooLargeError if a frame exceeds `maxFrameSize`. */
+  constructor(pattern: Pattern, { frameSize, maxFrameSize }: FrameSizes) {
+    if (frameSize > maxFrameSize) {
+      throw new FrameTooLargeError(
+        `Frames of ${frameSize} bytes are larger than the ${maxFrameSize} bytes a frame can have.`,
+        { hint: "Use smaller frames (--size), or give the reader a larger buffer (--buffer-size)." },
+      );
+    }
+    this.#frames = new PatternFrames(pattern);
+    this.#size = frameSize;
+  }
+
+  next(index: number): Uint8Array {
+    return this.#frames.frame(index, this.#size);
+  }
+
+  async more(): Promise<boolean> {
+    return false;
+  }
+}
+
+/** The frames of a byte stream. */
+export class StreamSource implements FrameSource {
+  readonly #input: ByteInput;
+  readonly #splitter: FrameSplitter;
+  readonly #signal: AbortSignal;
+  #ended = false;
+
+  /** @throws FrameTooLargeError if `frameSize` exceeds `maxFrameSize`. */
+  constructor(input: ByteInput, framing: Framing, sizes: FrameSizes, signal: AbortSignal) {
+    this.#input = input;
+    this.#splitter = new FrameSplitter(framing, sizes);
+    this.#signal = signal;
+  }
+
+  get emptyLines(): number {
+    return this.#splitter.emptyLines;
+  }
+
+  /** @throws ZeroBufferError IO_ERROR at a record that cannot be a frame. */
+  next(): Uint8Array | undefined {
+    return this.#splitter.next();
+  }
+
+  /** @throws CommandError IO_ERROR; the signal's reason once it is aborted. */
+  async more(): Promise<boolean> {
+    if (this.#ended) return false;
+    const chunk = await this.#input.next(this.#signal);
+    if (chunk.length > 0) {
+      this.#splitter.push(chunk);
+    } else {
+      this.#splitter.end();
+      this.#ended = true;
+    }
+    return true;
+  }
+}

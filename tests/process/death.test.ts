@@ -1,0 +1,269 @@
+// A peer that is killed, one that leaves, and one that only stands still.
+
+import { describe, expect, test } from "bun:test";
+import { Reader, Writer } from "../../src/core/index.ts";
+import { rejectionOf, uniqueName } from "../support/buffers.ts";
+import { Child, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
+import { endAll, startReader, startWriter } from "./peers.ts";
+
+leavesNoProcessBehind();
+
+const TIMEOUT_MS = 120_000;
+/** How soon a peer's death has to be noticed. */
+const NOTICED_MS = 1000;
+/** Longer than every slice after which a waiting peer looks at the other, and than the time within which it would
+ * notice a death. */
+const STANDSTILL_MS = 1300;
+
+const stream = { largest: 1000, sizes: "mixed" } as const;
+/** Too small for more than a few frames. */
+const small = { ...stream, payloadSize: 4096 };
+/** Never full in these tests. */
+const large = { ...stream, payloadSize: 4 * 1024 * 1024 };
+const ENDLESS = 1e9;
+
+/** Kills a process, and returns when, on the clock that all processes share. */
+async function kill(child: Child): Promise<number> {
+  const at = Date.now();
+  child.kill("SIGKILL");
+  await child.end();
+  return at;
+}
+
+/** A new pair under the name transfers frames. The processes of the old one may be alive still. */
+async function expectItWorksAgain(name: string, frames: number): Promise<void> {
+  await using reader = await startReader(name, small);
+  await using writer = await startWriter(name, stream);
+  await reader.tell({ do: "read", frames }).hear("reading");
+  await writer.tell({ do: "write", frames }).hear("writing");
+  expect(await reader.hear("read")).toMatchObject({ frames, sequence: frames, wrong: [], end: "enough" });
+  expect(await writer.hear("wrote")).toMatchObject({ frames });
+  await endAll(writer, reader);
+}
+
+describe("a reader that is killed", () => {
+  test.each(["blocking", "async", "zero-copy"] as const)(
+    "is noticed by a writer that waits for room (%s) within a second",
+    async (how) => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await using writer = await startWriter(name, stream);
+      await writer.tell({ do: "write", frames: ENDLESS, how }).hear("writing");
+      await writer.asleep();
+      const killedAt = await kill(reader);
+      const { error } = await writer.hear("wrote");
+      expect(error).toMatchObject({ code: "READER_DEAD", reason: "died" });
+      expect(error.at - killedAt).toBeLessThan(NOTICED_MS);
+      await endAll(writer);
+      await expectItWorksAgain(name, 1000);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "is noticed within a second by a writer that writes slowly and always finds room",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, large);
+      await using writer = await startWriter(name, stream);
+      await reader.tell({ do: "read", frames: 5 }).hear("reading");
+      await writer.tell({ do: "write", frames: ENDLESS, paceMs: 50 }).hear("writing");
+      expect(await reader.hear("read")).toMatchObject({ frames: 5, wrong: [] });
+      const killedAt = await kill(reader);
+      const { error } = await writer.hear("wrote");
+      expect(error).toMatchObject({ code: "READER_DEAD", reason: "died" });
+      expect(error.at - killedAt).toBeLessThan(NOTICED_MS);
+      await endAll(writer);
+      await expectItWorksAgain(name, 1000);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "is replaced while the event loop of its writer waits for other things",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      using writer = new Writer(name, { connectTimeoutMs: 60_000, writeTimeout: 60_000 });
+      const fill = async () => {
+        for (;;) await writer.writeFrameAsync(new Uint8Array(1000));
+      };
+      const filled = rejectionOf(fill());
+      await kill(reader);
+      expect(await filled).toMatchObject({ code: "READER_DEAD", reason: "died" });
+      expect(writer.isReaderConnected()).toBe(false);
+      writer.close();
+      await expectItWorksAgain(name, 1000);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "leaves its objects to the next reader of the name, which begins within a second",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await kill(reader);
+      expect(remainsOfBuffers()).toContain(`/dev/shm/${name}`);
+      const start = performance.now();
+      using next = new Reader(name, { payloadSize: 128, metadataSize: 0 });
+      expect(performance.now() - start).toBeLessThan(NOTICED_MS);
+      expect(next.config).toEqual({ payloadSize: 128, metadataSize: 0 });
+    },
+    TIMEOUT_MS,
+  );
+});
+
+test(
+  "a reader that leaves is told from one that died",
+  async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, small);
+    await using writer = await startWriter(name, stream);
+    await writer.tell({ do: "write", frames: ENDLESS }).hear("writing");
+    await writer.asleep();
+    const leftAt = Date.now();
+    await reader.succeed();
+    const { error } = await writer.hear("wrote");
+    expect(error).toMatchObject({ code: "READER_DEAD", reason: "left" });
+    expect(error.at - leftAt).toBeLessThan(NOTICED_MS + 500);
+    await endAll(writer);
+  },
+  TIMEOUT_MS,
+);
+
+describe("a writer that is killed", () => {
+  test.each(["blocking", "async"] as const)(
+    "has delivered all that it wrote, and is reported dead within a second after that (%s)",
+    async (how) => {
+      const name = uniqueName();
+      await using reader = await startReader(name, large);
+      await using writer = await startWriter(name, stream);
+      const frames = 3000;
+      await writer.tell({ do: "write", frames }).hear("writing");
+      await writer.hear("wrote");
+      const killedAt = await kill(writer);
+      await reader.tell({ do: "read", how }).hear("reading");
+      const { error, ...read } = await reader.hear("read");
+      expect(read).toMatchObject({ frames, sequence: frames, wrong: [] });
+      expect(error).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
+      expect(error.at - killedAt).toBeLessThan(NOTICED_MS);
+      await endAll(reader);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each(["blocking", "async", "iterating"] as const)(
+    "is noticed within a second by a reader that waits (%s)",
+    async (how) => {
+      const name = uniqueName();
+      await using reader = await startReader(name, large);
+      await using writer = await startWriter(name, stream);
+      await reader.tell({ do: "read", how }).hear("reading");
+      await writer.tell({ do: "write", frames: 10 }).hear("writing");
+      await writer.hear("wrote");
+      await reader.asleep();
+      const killedAt = await kill(writer);
+      const { error, ...read } = await reader.hear("read");
+      expect(read).toMatchObject({ frames: 10, sequence: 10, wrong: [] });
+      expect(error).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
+      expect(error.at - killedAt).toBeLessThan(NOTICED_MS);
+      await endAll(reader);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "in the middle of writing leaves whole frames, one after the other, and room for the next writer",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      for (let round = 1; round <= 10; round++) {
+        await using writer = await startWriter(name, stream);
+        await reader.tell({ do: "read", frames: 200 * round }).hear("reading");
+        await writer.tell({ do: "write", frames: ENDLESS }).hear("writing");
+        // It has written this much, and is in the middle of more.
+        expect(await reader.hear("read")).toMatchObject({ frames: 200 * round, wrong: [], end: "enough" });
+        await reader.tell({ do: "read" }).hear("reading");
+        await kill(writer);
+        expect(await reader.hear("read")).toMatchObject({
+          wrong: [],
+          error: { code: "WRITER_DEAD", reason: "died" },
+        });
+      }
+      await endAll(reader);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a peer that is stopped for longer than every timeout", () => {
+  test(
+    "as a reader is not taken for dead: writing times out, and goes on when it does",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await using writer = await startWriter(name, stream);
+      await reader.tell({ do: "read", frames: 3000 }).hear("reading");
+      await reader.stop();
+      const stoppedAt = Date.now();
+      await writer.tell({ do: "write", frames: 3000, writeTimeout: STANDSTILL_MS }).hear("writing");
+      const { error, frames } = await writer.hear("wrote");
+      expect(error).toMatchObject({ code: "BUFFER_FULL", reason: "timeout" });
+      expect(error.at - stoppedAt).toBeGreaterThanOrEqual(STANDSTILL_MS - 1);
+      reader.resume();
+      await writer.tell({ do: "write", frames: 3000 - frames }).hear("writing");
+      expect(await writer.hear("wrote")).toMatchObject({ frames: 3000 });
+      expect(await reader.hear("read")).toMatchObject({ frames: 3000, sequence: 3000, wrong: [], end: "enough" });
+      await endAll(writer, reader);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each(["blocking", "async"] as const)(
+    "as a writer is not taken for dead: reading %s times out, and goes on when it does",
+    async (how) => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await using writer = await startWriter(name, stream);
+      await writer.tell({ do: "write", frames: ENDLESS }).hear("writing");
+      await reader.tell({ do: "read", how, frames: 1000 }).hear("reading");
+      expect(await reader.hear("read")).toMatchObject({ frames: 1000, wrong: [] });
+      await writer.stop();
+      await reader.tell({ do: "read", how, timeoutMs: STANDSTILL_MS }).hear("reading");
+      const atStandstill = await reader.hear("read");
+      expect(atStandstill).toMatchObject({ wrong: [], end: "timeout" });
+      writer.resume();
+      await reader.tell({ do: "read", how, frames: 1000 }).hear("reading");
+      const sequence = atStandstill.sequence + 1000;
+      expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence, wrong: [], end: "enough" });
+      await endAll(reader);
+      expect((await writer.hear("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "left" });
+      await endAll(writer);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "keeps its place: nobody else can become the reader or the writer meanwhile",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await using writer = await startWriter(name, stream);
+      await reader.stop();
+      await writer.stop();
+      await using otherReader = Child.fixture("reader.ts", name, { ...small });
+      expect(await otherReader.hear("refused")).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+      await using otherWriter = Child.fixture("writer.ts", name, { ...stream, connectTimeoutMs: 200 });
+      expect(await otherWriter.hear("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+      reader.resume();
+      writer.resume();
+      await reader.tell({ do: "read", frames: 1000 }).hear("reading");
+      await writer.tell({ do: "write", frames: 1000 }).hear("writing");
+      expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
+      await writer.hear("wrote");
+      await endAll(writer, reader, otherReader, otherWriter);
+    },
+    TIMEOUT_MS,
+  );
+});

@@ -1,0 +1,33 @@
+// Starts the fixtures that most tests here use, and waits until they are ready.
+
+import type { BufferConfig, WriterOptions } from "../../src/core/index.ts";
+import { Child } from "../support/processes.ts";
+import type { Sizes } from "./fixtures/frames.ts";
+
+/** Bytes of a frame's header in the ring. */
+export const HEADER = 16;
+
+/** The frames of a stream: `sizes` defaults to frames that all have the largest size. */
+export interface Stream {
+  largest: number;
+  sizes?: Sizes;
+}
+
+/** A reader that has made its buffer: fixtures/reader.ts. */
+export async function startReader(name: string, options: Stream & BufferConfig): Promise<Child> {
+  const reader = Child.fixture("reader.ts", name, { sizes: "same", metadataSize: 256, ...options });
+  await reader.hear("ready");
+  return reader;
+}
+
+/** A writer that is connected: fixtures/writer.ts. */
+export async function startWriter(name: string, options: Stream & WriterOptions): Promise<Child> {
+  const writer = Child.fixture("writer.ts", name, { sizes: "same", connectTimeoutMs: 60_000, ...options });
+  await writer.hear("connected");
+  return writer;
+}
+
+/** Ends fixtures that have nothing more to do; each has to succeed. */
+export async function endAll(...children: Child[]): Promise<void> {
+  for (const child of children) await child.succeed();
+}

@@ -1,0 +1,122 @@
+// A buffer has one reader and one writer at a time, whoever else tries.
+
+import { describe, expect, test } from "bun:test";
+import { Reader, Writer } from "../../src/core/index.ts";
+import { thrownBy, uniqueName } from "../support/buffers.ts";
+import { Child, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
+import { endAll, startReader, startWriter } from "./peers.ts";
+
+leavesNoProcessBehind();
+
+const TIMEOUT_MS = 120_000;
+const ROUNDS = 100;
+/** Time for two processes to hear that they are to try. */
+const NOTICE_MS = 4;
+
+const stream = { largest: 1000, sizes: "mixed" } as const;
+const small = { ...stream, payloadSize: 4096 };
+
+describe("beside a pair that is transferring frames", () => {
+  const transfer = async (intrude: (name: string) => Promise<void>) => {
+    const name = uniqueName();
+    const frames = 100_000;
+    await using reader = await startReader(name, small);
+    await using writer = await startWriter(name, stream);
+    await reader.tell({ do: "read", frames }).hear("reading");
+    await writer.tell({ do: "write", frames }).hear("writing");
+    await intrude(name);
+    expect(await reader.hear("read")).toMatchObject({ frames, sequence: frames, wrong: [], end: "enough" });
+    expect(await writer.hear("wrote")).toMatchObject({ frames });
+    await endAll(writer, reader);
+  };
+
+  test(
+    "a second reader is refused, and changes nothing",
+    () =>
+      transfer(async (name) => {
+        await using other = Child.fixture("reader.ts", name, { ...small, payloadSize: 64 });
+        expect(await other.hear("refused")).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+        await endAll(other);
+        expect(thrownBy(() => new Reader(name))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+      }),
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a second writer is refused, and changes nothing",
+    () =>
+      transfer(async (name) => {
+        await using other = Child.fixture("writer.ts", name, stream);
+        expect(await other.hear("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+        await endAll(other);
+        expect(thrownBy(() => new Writer(name))).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+      }),
+    TIMEOUT_MS,
+  );
+});
+
+/** Has two processes try at the same moment; the one that won, once the other has lost for the right reason. */
+async function contest(contestants: [Child, Child], code: string): Promise<Child> {
+  const at = performance.timeOrigin + performance.now() + NOTICE_MS;
+  for (const contestant of contestants) contestant.tell({ do: "try", at });
+  const [first, second] = await Promise.all(contestants.map((contestant) => contestant.hearAny()));
+  expect([first?.event, second?.event].sort()).toEqual(["lost", "won"]);
+  expect((first?.event === "lost" ? first : second)?.code).toBe(code);
+  return first?.event === "won" ? contestants[0] : contestants[1];
+}
+
+async function contestants(role: "reader" | "writer", name: string): Promise<[Child, Child]> {
+  const both: [Child, Child] = [
+    Child.fixture("contestant.ts", role, name),
+    Child.fixture("contestant.ts", role, name),
+  ];
+  for (const contestant of both) await contestant.hear("ready");
+  return both;
+}
+
+async function leave(children: Child[]): Promise<void> {
+  for (const child of children) child.tell({ do: "leave" });
+  for (const child of children) await child.hear("left");
+}
+
+test(
+  "of two readers that start at the same time exactly one gets the buffer, every time",
+  async () => {
+    const name = uniqueName();
+    const both = await contestants("reader", name);
+    await using _first = both[0];
+    await using _second = both[1];
+    for (let round = 0; round < ROUNDS; round++) {
+      await contest(both, "READER_ALREADY_CONNECTED");
+      using writer = new Writer(name);
+      writer.writeFrame(new Uint8Array([round]));
+      writer.close();
+      await leave(both);
+      expect(remainsOfBuffers()).toEqual([]);
+    }
+    await endAll(...both);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "of two writers that start at the same time exactly one gets the buffer, every time",
+  async () => {
+    const name = uniqueName();
+    using reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
+    const both = await contestants("writer", name);
+    await using _first = both[0];
+    await using _second = both[1];
+    for (let round = 0; round < ROUNDS; round++) {
+      const winner = await contest(both, "WRITER_ALREADY_CONNECTED");
+      expect(thrownBy(() => new Writer(name))).toMatchObject({
+        code: "WRITER_ALREADY_CONNECTED",
+        message: expect.stringContaining(`${winner.pid}`),
+      });
+      await leave(both);
+    }
+    await endAll(...both);
+    expect(reader.framesRead).toBe(0);
+  },
+  TIMEOUT_MS,
+);
