@@ -31,6 +31,9 @@ export class Interrupted extends CommandError {
   }
 }
 
+/** Nobody reads the output any more: the end of a run, and not a failure of it. */
+export class DownstreamClosed extends Error {}
+
 /** A failure as it is reported. */
 export interface Failure {
   readonly code: FailureCode;

@@ -84,7 +84,9 @@ function labelOf(name: string, { alias, type, valueHint }: Option<unknown>): str
 }
 
 function descriptionOf(option: Option<unknown>): string {
-  return option.default === undefined ? option.description : `${option.description} [${option.default}]`;
+  return option.default === undefined
+    ? option.description
+    : `${option.description} (default ${option.default})`;
 }
 
 function wrap(text: string, width: number): string[] {

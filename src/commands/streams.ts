@@ -1,8 +1,9 @@
 // Byte streams over files, stdin and stdout. Nothing here blocks the event loop: the thread pool does the system calls.
+// Import it dynamically: node:fs costs more than a millisecond at start, and not every run has a stream.
 
 import fs from "node:fs";
 import { raceAbort } from "../core/abort.ts";
-import { CommandError, systemCode, systemReason } from "./failure.ts";
+import { CommandError, DownstreamClosed, systemCode, systemReason } from "./failure.ts";
 import { Descriptor, isTerminal } from "./terminal.ts";
 
 const CHUNK_SIZE = 1024 * 1024;
@@ -11,9 +12,6 @@ const { STDOUT } = Descriptor;
 
 /** How long to wait before another try where somebody has made the descriptor non-blocking. */
 const RETRY_MS = 2;
-
-/** The output's reader has gone away: no failure, there is just nobody to write for any more. */
-export class DownstreamClosed extends Error {}
 
 /** A file or stdin (`-`), in chunks; while one is in use, the next is being read. */
 export class ByteInput implements Disposable {

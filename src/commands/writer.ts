@@ -2,14 +2,13 @@
 
 import { maxFrameSize } from "../core/config.ts";
 import { FRAMINGS } from "../core/framing.ts";
-import { BufferFullError, Writer } from "../core/index.ts";
+import { Writer } from "../core/index.ts";
 import { PATTERNS } from "../core/patterns.ts";
-import { TurnKeeper } from "../core/turn.ts";
 import { defineCommand } from "./command.ts";
 import type { WriterDocument } from "./documents.ts";
 import { CommandError } from "./failure.ts";
 import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "./figures.ts";
-import { type FrameSource, PatternSource, StreamSource } from "./frame-source.ts";
+import { PatternSource, StreamSource } from "./frame-source.ts";
 import {
   bufferName,
   choice,
@@ -23,8 +22,8 @@ import {
   type Values,
 } from "./options.ts";
 import { Progress } from "./progress.ts";
-import { ByteInput } from "./streams.ts";
-import { Pace, Stopwatch } from "./timing.ts";
+import { FULL_POLICIES, Pump } from "./pump.ts";
+import type { ByteInput } from "./streams.ts";
 
 const args = {
   buffer: bufferName("the buffer to write to"),
@@ -33,7 +32,7 @@ const args = {
     alias: "n",
     description: "frames to write, dropped ones included; 0: without end",
     default: undefined,
-    shown: "1000; all of the input with --input",
+    shown: "1000, with --input all",
     min: 0,
   }),
   size: size({
@@ -80,7 +79,7 @@ const args = {
     default: 5000,
     zeroIsForever: true,
   }),
-  onFull: choice(["wait", "drop", "fail"], {
+  onFull: choice(FULL_POLICIES, {
     group: "Waiting",
     description: "with a frame there is no room for",
     valueHint: "POLICY",
@@ -135,9 +134,10 @@ export default defineCommand({
     document.pattern = options.input === undefined ? pattern : null;
     document.frame_size = options.input === undefined || framing === "fixed" ? frameSize : null;
 
+    // Before the buffer is touched, so that a bad path harms nothing.
     const metadata = await loadMetadata(options, signal);
     const input =
-      options.input === undefined ? undefined : session.own(await ByteInput.open(options.input, signal));
+      options.input === undefined ? undefined : session.own(await openInput(options.input, signal));
     const writer = session.own(
       await Writer.connect(buffer, { connectTimeoutMs, writeTimeout: timeoutMs, signal }),
     );
@@ -185,97 +185,6 @@ export default defineCommand({
   },
 });
 
-/** Moves frames from a source into a buffer, at the pace and with the patience asked for. */
-class Pump {
-  readonly stopwatch = new Stopwatch();
-  readonly #writer: Writer;
-  readonly #source: FrameSource;
-  readonly #pace: Pace | undefined;
-  readonly #onFull: WriterOptions["onFull"];
-  readonly #signal: AbortSignal;
-  readonly #tell: (frames: number) => void;
-  #offered = 0;
-  #dropped = 0;
-
-  /** @param tell is told every few milliseconds how many frames are done. */
-  constructor(
-    writer: Writer,
-    source: FrameSource,
-    options: WriterOptions,
-    signal: AbortSignal,
-    tell: (frames: number) => void,
-  ) {
-    this.#writer = writer;
-    this.#source = source;
-    this.#pace = options.rate === undefined && options.delayMs === 0 ? undefined : new Pace(options);
-    this.#onFull = options.onFull;
-    this.#signal = signal;
-    this.#tell = tell;
-  }
-
-  get dropped(): number {
-    return this.#dropped;
-  }
-
-  /** Moves up to `limit` frames, or all of them if it is 0. */
-  async run(limit: number): Promise<void> {
-    const turns = new TurnKeeper();
-    while (limit === 0 || this.#offered < limit) {
-      // A dropped frame uses no sequence number, and its pattern goes to the next one.
-      const frame = this.#source.next(this.#offered - this.#dropped);
-      if (frame === undefined) {
-        if (await this.#more()) continue;
-        return;
-      }
-      if (this.#pace?.isDue(this.#offered) === false) await this.#wait(this.#pace);
-      this.stopwatch.start();
-      if (!this.#writer.tryWriteFrame(frame) && !(await this.#insist(frame))) this.#dropped++;
-      this.#pace?.done(this.#offered++);
-      if (turns.isDue(frame.length)) await this.#turn(turns);
-    }
-    this.#pause();
-  }
-
-  /** Before each wait: what it takes is not counted, and there is time to tell. */
-  #pause(): void {
-    this.stopwatch.mark();
-    this.#tell(this.#offered);
-  }
-
-  #more(): Promise<boolean> {
-    this.#pause();
-    return this.#source.more();
-  }
-
-  #wait(pace: Pace): Promise<void> {
-    this.#pause();
-    return pace.wait(this.#offered, this.#signal);
-  }
-
-  async #turn(turns: TurnKeeper): Promise<void> {
-    this.#pause();
-    await turns.turn();
-    this.#signal.throwIfAborted();
-  }
-
-  /** Deals with a full buffer: whether the frame was written after all. */
-  async #insist(frame: Uint8Array): Promise<boolean> {
-    switch (this.#onFull) {
-      case "drop":
-        return false;
-      case "fail":
-        throw new BufferFullError("timeout", `Buffer "${this.#writer.name}" is full.`, {
-          buffer: this.#writer.name,
-          hint: "Its reader is slower than the writer: give it a larger buffer, or use --on-full wait or drop.",
-        });
-      case "wait":
-        this.#pause();
-        await this.#writer.writeFrameAsync(frame, { signal: this.#signal });
-        return true;
-    }
-  }
-}
-
 function fill(document: WriterDocument, writer: Writer, { stopwatch, dropped }: Pump): void {
   const { framesWritten, bytesWritten, waits } = writer;
   document.frames_written = framesWritten;
@@ -300,18 +209,23 @@ function refuseContradictions({ input, pattern, metadata, metadataFile }: Writer
   }
 }
 
-/** The metadata to send. Read before the buffer is touched, so that a bad file harms nothing. */
+/** The metadata to send, if any. */
 async function loadMetadata(
   { metadata, metadataFile }: WriterOptions,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
-  if (metadataFile === undefined)
-    return metadata === undefined ? undefined : new TextEncoder().encode(metadata);
-  using input = await ByteInput.open(metadataFile, signal);
+  if (metadata !== undefined) return new TextEncoder().encode(metadata);
+  if (metadataFile === undefined) return undefined;
+  using input = await openInput(metadataFile, signal);
   const bytes = await input.readAll(MAX_METADATA_SIZE, signal);
   if (bytes.length > 0) return bytes;
   throw new CommandError(
     "USAGE",
     `Option --metadata-file takes a file that is not empty; ${metadataFile} is.`,
   );
+}
+
+async function openInput(path: string, signal: AbortSignal): Promise<ByteInput> {
+  const { ByteInput } = await import("./streams.ts");
+  return ByteInput.open(path, signal);
 }

@@ -6,7 +6,7 @@ import { raceAbort } from "./abort.ts";
 import { type BufferConfig, type BufferSizes, checkTimeout } from "./config.ts";
 import { ClosedError, CorruptBufferError, SequenceError, WriterDeadError, type ZeroBufferError } from "./errors.ts";
 import { failure } from "./failures.ts";
-import { Frame, type Lender } from "./frame.ts";
+import { Frame, Lender } from "./frame.ts";
 import { createForReader, POLL_MS, type SharedBuffer } from "./lifecycle.ts";
 import type { Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
@@ -38,7 +38,6 @@ export class Reader implements Disposable {
   readonly #writer: Peer;
   readonly #turns = new TurnKeeper();
   #waiter: Waiter | undefined;
-  #closed = false;
 
   /** Frames that the ring has looked ahead to, and how many of them have been handed out. */
   #available = 0;
@@ -77,21 +76,7 @@ export class Reader implements Disposable {
     this.#buffer = buffer;
     this.#ring = ring;
     this.#writer = new Peer(buffer.memory, Role.WRITER);
-    this.#lender = this.#makeLender();
-  }
-
-  #makeLender(): Lender {
-    const reader = this;
-    const { memory } = this.#buffer;
-    const ring = this.#ring;
-    return {
-      name: this.name,
-      get isClosed() {
-        return reader.#closed;
-      },
-      view: (offset, size) => memory.bytes(offset, size),
-      takeBack: (index) => ring.release(index),
-    };
+    this.#lender = new Lender(name, buffer.memory, ring);
   }
 
   /** Sizes of the buffer in bytes, multiples of 64. */
@@ -434,13 +419,13 @@ export class Reader implements Disposable {
   // ---- the end -----------------------------------------------------------------------------------------------------
 
   #guard(): void {
-    if (this.#closed) throw new ClosedError(`The reader of buffer "${this.name}" is closed.`, { buffer: this.name });
+    if (this.#lender.isClosed) throw new ClosedError(`The reader of buffer "${this.name}" is closed.`, { buffer: this.name });
   }
 
   /** Removes the buffer. Views of its frames have length 0 afterwards; reads that wait reject with ClosedError. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#lender.isClosed) return;
+    this.#lender.isClosed = true;
     this.#waiter?.close();
     this.#ring.close();
     const { memory, released } = this.#buffer;

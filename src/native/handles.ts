@@ -17,6 +17,9 @@ export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
 /** How many frames one {@link RingReader.next} brings at the most: ZB_READER_LOOKAHEAD. */
 export const READER_LOOKAHEAD = 64;
 
+// A constant, so that the compiler knows which function each call is of: that makes a call four times as fast.
+const native: Native = library();
+
 const FAULT_POSITION = 0;
 const FAULT_EXPECTED = 1;
 const FAULT_FOUND = 2;
@@ -52,23 +55,22 @@ function receive(call: (result: BigUint64Array) => number): Address | { code: Co
 
 /** errno of the last {@link Code.SYSTEM}. */
 export function systemError(): number {
-  return library().zb_system_error();
+  return native.zb_system_error();
 }
 
 /** Blocks the thread for up to `milliseconds`. False if a signal came first. */
 export function sleep(milliseconds: number): boolean {
-  return library().zb_sleep(Math.ceil(milliseconds * 1000)) === Code.OK;
+  return native.zb_sleep(Math.ceil(milliseconds * 1000)) === Code.OK;
 }
 
 /** Start time of a living process in a unit of the system's, 0 if unknown; -1 if it does not live. */
 export function processStart(pid: number): number {
-  return library().zb_process_start(pid);
+  return native.zb_process_start(pid);
 }
 
 /** Base of all handles: an address that is taken away when it is closed. */
 abstract class Handle {
   #address: Address | undefined;
-  protected readonly native: Native = library();
 
   protected constructor(address: Address) {
     this.#address = address;
@@ -92,18 +94,18 @@ abstract class Handle {
 export class LockFile extends Handle {
   /** Locks without waiting; `create` makes a missing file. LOCKED, NOT_FOUND, UNSAFE, PERMISSION. */
   static open(path: string, create: boolean): LockFile | Code {
-    const opened = receive((result) => library().zb_lock_open(cString(path), create ? 1 : 0, result));
+    const opened = receive((result) => native.zb_lock_open(cString(path), create ? 1 : 0, result));
     return typeof opened === "number" ? new LockFile(opened) : opened.code;
   }
 
   /** Whether somebody holds the lock; false also if that cannot be found out. */
   static isHeld(path: string): boolean {
-    return library().zb_lock_held(cString(path)) === 1;
+    return native.zb_lock_held(cString(path)) === 1;
   }
 
   /** Unlocks, and with `remove` takes the file away as well. */
   close({ remove }: { remove: boolean }): void {
-    this.end((address) => this.native.zb_lock_close(address, remove ? 1 : 0));
+    this.end((address) => native.zb_lock_close(address, remove ? 1 : 0));
   }
 }
 
@@ -117,20 +119,20 @@ export class SharedMemory extends Handle {
 
   private constructor(address: Address) {
     super(address);
-    this.size = this.native.zb_memory_size(address);
+    this.size = native.zb_memory_size(address);
   }
 
   /** Makes `size` bytes of zeros, all allocated. EXISTS, NO_SPACE, PERMISSION. */
   static create(name: string, size: number, mode: Mode): SharedMemory | Code {
     const made = receive((result) =>
-      library().zb_memory_create(cString(name), size, modeArgument(mode), result),
+      native.zb_memory_create(cString(name), size, modeArgument(mode), result),
     );
     return typeof made === "number" ? new SharedMemory(made) : made.code;
   }
 
   /** Maps what is there. NOT_FOUND, AGAIN while it is smaller than an OIEB, UNSAFE, PERMISSION. */
   static open(name: string): SharedMemory | Code {
-    const opened = receive((result) => library().zb_memory_open(cString(name), result));
+    const opened = receive((result) => native.zb_memory_open(cString(name), result));
     return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
   }
 
@@ -139,7 +141,7 @@ export class SharedMemory extends Handle {
    * buffer held. False if it is anything else.
    */
   static discard(name: string): boolean {
-    return library().zb_memory_discard(cString(name)) === Code.OK;
+    return native.zb_memory_discard(cString(name)) === Code.OK;
   }
 
   /** A view of `size` bytes at `offset`; it has length 0 once the memory is closed. Up to 4 GiB. */
@@ -163,7 +165,7 @@ export class SharedMemory extends Handle {
   #openWindow(index: number): ArrayBuffer {
     const offset = index * WINDOW_STRIDE;
     const length = Math.min(WINDOW_LENGTH, this.size - offset);
-    const window = viewMemory(this.native.zb_memory_address(this.address), offset, length);
+    const window = viewMemory(native.zb_memory_address(this.address), offset, length);
     this.#windows[index] = window;
     return window;
   }
@@ -171,58 +173,58 @@ export class SharedMemory extends Handle {
   /** The sixteen 8-byte words of the OIEB, each loaded once. */
   loadOieb(): BigUint64Array {
     const words = new BigUint64Array(16);
-    this.native.zb_oieb_load(this.address, words);
+    native.zb_oieb_load(this.address, words);
     return words;
   }
 
   /** Fills the OIEB of new memory. Sizes in bytes. */
   createOieb(metadataSize: number, payloadSize: number, readerPid: number, flags: bigint): void {
-    this.native.zb_oieb_create(this.address, metadataSize, payloadSize, readerPid, flags);
+    native.zb_oieb_create(this.address, metadataSize, payloadSize, readerPid, flags);
   }
 
   /** Compare-and-swap of a role's pid. False if the field did not hold `expected`. */
   claim(role: Role, expected: bigint | number, pid: number): boolean {
-    return this.native.zb_oieb_claim(this.address, role, expected, pid) === Code.OK;
+    return native.zb_oieb_claim(this.address, role, expected, pid) === Code.OK;
   }
 
   /** Whether another mapping in this process holds the role. */
   isHeldHere(role: Role): boolean {
-    return this.native.zb_memory_held_here(this.address, role) === 1;
+    return native.zb_memory_held_here(this.address, role) === 1;
   }
 
   /** Whether the process maps this memory; undefined if that cannot be read. */
   isMappedBy(pid: number): boolean | undefined {
-    const answer = this.native.zb_process_maps(pid, this.address);
+    const answer = native.zb_process_maps(pid, this.address);
     return answer < 0 ? undefined : answer === 1;
   }
 
   /** Whether the buffer's name still means this memory. */
   get isNamed(): boolean {
-    return this.native.zb_memory_named(this.address) === Code.OK;
+    return native.zb_memory_named(this.address) === Code.OK;
   }
 
   /** Whether this process's user owns the memory. */
   get isOwned(): boolean {
-    return this.native.zb_memory_owned(this.address) === 1;
+    return native.zb_memory_owned(this.address) === 1;
   }
 
   /** TOO_LARGE, BAD_CONTROL. */
   writeMetadata(data: Uint8Array): Code {
-    return this.native.zb_metadata_write(this.address, data, data.length) as Code;
+    return native.zb_metadata_write(this.address, data, data.length) as Code;
   }
 
   /** Copies the metadata to `target`; its length, 0 if there is none. AGAIN, BAD_CONTROL, TOO_LARGE. */
   readMetadata(target: Uint8Array): number {
-    return this.native.zb_metadata_read(this.address, target, target.length);
+    return native.zb_metadata_read(this.address, target, target.length);
   }
 
   clearMetadata(): void {
-    this.native.zb_metadata_clear(this.address);
+    native.zb_metadata_clear(this.address);
   }
 
   /** Removes the name if it still means this memory. */
   unlink(): void {
-    this.native.zb_memory_unlink(this.address);
+    native.zb_memory_unlink(this.address);
   }
 
   /** Detaches every view, then unmaps: a view that the program kept reads nothing instead of unmapped memory. */
@@ -231,7 +233,7 @@ export class SharedMemory extends Handle {
       for (const window of this.#windows) window?.transfer();
       this.#windows.length = 0;
       this.#views.length = 0;
-      this.native.zb_memory_close(address);
+      native.zb_memory_close(address);
     });
   }
 }
@@ -241,37 +243,37 @@ export class Semaphore extends Handle {
   /** Makes it with value 0. EXISTS, NO_SPACE, PERMISSION. */
   static create(name: string, role: Role, mode: Mode): Semaphore | Code {
     const made = receive((result) =>
-      library().zb_semaphore_create(cString(name), role, modeArgument(mode), result),
+      native.zb_semaphore_create(cString(name), role, modeArgument(mode), result),
     );
     return typeof made === "number" ? new Semaphore(made) : made.code;
   }
 
   /** NOT_FOUND, AGAIN while it is being made, UNSAFE, PERMISSION. */
   static open(name: string, role: Role): Semaphore | Code {
-    const opened = receive((result) => library().zb_semaphore_open(cString(name), role, result));
+    const opened = receive((result) => native.zb_semaphore_open(cString(name), role, result));
     return typeof opened === "number" ? new Semaphore(opened) : opened.code;
   }
 
   /** Removes a leftover; only with the locks of the buffer held. */
   static remove(name: string, role: Role): void {
-    library().zb_semaphore_remove(cString(name), role);
+    native.zb_semaphore_remove(cString(name), role);
   }
 
   get value(): number {
-    return this.native.zb_semaphore_value(this.address);
+    return native.zb_semaphore_value(this.address);
   }
 
   post(count = 1): void {
-    this.native.zb_semaphore_post(this.address, count);
+    native.zb_semaphore_post(this.address, count);
   }
 
   /** Removes the name if it still means this semaphore. */
   unlink(): void {
-    this.native.zb_semaphore_unlink(this.address);
+    native.zb_semaphore_unlink(this.address);
   }
 
   close(): void {
-    this.end((address) => this.native.zb_semaphore_close(address));
+    this.end((address) => native.zb_semaphore_close(address));
   }
 }
 
@@ -287,7 +289,7 @@ export class RingReader extends Handle {
   /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
   static open(memory: SharedMemory, written: Semaphore, released: Semaphore, sequence = 1): RingReader | Code {
     const opened = receive((result) =>
-      library().zb_reader_open(memory.address, written.address, released.address, sequence, result),
+      native.zb_reader_open(memory.address, written.address, released.address, sequence, result),
     );
     return typeof opened === "number" ? new RingReader(opened) : opened.code;
   }
@@ -297,7 +299,7 @@ export class RingReader extends Handle {
    * number, or AGAIN, INTERRUPTED, BAD_CONTROL, BAD_FRAME, BAD_SEQUENCE, BROKEN, NO_MEMORY.
    */
   next(waitUs: number, flags: number): number {
-    return this.native.zb_reader_next(this.address, waitUs, flags);
+    return native.zb_reader_next(this.address, waitUs, flags);
   }
 
   /** Bytes from the start of the memory to those of the `i`th frame of the last {@link next}. */
@@ -315,12 +317,12 @@ export class RingReader extends Handle {
 
   /** Releases the `index`th frame this ring has ever read, counted from 0 modulo 2^32. */
   release(index: number): void {
-    this.native.zb_reader_release(this.address, index);
+    native.zb_reader_release(this.address, index);
   }
 
   /** See zb_reader_settle: only after the writer has gone. */
   settle(): void {
-    this.native.zb_reader_settle(this.address);
+    native.zb_reader_settle(this.address);
   }
 
   /** What was wrong with the frame that was refused. Position in bytes from the start of the payload. */
@@ -339,7 +341,7 @@ export class RingReader extends Handle {
   close(): void {
     this.end((address) => {
       (this.#view.buffer as ArrayBuffer).transfer();
-      this.native.zb_reader_close(address);
+      native.zb_reader_close(address);
     });
   }
 }
@@ -361,19 +363,19 @@ export class RingWriter extends Handle {
     readerPid: bigint,
   ): RingWriter | Code {
     const opened = receive((result) =>
-      library().zb_writer_open(memory.address, written.address, released.address, readerPid, result),
+      native.zb_writer_open(memory.address, written.address, released.address, readerPid, result),
     );
     return typeof opened === "number" ? new RingWriter(opened) : opened.code;
   }
 
   /** Writes one frame, waiting up to `waitUs` microseconds. AGAIN, INTERRUPTED, PEER_CHECK, BAD_CONTROL, BROKEN. */
   write(data: Uint8Array, waitUs: number): number {
-    return this.native.zb_writer_write(this.address, data, data.length, waitUs);
+    return native.zb_writer_write(this.address, data, data.length, waitUs);
   }
 
   /** Finds room for `size` bytes at {@link offset}. Codes as {@link write}. */
   acquire(size: number, waitUs: number): number {
-    return this.native.zb_writer_acquire(this.address, size, waitUs);
+    return native.zb_writer_acquire(this.address, size, waitUs);
   }
 
   /** Bytes from the start of the memory to the acquired region. */
@@ -382,11 +384,11 @@ export class RingWriter extends Handle {
   }
 
   commit(): void {
-    this.native.zb_writer_commit(this.address);
+    native.zb_writer_commit(this.address);
   }
 
   cancel(): void {
-    this.native.zb_writer_cancel(this.address);
+    native.zb_writer_cancel(this.address);
   }
 
   /** How often too little room was found. */
@@ -396,13 +398,13 @@ export class RingWriter extends Handle {
 
   /** The reader lives and is `readerPid`: ends a PEER_CHECK. */
   confirmPeer(readerPid: bigint): void {
-    this.native.zb_writer_peer(this.address, readerPid);
+    native.zb_writer_peer(this.address, readerPid);
   }
 
   close(): void {
     this.end((address) => {
       (this.#view.buffer as ArrayBuffer).transfer();
-      this.native.zb_writer_close(address);
+      native.zb_writer_close(address);
     });
   }
 }
@@ -422,14 +424,14 @@ export class Waiter extends Handle {
   /** NO_MEMORY, NO_DESCRIPTORS. */
   static open(semaphore: Semaphore): Waiter | Code {
     const descriptor = new Int32Array(1);
-    const opened = receive((result) => library().zb_waiter_open(semaphore.address, descriptor, result));
+    const opened = receive((result) => native.zb_waiter_open(semaphore.address, descriptor, result));
     return typeof opened === "number" ? new Waiter(opened, descriptor[0] as number) : opened.code;
   }
 
   /** Resolves when the semaphore has a token, which stays there, after `waitUs` microseconds, or when closed. */
   wait(waitUs: number): Promise<void> {
     if (this.#ring === undefined) {
-      this.native.zb_waiter_arm(this.address, waitUs);
+      native.zb_waiter_arm(this.address, waitUs);
       this.#ring = this.#bell.read().then(() => {
         this.#ring = undefined;
       });
@@ -439,7 +441,7 @@ export class Waiter extends Handle {
 
   close(): void {
     this.end((address) => {
-      this.native.zb_waiter_close(address);
+      native.zb_waiter_close(address);
       void this.#bell.cancel();
     });
   }

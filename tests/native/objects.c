@@ -173,6 +173,9 @@ TEST(a_role_is_held_here_only_by_another_mapping_of_the_same_memory) {
   OK(zb_oieb_claim(second, ZB_WRITER, 0, pid));
   zb_memory_close(second);
   EQUAL(zb_memory_held_here(ring.memory, ZB_WRITER), 0);
+  OK(zb_memory_open(ring.name, &second));
+  EQUAL(zb_memory_held_here(ring.memory, ZB_WRITER), 0);
+  zb_memory_close(second);
   close_ring(&ring);
   close_ring(&stranger);
 }
@@ -421,7 +424,7 @@ TEST(a_post_of_libc_in_another_process_wakes_us_and_leaves_the_token) {
   int status;
   open_buffer(&ring, 64, 256);
   int64_t start = zb_now_ns();
-  pid_t pid = fork();
+  pid_t pid = start_child();
   if (pid == 0) {
     post_with_libc(&ring);
     _exit(0);
@@ -515,6 +518,7 @@ static void *contend(void *argument) {
     OK(code);
     EQUAL(atomic_fetch_add(&contention.inside, 1), 0);
     (*held)++;
+    usleep(20);
     EQUAL(atomic_fetch_sub(&contention.inside, 1), 1);
     zb_lock_close(lock, 1);
   }
@@ -549,7 +553,7 @@ TEST(a_process_has_the_start_time_that_the_system_tells) {
 
 TEST(a_process_that_has_ended_does_not_live_even_as_a_zombie) {
   siginfo_t info;
-  pid_t pid = fork();
+  pid_t pid = start_child();
   if (pid == 0) _exit(0);
   EQUAL(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
   EQUAL(kill(pid, 0), 0);
@@ -575,7 +579,7 @@ TEST(a_process_maps_a_buffer_as_long_as_it_has_it_open) {
   open_buffer(&ring, 64, 256);
   open_buffer(&stranger, 64, 256);
   EQUAL(zb_process_maps((uint32_t)getpid(), ring.memory), 1);
-  pid_t pid = fork();
+  pid_t pid = start_child();
   if (pid == 0) {
     unmap_and_wait(&ring);
     _exit(0);

@@ -322,6 +322,17 @@ TEST(a_size_that_the_free_bytes_contradict_leads_to_no_access_outside_the_ring) 
   close_ring(&ring);
 }
 
+TEST(a_read_position_that_changes_while_a_frame_is_held_is_not_followed) {
+  struct ring ring;
+  open_ring(&ring, 256);
+  OK(write_frame(&ring, 24, 1));
+  read_frame(&ring, 24, 1);
+  set_word(&ring.oieb->payload_read_pos, 0);
+  OK(write_frame(&ring, 24, 2));
+  read_frame(&ring, 24, 2);
+  close_ring(&ring);
+}
+
 /* ---- an OIEB that cannot be right ---------------------------------------------------------------------------- */
 
 TEST(more_free_bytes_than_the_ring_has_are_refused_by_both_ends) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define MOST_TESTS 200
@@ -90,10 +91,19 @@ void start_thread(pthread_t *thread, void *(*run)(void *), void *argument) {
 
 void join_thread(pthread_t thread) { EQUAL(pthread_join(thread, NULL), 0); }
 
-int run_child(void (*work)(void *), void *argument) {
-  int status;
+pid_t start_child(void) {
   pid_t pid = fork();
   CHECK(pid >= 0);
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != owner) _exit(1);
+  }
+  return pid;
+}
+
+int run_child(void (*work)(void *), void *argument) {
+  int status;
+  pid_t pid = start_child();
   if (pid == 0) {
     work(argument);
     _exit(0);

@@ -53,6 +53,8 @@ uint32_t waiters_of(zb_semaphore *semaphore);
 
 void start_thread(pthread_t *thread, void *(*run)(void *), void *argument);
 void join_thread(pthread_t thread);
+/* fork(2), for a child that must not outlive this program. Only while there is one thread. */
+pid_t start_child(void);
 /* Runs `work` in a child process and returns how it ended, as waitpid tells it. */
 int run_child(void (*work)(void *), void *argument);
 /* Makes SIGUSR1 interrupt calls, and nothing else. */

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind } from "../support/processes.ts";
+import { Child, hasBuffer, leavesNoProcessBehind } from "../support/processes.ts";
 import { endAll, startReader, startWriter } from "./peers.ts";
 
 leavesNoProcessBehind();
@@ -124,3 +124,57 @@ test(
   },
   TIMEOUT_MS,
 );
+
+describe("nothing of a burst is lost by the command line's reader", () => {
+  const startCommand = (name: string, bufferSize: string) =>
+    Child.cli(
+      ...["reader", name, "--buffer-size", bufferSize, "--verify", "sequential", "--json-output"],
+      ...["--connect-timeout-ms", "60s", "--timeout-ms", "60s"],
+    );
+  const everything = { exitCode: 0, frames_read: FRAMES, verification_errors: 0, errors: [] };
+
+  async function commandBurst(name: string): Promise<void> {
+    const patience = ["--connect-timeout-ms", "60s", "--timeout-ms", "60s"];
+    await using writer = Child.cli("writer", name, "-n", `${FRAMES}`, "-s", "1000", "--json-output", ...patience);
+    expect(await writer.document()).toMatchObject({ exitCode: 0, frames_written: FRAMES });
+  }
+
+  test.each(["4MiB", "4KiB"])(
+    "with a ring of %s that it has ready when the writer comes",
+    async (bufferSize) => {
+      const name = uniqueName();
+      await using reader = startCommand(name, bufferSize);
+      await hasBuffer(name);
+      await commandBurst(name);
+      expect(await reader.document()).toMatchObject(everything);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "that stands still from before the writer comes until its process has gone",
+    async () => {
+      const name = uniqueName();
+      await using reader = startCommand(name, "4MiB");
+      await hasBuffer(name);
+      await reader.stop();
+      await commandBurst(name);
+      reader.resume();
+      expect(await reader.document()).toMatchObject(everything);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "that starts at the same time as the writer",
+    async () => {
+      for (let round = 0; round < 5; round++) {
+        const name = uniqueName();
+        await using reader = startCommand(name, "64KiB");
+        await commandBurst(name);
+        expect(await reader.document()).toMatchObject(everything);
+      }
+    },
+    TIMEOUT_MS,
+  );
+});

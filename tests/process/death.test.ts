@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { rejectionOf, uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
+import { Child, hasBuffer, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
 import { endAll, startReader, startWriter } from "./peers.ts";
 
 leavesNoProcessBehind();
@@ -263,6 +263,110 @@ describe("a peer that is stopped for longer than every timeout", () => {
       expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
       await writer.hear("wrote");
       await endAll(writer, reader, otherReader, otherWriter);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("the command line's writer", () => {
+  const startCommand = (name: string, ...args: string[]) =>
+    Child.cli("writer", name, "--json-output", "--connect-timeout-ms", "60s", ...args);
+
+  test.each([
+    ["waits for room", ["--timeout-ms", "0"]],
+    ["waits between two frames", ["--rate", "20"]],
+  ])(
+    "that %s ends within a second when its reader is killed",
+    async (_, pace) => {
+      const name = uniqueName();
+      await using reader = await startReader(name, { largest: 64, payloadSize: 4096 });
+      await using writer = startCommand(name, "-n", "0", "-s", "64", ...pace);
+      // The reader takes what the writer writes, so that it is known to be at it.
+      await reader.tell({ do: "read", frames: 5 }).hear("reading");
+      await reader.hear("read");
+      await writer.asleep();
+      const killedAt = await kill(reader);
+      expect(await writer.document()).toMatchObject({ exitCode: 2, error: { code: "READER_DEAD" } });
+      expect(Date.now() - killedAt).toBeLessThan(NOTICED_MS);
+      await expectItWorksAgain(name, 100);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "tells a reader that stands still from a dead one",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await reader.stop();
+      await using writer = startCommand(name, "-n", "0", "--timeout-ms", `${STANDSTILL_MS}`);
+      expect(await writer.document()).toMatchObject({ exitCode: 2, error: { code: "BUFFER_FULL" } });
+      reader.resume();
+      await endAll(reader);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("the command line's reader", () => {
+  const startCommand = (name: string, ...args: string[]) =>
+    Child.cli("reader", name, "--json-output", "--connect-timeout-ms", "60s", ...args);
+  const frames = 3000;
+
+  test(
+    "delivers everything of a writer that was killed, and then ends within a second",
+    async () => {
+      const name = uniqueName();
+      await using reader = startCommand(name, "--timeout-ms", "0");
+      await using writer = await startWriter(name, stream);
+      await writer.tell({ do: "write", frames }).hear("writing");
+      await writer.hear("wrote");
+      const killedAt = await kill(writer);
+      expect(await reader.document()).toMatchObject({
+        exitCode: 2,
+        frames_read: frames,
+        error: { code: "WRITER_DEAD" },
+      });
+      expect(Date.now() - killedAt).toBeLessThan(NOTICED_MS);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each([
+    ["it was asked for all there are", 0, { exitCode: 0, errors: [] }],
+    ["it was asked for just as many", frames, { exitCode: 0, errors: [] }],
+    ["it was asked for more", frames + 1, { exitCode: 2, error: { code: "INCOMPLETE" } }],
+  ])(
+    "delivers everything of a writer that left, when %s",
+    async (_, wanted, outcome) => {
+      const name = uniqueName();
+      await using reader = startCommand(name, "--timeout-ms", "0", "-n", `${wanted}`);
+      await using writer = await startWriter(name, stream);
+      await writer.tell({ do: "write", frames }).hear("writing");
+      await writer.hear("wrote");
+      await endAll(writer);
+      expect(await reader.document()).toMatchObject({ frames_read: frames, ...outcome });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "tells a writer that stands still from a dead one",
+    async () => {
+      const name = uniqueName();
+      await using reader = startCommand(name, "--timeout-ms", `${STANDSTILL_MS}`);
+      await hasBuffer(name);
+      await using writer = await startWriter(name, stream);
+      await writer.tell({ do: "write", frames }).hear("writing");
+      await writer.hear("wrote");
+      await writer.stop();
+      expect(await reader.document()).toMatchObject({
+        exitCode: 2,
+        frames_read: frames,
+        error: { code: "TIMEOUT" },
+      });
+      writer.resume();
+      await endAll(writer);
     },
     TIMEOUT_MS,
   );

@@ -120,3 +120,18 @@ test(
   },
   TIMEOUT_MS,
 );
+
+test.each(["reader", "writer"])(
+  "the command line says so when there is a %s already",
+  async (role) => {
+    const name = uniqueName();
+    using _reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
+    using _writer = new Writer(name);
+    await using command = Child.cli(role, name, "--json-output", "--connect-timeout-ms", "1");
+    expect(await command.document()).toMatchObject({
+      exitCode: 1,
+      error: { code: `${role.toUpperCase()}_ALREADY_CONNECTED` },
+    });
+  },
+  TIMEOUT_MS,
+);

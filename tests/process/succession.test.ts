@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { Writer } from "../../src/core/index.ts";
 import { thrownBy, uniqueName } from "../support/buffers.ts";
-import { type Child, leavesNoProcessBehind } from "../support/processes.ts";
+import { Child, leavesNoProcessBehind } from "../support/processes.ts";
 import { endAll, startReader, startWriter } from "./peers.ts";
 
 leavesNoProcessBehind();
@@ -87,29 +87,86 @@ describe.each(["left", "died"] as const)("after a writer that %s, the next one",
 });
 
 test(
-  "writers that follow each other closely lose nothing, even while the reader is never told of a departure",
+  "writers that follow each other closely lose nothing, however few departures the reader sees",
   async () => {
     const name = uniqueName();
     const rounds = 100;
     const frames = 20;
     await using reader = await startReader(name, large);
     await using writer = await startWriter(name, stream);
-    let read = 0;
-    await reader.tell({ do: "read", frames: rounds * frames }).hear("reading");
-    for (let round = 1; round <= rounds; round++) {
-      await write(writer, frames);
-      await writer.tell({ do: "close" }).hear("closed");
-      if (round < rounds) await writer.tell({ do: "connect" }).hear("connected");
-    }
-    for (;;) {
-      const { frames: some, wrong, end, error } = await reader.hear("read");
-      expect(wrong).toEqual([]);
-      read += some;
-      if (read === rounds * frames) break;
-      expect({ end, error }).toMatchObject({ error: { code: "WRITER_DEAD", reason: "left" } });
-      await reader.tell({ do: "read", frames: rounds * frames - read }).hear("reading");
-    }
+    const writeAll = async () => {
+      for (let round = 1; round <= rounds; round++) {
+        await write(writer, frames);
+        await writer.tell({ do: "close" }).hear("closed");
+        if (round < rounds) await writer.tell({ do: "connect" }).hear("connected");
+      }
+    };
+    const readAll = async () => {
+      for (let rest = rounds * frames; rest > 0; ) {
+        await reader.tell({ do: "read", frames: rest }).hear("reading");
+        const read = await reader.hear("read");
+        expect(read.wrong).toEqual([]);
+        rest -= read.frames;
+        if (rest > 0) expect(read.error).toMatchObject({ code: "WRITER_DEAD", reason: "left" });
+      }
+    };
+    await Promise.all([writeAll(), readAll()]);
     await endAll(writer, reader);
   },
   TIMEOUT_MS,
 );
+
+describe("the command line's reader with --follow", () => {
+  test(
+    "goes on from one writer to the next, whether they leave or are killed",
+    async () => {
+      const name = uniqueName();
+      const counts = [1000, 1, 2000, 300];
+      const total = counts.reduce((sum, count) => sum + count);
+      await using reader = Child.cli(
+        ...["reader", name, "--follow", "-n", `${total}`, "--json-output"],
+        ...["--timeout-ms", "60s", "--connect-timeout-ms", "60s"],
+      );
+      for (const [index, frames] of counts.entries()) {
+        await using writer = await startWriter(name, stream);
+        await write(writer, frames);
+        if (index % 2 === 1) writer.kill("SIGKILL");
+        await writer.end();
+      }
+      expect(await reader.document()).toMatchObject({ exitCode: 0, frames_read: total, errors: [] });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "writes the frames of all of them to one output, in order",
+    async () => {
+      const name = uniqueName();
+      const patience = ["--timeout-ms", "60s", "--connect-timeout-ms", "60s"];
+      await using reader = Child.cli(
+        ...["reader", name, "--follow", "-n", "6", "--output", "-", "--framing", "lines", ...patience],
+      );
+      for (const text of ["one\ntwo\nthree\n", "four\n", "five\nsix\n"]) {
+        await using writer = Child.cli("writer", name, "--input", "-", "--framing", "lines", ...patience);
+        writer.feed(text);
+        await writer.succeed();
+      }
+      expect((await reader.succeed()).stdout).toBe("one\ntwo\nthree\nfour\nfive\nsix\n");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "without it, a reader ends with its writer",
+    async () => {
+      const name = uniqueName();
+      await using reader = Child.cli("reader", name, "--json-output", "--connect-timeout-ms", "60s");
+      await using writer = await startWriter(name, stream);
+      await write(writer, 10);
+      await endAll(writer);
+      expect(await reader.document()).toMatchObject({ exitCode: 0, frames_read: 10 });
+      expect(thrownBy(() => new Writer(name))).toMatchObject({ code: "BUFFER_NOT_FOUND" });
+    },
+    TIMEOUT_MS,
+  );
+});

@@ -1,7 +1,7 @@
 // What tests with several processes share: children that say what they have done, and the proof that all are gone.
 
 import { afterEach, beforeEach, expect } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "./buffers.ts";
 
@@ -21,7 +21,7 @@ export interface Announcement {
 /** How a child ended. */
 export interface Exit {
   readonly code: number | null;
-  readonly signal: string | null;
+  readonly signal: NodeJS.Signals | number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -61,15 +61,14 @@ export class Child implements AsyncDisposable {
     return new Child([process.execPath, join(root, "src", "main.ts"), ...args]);
   }
 
-  /** The command line with stdin and stdout at the files or pipes named. */
-  static cliBetween({ input = "/dev/null", output = "/dev/null" }, ...args: string[]): Child {
-    const program = [process.execPath, join(root, "src", "main.ts"), ...args];
-    return new Child(redirected({ input, output }, program));
+  /** The command line with stdin or stdout at the files or pipes named. */
+  static cliBetween(files: Redirection, ...args: string[]): Child {
+    return new Child(redirected(files, [process.execPath, join(root, "src", "main.ts"), ...args]));
   }
 
-  /** A fixture with stdin and stdout at the files or pipes named. */
-  static fixtureBetween({ input = "/dev/null", output = "/dev/null" }, script: string, ...args: string[]): Child {
-    return new Child(redirected({ input, output }, [process.execPath, join(fixtures, script), ...args]));
+  /** A fixture with stdin or stdout at the files or pipes named. */
+  static fixtureBetween(files: Redirection, script: string, ...args: string[]): Child {
+    return new Child(redirected(files, [process.execPath, join(fixtures, script), ...args]));
   }
 
   /** Any other program. */
@@ -98,7 +97,12 @@ export class Child implements AsyncDisposable {
 
   /** Tells it what to do, and returns itself: `reader.tell(…).hear(…)`. */
   tell(instruction: object): this {
-    this.#process.stdin.write(`${JSON.stringify(instruction)}\n`);
+    return this.feed(`${JSON.stringify(instruction)}\n`);
+  }
+
+  /** Puts text into its stdin. */
+  feed(text: string): this {
+    this.#process.stdin.write(text);
     void this.#process.stdin.flush();
     return this;
   }
@@ -196,9 +200,18 @@ export class Child implements AsyncDisposable {
   }
 }
 
+/** Paths of what a process has as stdin and stdout instead of pipes to the test. */
+export interface Redirection {
+  readonly input?: string;
+  readonly output?: string;
+}
+
 /** The shell opens the files, and then becomes the program. */
-function redirected({ input, output }: { input: string; output: string }, program: string[]): string[] {
-  return ["sh", "-c", 'in=$1 out=$2; shift 2; exec "$@" <"$in" >"$out"', "sh", input, output, ...program];
+function redirected({ input, output }: Redirection, program: string[]): string[] {
+  const from = input === undefined ? "" : '<"$in"';
+  const to = output === undefined ? "" : '>"$out"';
+  const script = `in=$1 out=$2; shift 2; exec "$@" ${from} ${to}`;
+  return ["sh", "-c", script, "sh", input ?? "", output ?? "", ...program];
 }
 
 /** The state of a process's main thread as one letter (proc(5)); undefined if there is none. */
@@ -258,6 +271,11 @@ export function remainsOfBuffers(): string[] {
     .sort();
 }
 
+/** Waits until a reader has made the buffer: its shared memory comes last, and complete. */
+export async function hasBuffer(name: string): Promise<void> {
+  await eventually(() => existsSync(`/dev/shm/${name}`), PATIENCE_MS);
+}
+
 /** Every test of the file leaves no child, no descriptor, and nothing of its buffers. */
 export function leavesNoProcessBehind(): void {
   let descriptors = 0;
@@ -266,9 +284,12 @@ export function leavesNoProcessBehind(): void {
     descriptors = countDescriptors();
   });
   afterEach(async () => {
+    const remains = remainsOfBuffers();
+    // One test that fails is enough: the next ones begin without its remains.
+    for (const path of remains) rmSync(path);
     // A pipe that has ended closes its descriptor a turn of the event loop later.
     await eventually(() => countDescriptors() <= descriptors);
-    expect(remainsOfBuffers()).toEqual([]);
+    expect(remains).toEqual([]);
     expect(childrenOf(process.pid)).toEqual([]);
   });
 }

@@ -21,6 +21,7 @@
 
 #define HEADER sizeof(struct zb_frame_header)
 #define SPIN_NS 20000            /* a blocked peer takes about twice as long to wake */
+#define EMPTY_EVERY 4096         /* frames between two times that a writer with room empties the other semaphore */
 #define PEER_LOOK_NS 250000000   /* how long a writer goes on without a sign of its reader */
 
 static struct zb_oieb *oieb_of(zb_memory *memory) { return zb_object_address(&memory->object); }
@@ -371,6 +372,7 @@ struct zb_writer {
   uint64_t write_pos;
   uint64_t written_count;
   uint64_t sequence; /* of the next frame */
+  uint64_t free_left; /* in the ring right after the last publication; what came since is the reader's doing */
   uint64_t reader_pid;
   int64_t peer_seen_ns;
   bool found_full; /* the frame that is being placed has been counted as a wait */
@@ -381,6 +383,12 @@ struct zb_writer {
 
 static void empty_semaphore(zb_semaphore *semaphore) {
   while (zb_semaphore_take(semaphore, UINT32_MAX) > 0) continue;
+}
+
+/* Whether the reader is the one that was looked at, and that not too long ago. */
+static bool reader_in_sight(const zb_writer *writer) {
+  return LOAD(writer->oieb->reader_pid, relaxed) == writer->reader_pid &&
+         zb_now_coarse_ns() - writer->peer_seen_ns <= PEER_LOOK_NS;
 }
 
 static void rewind_ring(zb_writer *writer) {
@@ -411,7 +419,8 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   writer->sequence = 1;
   writer->reader_pid = reader_pid;
   writer->peer_seen_ns = zb_now_coarse_ns();
-  if (LOAD(oieb->payload_free_bytes, acquire) == payload_size) {
+  writer->free_left = LOAD(oieb->payload_free_bytes, acquire);
+  if (writer->free_left == payload_size) {
     empty_semaphore(written);
     rewind_ring(writer);
   }
@@ -430,15 +439,11 @@ void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
 static int32_t place(zb_writer *writer, uint64_t size) {
   const uint64_t payload_size = writer->payload_size;
   const uint64_t total = HEADER + size;
-  /* Tokens first, then the load: a release after the load leaves a token to wait for. They also show that the
-   * reader lives; without any, somebody has to look now and then. */
-  if (zb_semaphore_take(writer->released, UINT32_MAX) == 0 &&
-      zb_now_coarse_ns() - writer->peer_seen_ns > PEER_LOOK_NS)
-    return ZB_PEER_CHECK;
-  if (LOAD(writer->oieb->reader_pid, relaxed) != writer->reader_pid) return ZB_PEER_CHECK;
   /* acquire: pairs with the reader's addition; what it released may be overwritten */
   uint64_t free_bytes = LOAD(writer->oieb->payload_free_bytes, acquire);
   if (free_bytes > payload_size) return ZB_BAD_CONTROL;
+  /* What is free beyond what was left at the last publication shows that the reader lives. */
+  if (free_bytes == writer->free_left && !reader_in_sight(writer)) return ZB_PEER_CHECK;
   bool empty = free_bytes == payload_size;
   if (empty && (writer->write_pos != 0 || LOAD(writer->oieb->payload_read_pos, relaxed) != 0)) rewind_ring(writer);
 
@@ -467,6 +472,11 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
   for (;;) {
     if (broken(writer->memory, writer->written, writer->released)) return ZB_BROKEN;
     int32_t code = place(writer, (uint64_t)size);
+    if (code == ZB_AGAIN) {
+      /* Tokens first, then another look: a release after that look leaves a token to wait for. */
+      empty_semaphore(writer->released);
+      code = place(writer, (uint64_t)size);
+    }
     if (code != ZB_AGAIN) {
       if (code == ZB_OK) writer->found_full = false;
       return code;
@@ -474,10 +484,7 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
     if (!writer->found_full) writer->view.waits++;
     writer->found_full = true;
     if (wait_us <= 0) return ZB_AGAIN;
-    /* Tokens that make no room do not prolong the wait. */
-    int64_t now = zb_now_ns();
-    if (deadline_ns == 0) deadline_ns = now + (int64_t)wait_us * 1000;
-    if (now >= deadline_ns) return ZB_AGAIN;
+    if (deadline_ns == 0) deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
     code = await_token(writer->released, deadline_ns);
     if (code != ZB_OK) return code;
   }
@@ -496,8 +503,12 @@ int32_t zb_writer_commit(zb_writer *writer) {
   STORE(oieb->payload_written_count, writer->written_count, relaxed);
   /* release: the publication. Whoever sees the space gone sees marker, header, bytes and positions; before it, a
    * reader that is killed or a writer that is killed has seen and left nothing of this frame. */
-  atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, waste + total, memory_order_release);
+  writer->free_left = atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, waste + total,
+                                                memory_order_release) -
+                      waste - total;
   zb_semaphore_post(writer->written, 1);
+  /* Now and then is enough to keep the reader's tokens from filling their semaphore; each look costs both sides. */
+  if (writer->sequence % EMPTY_EVERY == 0) empty_semaphore(writer->released);
   return ZB_OK;
 }
 

@@ -1,0 +1,107 @@
+// The writer's loop: frames from a source into a buffer.
+
+import { BufferFullError, type Writer } from "../core/index.ts";
+import { TurnKeeper } from "../core/turn.ts";
+import type { FrameSource } from "./frame-source.ts";
+import { Pace, type PaceOptions, Stopwatch } from "./timing.ts";
+
+/** What to do with a frame there is no room for. */
+export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
+export type FullPolicy = (typeof FULL_POLICIES)[number];
+
+/** How fast to go, and what to do where the buffer is full. */
+export interface PumpOptions extends PaceOptions {
+  readonly onFull: FullPolicy;
+}
+
+/** Moves frames from a source into a buffer, at the pace and with the patience asked for. */
+export class Pump {
+  readonly stopwatch = new Stopwatch();
+  readonly #writer: Writer;
+  readonly #source: FrameSource;
+  readonly #pace: Pace | undefined;
+  readonly #onFull: FullPolicy;
+  readonly #signal: AbortSignal;
+  readonly #tell: (frames: number) => void;
+  #offered = 0;
+  #dropped = 0;
+
+  /** @param tell is told every few milliseconds how many frames are done. */
+  constructor(
+    writer: Writer,
+    source: FrameSource,
+    options: PumpOptions,
+    signal: AbortSignal,
+    tell: (frames: number) => void,
+  ) {
+    this.#writer = writer;
+    this.#source = source;
+    this.#pace = options.rate === undefined && options.delayMs === 0 ? undefined : new Pace(options);
+    this.#onFull = options.onFull;
+    this.#signal = signal;
+    this.#tell = tell;
+  }
+
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Moves up to `limit` frames, or all of them if it is 0. */
+  async run(limit: number): Promise<void> {
+    const turns = new TurnKeeper();
+    while (limit === 0 || this.#offered < limit) {
+      // A dropped frame uses no sequence number, and its pattern goes to the next one.
+      const frame = this.#source.next(this.#offered - this.#dropped);
+      if (frame === undefined) {
+        if (await this.#more()) continue;
+        return;
+      }
+      if (this.#pace?.isDue(this.#offered) === false) await this.#wait(this.#pace);
+      this.stopwatch.start();
+      if (!this.#writer.tryWriteFrame(frame) && !(await this.#insist(frame))) this.#dropped++;
+      this.#pace?.done(this.#offered);
+      this.#offered++;
+      if (turns.isDue(frame.length)) await this.#turn(turns);
+    }
+    this.#pause();
+  }
+
+  /** Before each wait: what it takes is not counted, and there is time to tell. */
+  #pause(): void {
+    this.stopwatch.mark();
+    this.#tell(this.#offered);
+  }
+
+  #more(): Promise<boolean> {
+    this.#pause();
+    return this.#source.more();
+  }
+
+  #wait(pace: Pace): Promise<void> {
+    this.#pause();
+    return pace.wait(this.#offered, this.#signal);
+  }
+
+  async #turn(turns: TurnKeeper): Promise<void> {
+    this.#pause();
+    await turns.turn();
+    this.#signal.throwIfAborted();
+  }
+
+  /** Deals with a full buffer: whether the frame was written after all. */
+  async #insist(frame: Uint8Array): Promise<boolean> {
+    switch (this.#onFull) {
+      case "drop":
+        return false;
+      case "fail":
+        throw new BufferFullError("timeout", `Buffer "${this.#writer.name}" is full.`, {
+          buffer: this.#writer.name,
+          hint: "Its reader is slower than the writer: give it a larger buffer, or use --on-full wait or drop.",
+        });
+      case "wait":
+        this.#pause();
+        await this.#writer.writeFrameAsync(frame, { signal: this.#signal });
+        return true;
+    }
+  }
+}

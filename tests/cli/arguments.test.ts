@@ -1,0 +1,165 @@
+import { describe, expect, test } from "bun:test";
+import { uniqueName } from "../support/buffers.ts";
+import { leavesNoBuffersBehind, run, runJson, runOnTerminal } from "../support/cli.ts";
+
+leavesNoBuffersBehind();
+
+describe("a usage error", () => {
+  test("is one line on stderr, nothing on stdout, and code 3", async () => {
+    const { code, stdout, stderr } = await run("writer", uniqueName(), "--framse", "5");
+    expect(code).toBe(3);
+    expect(stdout.length).toBe(0);
+    expect(stderr).toBe("zerobuffer writer: Unknown option --framse. Did you mean --frames?\n");
+  });
+
+  test("names the option and what it takes", async () => {
+    const { code, stderr } = await run("reader", uniqueName(), "--batch-size", "0");
+    expect(code).toBe(3);
+    expect(stderr).toBe(
+      'zerobuffer reader: Option --batch-size takes a whole number from 1, not "0". See zerobuffer reader --help.\n',
+    );
+  });
+
+  test("is one JSON object on stdout with --json-output, wherever that stands", async () => {
+    const name = uniqueName();
+    const { code, document } = await runJson("writer", name, "--framse");
+    expect(code).toBe(3);
+    expect(document.operation).toBe("write");
+    expect(document.buffer_name).toBe(name);
+    expect(document.error).toEqual({
+      code: "USAGE",
+      message: "Unknown option --framse.",
+      hint: "Did you mean --frames?",
+    });
+    expect(document.errors).toEqual(["Unknown option --framse."]);
+    const attached = await run("writer", name, "--json-output=yes");
+    expect(JSON.parse(attached.stdout.toString()).error.code).toBe("USAGE");
+  });
+
+  test("is JSON on stderr alone where the frames own stdout", async () => {
+    for (const output of [["-o", "-"], ["-o-"], ["--output=-"], ["--output", "-"]]) {
+      const { code, stdout, stderr } = await run(
+        "reader",
+        uniqueName(),
+        "--json-output",
+        "--nosuch",
+        ...output,
+      );
+      expect(code).toBe(3);
+      expect(stdout.length).toBe(0);
+      expect(JSON.parse(stderr).error.code).toBe("USAGE");
+    }
+  });
+
+  test("in the arguments is found before anything else is touched", async () => {
+    const { code, stderr } = await run("writer", uniqueName(), "--input", "/nonexistent", "--rate", "fast");
+    expect(code).toBe(3);
+    expect(stderr).toContain("--rate");
+  });
+
+  test.each([
+    [["--input", "-", "--pattern", "zero"]],
+    [["--metadata", "a", "--metadata-file", "/dev/null"]],
+    [["--metadata-file", "/dev/null"]],
+  ])("is that %p contradict each other or say nothing", async (argv) => {
+    const { code, document } = await runJson("writer", uniqueName(), ...argv);
+    expect(code).toBe(3);
+    expect(document.error.code).toBe("USAGE");
+  });
+
+  test("is a name that no buffer can have", async () => {
+    for (const name of ["../x", "/abs", "", ".", "sem.x", "a b", "ü", "x".repeat(246)]) {
+      const { code, document } = await runJson("writer", name, "--connect-timeout-ms", "0");
+      expect(document.error.code).toBe("INVALID_NAME");
+      expect(code).toBe(3);
+    }
+    const { code, stdout } = await run("writer", "--json-output", "--", "-x");
+    expect(JSON.parse(stdout.toString()).error.code).toBe("INVALID_NAME");
+    expect(code).toBe(3);
+  });
+});
+
+describe("the program", () => {
+  test("without a command says so", async () => {
+    const { code, stdout, stderr } = await run();
+    expect(code).toBe(3);
+    expect(stdout.length).toBe(0);
+    expect(stderr).toBe("zerobuffer: No command is named. See zerobuffer --help.\n");
+  });
+
+  test("knows the nearest command to a mistyped one", async () => {
+    const { code, stderr } = await run("wrtier", "video");
+    expect(code).toBe(3);
+    expect(stderr).toBe('zerobuffer: Unknown command "wrtier". Did you mean writer?\n');
+  });
+
+  test.each(["toString", "__proto__", "constructor"])("does not take %p for a command", async (name) => {
+    const { code, document } = await runJson(name);
+    expect(code).toBe(3);
+    expect(document.error.message).toBe(`Unknown command "${name}".`);
+    expect(document.operation).toBeNull();
+  });
+
+  test("wants the command first", async () => {
+    const { code, document } = await runJson("-v");
+    expect(code).toBe(3);
+    expect(document.error.message).toBe("Unknown option -v.");
+    expect((await run("--json-output", "writer", "video")).code).toBe(3);
+  });
+
+  test("tells its version", async () => {
+    const { code, stdout, stderr } = await run("--version");
+    expect(code).toBe(0);
+    expect(stdout.toString()).toMatch(/^zerobuffer \d+\.\d+\.\d+\n$/);
+    expect(stderr).toBe("");
+    const { document } = await runJson("--version");
+    expect(document).toEqual({
+      operation: "version",
+      version: stdout.toString().trim().split(" ")[1],
+      errors: [],
+    });
+  });
+});
+
+describe("help", () => {
+  test.each([[["--help"]], [["-h"]], [["writer", "--help"]], [["reader", "-h", "--nosuch"]]])(
+    "for %p goes to stdout, without colour, with code 0",
+    async (argv) => {
+      const { code, stdout, stderr } = await run(...argv);
+      expect(code).toBe(0);
+      expect(stderr).toBe("");
+      expect(stdout.toString()).toContain("Usage\n  zerobuffer ");
+      expect(stdout.toString()).not.toContain("\x1b");
+    },
+  );
+
+  test("of a command names every option with its default, the exit codes and examples", async () => {
+    const { stdout } = await run("reader", "--help");
+    const text = stdout.toString();
+    const flags = [
+      ..."--frames --size --verify --checksum --batch-size --follow --output --framing".split(" "),
+      ..."--metadata-output --buffer-size --metadata-size --mode --connect-timeout-ms".split(" "),
+      ..."--timeout-ms --json-output --quiet --verbose --help".split(" "),
+    ];
+    for (const flag of flags) expect(text).toMatch(new RegExp(`^  (-\\w, |    )${flag}( |$)`, "m"));
+    expect(text).toContain("(default 256MiB)");
+    expect(text).toContain("Exit codes\n");
+    expect(text).toContain("Examples\n");
+    for (const line of text.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+  });
+
+  test("of the program lists the commands", async () => {
+    const { stdout } = await run("--help");
+    expect(stdout.toString()).toMatch(/^ {2}writer {2}\w/m);
+    expect(stdout.toString()).toMatch(/^ {2}reader {2}\w/m);
+  });
+
+  test("is in colour on a terminal, unless NO_COLOR is set", async () => {
+    const coloured = await runOnTerminal(["writer", "--help"]);
+    expect(coloured.code).toBe(0);
+    expect(coloured.output).toContain("\x1b[1mUsage\x1b[22m");
+    const plain = await runOnTerminal(["writer", "--help"], { env: { NO_COLOR: "1" } });
+    expect(plain.output).toContain("Usage");
+    expect(plain.output).not.toContain("\x1b");
+  });
+});

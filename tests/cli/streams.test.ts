@@ -1,0 +1,328 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Reader, Writer } from "../../src/core/index.ts";
+import { uniqueName } from "../support/buffers.ts";
+import { bufferMade, leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+
+leavesNoBuffersBehind();
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "zerobuffer-streams-"));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const hashOf = (bytes: Uint8Array) => Bun.hash(bytes).toString(16);
+
+/** Pseudo-random bytes, the same every time. */
+function bytes(size: number): Buffer {
+  const result = Buffer.alloc(size);
+  let state = size >>> 0 || 1;
+  for (let i = 0; i < size; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    result[i] = state >>> 24;
+  }
+  return result;
+}
+
+/** A stream of records of these sizes, each behind its length. */
+function records(...sizes: number[]): Buffer {
+  return Buffer.concat(
+    sizes.flatMap((size) => {
+      const prefix = Buffer.alloc(4);
+      prefix.writeUInt32LE(size);
+      return [prefix, bytes(size)];
+    }),
+  );
+}
+
+/** What comes out of stdout of a reader if this goes into stdin of a writer. */
+async function pipeThrough(input: Uint8Array, framing: string[], { chunk = Number.POSITIVE_INFINITY } = {}) {
+  const name = uniqueName();
+  await using reader = new Run([
+    "reader",
+    name,
+    "-o",
+    "-",
+    "--buffer-size",
+    "4MiB",
+    "--json-output",
+    ...framing,
+  ]);
+  await bufferMade(name);
+  await using writer = new Run(["writer", name, "-i", "-", "--json-output", ...framing], { stdin: "pipe" });
+  for (let at = 0; at < input.length; at += chunk) await writer.feed(input.subarray(at, at + chunk));
+  await writer.finish();
+  const [written, read] = await Promise.all([writer.report(), reader.end()]);
+  return { written, read, document: JSON.parse(read.stderr) };
+}
+
+describe("a byte stream goes through unchanged", () => {
+  test.each([
+    ["fixed", 0, ["-s", "64"]],
+    ["fixed", 1, ["-s", "64"]],
+    ["fixed", 64, ["-s", "64"]],
+    ["fixed", 3_000_000, ["-s", "1000"]],
+    ["fixed", 9_000_001, ["-s", "1MiB"]],
+    ["fixed", 20_000_000, ["-s", "3MiB"]],
+  ])("as %s frames, %p bytes, %p", async (framing, size, sizes) => {
+    const input = bytes(size);
+    const name = uniqueName();
+    await using reader = new Run(["reader", name, "-o", "-", "--buffer-size", "4MiB", "--json-output"]);
+    await bufferMade(name);
+    const writer = ["writer", name, "-i", "-", "--json-output", "--framing", framing, ...sizes];
+    await using writing = new Run(writer, { stdin: input });
+    const [written, read] = await Promise.all([writing.report(), reader.end()]);
+    expect([written.code, read.code]).toEqual([0, 0]);
+    expect(hashOf(read.stdout)).toBe(hashOf(input));
+    expect(written.document.bytes_written).toBe(size);
+  });
+
+  test("as lines", async () => {
+    const input = Buffer.from(
+      Array.from({ length: 20_000 }, (_, i) => `line ${i} ${"x".repeat(i % 300)}\n`).join(""),
+    );
+    const { written, read } = await pipeThrough(input, ["--framing", "lines"]);
+    expect([written.code, read.code]).toEqual([0, 0]);
+    expect(written.document.frames_written).toBe(20_000);
+    expect(written.document.frame_size).toBeNull();
+    expect(hashOf(read.stdout)).toBe(hashOf(input));
+  });
+
+  test("as lines, without the empty ones, which are counted", async () => {
+    const { written, read } = await pipeThrough(Buffer.from("\n\na\n\nb\r\n\nc"), ["--framing", "lines"]);
+    expect(read.stdout.toString()).toBe("a\nb\r\nc\n");
+    expect(written.document).toMatchObject({ frames_written: 3, empty_lines_skipped: 4 });
+  });
+
+  test("as length-prefixed records of every size", async () => {
+    const input = records(1, 2, 1000, 1, 65_536, 300_000, 1_500_000, 3, 4_000_000, 5);
+    const { written, read, document } = await pipeThrough(input, ["--framing", "length-prefixed"]);
+    expect([written.code, read.code]).toEqual([0, 0]);
+    expect(hashOf(read.stdout)).toBe(hashOf(input));
+    expect(document.frames_read).toBe(10);
+  });
+
+  test("one byte at a time", async () => {
+    const input = records(1, 7, 30);
+    const { read } = await pipeThrough(input, ["--framing", "length-prefixed"], { chunk: 1 });
+    expect(hashOf(read.stdout)).toBe(hashOf(input));
+  });
+
+  test("from a file to a file, which is overwritten", async () => {
+    const name = uniqueName();
+    const [source, target] = [join(directory, "source"), join(directory, "target")];
+    const input = bytes(5_000_000);
+    writeFileSync(source, input);
+    writeFileSync(target, bytes(6_000_000));
+    await using reader = new Run([
+      "reader",
+      name,
+      "-o",
+      target,
+      "--buffer-size",
+      "1MiB",
+      "--batch-size",
+      "16",
+    ]);
+    await bufferMade(name);
+    expect((await run("writer", name, "-i", source, "-s", "777")).code).toBe(0);
+    expect((await reader.end()).code).toBe(0);
+    expect(hashOf(readFileSync(target))).toBe(hashOf(input));
+  });
+
+  test("up to the number of frames asked for", async () => {
+    const name = uniqueName();
+    await using reader = new Run(["reader", name, "-o", "-", "--buffer-size", "64KiB"]);
+    await bufferMade(name);
+    await using writer = new Run(["writer", name, "-i", "-", "-n", "3", "-s", "2"], {
+      stdin: Buffer.from("abcdefghij"),
+    });
+    expect((await writer.end()).code).toBe(0);
+    expect((await reader.end()).stdout.toString()).toBe("abcdef");
+  });
+
+  test("frame by frame, as they come", async () => {
+    const name = uniqueName();
+    await using writer = new Run(["writer", name, "-i", "-", "--framing", "lines", "--timeout-ms", "0"], {
+      stdin: "pipe",
+    });
+    using reader = new Reader(name, { payloadSize: 4096 });
+    for (const line of ["one", "two"]) {
+      await writer.feed(`${line}\n`);
+      using frame = await reader.readFrameAsync(30_000);
+      expect(Buffer.from(frame.data).toString()).toBe(line);
+    }
+    await writer.finish();
+    expect((await writer.end()).code).toBe(0);
+  });
+});
+
+describe("a stream that cannot be cut into frames", () => {
+  test.each([
+    ["is cut short in a record", records(10, 20).subarray(0, 30), 2, "byte offset 14"],
+    ["is cut short in a length", records(10, 20).subarray(0, 16), 2, "byte offset 14"],
+    ["has a record of no bytes", Buffer.concat([records(10), Buffer.alloc(4)]), 2, "byte offset 14"],
+    ["has a record of 2 GiB", Buffer.concat([records(10), Buffer.from([0, 0, 0, 128])]), 2, "byte offset 14"],
+  ])("because it %s fails after the frames before", async (_, input, code, where) => {
+    const { written, read } = await pipeThrough(input, ["--framing", "length-prefixed"]);
+    expect(written.code).toBe(code);
+    expect(written.document.error.code).toBe("IO_ERROR");
+    expect(written.document.error.message).toContain(where);
+    expect(written.document.frames_written).toBe(1);
+    expect(hashOf(read.stdout)).toBe(hashOf(records(10)));
+  });
+
+  test("because a line is longer than a frame can be", async () => {
+    const name = uniqueName();
+    using reader = new Reader(name, { payloadSize: 1024 });
+    await using writer = new Run(["writer", name, "-i", "-", "--framing", "lines", "--json-output"], {
+      stdin: Buffer.from(`a\n${"x".repeat(2000)}\n`),
+    });
+    const { code, document } = await writer.report();
+    expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
+    expect(document.error.message).toContain("byte offset 2");
+    using frame = reader.readFrame(1000);
+    expect(frame.size).toBe(1);
+  });
+});
+
+describe("a file that cannot be used is refused before the buffer is touched", () => {
+  test.each([["--input"], ["--metadata-file"]])("%p", async (option) => {
+    const name = uniqueName();
+    for (const path of ["/nonexistent/file", directory]) {
+      const { code, document } = await runJson("writer", name, option, path);
+      expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
+      expect(document.error.message).toContain(path);
+    }
+  });
+
+  test.each([["--output"], ["--metadata-output"]])("%p", async (option) => {
+    const name = uniqueName();
+    for (const path of ["/nonexistent/file", directory]) {
+      const { code, document } = await runJson("reader", name, option, path);
+      expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
+      expect(document.error.message).toContain(path);
+    }
+  });
+
+  test("and what the output file held stays where the buffer cannot be made", async () => {
+    const name = uniqueName();
+    const target = join(directory, "precious");
+    writeFileSync(target, "precious");
+    using _reader = new Reader(name, { payloadSize: 4096 });
+    const { code } = await run("reader", name, "-o", target);
+    expect(code).toBe(1);
+    expect(readFileSync(target, "utf8")).toBe("precious");
+  });
+});
+
+describe("metadata", () => {
+  test("goes from a file to a file", async () => {
+    const name = uniqueName();
+    const [source, target] = [join(directory, "metadata"), join(directory, "metadata-out")];
+    const metadata = bytes(2000);
+    writeFileSync(source, metadata);
+    await using reader = new Run([
+      "reader",
+      name,
+      "--metadata-output",
+      target,
+      "--buffer-size",
+      "64KiB",
+      "--json-output",
+    ]);
+    await bufferMade(name);
+    const written = await runJson("writer", name, "--metadata-file", source, "-n", "1");
+    expect(written.document.metadata_size).toBe(2000);
+    expect((await reader.report()).document.metadata_size).toBe(2000);
+    expect(hashOf(readFileSync(target))).toBe(hashOf(metadata));
+  });
+
+  test("arrives without any frame", async () => {
+    const name = uniqueName();
+    const target = join(directory, "lonely");
+    await using reader = new Run(["reader", name, "--metadata-output", target, "--buffer-size", "64KiB"]);
+    await bufferMade(name);
+    await using writer = new Run(["writer", name, "-m", "alone", "-i", "-"]);
+    expect((await writer.end()).code).toBe(0);
+    expect((await reader.end()).code).toBe(0);
+    expect(readFileSync(target, "utf8")).toBe("alone");
+  });
+
+  test("that is not sent leaves an empty file", async () => {
+    const name = uniqueName();
+    const target = join(directory, "empty");
+    writeFileSync(target, "old");
+    await using reader = new Run(["reader", name, "--metadata-output", target, "--buffer-size", "64KiB"]);
+    await bufferMade(name);
+    await run("writer", name, "-n", "1");
+    await reader.end();
+    expect(readFileSync(target, "utf8")).toBe("");
+  });
+});
+
+describe("an output", () => {
+  test("whose reader goes away ends the command quietly, and no more frames are taken", async () => {
+    const name = uniqueName();
+    const pipe = join(directory, "pipe");
+    Bun.spawnSync(["mkfifo", pipe]);
+    const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writeEnd = openSync(pipe, constants.O_WRONLY);
+    await using reader = new Run(["reader", name, "-o", "-", "--buffer-size", "64KiB"], { stdout: writeEnd });
+    closeSync(writeEnd);
+    await bufferMade(name);
+    using writer = await Writer.connect(name, { connectTimeoutMs: 5000, writeTimeout: 30_000 });
+    closeSync(readEnd);
+    writer.writeFrame(bytes(1000));
+    const { code, stderr } = await reader.end();
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^Read 1 frame /);
+  });
+
+  test("that is full is an I/O error", async () => {
+    const name = uniqueName();
+    const full = openSync("/dev/full", constants.O_WRONLY);
+    await using reader = new Run(["reader", name, "-o", "-", "--json-output", "--buffer-size", "64KiB"], {
+      stdout: full,
+    });
+    closeSync(full);
+    await bufferMade(name);
+    await run("writer", name, "-n", "1");
+    const { code, stderr } = await reader.end();
+    expect(code).toBe(2);
+    expect(JSON.parse(stderr).error).toMatchObject({
+      code: "IO_ERROR",
+      message: expect.stringContaining("stdout"),
+    });
+  });
+
+  test("that is full for the result is an I/O error as well", async () => {
+    for (const args of [["--json-output"], []]) {
+      const full = openSync("/dev/full", constants.O_WRONLY);
+      await using child = new Run(["writer", "--help", ...args], { stdout: full });
+      closeSync(full);
+      const { code, stderr } = await child.end();
+      expect(code).toBe(2);
+      expect(stderr).toContain("Cannot print the result: no space left on device.");
+    }
+  });
+
+  test("that is slow gets everything before the end", async () => {
+    const name = uniqueName();
+    const input = bytes(5 * 1024 * 1024);
+    const pipe = join(directory, "slow");
+    Bun.spawnSync(["mkfifo", pipe]);
+    await using reader = new Run(["reader", name, "-o", pipe, "--buffer-size", "8MiB"]);
+    const readEnd = openSync(pipe, constants.O_RDONLY);
+    await bufferMade(name);
+    await using writing = new Run(["writer", name, "-i", "-", "-s", "10000"], { stdin: input });
+    expect((await writing.end()).code).toBe(0);
+    const chunks: Buffer[] = [];
+    for await (const chunk of Bun.file(readEnd).stream()) chunks.push(Buffer.from(chunk));
+    expect((await reader.end()).code).toBe(0);
+    expect(hashOf(Buffer.concat(chunks))).toBe(hashOf(input));
+  });
+});

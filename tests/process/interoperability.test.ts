@@ -1,0 +1,201 @@
+// Peers of version 1: the same buffer, used by a program that has nothing of ours.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { cFlags, compile, findCompiler } from "../../scripts/build-native.ts";
+import { Reader, Writer } from "../../src/core/index.ts";
+import { thrownBy, uniqueName } from "../support/buffers.ts";
+import { Child, leavesNoProcessBehind } from "../support/processes.ts";
+import { endAll, HEADER, startReader, startWriter } from "./peers.ts";
+
+leavesNoProcessBehind();
+
+const TIMEOUT_MS = 240_000;
+const FRAMES = 50_000;
+let directory = "";
+let program = "";
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));
+  program = join(directory, "v1-peer");
+  const source = join(import.meta.dir, "fixtures", "v1-peer.c");
+  // In older versions of glibc shm_open is in librt.
+  await compile(await findCompiler(), { sources: [source], output: program, flags: [...cFlags, "-O2", "-lrt"] });
+}, TIMEOUT_MS);
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+/** A writer of version 1 waits for ever for a frame that does not fit behind what it wrote and in the rest. */
+const largestOf = (payloadSize: number) => payloadSize / 2 - HEADER;
+
+/** A v1 writer that has written everything into a buffer that exists. */
+const v1Writer = (name: string, frames: number, largest: number) =>
+  Child.program(program, "writer", name, `${frames}`, `${largest}`);
+
+describe("a writer of version 1", () => {
+  test.each([
+    ["blocking", 1024],
+    ["async", 1024],
+    ["holding", 4096],
+    ["iterating", 65_536],
+  ] as const)(
+    "is read to the last byte (%s, %d bytes), whatever it leaves at the end of the ring",
+    async (how, payloadSize) => {
+      const name = uniqueName();
+      const stream = { largest: largestOf(payloadSize), sizes: "mixed" } as const;
+      await using reader = await startReader(name, { ...stream, payloadSize });
+      await using writer = v1Writer(name, FRAMES, stream.largest);
+      await reader.tell({ do: "read", how, frames: FRAMES }).hear("reading");
+      const { bytes, markers, tails, exactFits } = await writer.hear("wrote");
+      expect(await reader.hear("read")).toMatchObject({
+        frames: FRAMES,
+        bytes,
+        sequence: FRAMES,
+        wrong: [],
+        end: "enough",
+      });
+      // All that is special about it has been met.
+      expect(Math.min(markers, tails)).toBeGreaterThan(10);
+      expect(exactFits).toBeGreaterThan(0);
+      expect(await reader.tell({ do: "metadata" }).hear("metadata")).toMatchObject({
+        text: "metadata of version 1",
+      });
+      await endAll(writer, reader);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each(["left", "died"] as const)(
+    "that %s without a word has delivered everything, and makes room for one of ours",
+    async (reason) => {
+      const name = uniqueName();
+      const stream = { largest: 100, sizes: "mixed" } as const;
+      await using reader = await startReader(name, { ...stream, payloadSize: 1024 * 1024 });
+      await using writer = v1Writer(name, 1000, stream.largest);
+      await writer.hear("wrote");
+      if (reason === "died") writer.kill("SIGKILL");
+      await writer.end();
+      await reader.tell({ do: "read" }).hear("reading");
+      expect(await reader.hear("read")).toMatchObject({
+        frames: 1000,
+        wrong: [],
+        error: { code: "WRITER_DEAD", reason },
+      });
+      await using next = await startWriter(name, stream);
+      await reader.tell({ do: "read", frames: 1000 }).hear("reading");
+      await next.tell({ do: "write", frames: 1000 }).hear("writing");
+      expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
+      await next.hear("wrote");
+      await endAll(next, reader);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "is read by the command line",
+    async () => {
+      const name = uniqueName();
+      await using reader = Child.cli("reader", name, "--buffer-size", "4096", "--json-output");
+      for (let isThere = false; !isThere; ) {
+        const refusal = thrownBy(() => new Writer(name).setMetadata(new Uint8Array(1e6)));
+        isThere = (refusal as { code?: string }).code !== "BUFFER_NOT_FOUND";
+      }
+      await using writer = v1Writer(name, FRAMES, largestOf(4096));
+      const { bytes } = await writer.hear("wrote");
+      await writer.succeed();
+      expect(await reader.document()).toMatchObject({
+        exitCode: 0,
+        frames_read: FRAMES,
+        bytes_read: bytes,
+        metadata_size: 21,
+      });
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a reader of version 1", () => {
+  const STEPS = ["locked", "opened", "sized", "filled", "claimed"];
+
+  async function go(reader: Child): Promise<void> {
+    for (const step of STEPS) {
+      await reader.hear(step);
+      reader.feed("\n");
+    }
+    await reader.hear("ready");
+  }
+
+  test.each([
+    ["blocking", 1024],
+    ["async", 4096],
+    ["zero-copy", 65_536],
+  ] as const)(
+    "gets every byte of frames up to the largest (%s, %d bytes), though it credits what a wrap wastes too early",
+    async (how, payloadSize) => {
+      const name = uniqueName();
+      const stream = { largest: payloadSize - HEADER, sizes: "mixed" } as const;
+      await using reader = Child.program(
+        ...[program, "reader", name, `${FRAMES}`, `${stream.largest}`, `${payloadSize}`],
+      );
+      await go(reader);
+      await using writer = await startWriter(name, stream);
+      await writer.tell({ do: "metadata", text: "metadata of ours" }).hear("sent");
+      await writer.tell({ do: "write", frames: FRAMES, how }).hear("writing");
+      const { bytes, waits, ...wrote } = await writer.hear("wrote");
+      expect(wrote).toMatchObject({ frames: FRAMES });
+      const { markers, ...read } = await reader.hear("read");
+      expect(read).toEqual({ event: "read", frames: FRAMES, bytes, wrong: 0, metadata: "metadata of ours" });
+      expect(Math.min(markers, waits)).toBeGreaterThan(10);
+      await reader.succeed();
+      await writer.tell({ do: "write", frames: 1e9 }).hear("writing");
+      expect((await writer.hear("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "left" });
+      await endAll(writer);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "is waited for while it makes its buffer, and every step before the last is refused",
+    async () => {
+      const name = uniqueName();
+      await using reader = Child.program(program, "reader", name, "100", "1000", "4096");
+      const stream = { largest: 1000, sizes: "mixed" } as const;
+      const patient = startWriter(name, stream);
+      for (const step of STEPS) {
+        await reader.hear(step);
+        const code = step === "locked" ? "BUFFER_NOT_FOUND" : "PEER_TIMEOUT";
+        expect(thrownBy(() => new Writer(name))).toMatchObject({ code });
+        expect(thrownBy(() => new Reader(name))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+        reader.feed("\n");
+      }
+      await reader.hear("ready");
+      await using writer = await patient;
+      await writer.tell({ do: "write", frames: 100 }).hear("writing");
+      expect(await writer.hear("wrote")).toMatchObject({ frames: 100 });
+      expect(await reader.hear("read")).toMatchObject({ frames: 100, wrong: 0 });
+      await endAll(writer, reader);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "that is killed is noticed by our writer, and its buffer replaced by our reader",
+    async () => {
+      const name = uniqueName();
+      const stream = { largest: 1000, sizes: "mixed" } as const;
+      await using reader = Child.program(program, "reader", name, "1000000", "1000", "4096");
+      await go(reader);
+      await using writer = await startWriter(name, stream);
+      await writer.tell({ do: "write", frames: 1e9 }).hear("writing");
+      reader.kill("SIGKILL");
+      await reader.end();
+      expect((await writer.hear("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "died" });
+      await endAll(writer);
+      await using ours = await startReader(name, { ...stream, payloadSize: 4096 });
+      await endAll(ours);
+    },
+    TIMEOUT_MS,
+  );
+});

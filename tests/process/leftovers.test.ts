@@ -1,0 +1,289 @@
+// What processes that were killed leave behind is swept, and nothing else is.
+
+import { describe, expect, test } from "bun:test";
+import {
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
+import { thrownBy, uniqueName } from "../support/buffers.ts";
+import { type Child, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
+import { endAll, startReader, startWriter } from "./peers.ts";
+
+leavesNoProcessBehind();
+
+const TIMEOUT_MS = 60_000;
+const PROMPT_MS = 1000;
+const stream = { largest: 1000, sizes: "mixed" } as const;
+const small = { ...stream, payloadSize: 4096 };
+
+const memoryOf = (name: string) => `/dev/shm/${name}`;
+const lockOf = (name: string) => `/tmp/zerobuffer/${name}.lock`;
+const objectsOf = (name: string) => [
+  `/dev/shm/sem.sem-r-${name}`,
+  `/dev/shm/sem.sem-w-${name}`,
+  memoryOf(name),
+  `/tmp/zerobuffer/locks/${name}.lock`,
+  lockOf(name),
+];
+
+/** A reader with frames that it has not read; their writer has left. */
+async function startNeglectfulReader(name: string): Promise<Child> {
+  const reader = await startReader(name, small);
+  await using writer = await startWriter(name, stream);
+  await writer.tell({ do: "write", frames: 2 }).hear("writing");
+  await writer.hear("wrote");
+  await endAll(writer);
+  return reader;
+}
+
+async function kill(child: Child): Promise<void> {
+  child.kill("SIGKILL");
+  await child.end();
+}
+
+/** Leaves a buffer as a reader does that is killed. */
+async function leaveStaleBuffer(name: string): Promise<void> {
+  await using reader = await startNeglectfulReader(name);
+  await kill(reader);
+}
+
+/** What every reader does first when it starts. */
+function sweep(): void {
+  new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
+}
+
+/** Runs a test with files that have to be there afterwards, as they were, and takes them away. */
+async function withFiles(paths: string[], work: () => void | Promise<void>): Promise<void> {
+  try {
+    const before = paths.map((path) => ({ path, inode: lstatSync(path).ino, content: readFileSync(path) }));
+    await work();
+    for (const { path, inode, content } of before) {
+      expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
+      expect(lstatSync(path).ino).toBe(inode);
+      expect(Buffer.compare(readFileSync(path), content)).toBe(0);
+    }
+  } finally {
+    for (const path of paths) rmSync(path, { force: true });
+  }
+}
+
+describe("the buffer of a reader that was killed", () => {
+  test(
+    "is replaced by the next reader of the name, at once and with nothing of its content",
+    async () => {
+      const name = uniqueName();
+      await leaveStaleBuffer(name);
+      expect(remainsOfBuffers()).toEqual(objectsOf(name));
+      const start = performance.now();
+      using reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
+      expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+      expect(reader.tryReadFrame().isValid).toBe(false);
+      using writer = new Writer(name);
+      writer.writeFrame(new Uint8Array([7]));
+      using frame = reader.readFrame(TIMEOUT_MS);
+      expect([frame.sequence, ...frame.data]).toEqual([1, 7]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "is swept by a reader of any other name, together with the buffers of others that were killed",
+    async () => {
+      const names = [uniqueName(), uniqueName(), uniqueName()];
+      // Killed together: each one that starts would sweep what the one before has left.
+      await using stack = new AsyncDisposableStack();
+      const readers: Child[] = [];
+      for (const name of names) readers.push(stack.use(await startNeglectfulReader(name)));
+      for (const reader of readers) await kill(reader);
+      expect(remainsOfBuffers()).toEqual(names.flatMap(objectsOf).sort());
+      const start = performance.now();
+      sweep();
+      expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+      expect(remainsOfBuffers()).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "stays as long as its writer lives, for that one to find its reader dead",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await using writer = await startWriter(name, stream);
+      await kill(reader);
+      sweep();
+      expect(remainsOfBuffers()).toEqual(objectsOf(name));
+      await writer.tell({ do: "write", frames: 1e9 }).hear("writing");
+      expect((await writer.hear("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "died" });
+      await endAll(writer);
+      sweep();
+      expect(remainsOfBuffers()).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each([
+    ["its shared memory is", memoryOf],
+    ["one of its semaphores is", (name: string) => `/dev/shm/sem.sem-w-${name}`],
+    ["its lock file is", lockOf],
+  ])(
+    "is no obstacle to the next reader of the name when %s missing",
+    async (_, path) => {
+      const name = uniqueName();
+      await leaveStaleBuffer(name);
+      unlinkSync(path(name));
+      using reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
+      using writer = new Writer(name);
+      writer.writeFrame(new Uint8Array([7]));
+      using frame = reader.readFrame(TIMEOUT_MS);
+      expect(frame.sequence).toBe(1);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a lock file that nobody holds", () => {
+  test(
+    "does not make a sweep remove a live buffer, nor let a second reader have it",
+    async () => {
+      const name = uniqueName();
+      await using reader = await startReader(name, small);
+      await using writer = await startWriter(name, stream);
+      const [mainLock = "", foreignLock = ""] = [lockOf(name), `/tmp/zerobuffer/locks/${name}.lock`];
+      for (const lock of [mainLock, foreignLock]) {
+        unlinkSync(lock);
+        writeFileSync(lock, "");
+      }
+      sweep();
+      expect(remainsOfBuffers()).toEqual(objectsOf(name));
+      expect(thrownBy(() => new Reader(name).close())).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+      await reader.tell({ do: "read", frames: 1000 }).hear("reading");
+      await writer.tell({ do: "write", frames: 1000 }).hear("writing");
+      expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
+      await writer.hear("wrote");
+      await endAll(writer, reader);
+      sweep();
+    },
+    TIMEOUT_MS,
+  );
+
+  const image = () => {
+    using reader = new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 });
+    return readFileSync(memoryOf(reader.name));
+  };
+  const changed = (offset: number, byte: number) => {
+    const bytes = image();
+    bytes[offset] = byte;
+    return bytes;
+  };
+
+  test.each([
+    ["a few bytes", () => Buffer.from("a note of mine")],
+    ["a text", () => Buffer.from("Something else than a buffer. ".repeat(100))],
+    ["a buffer of another version", () => changed(4, 2)],
+    ["a control block of another size", () => changed(0, 64)],
+    ["sizes that exceed the file", () => changed(33, 255)],
+  ])("does not make a file of /dev/shm with %s ours to remove", async (_, content) => {
+    const name = uniqueName();
+    writeFileSync(memoryOf(name), content());
+    writeFileSync(lockOf(name), "");
+    await withFiles([memoryOf(name)], () => {
+      sweep();
+      expect(thrownBy(() => new Reader(name).close())).toMatchObject({ code: "CORRUPT_BUFFER" });
+      expect(thrownBy(() => new Writer(name).close())).toBeInstanceOf(ZeroBufferError);
+    });
+    rmSync(lockOf(name), { force: true });
+  });
+});
+
+describe("a link in the place", () => {
+  let directory: string;
+  const inDirectory = async (work: (victim: string) => Promise<void>) => {
+    directory = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));
+    try {
+      await work(join(directory, "victim"));
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  };
+
+  /** A stale buffer, which a sweep would remove if it were not for the link. */
+  const staleImage = async () => {
+    const name = uniqueName();
+    await leaveStaleBuffer(name);
+    const bytes = readFileSync(memoryOf(name));
+    sweep();
+    return bytes;
+  };
+
+  test(
+    "of shared memory is not followed, neither by a sweep nor by a reader or a writer of its name",
+    () =>
+      inDirectory(async (victim) => {
+        const name = uniqueName();
+        writeFileSync(victim, await staleImage());
+        symlinkSync(victim, memoryOf(name));
+        writeFileSync(lockOf(name), "");
+        await withFiles([victim, memoryOf(name)], () => {
+          sweep();
+          expect(thrownBy(() => new Reader(name).close())).toMatchObject({ code: "CORRUPT_BUFFER" });
+          expect(thrownBy(() => new Writer(name).close())).toMatchObject({ code: "CORRUPT_BUFFER" });
+          expect(lstatSync(memoryOf(name)).isSymbolicLink()).toBe(true);
+        });
+        rmSync(lockOf(name), { force: true });
+      }),
+    TIMEOUT_MS,
+  );
+
+  test.each([
+    ["symbolic", symlinkSync],
+    ["hard", linkSync],
+  ])(
+    "of a lock file (%s) is not followed: the buffer stays, and nobody becomes its reader",
+    (_, link) =>
+      inDirectory(async (victim) => {
+        const name = uniqueName();
+        await leaveStaleBuffer(name);
+        unlinkSync(lockOf(name));
+        writeFileSync(victim, "a file of somebody else");
+        link(victim, lockOf(name));
+        await withFiles([victim, lockOf(name), memoryOf(name)], () => {
+          sweep();
+          expect(thrownBy(() => new Reader(name).close())).toBeInstanceOf(ZeroBufferError);
+        });
+        for (const path of objectsOf(name)) rmSync(path, { force: true });
+      }),
+    TIMEOUT_MS,
+  );
+
+  test(
+    "of a semaphore is not followed by a writer, and replaced by a reader",
+    () =>
+      inDirectory(async (victim) => {
+        const name = uniqueName();
+        const semaphore = `/dev/shm/sem.sem-w-${name}`;
+        writeFileSync(victim, Buffer.alloc(32));
+        await withFiles([victim], () => {
+          symlinkSync(victim, semaphore);
+          using reader = new Reader(name, { metadataSize: 0, payloadSize: 64 });
+          expect(lstatSync(semaphore).isFile()).toBe(true);
+          unlinkSync(semaphore);
+          symlinkSync(victim, semaphore);
+          expect(thrownBy(() => new Writer(name).close())).toMatchObject({ code: "CORRUPT_BUFFER" });
+          expect(reader.tryReadFrame().isValid).toBe(false);
+        });
+        rmSync(semaphore, { force: true });
+      }),
+    TIMEOUT_MS,
+  );
+});

@@ -1,0 +1,190 @@
+// The command line as its users have it: a process of its own, with what it printed and how it ended.
+
+import { afterEach, expect } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Subprocess } from "bun";
+import { eventually, footprint } from "./buffers.ts";
+
+const root = join(import.meta.dir, "..", "..");
+
+/** The command line from source, or the executable that ZB_EXECUTABLE names. */
+const program = process.env.ZB_EXECUTABLE
+  ? [process.env.ZB_EXECUTABLE]
+  : [process.execPath, join(root, "src", "main.ts")];
+
+/** Nothing that is asked for takes longer than this, however busy the machine. */
+const PATIENCE_MS = 30_000;
+
+/** Where the OIEB keeps `payload_free_bytes` (PROTOCOL.md, section 1). */
+const PAYLOAD_FREE_OFFSET = 40;
+
+/** How a run ended, and what it printed. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+/** The JSON document of a run. */
+export interface Report extends Outcome {
+  // biome-ignore lint/suspicious/noExplicitAny: every command has its own keys, which the test checks
+  readonly document: any;
+}
+
+export interface RunOptions {
+  /** Default: nothing to read. A number is a descriptor of the test. */
+  stdin?: "pipe" | "ignore" | Uint8Array | number;
+  /** Default: collected. A number is a descriptor of the test. */
+  stdout?: "pipe" | number;
+  env?: Record<string, string>;
+}
+
+/** A command that was started. `await using` ends it, however the test ends. */
+export class Run implements AsyncDisposable {
+  readonly #process: Subprocess;
+  readonly #stdout: Uint8Array[] = [];
+  #stderr = "";
+  readonly #ended: Promise<unknown>;
+
+  constructor(args: readonly string[], { stdin = "ignore", stdout = "pipe", env = {} }: RunOptions = {}) {
+    const child = Bun.spawn([...program, ...args], {
+      stdin,
+      stdout,
+      stderr: "pipe",
+      env: { ...process.env, ...env },
+    });
+    this.#process = child;
+    this.#ended = Promise.all([
+      child.exited,
+      this.#collect(child.stdout, (chunk) => this.#stdout.push(chunk)),
+      this.#collect(child.stderr, (chunk) => {
+        this.#stderr += new TextDecoder().decode(chunk);
+      }),
+    ]);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get isOver(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
+  /** Waits until it has printed this on stderr. */
+  async says(text: string): Promise<void> {
+    await eventually(() => this.#stderr.includes(text) || this.isOver, PATIENCE_MS);
+    if (!this.#stderr.includes(text)) throw new Error(`ended without saying "${text}": ${this.#stderr}`);
+  }
+
+  /** Sends it more of stdin. */
+  async feed(bytes: Uint8Array | string): Promise<void> {
+    const { stdin } = this.#process;
+    if (typeof stdin !== "object" || stdin === null) throw new Error("stdin is no pipe");
+    stdin.write(bytes);
+    await stdin.flush();
+  }
+
+  /** Ends its stdin. */
+  async finish(): Promise<void> {
+    const { stdin } = this.#process;
+    if (typeof stdin === "object" && stdin !== null) await stdin.end();
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    process.kill(this.pid, signal);
+  }
+
+  /** Waits for its end. */
+  async end(): Promise<Outcome> {
+    await this.#ended;
+    return { code: this.#process.exitCode, stdout: Buffer.concat(this.#stdout), stderr: this.#stderr };
+  }
+
+  /** Waits for its end; its stdout is one JSON document and nothing else. */
+  async report(): Promise<Report> {
+    const outcome = await this.end();
+    return { ...outcome, document: JSON.parse(outcome.stdout.toString()) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.isOver) this.#process.kill("SIGKILL");
+    await this.#process.exited;
+  }
+
+  async #collect(stream: unknown, take: (chunk: Uint8Array) => void): Promise<void> {
+    if (!(stream instanceof ReadableStream)) return;
+    for await (const chunk of stream) take(chunk);
+  }
+}
+
+/** Every test of the file leaves no shared memory, semaphore or lock. */
+export function leavesNoBuffersBehind(): void {
+  afterEach(() => {
+    const { shm, locks, foreignLocks } = footprint();
+    expect({ shm, locks, foreignLocks }).toEqual({ shm: [], locks: [], foreignLocks: [] });
+  });
+}
+
+/** Runs a command to its end. */
+export async function run(...args: string[]): Promise<Outcome> {
+  await using child = new Run(args);
+  return await child.end();
+}
+
+/** Runs a command with --json-output to its end. */
+export async function runJson(...args: string[]): Promise<Report> {
+  await using child = new Run([...args, "--json-output"]);
+  return await child.report();
+}
+
+/** What a command prints on a terminal, to its end. */
+export async function runOnTerminal(
+  args: readonly string[],
+  {
+    columns = 120,
+    env = {},
+    script,
+  }: { columns?: number; env?: Record<string, string>; script?: string } = {},
+): Promise<{ code: number | null; output: string }> {
+  let output = "";
+  const decoder = new TextDecoder();
+  const command =
+    script === undefined ? [...program, ...args] : ["sh", "-c", script, "sh", ...program, ...args];
+  const child = Bun.spawn(command, {
+    env: { ...process.env, NO_COLOR: "", ...env },
+    terminal: {
+      cols: columns,
+      rows: 30,
+      data(_, chunk) {
+        output += decoder.decode(chunk, { stream: true });
+      },
+    },
+  });
+  await child.exited;
+  const { terminal } = child;
+  // The last bytes may still be on their way from the terminal.
+  await eventually(() => output !== "" || terminal === undefined, PATIENCE_MS);
+  await Bun.sleep(0);
+  terminal?.close();
+  return { code: child.exitCode, output };
+}
+
+/** Waits until a buffer is there that a writer can connect to. */
+export async function bufferMade(name: string): Promise<void> {
+  await eventually(() => existsSync(`/dev/shm/${name}`) && freeBytes(name) > 0, PATIENCE_MS);
+}
+
+/** Waits until a buffer has no room for a frame of this size. */
+export async function bufferFull(name: string, frameSize: number): Promise<void> {
+  await eventually(() => freeBytes(name) < frameSize + 16, PATIENCE_MS);
+}
+
+function freeBytes(name: string): number {
+  try {
+    return Number(readFileSync(`/dev/shm/${name}`).readBigUInt64LE(PAYLOAD_FREE_OFFSET));
+  } catch {
+    return 0;
+  }
+}
