@@ -68,7 +68,8 @@ async function openSession(
 ): Promise<Session> {
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
   const log = verbose && !jsonOwnsStderr ? await openLog() : undefined;
-  const showsProgress = !json && !quiet && (await isTerminal(Descriptor.STDERR));
+  // The log and a line that is redrawn would get into each other's way.
+  const showsProgress = !json && !quiet && !verbose && (await isTerminal(Descriptor.STDERR));
   return new Session({ log, showsProgress });
 }
 

@@ -79,7 +79,8 @@ static void open_reader(struct buffer *buffer) {
 }
 
 static void open_writer(struct buffer *buffer) {
-  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner, &buffer->writer);
+  int32_t code =
+      zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner, &buffer->writer);
   if (code != ZB_OK) fail("writer", code);
 }
 
@@ -117,8 +118,8 @@ static void print_throughput(int64_t elapsed_ns) {
   double seconds = (double)elapsed_ns / 1e9, frames = (double)count;
   printf("{\"mode\":\"%s\",\"frameSize\":%llu,\"frames\":%llu,\"ringSize\":%llu,\"seconds\":%.6f,"
          "\"framesPerSecond\":%.0f,\"bytesPerSecond\":%.0f}\n",
-         mode, (unsigned long long)frame_size, (unsigned long long)count, (unsigned long long)ring_size, seconds,
-         frames / seconds, frames * (double)frame_size / seconds);
+         mode, (unsigned long long)frame_size, (unsigned long long)count, (unsigned long long)ring_size,
+         seconds, frames / seconds, frames * (double)frame_size / seconds);
 }
 
 static int compare(const void *a, const void *b) {
@@ -128,8 +129,8 @@ static int compare(const void *a, const void *b) {
 
 static void print_latency(uint32_t *elapsed_ns) {
   qsort(elapsed_ns, count, sizeof *elapsed_ns, compare);
-  printf("{\"mode\":\"%s\",\"frameSize\":%llu,\"frames\":%llu,\"ringSize\":%llu,\"p50Ns\":%u,\"p99Ns\":%u}\n", mode,
-         (unsigned long long)frame_size, (unsigned long long)count, (unsigned long long)ring_size,
+  printf("{\"mode\":\"%s\",\"frameSize\":%llu,\"frames\":%llu,\"ringSize\":%llu,\"p50Ns\":%u,\"p99Ns\":%u}\n",
+         mode, (unsigned long long)frame_size, (unsigned long long)count, (unsigned long long)ring_size,
          elapsed_ns[count / 2], elapsed_ns[count - 1 - count / 100]);
 }
 

@@ -76,8 +76,8 @@ export class Intake {
       await this.#readWriters();
     } catch (error) {
       if (error instanceof DownstreamClosed) return;
-      // What was taken out of the buffer is still to be delivered; how that ends says less than the error.
-      await this.#flush().catch(() => {});
+      // What was taken out of the buffer is still to be delivered.
+      await this.#flush().catch((lost) => this.#noteLoss(lost));
       throw error;
     }
     await this.#flush().catch(ignoreDownstreamClosed);
@@ -220,6 +220,12 @@ export class Intake {
     this.#pause();
     await this.#turns.turn();
     this.#session.signal.throwIfAborted();
+  }
+
+  /** A failure to deliver, after the one that ends the run. */
+  #noteLoss(error: unknown): void {
+    if (error instanceof CommandError && error.code !== "INTERRUPTED")
+      this.#document.errors.push(error.message);
   }
 
   #incomplete(): CommandError {

@@ -5,31 +5,34 @@ import { bytesText, count } from "./figures.ts";
 
 /** Fewer than the ten redraws a second that are allowed, because the first and the last come on top. */
 const REDRAWS_PER_SECOND = 8;
-const BAR_WIDTH = 24;
+const BAR_WIDTH = 16;
 
 /** One line on stderr about a run. A timer redraws it, so that an update costs next to nothing. */
 export class Progress implements Disposable {
   readonly #bar: SingleBar;
-  readonly #startedAt = performance.now();
+  readonly #total: number | undefined;
+  readonly #shownAt = performance.now();
+  #startedAt: number | undefined;
   #frames = 0;
   #bytes = 0;
+  #done = 0;
 
-  private constructor(bar: SingleBar) {
+  private constructor(bar: SingleBar, total: number | undefined) {
     this.#bar = bar;
+    this.#total = total;
   }
 
   /**
    * Shows the line.
    *
-   * @param what goes on: `Writing into video`.
+   * @param what goes on: `Writing`.
    * @param total what `done` will be at the end; with it the line shows percent and the time left.
    */
   static async start(what: string, total: number | undefined): Promise<Progress> {
     const { default: cliProgress } = await import("cli-progress");
-    const rest = total === undefined ? "" : " {bar} {percentage} %, {eta_formatted} left";
     const bar = new cliProgress.SingleBar({
       stream: process.stderr,
-      format: `${what}: {figures}${rest}`,
+      format: total === undefined ? `${what}: {figures}` : `${what} {bar} {percentage} %{left}: {figures}`,
       fps: REDRAWS_PER_SECOND,
       barsize: BAR_WIDTH,
       barCompleteChar: "█",
@@ -37,20 +40,25 @@ export class Progress implements Disposable {
       clearOnComplete: true,
       hideCursor: true,
     });
-    const progress = new Progress(bar);
-    // The figures are made when the line is drawn.
+    const progress = new Progress(bar, total);
+    // The texts are made when the line is drawn.
     bar.start(total ?? 0, 0, {
       get figures() {
         return progress.#figures();
+      },
+      get left() {
+        return progress.#left();
       },
     });
     return progress;
   }
 
-  /** Tells how far the run is. */
+  /** Tells how far the run is; `done` counts towards the total. */
   update(frames: number, bytes: number, done: number): void {
+    if (frames > 0) this.#startedAt ??= performance.now();
     this.#frames = frames;
     this.#bytes = bytes;
+    this.#done = done;
     this.#bar.update(done);
   }
 
@@ -60,8 +68,19 @@ export class Progress implements Disposable {
   }
 
   #figures(): string {
-    const seconds = (performance.now() - this.#startedAt) / 1000;
-    const rate = count(Math.round(this.#frames / Math.max(seconds, 0.001)), "frames");
-    return `${count(this.#frames, "frames")}, ${bytesText(this.#bytes)}, ${rate}/s, ${Math.floor(seconds)} s`;
+    const elapsed = Math.floor((performance.now() - this.#shownAt) / 1000);
+    const rate = Math.round(this.#frames / Math.max(this.#seconds(), 0.1));
+    return `${count(this.#frames, "frames")}, ${bytesText(this.#bytes)}, ${count(rate, "frames")}/s, ${elapsed} s`;
+  }
+
+  #left(): string {
+    if (this.#total === undefined || this.#done === 0) return "";
+    return `, ${Math.ceil((this.#seconds() * (this.#total - this.#done)) / this.#done)} s left`;
+  }
+
+  /** Since the first frame. */
+  #seconds(): number {
+    const now = performance.now();
+    return (now - (this.#startedAt ?? now)) / 1000;
   }
 }

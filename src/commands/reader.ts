@@ -146,7 +146,7 @@ export default defineCommand({
     metadataOutput?.restart();
 
     const progress = session.showsProgress
-      ? session.own(await Progress.start(`Reading from ${buffer}`, frames > 0 ? frames : undefined))
+      ? session.own(await Progress.start("Reading", frames > 0 ? frames : undefined))
       : undefined;
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };
     const intake = new Intake(reader, options, outputs, session, document, (count) =>

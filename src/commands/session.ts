@@ -19,6 +19,8 @@ export class Session implements AsyncDisposable {
   /** Whether to show progress. */
   readonly showsProgress: boolean;
   readonly #resources = new DisposableStack();
+  /** When the first signal came, by `performance.now()`. */
+  #abortedAt = 0;
 
   constructor({ log, showsProgress }: { log: Log | undefined; showsProgress: boolean }) {
     this.log = log;
@@ -28,6 +30,7 @@ export class Session implements AsyncDisposable {
     for (const [signal, exitCode] of Object.entries(STOP_SIGNALS)) {
       process.on(signal, () => {
         if (this.signal.aborted || this.#resources.disposed) this.#exit(exitCode);
+        this.#abortedAt = performance.now();
         controller.abort(new Interrupted(signal, exitCode));
       });
     }
@@ -38,9 +41,11 @@ export class Session implements AsyncDisposable {
     return this.#resources.use(resource);
   }
 
-  /** Waits for what a stream is still to take: until a signal comes, or shortly after it has come. */
+  /** Waits for what a stream is still to take: until a signal comes, or shortly after it has come; then rejects. */
   async finish(work: Promise<void>): Promise<void> {
-    await raceAbort(work, this.signal.aborted ? AbortSignal.timeout(GRACE_MS) : this.signal);
+    if (!this.signal.aborted) return await raceAbort(work, this.signal);
+    const graceLeft = this.#abortedAt + GRACE_MS - performance.now();
+    await Promise.race([work, Bun.sleep(Math.max(0, graceLeft)).then(() => this.signal.throwIfAborted())]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -33,5 +33,6 @@ export async function styleFor(descriptor: Descriptor): Promise<Style> {
 
 /** Prints text completely, however slow the other side is. The event loop keeps turning. */
 export async function print(descriptor: Descriptor, text: string): Promise<void> {
-  await Bun.write(descriptor === Descriptor.STDOUT ? Bun.stdout : Bun.stderr, text);
+  // A short string would be written by a call that blocks; a Blob never is.
+  await Bun.write(descriptor === Descriptor.STDOUT ? Bun.stdout : Bun.stderr, new Blob([text]));
 }

@@ -138,6 +138,7 @@ export default defineCommand({
     const metadata = await loadMetadata(options, signal);
     const input =
       options.input === undefined ? undefined : session.own(await openInput(options.input, signal));
+    log?.info(`Connecting to buffer "${buffer}".`);
     const writer = session.own(
       await Writer.connect(buffer, { connectTimeoutMs, writeTimeout: timeoutMs, signal }),
     );
@@ -157,7 +158,7 @@ export default defineCommand({
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_FRAMES : 0);
     const progress = session.showsProgress
-      ? session.own(await Progress.start(`Writing into ${buffer}`, limit > 0 ? limit : input?.size))
+      ? session.own(await Progress.start("Writing", limit > 0 ? limit : input?.size))
       : undefined;
     const pump = new Pump(writer, source, options, signal, (frames) =>
       progress?.update(frames, writer.bytesWritten, limit > 0 ? frames : (input?.bytesRead ?? 0)),

@@ -65,8 +65,11 @@ async function run(program: string, name: string): Promise<Outcome> {
     if (attempt < attempts && badLuck.test(stderr)) continue;
     const own = `zb-ctest-${child.pid}-`;
     const leftBehind = ["/dev/shm", tmpdir()].flatMap((place) =>
-      readdirSync(place).filter((file) => file.includes(own)),
+      readdirSync(place)
+        .filter((file) => file.includes(own))
+        .map((file) => join(place, file)),
     );
+    for (const path of leftBehind) rmSync(path, { recursive: true });
     return { exitCode: child.exitCode, output: stdout + stderr, leftBehind };
   }
 }

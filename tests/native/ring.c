@@ -537,6 +537,21 @@ TEST(a_surplus_token_does_not_keep_a_look_without_token_from_a_frame_behind_a_wr
   close_ring(&ring);
 }
 
+TEST(the_tokens_of_released_frames_do_not_pile_up_while_the_writer_always_has_room) {
+  struct ring ring;
+  open_ring(&ring, 256);
+  int32_t most = 0;
+  for (uint64_t sequence = 1; sequence <= 20000; sequence++) {
+    OK(write_frame(&ring, 24, sequence));
+    read_frame(&ring, 24, sequence);
+    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1));
+    int32_t value = zb_semaphore_value(ring.released);
+    most = value > most ? value : most;
+  }
+  CHECK(most <= 10000);
+  close_ring(&ring);
+}
+
 /* ---- connecting ---------------------------------------------------------------------------------------------- */
 
 TEST(a_writer_that_comes_to_an_empty_ring_takes_old_tokens_away_and_rewinds_it) {

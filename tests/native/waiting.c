@@ -44,13 +44,14 @@ static void *write_stream(void *argument) {
  * of being rewound; but the writer may need an empty ring. */
 static void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
   uint64_t read = 0, released = 0;
-  int looks = 0;
+  int looks = 0, yields = 100;
   while (released < frames) {
     bool holding = released < read;
     int32_t count = zb_reader_next(ring->reader, holding || flags != 0 ? 0 : 100000, flags);
     CHECK(count > 0 || count == ZB_AGAIN);
     if (count == ZB_AGAIN && holding && looks++ < 10) {
-      sched_yield();
+      /* On a busy machine the writer gets a processor only this way, and it takes long. */
+      if (yields-- > 0) sched_yield();
       continue;
     }
     looks = 0;

@@ -26,72 +26,75 @@ async function burst(name: string): Promise<void> {
   await writer.succeed();
 }
 
-describe.each(["blocking", "async"] as const)("nothing of a burst is lost by a reader that reads %s", (how) => {
-  test(
-    "and waits already when the writer comes",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, small);
-      await reader.tell({ do: "read", how }).hear("reading");
-      await reader.asleep();
-      await burst(name);
-      expect(await reader.hear("read")).toMatchObject(leftAfterAll);
-      await endAll(reader);
-    },
-    TIMEOUT_MS,
-  );
-
-  test(
-    "and looks for the first time while the writer writes",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, small);
-      await using writer = await startWriter(name, stream);
-      await writer.tell({ do: "write", frames: FRAMES }).hear("writing");
-      await reader.tell({ do: "read", how }).hear("reading");
-      expect(await writer.hear("wrote")).toMatchObject({ frames: FRAMES });
-      await endAll(writer);
-      expect(await reader.hear("read")).toMatchObject(leftAfterAll);
-      await endAll(reader);
-    },
-    TIMEOUT_MS,
-  );
-
-  test(
-    "and looks for the first time when the writer's process has gone",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, large);
-      await burst(name);
-      await reader.tell({ do: "read", how }).hear("reading");
-      expect(await reader.hear("read")).toMatchObject(leftAfterAll);
-      await endAll(reader);
-    },
-    TIMEOUT_MS,
-  );
-
-  test(
-    "from one writer after another, however the reader's looks fall",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, large);
-      await using writer = await startWriter(name, stream);
-      for (let round = 1; round <= 50; round++) {
-        // Half of the rounds begin with the burst, and half with the reader.
-        if (round % 2 === 0) await reader.tell({ do: "read", how }).hear("reading");
-        writer.tell({ do: "write", frames: FRAMES }).tell({ do: "close" });
-        if (round % 2 === 1) await reader.tell({ do: "read", how }).hear("reading");
+describe.each(["blocking", "async"] as const)(
+  "nothing of a burst is lost by a reader that reads %s",
+  (how) => {
+    test(
+      "and waits already when the writer comes",
+      async () => {
+        const name = uniqueName();
+        await using reader = await startReader(name, small);
+        await reader.tell({ do: "read", how }).hear("reading");
+        await reader.asleep();
+        await burst(name);
         expect(await reader.hear("read")).toMatchObject(leftAfterAll);
-        await writer.hear("writing");
+        await endAll(reader);
+      },
+      TIMEOUT_MS,
+    );
+
+    test(
+      "and looks for the first time while the writer writes",
+      async () => {
+        const name = uniqueName();
+        await using reader = await startReader(name, small);
+        await using writer = await startWriter(name, stream);
+        await writer.tell({ do: "write", frames: FRAMES }).hear("writing");
+        await reader.tell({ do: "read", how }).hear("reading");
         expect(await writer.hear("wrote")).toMatchObject({ frames: FRAMES });
-        await writer.hear("closed");
-        if (round < 50) await writer.tell({ do: "connect" }).hear("connected");
-      }
-      await endAll(writer, reader);
-    },
-    TIMEOUT_MS,
-  );
-});
+        await endAll(writer);
+        expect(await reader.hear("read")).toMatchObject(leftAfterAll);
+        await endAll(reader);
+      },
+      TIMEOUT_MS,
+    );
+
+    test(
+      "and looks for the first time when the writer's process has gone",
+      async () => {
+        const name = uniqueName();
+        await using reader = await startReader(name, large);
+        await burst(name);
+        await reader.tell({ do: "read", how }).hear("reading");
+        expect(await reader.hear("read")).toMatchObject(leftAfterAll);
+        await endAll(reader);
+      },
+      TIMEOUT_MS,
+    );
+
+    test(
+      "from one writer after another, however the reader's looks fall",
+      async () => {
+        const name = uniqueName();
+        await using reader = await startReader(name, large);
+        await using writer = await startWriter(name, stream);
+        for (let round = 1; round <= 50; round++) {
+          // Half of the rounds begin with the burst, and half with the reader.
+          if (round % 2 === 0) await reader.tell({ do: "read", how }).hear("reading");
+          writer.tell({ do: "write", frames: FRAMES }).tell({ do: "close" });
+          if (round % 2 === 1) await reader.tell({ do: "read", how }).hear("reading");
+          expect(await reader.hear("read")).toMatchObject(leftAfterAll);
+          await writer.hear("writing");
+          expect(await writer.hear("wrote")).toMatchObject({ frames: FRAMES });
+          await writer.hear("closed");
+          if (round < 50) await writer.tell({ do: "connect" }).hear("connected");
+        }
+        await endAll(writer, reader);
+      },
+      TIMEOUT_MS,
+    );
+  },
+);
 
 test(
   "a reader that iterates gets the whole burst, and ends with its writer",
@@ -135,7 +138,16 @@ describe("nothing of a burst is lost by the command line's reader", () => {
 
   async function commandBurst(name: string): Promise<void> {
     const patience = ["--connect-timeout-ms", "60s", "--timeout-ms", "60s"];
-    await using writer = Child.cli("writer", name, "-n", `${FRAMES}`, "-s", "1000", "--json-output", ...patience);
+    await using writer = Child.cli(
+      "writer",
+      name,
+      "-n",
+      `${FRAMES}`,
+      "-s",
+      "1000",
+      "--json-output",
+      ...patience,
+    );
     expect(await writer.document()).toMatchObject({ exitCode: 0, frames_written: FRAMES });
   }
 

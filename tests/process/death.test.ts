@@ -214,7 +214,12 @@ describe("a peer that is stopped for longer than every timeout", () => {
       reader.resume();
       await writer.tell({ do: "write", frames: 3000 - frames }).hear("writing");
       expect(await writer.hear("wrote")).toMatchObject({ frames: 3000 });
-      expect(await reader.hear("read")).toMatchObject({ frames: 3000, sequence: 3000, wrong: [], end: "enough" });
+      expect(await reader.hear("read")).toMatchObject({
+        frames: 3000,
+        sequence: 3000,
+        wrong: [],
+        end: "enough",
+      });
       await endAll(writer, reader);
     },
     TIMEOUT_MS,

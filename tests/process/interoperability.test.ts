@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { cFlags, compile, findCompiler } from "../../scripts/build-native.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { thrownBy, uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind } from "../support/processes.ts";
+import { Child, hasBuffer, leavesNoProcessBehind } from "../support/processes.ts";
 import { endAll, HEADER, startReader, startWriter } from "./peers.ts";
 
 leavesNoProcessBehind();
@@ -22,7 +22,11 @@ beforeAll(async () => {
   program = join(directory, "v1-peer");
   const source = join(import.meta.dir, "fixtures", "v1-peer.c");
   // In older versions of glibc shm_open is in librt.
-  await compile(await findCompiler(), { sources: [source], output: program, flags: [...cFlags, "-O2", "-lrt"] });
+  await compile(await findCompiler(), {
+    sources: [source],
+    output: program,
+    flags: [...cFlags, "-O2", "-lrt"],
+  });
 }, TIMEOUT_MS);
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -30,9 +34,8 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 /** A writer of version 1 waits for ever for a frame that does not fit behind what it wrote and in the rest. */
 const largestOf = (payloadSize: number) => payloadSize / 2 - HEADER;
 
-/** A v1 writer that has written everything into a buffer that exists. */
-const v1Writer = (name: string, frames: number, largest: number) =>
-  Child.program(program, "writer", name, `${frames}`, `${largest}`);
+const v1Writer = (name: string, frames: number, largest: number, step = "") =>
+  Child.program(program, "writer", name, `${frames}`, `${largest}`, step);
 
 describe("a writer of version 1", () => {
   test.each([
@@ -93,15 +96,42 @@ describe("a writer of version 1", () => {
     TIMEOUT_MS,
   );
 
+  test.each([
+    ["published its last frame and not yet announced it", "published", 100],
+    ["wrapped and not yet written its next frame", "wrapped", 99],
+  ])(
+    "that is killed when it has %s leaves whole frames, and room for one of ours",
+    async (_, step, frames) => {
+      const name = uniqueName();
+      const stream = { largest: 100, sizes: "mixed" } as const;
+      await using reader = await startReader(name, { ...stream, payloadSize: 65_536 });
+      await using writer = v1Writer(name, 100, stream.largest, step);
+      await writer.hear("wrote");
+      writer.kill("SIGKILL");
+      await writer.end();
+      await reader.tell({ do: "read" }).hear("reading");
+      expect(await reader.hear("read")).toMatchObject({
+        frames,
+        sequence: frames,
+        wrong: [],
+        error: { code: "WRITER_DEAD", reason: "died" },
+      });
+      await using next = await startWriter(name, stream);
+      await reader.tell({ do: "read", frames: 1000 }).hear("reading");
+      await next.tell({ do: "write", frames: 1000 }).hear("writing");
+      expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
+      await next.hear("wrote");
+      await endAll(next, reader);
+    },
+    TIMEOUT_MS,
+  );
+
   test(
     "is read by the command line",
     async () => {
       const name = uniqueName();
       await using reader = Child.cli("reader", name, "--buffer-size", "4096", "--json-output");
-      for (let isThere = false; !isThere; ) {
-        const refusal = thrownBy(() => new Writer(name).setMetadata(new Uint8Array(1e6)));
-        isThere = (refusal as { code?: string }).code !== "BUFFER_NOT_FOUND";
-      }
+      await hasBuffer(name);
       await using writer = v1Writer(name, FRAMES, largestOf(4096));
       const { bytes } = await writer.hear("wrote");
       await writer.succeed();
@@ -129,8 +159,8 @@ describe("a reader of version 1", () => {
 
   test.each([
     ["blocking", 1024],
-    ["async", 4096],
-    ["zero-copy", 65_536],
+    ["async", 1536],
+    ["zero-copy", 4096],
   ] as const)(
     "gets every byte of frames up to the largest (%s, %d bytes), though it credits what a wrap wastes too early",
     async (how, payloadSize) => {
@@ -143,11 +173,11 @@ describe("a reader of version 1", () => {
       await using writer = await startWriter(name, stream);
       await writer.tell({ do: "metadata", text: "metadata of ours" }).hear("sent");
       await writer.tell({ do: "write", frames: FRAMES, how }).hear("writing");
-      const { bytes, waits, ...wrote } = await writer.hear("wrote");
+      const { bytes, ...wrote } = await writer.hear("wrote");
       expect(wrote).toMatchObject({ frames: FRAMES });
       const { markers, ...read } = await reader.hear("read");
       expect(read).toEqual({ event: "read", frames: FRAMES, bytes, wrong: 0, metadata: "metadata of ours" });
-      expect(Math.min(markers, waits)).toBeGreaterThan(10);
+      expect(markers).toBeGreaterThan(0);
       await reader.succeed();
       await writer.tell({ do: "write", frames: 1e9 }).hear("writing");
       expect((await writer.hear("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "left" });

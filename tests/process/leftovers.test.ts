@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { thrownBy, uniqueName } from "../support/buffers.ts";
 import { type Child, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
-import { endAll, startReader, startWriter } from "./peers.ts";
+import { endAll, startReader, startWriter, sweep } from "./peers.ts";
 
 leavesNoProcessBehind();
 
@@ -55,11 +55,6 @@ async function kill(child: Child): Promise<void> {
 async function leaveStaleBuffer(name: string): Promise<void> {
   await using reader = await startNeglectfulReader(name);
   await kill(reader);
-}
-
-/** What every reader does first when it starts. */
-function sweep(): void {
-  new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
 }
 
 /** Runs a test with files that have to be there afterwards, as they were, and takes them away. */

@@ -1,6 +1,7 @@
 // Starts the fixtures that most tests here use, and waits until they are ready.
 
-import type { BufferConfig, WriterOptions } from "../../src/core/index.ts";
+import { type BufferConfig, Reader, type WriterOptions } from "../../src/core/index.ts";
+import { uniqueName } from "../support/buffers.ts";
 import { Child } from "../support/processes.ts";
 import type { Sizes } from "./fixtures/frames.ts";
 
@@ -25,6 +26,11 @@ export async function startWriter(name: string, options: Stream & WriterOptions)
   const writer = Child.fixture("writer.ts", name, { sizes: "same", connectTimeoutMs: 60_000, ...options });
   await writer.hear("connected");
   return writer;
+}
+
+/** Removes what readers that were killed have left, as every reader does first when it starts. */
+export function sweep(): void {
+  new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
 }
 
 /** Ends fixtures that have nothing more to do; each has to succeed. */

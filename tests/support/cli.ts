@@ -1,6 +1,6 @@
 // The command line as its users have it: a process of its own, with what it printed and how it ended.
 
-import { afterEach, expect } from "bun:test";
+import { afterEach, expect, setDefaultTimeout } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
@@ -78,6 +78,12 @@ export class Run implements AsyncDisposable {
     if (!this.#stderr.includes(text)) throw new Error(`ended without saying "${text}": ${this.#stderr}`);
   }
 
+  /** Waits until it has printed this on stdout. */
+  async prints(text: string): Promise<void> {
+    await eventually(() => Buffer.concat(this.#stdout).includes(text) || this.isOver, PATIENCE_MS);
+    if (!Buffer.concat(this.#stdout).includes(text)) throw new Error(`ended without printing "${text}"`);
+  }
+
   /** Sends it more of stdin. */
   async feed(bytes: Uint8Array | string): Promise<void> {
     const { stdin } = this.#process;
@@ -119,8 +125,9 @@ export class Run implements AsyncDisposable {
   }
 }
 
-/** Every test of the file leaves no shared memory, semaphore or lock. */
+/** Every test of the file leaves no shared memory, semaphore or lock. Processes take time, so tests get enough of it. */
 export function leavesNoBuffersBehind(): void {
+  setDefaultTimeout(2 * PATIENCE_MS);
   afterEach(() => {
     const { shm, locks, foreignLocks } = footprint();
     expect({ shm, locks, foreignLocks }).toEqual({ shm: [], locks: [], foreignLocks: [] });
@@ -139,35 +146,43 @@ export async function runJson(...args: string[]): Promise<Report> {
   return await child.report();
 }
 
+export interface TerminalOptions {
+  env?: Record<string, string>;
+  /** A shell script that runs the command, "$@". */
+  script?: string;
+  /** Types Ctrl-C once this has been shown. */
+  interruptAfter?: string;
+}
+
 /** What a command prints on a terminal, to its end. */
 export async function runOnTerminal(
   args: readonly string[],
-  {
-    columns = 120,
-    env = {},
-    script,
-  }: { columns?: number; env?: Record<string, string>; script?: string } = {},
+  { env = {}, script, interruptAfter }: TerminalOptions = {},
 ): Promise<{ code: number | null; output: string }> {
   let output = "";
   const decoder = new TextDecoder();
+  const { promise: closed, resolve: close } = Promise.withResolvers<void>();
   const command =
     script === undefined ? [...program, ...args] : ["sh", "-c", script, "sh", ...program, ...args];
   const child = Bun.spawn(command, {
     env: { ...process.env, NO_COLOR: "", ...env },
     terminal: {
-      cols: columns,
+      cols: 120,
       rows: 30,
-      data(_, chunk) {
+      data(terminal, chunk) {
         output += decoder.decode(chunk, { stream: true });
+        if (interruptAfter !== undefined && output.includes(interruptAfter)) {
+          interruptAfter = undefined;
+          terminal.write("\x03");
+        }
       },
+      exit: () => close(),
     },
   });
   await child.exited;
-  const { terminal } = child;
-  // The last bytes may still be on their way from the terminal.
-  await eventually(() => output !== "" || terminal === undefined, PATIENCE_MS);
-  await Bun.sleep(0);
-  terminal?.close();
+  // What was printed last may still be on its way.
+  await closed;
+  child.terminal?.close();
   return { code: child.exitCode, output };
 }
 

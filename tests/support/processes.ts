@@ -44,10 +44,12 @@ export class Child implements AsyncDisposable {
   private constructor(command: string[]) {
     this.#command = command.slice(-4).join(" ");
     this.#process = Bun.spawn(command, { cwd: root, stdin: "pipe", stdout: "pipe", stderr: "pipe" });
-    this.#ended = Promise.all([this.#process.exited, this.#collectStdout(), this.#collectStderr()]).finally(() => {
-      this.#isOver = true;
-      this.#wake();
-    });
+    this.#ended = Promise.all([this.#process.exited, this.#collectStdout(), this.#collectStderr()]).finally(
+      () => {
+        this.#isOver = true;
+        this.#wake();
+      },
+    );
   }
 
   /** A script of tests/process/fixtures; arguments that are no strings are passed as JSON. */
@@ -83,7 +85,8 @@ export class Child implements AsyncDisposable {
   /** The next announcement, which has to be this event. */
   async hear(event: string): Promise<Announcement> {
     const announcement = await this.hearAny();
-    if (announcement.event !== event) throw this.#failure(`announced ${JSON.stringify(announcement)}, not "${event}"`);
+    if (announcement.event !== event)
+      throw this.#failure(`announced ${JSON.stringify(announcement)}, not "${event}"`);
     return announcement;
   }
 
@@ -178,7 +181,9 @@ export class Child implements AsyncDisposable {
   #failure(what: string): Error {
     const { exitCode, signalCode } = this.#process;
     const state = `exit code ${exitCode}, signal ${signalCode}`;
-    return new Error(`${this.#command}: ${what} (${state})\n${this.#stdout.slice(-2000)}${this.#stderr.slice(-4000)}`);
+    return new Error(
+      `${this.#command}: ${what} (${state})\n${this.#stdout.slice(-2000)}${this.#stderr.slice(-4000)}`,
+    );
   }
 
   async #collectStdout(): Promise<void> {

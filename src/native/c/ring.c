@@ -484,7 +484,10 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
     if (!writer->found_full) writer->view.waits++;
     writer->found_full = true;
     if (wait_us <= 0) return ZB_AGAIN;
-    if (deadline_ns == 0) deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
+    /* Tokens that make no room do not prolong the wait. */
+    int64_t now = zb_now_ns();
+    if (deadline_ns == 0) deadline_ns = now + (int64_t)wait_us * 1000;
+    if (now >= deadline_ns) return ZB_AGAIN;
     code = await_token(writer->released, deadline_ns);
     if (code != ZB_OK) return code;
   }

@@ -1,0 +1,115 @@
+// One process of a measurement through the TypeScript API: does the same work as limit.c, and prints what it measured.
+//
+// `worker.ts ROLE BUFFER FRAME_SIZE COUNT RING_SIZE`. The first tenth of the frames warms up and is not counted.
+
+import { Reader, Writer } from "../../src/core/index.ts";
+
+/** How long an idle reader is watched, in milliseconds. */
+const IDLE_MS = 2000;
+
+const [role, name, ...numbers] = process.argv.slice(2) as [string, string, ...string[]];
+const [frameSize, count, ringSize] = numbers.map(Number) as [number, number, number];
+const warmUp = Math.floor(count / 10);
+const config = { metadataSize: 0, payloadSize: ringSize };
+const connectTimeoutMs = 20_000;
+const source = new Uint8Array(frameSize).map((_, i) => i);
+const scratch = new Uint8Array(frameSize);
+
+function print(result: object): void {
+  console.log(JSON.stringify(result));
+}
+
+function printThroughput(startNs: number): void {
+  const seconds = (Bun.nanoseconds() - startNs) / 1e9;
+  print({ seconds, framesPerSecond: count / seconds, bytesPerSecond: (count * frameSize) / seconds });
+}
+
+function write(): void {
+  using writer = new Writer(name, { connectTimeoutMs });
+  for (let i = 0; i < warmUp + count; i++) writer.writeFrame(source);
+}
+
+function read(): void {
+  using reader = new Reader(name, config);
+  let startNs = 0;
+  for (let i = 0; i < warmUp + count; i++) {
+    if (i === warmUp) startNs = Bun.nanoseconds();
+    const frame = reader.readFrame();
+    scratch.set(frame.data);
+    frame.release();
+  }
+  printThroughput(startNs);
+}
+
+async function readAsync(): Promise<void> {
+  using reader = new Reader(name, config);
+  let startNs = 0;
+  let i = 0;
+  for await (const frame of reader.frames()) {
+    if (i++ === warmUp) startNs = Bun.nanoseconds();
+    scratch.set(frame.data);
+    frame.release();
+  }
+  // The end of the writer is not a frame, but it comes at once.
+  printThroughput(startNs);
+}
+
+function serve(): void {
+  using requests = new Reader(`${name}-requests`, config);
+  using responses = new Writer(`${name}-responses`, { connectTimeoutMs });
+  for (let i = 0; i < warmUp + count; i++) {
+    const request = requests.readFrame();
+    responses.writeFrame(request.data);
+    request.release();
+  }
+}
+
+function ping(): void {
+  using responses = new Reader(`${name}-responses`, config);
+  using requests = new Writer(`${name}-requests`, { connectTimeoutMs });
+  const elapsedNs = new Uint32Array(warmUp + count);
+  for (let i = 0; i < warmUp + count; i++) {
+    const startNs = Bun.nanoseconds();
+    requests.writeFrame(source);
+    const response = responses.readFrame();
+    scratch.set(response.data);
+    response.release();
+    elapsedNs[i] = Bun.nanoseconds() - startNs;
+  }
+  const sorted = elapsedNs.subarray(warmUp).sort();
+  print({ p50Ns: sorted[Math.floor(count / 2)], p99Ns: sorted[count - 1 - Math.floor(count / 100)] });
+}
+
+/** Processor time of this process since `before`, in percent of the time that has passed since `startMs`. */
+function printIdle(before: NodeJS.CpuUsage, startMs: number): void {
+  const { user, system } = process.cpuUsage(before);
+  print({ cpuPercent: (user + system) / 10 / (performance.now() - startMs) });
+}
+
+async function idle(wait: (reader: Reader, timeoutMs: number) => unknown): Promise<void> {
+  using reader = new Reader(name, config);
+  const warmUpMs = 300;
+  await wait(reader, warmUpMs);
+  const [before, startMs] = [process.cpuUsage(), performance.now()];
+  await wait(reader, IDLE_MS);
+  printIdle(before, startMs);
+}
+
+/** Connects and writes nothing while the idle reader is watched. */
+async function stayConnected(): Promise<void> {
+  using _writer = new Writer(name, { connectTimeoutMs });
+  await Bun.sleep(2 * IDLE_MS);
+}
+
+const roles: Readonly<Record<string, () => unknown>> = {
+  write,
+  read,
+  "read-async": readAsync,
+  serve,
+  ping,
+  idle: () => idle((reader, timeoutMs) => reader.readFrame(timeoutMs)),
+  "idle-async": () => idle((reader, timeoutMs) => reader.readFrameAsync(timeoutMs)),
+  "stay-connected": stayConnected,
+};
+
+await roles[role]?.();

@@ -1,0 +1,164 @@
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Reader, Writer } from "../../src/core/index.ts";
+import { uniqueName } from "../support/buffers.ts";
+import { bufferMade, leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+
+leavesNoBuffersBehind();
+
+const small = ["--buffer-size", "64KiB", "--json-output"];
+
+describe("a reader ends", () => {
+  test("after the frames asked for, whatever the writer still does", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "-n", "5", ...small]);
+    await bufferMade(name);
+    using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    for (let i = 0; i < 10; i++) writer.writeFrame(new Uint8Array(10));
+    const { code, document } = await child.report();
+    expect([code, document.frames_read]).toEqual([0, 5]);
+  });
+
+  test("when the writer has left and everything is delivered", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, ...small]);
+    await bufferMade(name);
+    expect((await run("writer", name, "-n", "20")).code).toBe(0);
+    const { code, document } = await child.report();
+    expect([code, document.frames_read]).toEqual([0, 20]);
+  });
+
+  test("incomplete when the writer has left before the frames asked for", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "-n", "30", ...small]);
+    await bufferMade(name);
+    await run("writer", name, "-n", "20");
+    const { code, document } = await child.report();
+    expect([code, document.frames_read, document.error.code]).toEqual([2, 20, "INCOMPLETE"]);
+    expect(document.error.message).toBe(`The writer of buffer "${name}" has left after 20 of 30 frames.`);
+  });
+
+  test("with WRITER_DEAD when the writer was killed, after delivering everything", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "-o", "-", ...small]);
+    await bufferMade(name);
+    await using writer = new Run(["writer", name, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
+    await writer.feed("last words\n");
+    await child.prints("last words");
+    writer.kill("SIGKILL");
+    const { code, stderr } = await child.end();
+    const document = JSON.parse(stderr);
+    expect([code, document.frames_read, document.error.code]).toEqual([2, 1, "WRITER_DEAD"]);
+  });
+
+  test("with TIMEOUT when a frame takes too long, and with what there was", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "--timeout-ms", "100ms", ...small]);
+    await bufferMade(name);
+    using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    writer.writeFrame(new Uint8Array(10));
+    const { code, document } = await child.report();
+    expect([code, document.frames_read, document.error.code]).toEqual([2, 1, "TIMEOUT"]);
+    expect(document.error.message).toContain(`"${name}" within 100 ms`);
+  });
+
+  test("with the frames of a writer that came and went meanwhile", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "--verify", "sequential", ...small]);
+    await bufferMade(name);
+    child.kill("SIGSTOP");
+    expect((await run("writer", name, "-n", "7")).code).toBe(0);
+    child.kill("SIGCONT");
+    const { code, document } = await child.report();
+    expect([code, document.frames_read]).toEqual([0, 7]);
+  });
+
+  test("with the verification errors told, also where something else ended it", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "-n", "9", "--verify", "zero", ...small]);
+    await bufferMade(name);
+    await run("writer", name, "-n", "2", "--pattern", "ones");
+    const { code, document } = await child.report();
+    expect([code, document.error.code]).toEqual([2, "INCOMPLETE"]);
+    expect(document.verification_errors).toBe(2);
+    expect(document.errors).toEqual([
+      expect.stringContaining("2 failed verification"),
+      document.error.message,
+    ]);
+  });
+});
+
+describe("a reader that follows", () => {
+  test("reads one writer after another, each with its own metadata and sequence", async () => {
+    const name = uniqueName();
+    const directory = mkdtempSync(join(tmpdir(), "zerobuffer-follow-"));
+    const metadata = join(directory, "metadata");
+    const args = ["--follow", "-n", "60", "--verify", "sequential", "--metadata-output", metadata];
+    await using child = new Run(["reader", name, ...args, ...small]);
+    await bufferMade(name);
+    for (const n of [10, 20, 30]) {
+      const written = await runJson("writer", name, "-n", `${n}`, "-m", `metadata of ${n}`);
+      expect(written.code).toBe(0);
+    }
+    const { code, document } = await child.report();
+    expect([code, document.frames_read, document.verification_errors]).toEqual([0, 60, 0]);
+    expect(document.metadata_size).toBe("metadata of 30".length);
+    expect(readFileSync(metadata, "utf8")).toBe("metadata of 30");
+    rmSync(directory, { recursive: true });
+  });
+
+  test("goes on after a writer that was killed", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "--follow", "-n", "2", "-o", "-", ...small]);
+    await bufferMade(name);
+    await using first = new Run(["writer", name, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
+    await first.feed("one\n");
+    await child.prints("one");
+    first.kill("SIGKILL");
+    await first.end();
+    await using second = new Run(["writer", name, "-i", "-", "--framing", "lines"], {
+      stdin: Buffer.from("two\n"),
+    });
+    expect((await second.end()).code).toBe(0);
+    const { code, stdout } = await child.end();
+    expect(code).toBe(0);
+    expect(stdout.toString()).toBe("onetwo");
+  });
+
+  test("gives up when none comes within the connect timeout", async () => {
+    const name = uniqueName();
+    await using child = new Run(["reader", name, "--follow", "--connect-timeout-ms", "1s", ...small]);
+    await bufferMade(name);
+    await run("writer", name, "-n", "3");
+    const { code, document } = await child.report();
+    expect([code, document.frames_read, document.error.code]).toEqual([1, 3, "PEER_TIMEOUT"]);
+  });
+});
+
+describe("a writer ends", () => {
+  test("with READER_DEAD when the reader leaves or dies", async () => {
+    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+      const name = uniqueName();
+      await using reader = new Run(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
+      await bufferMade(name);
+      await using writer = new Run(["writer", name, "-n", "0", "--json-output", "-v"]);
+      await writer.says("Connected");
+      reader.kill(signal);
+      const { code, document } = await writer.report();
+      expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
+      await reader.end();
+      // The next start takes away what a killed reader has left.
+      if (signal === "SIGKILL") new Reader(name, { payloadSize: 4096 }).close();
+    }
+  });
+
+  test("with BUFFER_FULL when there is no room within the timeout", async () => {
+    const name = uniqueName();
+    using _reader = new Reader(name, { payloadSize: 4096 });
+    const { code, document } = await runJson("writer", name, "-s", "1000", "--timeout-ms", "50");
+    expect([code, document.frames_written, document.error.code]).toEqual([2, 4, "BUFFER_FULL"]);
+    expect(document.waits).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,97 @@
+import { describe, expect, test } from "bun:test";
+import { Reader } from "../../src/core/index.ts";
+import { uniqueName } from "../support/buffers.ts";
+import { bufferMade, leavesNoBuffersBehind, Run, runJson } from "../support/cli.ts";
+
+leavesNoBuffersBehind();
+
+/** Runs a writer against a reader of this test that has room for everything. */
+async function write(...args: string[]) {
+  const name = uniqueName();
+  using reader = new Reader(name, { payloadSize: 1024 * 1024 });
+  const { code, document } = await runJson("writer", name, "-s", "16", ...args);
+  expect(code).toBe(0);
+  expect(reader.isWriterConnected(0)).toBe(document.frames_written > 0);
+  return document;
+}
+
+describe("--rate", () => {
+  test("is kept from the first frame to the last", async () => {
+    const { frames_written, duration_seconds } = await write("-n", "51", "--rate", "100");
+    expect(frames_written).toBe(51);
+    expect(duration_seconds).toBeGreaterThanOrEqual(0.499);
+    expect(duration_seconds).toBeLessThan(1.5);
+  });
+
+  test("is kept above a thousand a second, where timers are too coarse", async () => {
+    const { duration_seconds } = await write("-n", "10001", "--rate", "20000");
+    expect(duration_seconds).toBeGreaterThanOrEqual(0.499);
+    expect(duration_seconds).toBeLessThan(1.5);
+  });
+
+  test("is the rate of frames, also in batches", async () => {
+    const { duration_seconds } = await write("-n", "60", "--rate", "100", "--batch-size", "20");
+    expect(duration_seconds).toBeGreaterThanOrEqual(0.399);
+    expect(duration_seconds).toBeLessThan(1.4);
+  });
+});
+
+describe("--delay-ms", () => {
+  test("follows each batch, not the last", async () => {
+    const { duration_seconds } = await write("-n", "30", "--batch-size", "10", "--delay-ms", "200");
+    expect(duration_seconds).toBeGreaterThanOrEqual(0.399);
+    expect(duration_seconds).toBeLessThan(1.4);
+  });
+
+  test("does not follow the only batch", async () => {
+    const { duration_seconds } = await write("-n", "10", "--batch-size", "10", "--delay-ms", "10s");
+    expect(duration_seconds).toBeLessThan(5);
+  });
+});
+
+describe("--on-full", () => {
+  test("drop counts what it drops, which uses no sequence and no pattern", async () => {
+    const name = uniqueName();
+    using reader = new Reader(name, { payloadSize: 4096 });
+    const { code, document } = await runJson("writer", name, "-n", "50", "-s", "1000", "--on-full", "drop");
+    expect(code).toBe(0);
+    expect(document).toMatchObject({
+      frames_written: 4,
+      frames_dropped: 46,
+      bytes_written: 4000,
+      errors: [],
+    });
+    for (let k = 0; k < 4; k++) {
+      using frame = reader.readFrame(1000);
+      expect(frame.sequence).toBe(k + 1);
+      expect(frame.data[0]).toBe(k);
+    }
+  });
+
+  test("drop leaves a stream that verifies", async () => {
+    const name = uniqueName();
+    await using child = new Run([
+      "reader",
+      name,
+      "--verify",
+      "sequential",
+      "--buffer-size",
+      "8KiB",
+      "--json-output",
+    ]);
+    await bufferMade(name);
+    const { document } = await runJson("writer", name, "-n", "20000", "-s", "1000", "--on-full", "drop");
+    const read = await child.report();
+    expect(read.code).toBe(0);
+    expect(document.frames_written + document.frames_dropped).toBe(20_000);
+    expect(read.document.frames_read).toBe(document.frames_written);
+  });
+
+  test("fail ends at the first frame without room", async () => {
+    const name = uniqueName();
+    using _reader = new Reader(name, { payloadSize: 4096 });
+    const args = ["-n", "50", "-s", "1000", "--on-full", "fail", "--timeout-ms", "0"];
+    const { code, document } = await runJson("writer", name, ...args);
+    expect([code, document.frames_written, document.error.code]).toEqual([2, 4, "BUFFER_FULL"]);
+  });
+});

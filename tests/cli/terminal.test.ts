@@ -1,0 +1,93 @@
+import { describe, expect, test } from "bun:test";
+import { uniqueName } from "../support/buffers.ts";
+import { bufferMade, leavesNoBuffersBehind, Run, runOnTerminal } from "../support/cli.ts";
+
+leavesNoBuffersBehind();
+
+/** Redirects stdout, so that the terminal shows stderr alone. */
+const STDERR_ONLY = 'exec "$@" >/dev/null';
+
+/** What a writer shows on a terminal while a reader takes its frames. */
+async function write(args: string[], options: Parameters<typeof runOnTerminal>[1] = {}) {
+  const name = uniqueName();
+  await using reader = new Run(["reader", name, "--buffer-size", "1MiB"]);
+  await bufferMade(name);
+  const { code, output } = await runOnTerminal(["writer", name, ...args], options);
+  await reader.end();
+  expect(code).toBe(0);
+  return output;
+}
+
+/** How often the line of progress was drawn: each time from its first column. */
+const redraws = (output: string) => output.split("\x1b[1G").length - 1;
+
+describe("progress", () => {
+  test("shows frames, rate, bytes, time, percent and what is left, and goes away", async () => {
+    const output = await write(["-n", "100", "--rate", "100"], { script: STDERR_ONLY });
+    expect(output).toMatch(/Writing █+░+ \d+ %, \d+ s left: \d+ frames, [\d.]+ \w+, \d+ frames\/s, \d+ s/);
+    expect(output).toContain("\x1b[?25l");
+    expect(output).toContain("\x1b[?25h");
+    expect(output.trimEnd()).toEndWith("\x1b[2K");
+  });
+
+  test("is drawn ten times a second at the most", async () => {
+    const output = await write(["-n", "150", "--rate", "100"], { script: STDERR_ONLY });
+    expect(redraws(output)).toBeGreaterThan(3);
+    expect(redraws(output)).toBeLessThanOrEqual(15 + 1);
+  });
+
+  test("knows no percent where there is no end", async () => {
+    const output = await write(["-i", "-", "-s", "64KiB"], {
+      script: 'head -c 300M /dev/zero | "$@" >/dev/null',
+    });
+    expect(output).toContain("Writing: ");
+    expect(output).not.toContain("%");
+  });
+
+  test.each([["--quiet"], ["--json-output"]])("is not shown with %p", async (option) => {
+    const output = await write(["-n", "50", "--rate", "100", option], { script: STDERR_ONLY });
+    expect(output).not.toContain("Writing");
+    expect(output).not.toContain("\x1b");
+  });
+
+  test("goes away at Ctrl-C, and the cursor comes back", async () => {
+    const { code, output } = await runOnTerminal(["reader", uniqueName(), "--buffer-size", "64KiB"], {
+      interruptAfter: "Reading: 0 frames",
+    });
+    expect(code).toBe(130);
+    expect(output.lastIndexOf("\x1b[?25h")).toBeGreaterThan(output.lastIndexOf("\x1b[?25l"));
+    expect(output).toEndWith("zerobuffer reader: \x1b[31mStopped by SIGINT.\x1b[39m\r\n");
+  });
+
+  test("is not shown where stderr is no terminal", async () => {
+    const output = await write(["-n", "50", "--rate", "100"], { script: 'exec "$@" 2>/dev/null' });
+    expect(output).not.toContain("Writing");
+    expect(output).toContain("Wrote 50 frames");
+  });
+});
+
+describe("colour", () => {
+  test("is on a terminal", async () => {
+    expect(await write(["-n", "5", "--quiet"])).toContain("\x1b[1mWrote 5 frames\x1b[22m");
+  });
+
+  test("is not where NO_COLOR is set", async () => {
+    const output = await write(["-n", "5", "--quiet"], { env: { NO_COLOR: "1" } });
+    expect(output).toContain("Wrote 5 frames");
+    expect(output).not.toContain("\x1b");
+  });
+
+  test("is in the message of an error", async () => {
+    const { code, output } = await runOnTerminal(["writer", uniqueName(), "--connect-timeout-ms", "0"]);
+    expect(code).toBe(1);
+    expect(output).toContain("\x1b[31mThere is no buffer");
+  });
+});
+
+describe("frames", () => {
+  test("are not written to a terminal", async () => {
+    const { code, output } = await runOnTerminal(["reader", uniqueName(), "--output", "-"]);
+    expect(code).toBe(3);
+    expect(output).toContain("--output - does not write frames to a terminal");
+  });
+});
