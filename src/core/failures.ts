@@ -50,7 +50,9 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
       });
     default: {
       const number = code === Code.SYSTEM ? ` (errno ${systemError()})` : "";
-      return new ZeroBufferError("INTERNAL", `${what} failed: ${codeDescriptions[code]}${number}.`, { buffer });
+      return new ZeroBufferError("INTERNAL", `${what} failed: ${codeDescriptions[code]}${number}.`, {
+        buffer,
+      });
     }
   }
 }

@@ -226,10 +226,13 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
     adopted = adopt(name, memory, oieb, locks);
     if (adopted !== undefined) return adopted;
     if (!isStale(memory)) {
-      throw new CorruptBufferError(`Buffer "${name}" exists and is not ours to replace: ${whyNotStale(memory, oieb)}.`, {
-        buffer: name,
-        hint: `Use another name, or remove /dev/shm/${name} if nobody needs it.`,
-      });
+      throw new CorruptBufferError(
+        `Buffer "${name}" exists and is not ours to replace: ${whyNotStale(memory, oieb)}.`,
+        {
+          buffer: name,
+          hint: `Use another name, or remove /dev/shm/${name} if nobody needs it.`,
+        },
+      );
     }
     memory.unlink();
     return undefined;
@@ -318,7 +321,8 @@ function isStale(memory: SharedMemory): boolean {
   const oieb = decodeOieb(memory.loadOieb());
   if (oieb.oiebSize !== 0 && faultOfOieb(oieb, memory.size) !== undefined) return false;
   return (
-    !new Peer(memory, Role.WRITER).isAlive(oieb.writerPid) && !new Peer(memory, Role.READER).isAlive(oieb.readerPid)
+    !new Peer(memory, Role.WRITER).isAlive(oieb.writerPid) &&
+    !new Peer(memory, Role.READER).isAlive(oieb.readerPid)
   );
 }
 
@@ -393,7 +397,8 @@ function joinAsWriter(name: string, memory: SharedMemory): Connection | ZeroBuff
   const { readerPid } = oieb;
   if (oieb.oiebSize === 0) return notReady(name, "its reader is still making it");
   const fault = faultOfOieb(oieb, memory.size);
-  if (fault !== undefined) throw new CorruptBufferError(`Buffer "${name}" is corrupt: ${fault}.`, { buffer: name });
+  if (fault !== undefined)
+    throw new CorruptBufferError(`Buffer "${name}" is corrupt: ${fault}.`, { buffer: name });
   refuseIfTaken(name, memory);
   if (readerPid === 0n) return notReady(name, "it has no reader");
   if (!new Peer(memory, Role.READER).isAlive(readerPid)) {
@@ -401,7 +406,8 @@ function joinAsWriter(name: string, memory: SharedMemory): Connection | ZeroBuff
   }
   const semaphores = openSemaphores(name);
   if (typeof semaphores === "number") {
-    if (semaphores === Code.NOT_FOUND || semaphores === Code.AGAIN) return notReady(name, "its semaphores are missing");
+    if (semaphores === Code.NOT_FOUND || semaphores === Code.AGAIN)
+      return notReady(name, "its semaphores are missing");
     throw semaphoreFailure(semaphores, name);
   }
   let obstacle: ZeroBufferError | undefined;

@@ -17,7 +17,10 @@ const PROBE_PATIENCE_MS = 50;
 
 /** The C# implementation's lock directories: the usual one, and the one that this TMPDIR gives it. */
 function foreignLockDirectories(): string[] {
-  const directories = [join(LOCK_DIRECTORY, "locks"), join(process.env.TMPDIR || "/tmp", "zerobuffer", "locks")];
+  const directories = [
+    join(LOCK_DIRECTORY, "locks"),
+    join(process.env.TMPDIR || "/tmp", "zerobuffer", "locks"),
+  ];
   return [...new Set(directories)];
 }
 

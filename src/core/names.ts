@@ -15,7 +15,9 @@ const RULE = "Use 1 to 245 of the characters A-Z a-z 0-9 . _ - and do not start 
 export function checkName(name: string): void {
   const fault = faultOf(name);
   if (fault === undefined) return;
-  throw new InvalidNameError(`${JSON.stringify(name)} cannot be the name of a buffer: ${fault}.`, { hint: RULE });
+  throw new InvalidNameError(`${JSON.stringify(name)} cannot be the name of a buffer: ${fault}.`, {
+    hint: RULE,
+  });
 }
 
 function faultOf(name: string): string | undefined {

@@ -63,14 +63,18 @@ export function decodeOieb(words: BigUint64Array): Oieb {
 /** What cannot be right in an OIEB over a file of `fileSize` bytes, as half a sentence; undefined if all can. */
 export function faultOfOieb(oieb: Oieb, fileSize: number): string | undefined {
   const { payloadSize, metadataSize } = oieb;
-  if (oieb.oiebSize !== OIEB_SIZE) return `its control block claims ${oieb.oiebSize} bytes instead of ${OIEB_SIZE}`;
-  if (oieb.version[0] !== 1) return `it speaks version ${oieb.version.slice(0, 3).join(".")} of the protocol, not 1`;
+  if (oieb.oiebSize !== OIEB_SIZE)
+    return `its control block claims ${oieb.oiebSize} bytes instead of ${OIEB_SIZE}`;
+  if (oieb.version[0] !== 1)
+    return `it speaks version ${oieb.version.slice(0, 3).join(".")} of the protocol, not 1`;
   if (payloadSize <= FRAME_HEADER_SIZE) return `its ring of ${payloadSize} bytes has no room for a frame`;
   if (OIEB_SIZE + metadataSize + payloadSize > fileSize) {
     return `its sizes (${metadataSize} metadata, ${payloadSize} payload) exceed its ${fileSize} bytes`;
   }
-  if (oieb.payloadFreeBytes > payloadSize) return `more bytes are free (${oieb.payloadFreeBytes}) than it has`;
-  if (oieb.payloadWritePos > payloadSize) return `its write position ${oieb.payloadWritePos} lies past its end`;
+  if (oieb.payloadFreeBytes > payloadSize)
+    return `more bytes are free (${oieb.payloadFreeBytes}) than it has`;
+  if (oieb.payloadWritePos > payloadSize)
+    return `its write position ${oieb.payloadWritePos} lies past its end`;
   if (oieb.payloadReadPos > payloadSize) return `its read position ${oieb.payloadReadPos} lies past its end`;
   return undefined;
 }

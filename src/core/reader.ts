@@ -4,7 +4,13 @@ import { Code } from "../native/codes.ts";
 import { Look, RingReader, Role, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
 import { type BufferConfig, type BufferSizes, checkTimeout } from "./config.ts";
-import { ClosedError, CorruptBufferError, SequenceError, WriterDeadError, type ZeroBufferError } from "./errors.ts";
+import {
+  ClosedError,
+  CorruptBufferError,
+  SequenceError,
+  WriterDeadError,
+  type ZeroBufferError,
+} from "./errors.ts";
 import { failure } from "./failures.ts";
 import { Frame, Lender } from "./frame.ts";
 import { createForReader, POLL_MS, type SharedBuffer } from "./lifecycle.ts";
@@ -278,7 +284,9 @@ export class Reader implements Disposable {
           const value = this.#frameAtHand(signal);
           if (value === undefined) return wait();
           const result = { done: false, value } as const;
-          return this.#turns.isDue(value.size) ? this.#turns.turn().then(() => result) : Promise.resolve(result);
+          return this.#turns.isDue(value.size)
+            ? this.#turns.turn().then(() => result)
+            : Promise.resolve(result);
         } catch (error) {
           ended = true;
           return Promise.reject(error);
@@ -338,7 +346,10 @@ export class Reader implements Disposable {
     const details = { buffer: this.name, hint: "Close both sides and start the reader again." };
     switch (code) {
       case Code.BAD_SEQUENCE:
-        return new SequenceError(`${where}: frame ${expected} had to follow, and there is frame ${found}.`, details);
+        return new SequenceError(
+          `${where}: frame ${expected} had to follow, and there is frame ${found}.`,
+          details,
+        );
       case Code.BAD_FRAME:
         return new CorruptBufferError(`${where}: a frame cannot have ${found} bytes there.`, details);
       default:
@@ -350,7 +361,9 @@ export class Reader implements Disposable {
 
   /** Whether a slice has passed without a look behind the tokens, or a token came that stood for no frame. */
   #isLookBehindDue(): boolean {
-    return this.#ring.surplusTokens !== this.#surplusTokensSeen || performance.now() - this.#lookedAt >= SLICE_MS;
+    return (
+      this.#ring.surplusTokens !== this.#surplusTokensSeen || performance.now() - this.#lookedAt >= SLICE_MS
+    );
   }
 
   /** When no token brings a frame: finds one whose post was lost, or that the writer is gone. */
@@ -371,10 +384,17 @@ export class Reader implements Disposable {
     this.#writtenCountBefore = oieb.payloadWrittenCount;
     this.#surplusTokensBefore = this.#surplusTokensSeen;
     const what = this.#state === "left" ? "has left" : "has died";
-    throw new WriterDeadError(this.#state, `The writer of buffer "${this.name}" ${what}; all its frames are read.`, {
-      buffer: this.name,
-      hint: this.#state === "left" ? "Start another writer to go on." : "See why its process ended; start it again.",
-    });
+    throw new WriterDeadError(
+      this.#state,
+      `The writer of buffer "${this.name}" ${what}; all its frames are read.`,
+      {
+        buffer: this.name,
+        hint:
+          this.#state === "left"
+            ? "Start another writer to go on."
+            : "See why its process ended; start it again.",
+      },
+    );
   }
 
   /** Looks as if a token had come. Of a writer that is gone, its first frame counts, too. */
@@ -419,7 +439,8 @@ export class Reader implements Disposable {
   // ---- the end -----------------------------------------------------------------------------------------------------
 
   #guard(): void {
-    if (this.#lender.isClosed) throw new ClosedError(`The reader of buffer "${this.name}" is closed.`, { buffer: this.name });
+    if (this.#lender.isClosed)
+      throw new ClosedError(`The reader of buffer "${this.name}" is closed.`, { buffer: this.name });
   }
 
   /** Removes the buffer. Views of its frames have length 0 afterwards; reads that wait reject with ClosedError. */

@@ -1,9 +1,15 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { Role, RingWriter, Waiter } from "../native/handles.ts";
+import { RingWriter, Role, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
-import { type BufferConfig, type BufferSizes, checkTimeout, FRAME_HEADER_SIZE, maxFrameSize } from "./config.ts";
+import {
+  type BufferConfig,
+  type BufferSizes,
+  checkTimeout,
+  FRAME_HEADER_SIZE,
+  maxFrameSize,
+} from "./config.ts";
 import {
   BufferFullError,
   ClosedError,
@@ -16,7 +22,13 @@ import {
   type ZeroBufferError,
 } from "./errors.ts";
 import { failure } from "./failures.ts";
-import { type Connection, connect, connectAsync, describeAbsentReader, type SharedBuffer } from "./lifecycle.ts";
+import {
+  type Connection,
+  connect,
+  connectAsync,
+  describeAbsentReader,
+  type SharedBuffer,
+} from "./lifecycle.ts";
 import { Peer } from "./peer.ts";
 import { TurnKeeper } from "./turn.ts";
 
@@ -158,10 +170,13 @@ export class Writer implements Disposable {
       );
     }
     if (this.#metadataWritten) {
-      throw new MetadataAlreadyWrittenError(`This writer of buffer "${this.name}" has sent its metadata already.`, {
-        buffer: this.name,
-        hint: "Metadata is sent once by a writer; send what changes as frames.",
-      });
+      throw new MetadataAlreadyWrittenError(
+        `This writer of buffer "${this.name}" has sent its metadata already.`,
+        {
+          buffer: this.name,
+          hint: "Metadata is sent once by a writer; send what changes as frames.",
+        },
+      );
     }
     const code = this.#buffer.memory.writeMetadata(data);
     if (code !== Code.OK) throw failure(code, this.name, `The metadata of buffer "${this.name}"`);
@@ -186,7 +201,8 @@ export class Writer implements Disposable {
   /** Writes one frame if there is room now: false, and nothing was written, if there is not. Throws as writeFrame. */
   tryWriteFrame(data: Uint8Array): boolean {
     const size = this.#check(sizeOf(data));
-    if (this.#ring.write(data, 0) !== Code.OK && !this.#attempt(() => this.#ring.write(data, 0))) return false;
+    if (this.#ring.write(data, 0) !== Code.OK && !this.#attempt(() => this.#ring.write(data, 0)))
+      return false;
     this.#count(size);
     return true;
   }
@@ -278,7 +294,13 @@ export class Writer implements Disposable {
   /** Returns the size if a frame of it can be written now. */
   #check(size: number): number {
     // Also false for what is no number.
-    if (!this.#closed && this.#acquiredSize === 0 && size >= 1 && size <= this.#maxFrameSize && Number.isInteger(size)) {
+    if (
+      !this.#closed &&
+      this.#acquiredSize === 0 &&
+      size >= 1 &&
+      size <= this.#maxFrameSize &&
+      Number.isInteger(size)
+    ) {
       return size;
     }
     this.#guard();
@@ -363,14 +385,19 @@ export class Writer implements Disposable {
     }
     const left = readerPid === 0n;
     const what = left ? "its reader has left" : describeAbsentReader(this.name, readerPid);
-    throw new ReaderDeadError(left ? "left" : "died", `Buffer "${this.name}" takes no frames any more: ${what}.`, {
-      buffer: this.name,
-      hint: "Start its reader again, then the writer.",
-    });
+    throw new ReaderDeadError(
+      left ? "left" : "died",
+      `Buffer "${this.name}" takes no frames any more: ${what}.`,
+      {
+        buffer: this.name,
+        hint: "Start its reader again, then the writer.",
+      },
+    );
   }
 
   #full(reason: "timeout" | "signal"): BufferFullError {
-    const why = reason === "timeout" ? `no room within ${this.#writeTimeout} ms` : "a signal ended the wait for room";
+    const why =
+      reason === "timeout" ? `no room within ${this.#writeTimeout} ms` : "a signal ended the wait for room";
     return new BufferFullError(reason, `Buffer "${this.name}" is full: ${why}.`, {
       buffer: this.name,
       hint: "Its reader is slower than the writer, or holds frames: wait longer, or give it a larger buffer.",
@@ -380,7 +407,8 @@ export class Writer implements Disposable {
   // ---- the end -----------------------------------------------------------------------------------------------------
 
   #guard(): void {
-    if (this.#closed) throw new ClosedError(`The writer of buffer "${this.name}" is closed.`, { buffer: this.name });
+    if (this.#closed)
+      throw new ClosedError(`The writer of buffer "${this.name}" is closed.`, { buffer: this.name });
   }
 
   /**

@@ -287,7 +287,12 @@ export class RingReader extends Handle {
   }
 
   /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
-  static open(memory: SharedMemory, written: Semaphore, released: Semaphore, sequence = 1): RingReader | Code {
+  static open(
+    memory: SharedMemory,
+    written: Semaphore,
+    released: Semaphore,
+    sequence = 1,
+  ): RingReader | Code {
     const opened = receive((result) =>
       native.zb_reader_open(memory.address, written.address, released.address, sequence, result),
     );

@@ -27,7 +27,9 @@ function load(): Native {
   }
   const version = native.zb_abi_version();
   if (version !== ABI_VERSION) {
-    throw new Error(`The native helper has ABI ${version}, this program needs ${ABI_VERSION}: build both anew.`);
+    throw new Error(
+      `The native helper has ABI ${version}, this program needs ${ABI_VERSION}: build both anew.`,
+    );
   }
   return native;
 }

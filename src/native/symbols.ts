@@ -64,7 +64,13 @@ export const SYMBOLS = {
   zb_waiter_close: { args: ["ptr"], returns: "void" },
 } as const;
 
-type Argument = { ptr: Address | NodeJS.TypedArray; i32: number; u32: number; f64: number; u64: bigint | number };
+type Argument = {
+  ptr: Address | NodeJS.TypedArray;
+  i32: number;
+  u32: number;
+  f64: number;
+  u64: bigint | number;
+};
 type Result = { ptr: Address; i32: number; f64: number; void: undefined };
 type Arguments<A extends readonly (keyof Argument)[]> = { -readonly [K in keyof A]: Argument[A[K]] };
 

@@ -7,8 +7,14 @@ describe("a configuration", () => {
   });
 
   test("is rounded up to multiples of 64", () => {
-    expect(resolveConfig({ metadataSize: 1, payloadSize: 65 })).toMatchObject({ metadataSize: 64, payloadSize: 128 });
-    expect(resolveConfig({ metadataSize: 0, payloadSize: 64 })).toMatchObject({ metadataSize: 0, payloadSize: 64 });
+    expect(resolveConfig({ metadataSize: 1, payloadSize: 65 })).toMatchObject({
+      metadataSize: 64,
+      payloadSize: 128,
+    });
+    expect(resolveConfig({ metadataSize: 0, payloadSize: 64 })).toMatchObject({
+      metadataSize: 0,
+      payloadSize: 64,
+    });
   });
 
   const bad = [
@@ -35,6 +41,8 @@ test("the largest frame leaves room for its header", () => {
 });
 
 test("a timeout is a number of milliseconds from 0 to Infinity", () => {
-  for (const good of [0, 0.5, 1e9, Number.POSITIVE_INFINITY]) expect(() => checkTimeout("t", good)).not.toThrow();
-  for (const bad of [-1, Number.NaN, "5" as unknown as number]) expect(() => checkTimeout("t", bad)).toThrow(RangeError);
+  for (const good of [0, 0.5, 1e9, Number.POSITIVE_INFINITY])
+    expect(() => checkTimeout("t", good)).not.toThrow();
+  for (const bad of [-1, Number.NaN, "5" as unknown as number])
+    expect(() => checkTimeout("t", bad)).toThrow(RangeError);
 });

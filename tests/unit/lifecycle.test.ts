@@ -37,7 +37,8 @@ function leaveRemains(readerPid: number, { writerPid = 0 } = {}): string {
   memory.createOieb(64, 4096, readerPid, 0n);
   memory.claim(Role.WRITER, 0, writerPid);
   memory.close();
-  for (const role of [Role.WRITER, Role.READER]) (Semaphore.create(name, role, undefined) as Semaphore).close();
+  for (const role of [Role.WRITER, Role.READER])
+    (Semaphore.create(name, role, undefined) as Semaphore).close();
   writeFileSync(lockOf(name), "");
   return name;
 }
@@ -63,7 +64,8 @@ describe("what a dead reader left", () => {
   test("is swept by a reader of any other name", () => {
     const name = leaveRemains(deadPid);
     using _reader = new Reader(uniqueName(), SMALL);
-    for (const file of [shm(name), shm(`sem.sem-w-${name}`), lockOf(name)]) expect(existsSync(file)).toBe(false);
+    for (const file of [shm(name), shm(`sem.sem-w-${name}`), lockOf(name)])
+      expect(existsSync(file)).toBe(false);
   });
 
   test("includes a creation that was cut short, and semaphores alone", () => {

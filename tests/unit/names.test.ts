@@ -12,7 +12,23 @@ describe("a buffer name", () => {
     });
   }
 
-  const refused = ["", ".", "..", ".x", "-x", "../x", "/abs", "a/b", "a\0b", "a\nb", "é", "😀", "a b", "sem.x", "x".repeat(246)];
+  const refused = [
+    "",
+    ".",
+    "..",
+    ".x",
+    "-x",
+    "../x",
+    "/abs",
+    "a/b",
+    "a\0b",
+    "a\nb",
+    "é",
+    "😀",
+    "a b",
+    "sem.x",
+    "x".repeat(246),
+  ];
   for (const name of refused) {
     test(`${JSON.stringify(name.slice(0, 20))} (${name.length} bytes) is refused before anything is touched`, () => {
       const before = footprint();

@@ -7,11 +7,18 @@ import {
   Reader,
   ReaderAlreadyConnectedError,
   SequenceError,
-  WriterDeadError,
   Writer,
+  WriterDeadError,
 } from "../../src/core/index.ts";
 import { Role, Semaphore, SharedMemory } from "../../src/native/handles.ts";
-import { bytesOf, eventually, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../support/buffers.ts";
+import {
+  bytesOf,
+  eventually,
+  leavesNothingBehind,
+  rejectionOf,
+  thrownBy,
+  uniqueName,
+} from "../support/buffers.ts";
 
 leavesNothingBehind();
 
@@ -34,7 +41,11 @@ function pair(config = SMALL): { reader: Reader; writer: Writer } & Disposable {
 describe("a reader", () => {
   test("makes shared memory, two semaphores and a lock, and removes them when it closes", () => {
     const reader = new Reader(uniqueName(), SMALL);
-    const files = [`/dev/shm/${reader.name}`, `/dev/shm/sem.sem-w-${reader.name}`, `/dev/shm/sem.sem-r-${reader.name}`];
+    const files = [
+      `/dev/shm/${reader.name}`,
+      `/dev/shm/sem.sem-w-${reader.name}`,
+      `/dev/shm/sem.sem-r-${reader.name}`,
+    ];
     expect(statSync(files[0] as string).size).toBe(128 + 64 + 4096);
     for (const file of files.slice(1)) expect(statSync(file).size).toBe(32);
     expect(statSync(`/tmp/zerobuffer/${reader.name}.lock`).isFile()).toBe(true);
@@ -296,7 +307,9 @@ describe("asynchronous reading", () => {
     const reading = both.reader.readFrameAsync(10_000, { signal: controller.signal });
     setTimeout(() => controller.abort(new Error("enough")), 5);
     expect(((await rejectionOf(reading)) as Error).message).toBe("enough");
-    expect(await rejectionOf(both.reader.readFrameAsync(0, { signal: controller.signal }))).toBe(controller.signal.reason);
+    expect(await rejectionOf(both.reader.readFrameAsync(0, { signal: controller.signal }))).toBe(
+      controller.signal.reason,
+    );
     both.writer.writeFrame(bytesOf(1, 10));
     using frame = await both.reader.readFrameAsync(1000);
     expect(frame.sequence).toBe(1);

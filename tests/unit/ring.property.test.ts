@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { BufferFullError, FrameTooLargeError, type Frame, Reader, Writer } from "../../src/core/index.ts";
+import { BufferFullError, type Frame, FrameTooLargeError, Reader, Writer } from "../../src/core/index.ts";
 import { leavesNothingBehind, uniqueName } from "../support/buffers.ts";
 
 leavesNothingBehind();
@@ -41,7 +41,9 @@ const operations = (payloadSize: number): fc.Arbitrary<Operation[]> => {
 const scenario = fc
   .integer({ min: 1, max: 40 })
   .map((units) => units * 64)
-  .chain((payloadSize) => fc.record({ payloadSize: fc.constant(payloadSize), operations: operations(payloadSize) }));
+  .chain((payloadSize) =>
+    fc.record({ payloadSize: fc.constant(payloadSize), operations: operations(payloadSize) }),
+  );
 
 function fillBytes(target: Uint8Array, seed: number): void {
   for (let i = 0; i < target.length; i++) target[i] = (seed * 31 + i * 7) & 0xff;
@@ -77,23 +79,29 @@ class Model {
   apply(operation: Operation): void {
     switch (operation.kind) {
       case "write":
-        return this.#write(operation.size, (data) => this.writer.writeFrame(data));
+        this.#write(operation.size, (data) => this.writer.writeFrame(data));
+        break;
       case "fill":
-        return operation.keep
-          ? this.#write(operation.size, (data) => {
-              const slot = this.writer.acquireFrame(data.length);
-              expect(slot.sequence).toBe(this.#sequence + 1);
-              slot.data.set(data);
-              this.writer.commitFrame();
-            })
-          : this.#giveUp(operation.size);
+        if (operation.keep) this.#write(operation.size, (data) => this.#writeInPlace(data));
+        else this.#giveUp(operation.size);
+        break;
       case "read":
-        return this.#read();
+        this.#read();
+        break;
       case "release":
-        return this.#release(operation.which);
+        this.#release(operation.which);
+        break;
       case "reconnect":
-        return this.#reconnect();
+        this.#reconnect();
+        break;
     }
+  }
+
+  #writeInPlace(data: Uint8Array): void {
+    const slot = this.writer.acquireFrame(data.length);
+    expect(slot.sequence).toBe(this.#sequence + 1);
+    slot.data.set(data);
+    this.writer.commitFrame();
   }
 
   #write(size: number, write: (data: Uint8Array) => void): void {
@@ -103,7 +111,8 @@ class Model {
     try {
       write(data);
     } catch (error) {
-      return this.#checkRefusal(error, size);
+      this.#checkRefusal(error, size);
+      return;
     }
     expect(size).toBeLessThanOrEqual(this.payloadSize - 16);
     this.inFlight.push({ sequence: ++this.#sequence, size, seed });
@@ -133,7 +142,10 @@ class Model {
     const written = this.inFlight.shift();
     expect(frame.isValid).toBe(written !== undefined);
     if (written === undefined) return;
-    expect({ size: frame.size, sequence: frame.sequence }).toEqual({ size: written.size, sequence: written.sequence });
+    expect({ size: frame.size, sequence: frame.sequence }).toEqual({
+      size: written.size,
+      sequence: written.sequence,
+    });
     expectBytes(frame.data, written);
     this.held.push({ frame, written });
   }
@@ -166,22 +178,18 @@ class Model {
   }
 }
 
-test(
-  "whatever is written, read, held and released in any order arrives whole and in order",
-  () => {
-    fc.assert(
-      fc.property(scenario, ({ payloadSize, operations }) => {
-        const model = new Model(payloadSize);
-        try {
-          for (const operation of operations) model.apply(operation);
-          model.finish();
-        } finally {
-          model.writer.close();
-          model.reader.close();
-        }
-      }),
-      { numRuns: 1000 },
-    );
-  },
-  120_000,
-);
+test("whatever is written, read, held and released in any order arrives whole and in order", () => {
+  fc.assert(
+    fc.property(scenario, ({ payloadSize, operations }) => {
+      const model = new Model(payloadSize);
+      try {
+        for (const operation of operations) model.apply(operation);
+        model.finish();
+      } finally {
+        model.writer.close();
+        model.reader.close();
+      }
+    }),
+    { numRuns: 1000 },
+  );
+}, 120_000);

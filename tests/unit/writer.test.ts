@@ -34,7 +34,9 @@ describe("connecting", () => {
     const start = performance.now();
     expect(thrownBy(() => new Writer(name, { connectTimeoutMs: 60 }))).toBeInstanceOf(BufferNotFoundError);
     expect(performance.now() - start).toBeGreaterThanOrEqual(59);
-    expect(await rejectionOf(Writer.connect(name, { connectTimeoutMs: 20 }))).toBeInstanceOf(BufferNotFoundError);
+    expect(await rejectionOf(Writer.connect(name, { connectTimeoutMs: 20 }))).toBeInstanceOf(
+      BufferNotFoundError,
+    );
   });
 
   test("waits for its reader without blocking", async () => {
@@ -48,14 +50,19 @@ describe("connecting", () => {
   });
 
   test("ends with the reason of an abort", async () => {
-    const connecting = Writer.connect(uniqueName(), { connectTimeoutMs: 10_000, signal: AbortSignal.timeout(10) });
+    const connecting = Writer.connect(uniqueName(), {
+      connectTimeoutMs: 10_000,
+      signal: AbortSignal.timeout(10),
+    });
     expect(((await rejectionOf(connecting)) as Error).name).toBe("TimeoutError");
   });
 
   test("is refused while another writer is there, which goes on undisturbed", () => {
     using reader = new Reader(uniqueName(), SMALL);
     using first = new Writer(reader.name);
-    const error = thrownBy(() => new Writer(reader.name, { connectTimeoutMs: 5000 })) as WriterAlreadyConnectedError;
+    const error = thrownBy(
+      () => new Writer(reader.name, { connectTimeoutMs: 5000 }),
+    ) as WriterAlreadyConnectedError;
     expect(error).toBeInstanceOf(WriterAlreadyConnectedError);
     expect(error.message).toContain(`process ${process.pid}`);
     first.writeFrame(bytesOf(1, 5));
@@ -68,7 +75,9 @@ describe("connecting", () => {
     using first = new Writer(reader.name);
     first.writeFrame(bytesOf(1, 5));
     first.close();
-    expect(thrownBy(() => new Writer(reader.name, { connectTimeoutMs: 20 }))).toBeInstanceOf(PeerTimeoutError);
+    expect(thrownBy(() => new Writer(reader.name, { connectTimeoutMs: 20 }))).toBeInstanceOf(
+      PeerTimeoutError,
+    );
     const frame = reader.readFrame(0);
     expect(thrownBy(() => new Writer(reader.name))).toBeInstanceOf(PeerTimeoutError);
     frame.release();
@@ -98,7 +107,13 @@ describe("connecting", () => {
 
   test("takes a pid that cannot be a process's for nobody's", () => {
     using reader = new Reader(uniqueName(), SMALL);
-    for (const pid of [BigInt(process.pid), 2n ** 22n + 1n, 2n ** 32n + BigInt(process.ppid), 2n ** 64n - 1n, BigInt(process.ppid)]) {
+    for (const pid of [
+      BigInt(process.pid),
+      2n ** 22n + 1n,
+      2n ** 32n + BigInt(process.ppid),
+      2n ** 64n - 1n,
+      BigInt(process.ppid),
+    ]) {
       editOieb(reader.name, (oieb) => oieb.setBigUint64(80, pid, true));
       new Writer(reader.name).close();
     }
@@ -156,7 +171,9 @@ describe("writing", () => {
     using reader = new Reader(uniqueName(), SMALL);
     using writer = new Writer(reader.name);
     const count = 50;
-    const writes = Array.from({ length: count }, (_, i) => writer.writeFrameAsync(bytesOf(i + 1, 1 + (i % 7) * 100)));
+    const writes = Array.from({ length: count }, (_, i) =>
+      writer.writeFrameAsync(bytesOf(i + 1, 1 + (i % 7) * 100)),
+    );
     for (let i = 1; i <= count; i++) {
       using frame = await reader.readFrameAsync(5000);
       expect(frame.sequence).toBe(i);
@@ -230,7 +247,11 @@ describe("writing", () => {
     writer.close();
     writer.close();
     expect(await waiting).toBeInstanceOf(ClosedError);
-    for (const use of [() => writer.writeFrame(bytesOf(1, 1)), () => writer.waits, () => writer.isReaderConnected()]) {
+    for (const use of [
+      () => writer.writeFrame(bytesOf(1, 1)),
+      () => writer.waits,
+      () => writer.isReaderConnected(),
+    ]) {
       expect(thrownBy(use)).toBeInstanceOf(ClosedError);
     }
   });

@@ -16,11 +16,11 @@
 struct zb_object {
   _Atomic(uintptr_t) start; /* 0: not in use */
   size_t length;
-  atomic_bool broken;     /* the file was truncated under the mapping; zero pages stand in for it */
-  atomic_bool holds[2];   /* by role: this mapping's owner is the writer, the reader */
+  atomic_bool broken;   /* the file was truncated under the mapping; zero pages stand in for it */
+  atomic_bool holds[2]; /* by role: this mapping's owner is the writer, the reader */
   dev_t device;
   ino_t inode;
-  bool owned;             /* by the user of this process */
+  bool owned;                    /* by the user of this process */
   char path[ZB_OBJECT_PATH_MAX]; /* what it was opened by */
   struct zb_object *next;
 };

@@ -44,7 +44,8 @@ bool zb_may_spin(void) {
   int count = atomic_load_explicit(&processors, memory_order_relaxed);
   if (count == 0) {
     cpu_set_t set;
-    count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    count =
+        sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
     atomic_store_explicit(&processors, count, memory_order_relaxed);
   }
   return count > 1;
@@ -71,7 +72,8 @@ static int32_t create_file(const char *path, uint64_t size, int32_t mode, const 
   int error = posix_fallocate(fd, 0, (off_t)size); /* now ENOSPC, instead of SIGBUS at the first touch */
   if (error != 0) code = zb_code_of(error);
   if (code == ZB_OK && mode >= 0 && fchmod(fd, permissions) != 0) code = zb_code_of(errno);
-  if (code == ZB_OK && head_size > 0 && pwrite(fd, head, head_size, 0) != (ssize_t)head_size) code = zb_code_of(errno);
+  if (code == ZB_OK && head_size > 0 && pwrite(fd, head, head_size, 0) != (ssize_t)head_size)
+    code = zb_code_of(errno);
   if (code == ZB_OK) code = zb_object_map(fd, (size_t)size, path, object);
   if (code == ZB_OK && !named) {
     char unnamed[64];
@@ -99,7 +101,9 @@ static int32_t open_file(const char *path, size_t least, size_t length, struct z
   return code;
 }
 
-static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) { snprintf(path, ZB_OBJECT_PATH_MAX, SHM "/%s", name); }
+static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) {
+  snprintf(path, ZB_OBJECT_PATH_MAX, SHM "/%s", name);
+}
 
 int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
   char path[ZB_OBJECT_PATH_MAX];
@@ -118,7 +122,8 @@ int32_t zb_memory_discard(const char *name) {
   struct stat status;
   memory_path(path, name);
   if (lstat(path, &status) != 0) return zb_code_of(errno);
-  if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_size >= (off_t)sizeof(struct zb_oieb))
+  if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
+      status.st_size >= (off_t)sizeof(struct zb_oieb))
     return ZB_EXISTS;
   return unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
 }
@@ -133,7 +138,8 @@ int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_sem
   char path[ZB_OBJECT_PATH_MAX];
   semaphore_path(path, name, role);
   const struct zb_semaphore_layout initial = {.futex_private = FUTEX_SHARED};
-  return create_file(path, SEMAPHORE_FILE_SIZE, mode, &initial, sizeof initial, (struct zb_object **)semaphore);
+  return create_file(path, SEMAPHORE_FILE_SIZE, mode, &initial, sizeof initial,
+                     (struct zb_object **)semaphore);
 }
 
 int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore) {
@@ -185,7 +191,8 @@ uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
     uint32_t taken = value < most ? value : most;
     if (taken == 0) return 0;
     /* acquire: pairs with the release of the posts */
-    if (atomic_compare_exchange_weak_explicit(data, &seen, seen - taken, memory_order_acquire, memory_order_relaxed))
+    if (atomic_compare_exchange_weak_explicit(data, &seen, seen - taken, memory_order_acquire,
+                                              memory_order_relaxed))
       return taken;
   }
 }
@@ -248,7 +255,8 @@ int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
     unsigned device_major, device_minor;
     unsigned long long inode;
     if (sscanf(line, "%*s %*s %*s %x:%x %llu", &device_major, &device_minor, &inode) != 3) continue;
-    found = makedev(device_major, device_minor) == memory->object.device && (ino_t)inode == memory->object.inode;
+    found =
+        makedev(device_major, device_minor) == memory->object.device && (ino_t)inode == memory->object.inode;
   }
   bool unreadable = !found && ferror(maps);
   free(line);

@@ -98,7 +98,8 @@ static void guard_sigbus(void) {
 
 static struct zb_object *unused_object(void) {
   struct zb_object *object = atomic_load_explicit(&objects, memory_order_relaxed);
-  while (object != NULL && atomic_load_explicit(&object->start, memory_order_relaxed) != 0) object = object->next;
+  while (object != NULL && atomic_load_explicit(&object->start, memory_order_relaxed) != 0)
+    object = object->next;
   if (object != NULL) return object;
   object = calloc(1, sizeof *object);
   if (object == NULL) return NULL;
@@ -174,8 +175,8 @@ int32_t zb_memory_unlink(zb_memory *memory) { return zb_object_unlink(&memory->o
 int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
   bool held = false;
   pthread_mutex_lock(&objects_mutex);
-  for (struct zb_object *object = atomic_load_explicit(&objects, memory_order_relaxed); object != NULL && !held;
-       object = object->next) {
+  for (struct zb_object *object = atomic_load_explicit(&objects, memory_order_relaxed);
+       object != NULL && !held; object = object->next) {
     held = object != &memory->object && atomic_load_explicit(&object->start, memory_order_relaxed) != 0 &&
            object->device == memory->object.device && object->inode == memory->object.inode &&
            atomic_load_explicit(&object->holds[role], memory_order_relaxed);

@@ -20,9 +20,9 @@
 #endif
 
 #define HEADER sizeof(struct zb_frame_header)
-#define SPIN_NS 20000            /* a blocked peer takes about twice as long to wake */
-#define EMPTY_EVERY 4096         /* frames between two times that a writer with room empties the other semaphore */
-#define PEER_LOOK_NS 250000000   /* how long a writer goes on without a sign of its reader */
+#define SPIN_NS 20000    /* a blocked peer takes about twice as long to wake */
+#define EMPTY_EVERY 4096 /* frames between two times that a writer with room empties the other semaphore */
+#define PEER_LOOK_NS 250000000 /* how long a writer goes on without a sign of its reader */
 
 static struct zb_oieb *oieb_of(zb_memory *memory) { return zb_object_address(&memory->object); }
 
@@ -76,7 +76,8 @@ int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64
   struct zb_oieb *oieb = oieb_of(memory);
   _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
   /* acquire: the new owner sees what the one before stored; release: whoever sees the pid sees what came first */
-  if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel, memory_order_relaxed))
+  if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
+                                               memory_order_relaxed))
     return ZB_EXISTS;
   atomic_store_explicit(&memory->object.holds[role], pid != 0, memory_order_relaxed);
   return ZB_OK;
@@ -185,7 +186,7 @@ struct zb_reader {
   uint64_t read_pos;
   uint64_t read_count;
   uint64_t next_sequence;
-  uint64_t held;         /* bytes read and not yet credited, wrap waste included */
+  uint64_t held;           /* bytes read and not yet credited, wrap waste included */
   struct lent_frame *lent; /* a ring of its own, by index modulo its capacity, which is a power of two */
   uint32_t lent_capacity;
   uint32_t oldest, newest; /* indices of the oldest lent frame and of the next one to be read, modulo 2^32 */
@@ -282,7 +283,8 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
     if (guess) {
       /* No token vouches for the frame: it counts if it is complete, otherwise there is none yet. */
       if (!fits || waste + HEADER + header.size > (uint64_t)unread) break;
-      if (header.sequence != reader->next_sequence && !(header.sequence == 1 && (flags & ZB_NEW_WRITER))) break;
+      if (header.sequence != reader->next_sequence && !(header.sequence == 1 && (flags & ZB_NEW_WRITER)))
+        break;
     } else if (!fits) {
       refuse(reader, ZB_BAD_FRAME, position, header.size);
       break;
@@ -340,7 +342,8 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t index) {
   if (count == 0) return ZB_OK;
   reader->held -= credit;
   /* release: the writer that sees the space free finds our reads of it done, and our positions stored */
-  atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->oieb->payload_free_bytes, credit, memory_order_release);
+  atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->oieb->payload_free_bytes, credit,
+                            memory_order_release);
   zb_semaphore_post(reader->released, count);
   return ZB_OK;
 }
@@ -355,7 +358,8 @@ void zb_reader_settle(zb_reader *reader) {
   uint64_t unread = reader->payload_size - free_bytes;
   if (unread > waste_at(reader, position, &marker)) return;
   if (atomic_compare_exchange_strong_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, &free_bytes,
-                                              reader->payload_size, memory_order_acq_rel, memory_order_relaxed))
+                                              reader->payload_size, memory_order_acq_rel,
+                                              memory_order_relaxed))
     STORE(oieb->payload_write_pos, position, relaxed);
 }
 
@@ -372,7 +376,8 @@ struct zb_writer {
   uint64_t write_pos;
   uint64_t written_count;
   uint64_t sequence; /* of the next frame */
-  uint64_t free_left; /* in the ring right after the last publication; what came since is the reader's doing */
+  uint64_t
+      free_left; /* in the ring right after the last publication; what came since is the reader's doing */
   uint64_t reader_pid;
   int64_t peer_seen_ns;
   bool found_full; /* the frame that is being placed has been counted as a wait */
@@ -445,7 +450,8 @@ static int32_t place(zb_writer *writer, uint64_t size) {
   /* What is free beyond what was left at the last publication shows that the reader lives. */
   if (free_bytes == writer->free_left && !reader_in_sight(writer)) return ZB_PEER_CHECK;
   bool empty = free_bytes == payload_size;
-  if (empty && (writer->write_pos != 0 || LOAD(writer->oieb->payload_read_pos, relaxed) != 0)) rewind_ring(writer);
+  if (empty && (writer->write_pos != 0 || LOAD(writer->oieb->payload_read_pos, relaxed) != 0))
+    rewind_ring(writer);
 
   uint64_t position = writer->write_pos, waste = 0;
   uint64_t to_end = payload_size - position;

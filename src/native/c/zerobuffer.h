@@ -158,8 +158,8 @@ ZB_API int32_t zb_process_maps(uint32_t pid, zb_memory *memory);
 /* Loads the sixteen 8-byte words of the OIEB, each once. */
 ZB_API void zb_oieb_load(zb_memory *memory, uint64_t words[16]);
 /* Fills the OIEB of new memory; `oieb_size` is stored last, so that whoever sees it sees the rest. */
-ZB_API void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, uint64_t reader_pid,
-                           uint64_t flags);
+ZB_API void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size,
+                           uint64_t reader_pid, uint64_t flags);
 /* Takes or gives back the pid of a role by compare-and-swap. A `pid` that is not 0 notes that this mapping holds the
  * role, 0 that it does not any more. ZB_EXISTS if the field holds something else than `expected`. */
 ZB_API int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid);
@@ -181,10 +181,10 @@ ZB_API void zb_metadata_clear(zb_memory *memory);
 
 /* What a reader tells its caller, at the address of the reader. */
 struct zb_reader_view {
-  double fault_position;   /* of the frame that was refused, in bytes from the start of the payload */
-  double fault_expected;   /* ZB_BAD_SEQUENCE: the sequence number that had to follow */
-  double fault_found;      /* ZB_BAD_SEQUENCE: the number found; ZB_BAD_FRAME: the size found */
-  double surplus_tokens;   /* how many tokens stood for no frame */
+  double fault_position; /* of the frame that was refused, in bytes from the start of the payload */
+  double fault_expected; /* ZB_BAD_SEQUENCE: the sequence number that had to follow */
+  double fault_found;    /* ZB_BAD_SEQUENCE: the number found; ZB_BAD_FRAME: the size found */
+  double surplus_tokens; /* how many tokens stood for no frame */
   struct {
     double offset; /* of the frame's bytes from the start of the shared memory */
     double size;   /* in bytes, at least 1 */
@@ -198,8 +198,8 @@ enum zb_reader_flags {
 };
 
 /* Places a reader at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
-ZB_API int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, double sequence,
-                              zb_reader **reader);
+ZB_API int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
+                              double sequence, zb_reader **reader);
 ZB_API void zb_reader_close(zb_reader *reader);
 /* Reads what is there, up to ZB_READER_LOOKAHEAD frames, waiting up to `wait_us` for the first; returns how many
  * there are in the view. They are lent until released. Call it when the ones before have been handed on.
@@ -222,8 +222,8 @@ struct zb_writer_view {
 /* Continues at the OIEB's write position; the first frame will carry sequence 1. In an empty ring, tokens that an
  * earlier writer left are taken away. `reader_pid` is the reader that is there: another one in the OIEB is answered
  * with ZB_PEER_CHECK. */
-ZB_API int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, uint64_t reader_pid,
-                              zb_writer **writer);
+ZB_API int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
+                              uint64_t reader_pid, zb_writer **writer);
 ZB_API void zb_writer_close(zb_writer *writer);
 /* The reader has been looked at: `reader_pid` lives. */
 ZB_API void zb_writer_peer(zb_writer *writer, uint64_t reader_pid);
