@@ -3,6 +3,7 @@
 import { statfsSync } from "node:fs";
 import { Code, codeDescriptions } from "../native/codes.ts";
 import { systemError } from "../native/handles.ts";
+import { loadFault } from "../native/library.ts";
 import {
   CorruptBufferError,
   PermissionDeniedError,
@@ -11,6 +12,15 @@ import {
 } from "./errors.ts";
 
 const SHARED_MEMORY = "/dev/shm";
+
+/** Throws what keeps the helper from being used, before anything else is tried. */
+export function checkHelper(): void {
+  if (loadFault === undefined) return;
+  throw new PermissionDeniedError(`The native helper cannot be loaded: ${loadFault.message}.`, {
+    hint: "Set TMPDIR to a directory that exists, is writable and is not mounted noexec.",
+    cause: loadFault,
+  });
+}
 
 /**
  * The error for a code that is not an expected outcome of what was tried.

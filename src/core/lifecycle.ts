@@ -12,7 +12,7 @@ import {
   WriterAlreadyConnectedError,
   ZeroBufferError,
 } from "./errors.ts";
-import { failure, outOfSharedMemory } from "./failures.ts";
+import { checkHelper, failure, outOfSharedMemory } from "./failures.ts";
 import { alreadyOwned, BufferLocks, LOCK_DIRECTORY } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
@@ -98,6 +98,7 @@ interface SemaphorePair {
  */
 export function createForReader(name: string, config?: BufferConfig): SharedBuffer {
   checkName(name);
+  checkHelper();
   const resolved = resolveConfig(config);
   removeStaleBuffers();
   const locks = takeLocks(name);
@@ -344,6 +345,7 @@ export interface Connection {
  */
 export function connect(name: string, timeoutMs: number, config?: BufferConfig): Connection {
   checkName(name);
+  checkHelper();
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const result = tryConnect(name, config);
@@ -360,6 +362,7 @@ export async function connectAsync(
   signal?: AbortSignal,
 ): Promise<Connection> {
   checkName(name);
+  checkHelper();
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     signal?.throwIfAborted();

@@ -180,7 +180,7 @@ export class Reader implements Disposable {
     if (this.#handedOut < this.#available) return this.#handOut();
     checkTimeout("timeoutMs", timeoutMs);
     if (this.#departureReported) this.#goOn();
-    const firstMs = timeoutMs < SLICE_MS ? timeoutMs : SLICE_MS;
+    const firstMs = Math.min(timeoutMs, SLICE_MS);
     const code = this.#ring.next(firstMs * 1000, Look.FOR_TOKENS);
     if (code > 0) return this.#handOutOf(code);
     return this.#keepReading(code, performance.now() - firstMs + timeoutMs);

@@ -1,8 +1,8 @@
 // One class for each thing the helper owns: it checks that the thing is open, and closes it once.
 
 import { Code } from "./codes.ts";
-import { library } from "./library.ts";
-import { type Address, type Native, viewMemory } from "./symbols.ts";
+import { native } from "./library.ts";
+import { type Address, viewMemory } from "./symbols.ts";
 
 /** The two sides of a buffer; also which semaphore (writer: frames written, reader: frames released) and which pid. */
 export const Role = { WRITER: 0, READER: 1 } as const;
@@ -16,9 +16,6 @@ export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
 
 /** How many frames one {@link RingReader.next} brings at the most: ZB_READER_LOOKAHEAD. */
 export const READER_LOOKAHEAD = 64;
-
-// A constant, so that the compiler knows which function each call is of: that makes a call four times as fast.
-const native: Native = library();
 
 const FAULT_POSITION = 0;
 const FAULT_EXPECTED = 1;

@@ -1,35 +1,59 @@
-// Finds and loads the helper, once, when it is first needed.
+// Finds and loads the helper.
 
+import { randomUUID } from "node:crypto";
+import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import helperPath from "../../dist/native/libzerobuffer.so" with { type: "file" };
 import { loadLibrary, type Native } from "./symbols.ts";
 
 /** The ABI that this source is written for: ZB_ABI_VERSION in zerobuffer.h. */
 const ABI_VERSION = 1;
 
-let loaded: Native | undefined;
+/** Why the helper could not be loaded; undefined if it was. Nothing of {@link native} may be called then. */
+export let loadFault: Error | undefined;
 
-/** The helper's functions. Throws an Error that says what to do when the helper cannot be loaded. */
-export function library(): Native {
-  loaded ??= load();
-  return loaded;
-}
+/** The helper's functions. A constant, so that the compiler knows which function each call is of. */
+export const native: Native = load();
 
 function load(): Native {
-  let native: Native;
   try {
-    native = loadLibrary(helperPath);
-  } catch (cause) {
-    throw new Error(
-      `The native helper cannot be loaded: ${(cause as Error).message}. ` +
-        "The executable unpacks it to the temp directory: set TMPDIR to a directory that is writable and not mounted noexec.",
-      { cause },
-    );
+    const functions = loadEmbedded();
+    const version = functions.zb_abi_version();
+    if (version === ABI_VERSION) return functions;
+    loadFault = new Error(`it has ABI ${version}, and this program needs ${ABI_VERSION}`);
+  } catch (error) {
+    loadFault = error as Error;
   }
-  const version = native.zb_abi_version();
-  if (version !== ABI_VERSION) {
-    throw new Error(
-      `The native helper has ABI ${version}, this program needs ${ABI_VERSION}: build both anew.`,
-    );
+  return {} as Native;
+}
+
+/** An executable unpacks its helper to the temp directory, which may be missing, read-only or not executable. */
+function loadEmbedded(): Native {
+  try {
+    return loadLibrary(helperPath);
+  } catch (error) {
+    for (const directory of ["/tmp", "/var/tmp", "/dev/shm", homedir()]) {
+      const copy = loadCopyIn(directory);
+      if (copy !== undefined) return copy;
+    }
+    throw error;
   }
-  return native;
+}
+
+/** Loads a copy of the helper that has a name for an instant only. */
+function loadCopyIn(directory: string): Native | undefined {
+  const path = join(directory, `.zerobuffer-${randomUUID()}.so`);
+  try {
+    writeFileSync(path, readFileSync(helperPath), { flag: "wx", mode: 0o600 });
+    return loadLibrary(path);
+  } catch {
+    return undefined;
+  } finally {
+    try {
+      unlinkSync(path);
+    } catch {
+      // It could not be made, and so there is nothing to remove.
+    }
+  }
 }
