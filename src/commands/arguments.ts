@@ -51,8 +51,13 @@ export async function parseArguments<O extends Options>(
   return values as Values<O>;
 }
 
-/** The nearest of some words to a mistyped one, unless none is near. */
-export async function nearest(word: string, known: readonly string[]): Promise<string | undefined> {
+/** The hint for a word that nobody knows: the nearest known one if any is near, or else `help`. */
+export async function hintFor(unknown: string, known: readonly string[], help: string): Promise<string> {
+  const meant = await nearest(unknown, known);
+  return meant === undefined ? help : `Did you mean ${meant}?`;
+}
+
+async function nearest(word: string, known: readonly string[]): Promise<string | undefined> {
   const completion = known.find((candidate) => word.length > 2 && candidate.startsWith(word));
   if (completion !== undefined) return completion;
   const { closest, distance } = await import("fastest-levenshtein");
@@ -153,11 +158,9 @@ function looksLikeOption(argument: string): boolean {
 
 async function explainProblem(problem: Problem, options: Options, help: string): Promise<CommandError> {
   const { message, unknown } = problem;
-  const known = Object.keys(options)
-    .filter((name) => options[name]?.type !== "positional")
-    .map(flagOf);
-  const meant = unknown === undefined ? undefined : await nearest(unknown, known);
-  return new CommandError("USAGE", message, meant === undefined ? help : `Did you mean ${meant}?`);
+  if (unknown === undefined) return new CommandError("USAGE", message, help);
+  const known = Object.keys(options).filter((name) => options[name]?.type !== "positional");
+  return new CommandError("USAGE", message, await hintFor(unknown, known.map(flagOf), help));
 }
 
 async function parseValue<T>(name: string, option: Option<T>, text: string, help: string): Promise<T> {

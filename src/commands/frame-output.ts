@@ -28,7 +28,7 @@ export class FrameOutput {
    * @throws CommandError IO_ERROR; DownstreamClosed.
    */
   async write(frame: Uint8Array): Promise<void> {
-    await this.#writing;
+    await this.#idle();
     if (frame.length > MAX_COPIED_SIZE) {
       await this.#start(this.#joiner.takeWith(frame));
     } else {
@@ -43,8 +43,16 @@ export class FrameOutput {
    * @throws As `write` does.
    */
   async flush(): Promise<void> {
-    await this.#writing;
+    await this.#idle();
     if (this.#joiner.size > 0) await this.#start([this.#joiner.take()]);
+  }
+
+  /** Settles once nothing is being written, also by a `write` whose caller has given up waiting for it. */
+  async #idle(): Promise<void> {
+    for (let awaited: Promise<void> | undefined; awaited !== this.#writing; ) {
+      awaited = this.#writing;
+      await awaited;
+    }
   }
 
   #start(pieces: readonly Uint8Array[]): Promise<void> {

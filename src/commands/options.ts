@@ -39,6 +39,9 @@ interface Spec<D> {
   valueHint?: string;
 }
 
+/** Of an option that has no default. */
+type PlainSpec = Omit<Spec<undefined>, "default">;
+
 interface Kind<T> {
   takes: string;
   valueHint: string;
@@ -89,7 +92,7 @@ export function duration(spec: Spec<number> & { zeroIsForever?: boolean }): Opti
 }
 
 /** A positive number of events a second; none by default. */
-export function rate(spec: Omit<Spec<undefined>, "default">): Option<number | undefined> {
+export function rate(spec: PlainSpec): Option<number | undefined> {
   return option(
     { ...spec, default: undefined },
     { takes: "a number above 0", valueHint: "RATE", parse: parseRate },
@@ -110,7 +113,7 @@ export function choice<const C extends string, D extends C | undefined>(
 }
 
 /** Permission bits in octal; none by default. */
-export function permissions(spec: Omit<Spec<undefined>, "default">): Option<number | undefined> {
+export function permissions(spec: PlainSpec): Option<number | undefined> {
   return option(
     { ...spec, default: undefined },
     { takes: "permission bits in octal, such as 0660", valueHint: "OCTAL", parse: parseMode },
@@ -118,7 +121,7 @@ export function permissions(spec: Omit<Spec<undefined>, "default">): Option<numb
 }
 
 /** Text of at least one character; none by default. */
-export function text(spec: Omit<Spec<undefined>, "default">): Option<string | undefined> {
+export function text(spec: PlainSpec): Option<string | undefined> {
   return option(
     { ...spec, default: undefined },
     { takes: "a text that is not empty", valueHint: "TEXT", parse: (text) => text || undefined },
@@ -126,9 +129,7 @@ export function text(spec: Omit<Spec<undefined>, "default">): Option<string | un
 }
 
 /** The path of a file, or `-` for stdin or stdout with `dash`; none by default. */
-export function path(
-  spec: Omit<Spec<undefined>, "default"> & { dash?: boolean },
-): Option<string | undefined> {
+export function path(spec: PlainSpec & { dash?: boolean }): Option<string | undefined> {
   return option(
     { ...spec, default: undefined },
     {

@@ -1,7 +1,7 @@
 // What the program answers where its first argument is no command: help, its version, or what is wrong.
 
 import { version } from "../../package.json";
-import { nearest, parseArguments, scanArguments } from "./arguments.ts";
+import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
 import type { Document } from "./command.ts";
 import { CommandError, explain } from "./failure.ts";
 import { printProgramHelp } from "./help.ts";
@@ -40,7 +40,6 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
 }
 
 async function unknownCommand(name: string): Promise<CommandError> {
-  const meant = await nearest(name, Object.keys(commands));
-  const hint = meant === undefined ? HINT : `Did you mean ${meant}?`;
+  const hint = await hintFor(name, Object.keys(commands), HINT);
   return new CommandError("USAGE", `Unknown command ${JSON.stringify(name)}.`, hint);
 }

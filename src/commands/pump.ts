@@ -1,7 +1,8 @@
 // The writer's loop: frames from a source into a buffer.
 
-import { BufferFullError, type Writer } from "../core/index.ts";
+import type { Writer } from "../core/index.ts";
 import { TurnKeeper } from "../core/turn.ts";
+import { CommandError } from "./failure.ts";
 import type { FrameSource } from "./frame-source.ts";
 import { Pace, type PaceOptions, Stopwatch } from "./timing.ts";
 
@@ -42,6 +43,7 @@ export class Pump {
     this.#tell = tell;
   }
 
+  /** Frames there was no room for. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -94,10 +96,11 @@ export class Pump {
       case "drop":
         return false;
       case "fail":
-        throw new BufferFullError("timeout", `Buffer "${this.#writer.name}" is full.`, {
-          buffer: this.#writer.name,
-          hint: "Its reader is slower than the writer: give it a larger buffer, or use --on-full wait or drop.",
-        });
+        throw new CommandError(
+          "BUFFER_FULL",
+          `Buffer "${this.#writer.name}" is full.`,
+          "Its reader is slower than the writer: give it a larger buffer, or use --on-full wait or drop.",
+        );
       case "wait":
         this.#pause();
         await this.#writer.writeFrameAsync(frame, { signal: this.#signal });

@@ -37,7 +37,7 @@ export class ByteInput implements Disposable {
     try {
       const fd = path === "-" ? STDIN : await raceAbort(open(path, fs.constants.O_RDONLY), signal);
       const stats = fs.fstatSync(fd);
-      if (stats.isDirectory()) throw new Error("is a directory");
+      if (stats.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
       return new ByteInput(fd, name, stats.isFile() ? stats.size : undefined);
     } catch (error) {
       signal.throwIfAborted();
@@ -160,8 +160,17 @@ export class ByteOutput implements Disposable {
   }
 }
 
+/** What to do about the failures that happen to people. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOENT: "Check the path.",
+  EACCES: "Check who may use it.",
+  EISDIR: "Name a file.",
+  ENOSPC: "Make room, or write elsewhere.",
+};
+
 function ioError(what: string, error: unknown): CommandError {
-  return new CommandError("IO_ERROR", `${what}: ${systemReason(error)}.`, undefined, error);
+  const hint = REMEDIES[systemCode(error) ?? ""];
+  return new CommandError("IO_ERROR", `${what}: ${systemReason(error)}.`, hint, error);
 }
 
 function open(path: string, flags: number): Promise<number> {

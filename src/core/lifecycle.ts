@@ -402,7 +402,7 @@ function joinAsWriter(name: string, memory: SharedMemory): Connection | ZeroBuff
   const fault = faultOfOieb(oieb, memory.size);
   if (fault !== undefined)
     throw new CorruptBufferError(`Buffer "${name}" is corrupt: ${fault}.`, { buffer: name });
-  refuseIfTaken(name, memory);
+  const lastWriterPid = refuseIfTaken(name, memory);
   if (readerPid === 0n) return notReady(name, "it has no reader");
   if (!new Peer(memory, Role.READER).isAlive(readerPid)) {
     return notReady(name, describeAbsentReader(name, readerPid));
@@ -416,7 +416,7 @@ function joinAsWriter(name: string, memory: SharedMemory): Connection | ZeroBuff
   let obstacle: ZeroBufferError | undefined;
   let joined = false;
   try {
-    obstacle = claimForWriter(name, memory);
+    obstacle = claimForWriter(name, memory, lastWriterPid);
     joined = obstacle === undefined;
   } finally {
     if (!joined) closeSemaphores(semaphores);
@@ -424,11 +424,18 @@ function joinAsWriter(name: string, memory: SharedMemory): Connection | ZeroBuff
   return obstacle ?? { buffer: new SharedBuffer(name, oieb, memory, semaphores, undefined), readerPid };
 }
 
-/** Takes the writer's pid once the ring is empty. Returns what has to change first; throws if another writer has it. */
-function claimForWriter(name: string, memory: SharedMemory): ZeroBufferError | undefined {
-  const { writerPid } = decodeOieb(memory.loadOieb());
+/**
+ * Takes the writer's pid once the ring is empty. Returns what has to change first; throws if another writer has it.
+ *
+ * @param lastWriterPid 0, or a pid that was seen to be no living writer's: only that may be taken away.
+ */
+function claimForWriter(
+  name: string,
+  memory: SharedMemory,
+  lastWriterPid: bigint,
+): ZeroBufferError | undefined {
   // What a dead writer left is still its reader's to see: until it has all been read, nobody is the writer.
-  if (writerPid !== 0n) memory.claim(Role.WRITER, writerPid, 0);
+  if (lastWriterPid !== 0n) memory.claim(Role.WRITER, lastWriterPid, 0);
   if (!isEmpty(memory)) return notReady(name, "the frames of its last writer are still unread");
   if (!memory.claim(Role.WRITER, 0, process.pid)) {
     refuseIfTaken(name, memory);
@@ -444,10 +451,11 @@ function isEmpty(memory: SharedMemory): boolean {
   return oieb.payloadFreeBytes === oieb.payloadSize;
 }
 
-function refuseIfTaken(name: string, memory: SharedMemory): void {
+/** Throws if there is a living writer; otherwise returns the pid that is none's, or 0. */
+function refuseIfTaken(name: string, memory: SharedMemory): bigint {
   for (let waitedMs = 0; ; waitedMs += POLL_MS) {
     const { writerPid, readerPid } = decodeOieb(memory.loadOieb());
-    if (!new Peer(memory, Role.WRITER).isAlive(writerPid)) return;
+    if (!new Peer(memory, Role.WRITER).isAlive(writerPid)) return writerPid;
     if (writerPid !== readerPid || waitedMs >= HANDOVER_MS) {
       throw new WriterAlreadyConnectedError(`Buffer "${name}" has a writer already (process ${writerPid}).`, {
         buffer: name,

@@ -407,7 +407,14 @@ export class Reader implements Disposable {
   #judgeWriter(): Oieb {
     const oieb = this.#buffer.loadOieb();
     if (oieb.writerPid !== 0n) {
-      this.#state = this.#writer.isAlive(oieb.writerPid) ? "connected" : "died";
+      if (this.#writer.isAlive(oieb.writerPid)) {
+        this.#state = "connected";
+      } else {
+        // It may have left, and its process ended, since the pid was loaded.
+        const later = this.#buffer.loadOieb();
+        if (later.writerPid !== oieb.writerPid) return this.#judgeWriter();
+        this.#state = "died";
+      }
     } else if (this.#state !== "awaited" || this.#hasTraces(oieb)) {
       this.#state = this.#state === "died" ? "died" : "left";
     }

@@ -383,7 +383,8 @@ export class Writer implements Disposable {
       }
       return;
     }
-    const left = readerPid === 0n;
+    // It may have left, and its process ended, since the pid was loaded.
+    const left = this.#buffer.loadOieb().readerPid === 0n;
     const what = left ? "its reader has left" : describeAbsentReader(this.name, readerPid);
     throw new ReaderDeadError(
       left ? "left" : "died",

@@ -134,8 +134,8 @@ export class SharedMemory extends Handle {
   }
 
   /**
-   * Removes a file of the name that this user owns and that is too small for an OIEB: only with the locks of the
-   * buffer held. False if it is anything else.
+   * Removes an empty file of the name that this user owns, what remains of a creation that was killed: only with the
+   * locks of the buffer held. False if it is anything else.
    */
   static discard(name: string): boolean {
     return native.zb_memory_discard(cString(name)) === Code.OK;

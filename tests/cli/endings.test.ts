@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
@@ -87,6 +87,33 @@ describe("a reader ends", () => {
       expect.stringContaining("2 failed verification"),
       document.error.message,
     ]);
+  });
+});
+
+describe("a reader's batch", () => {
+  test("is never waited for while its frames are held", async () => {
+    const name = uniqueName();
+    const args = ["--batch-size", "64", "--verify", "sequential", "--buffer-size", "4KiB", "--json-output"];
+    await using child = new Run(["reader", name, ...args]);
+    await bufferMade(name);
+    // The buffer holds four frames, the batch 64.
+    const written = await runJson("writer", name, "-n", "500", "-s", "1000");
+    expect(written.code).toBe(0);
+    expect((await child.report()).document.frames_read).toBe(500);
+  });
+});
+
+describe("a reader's buffer", () => {
+  test("has the size, the room for metadata and the permissions asked for", async () => {
+    const name = uniqueName();
+    const args = ["--buffer-size", "64KiB", "--metadata-size", "1000", "--mode", "0640"];
+    await using child = new Run(["reader", name, ...args]);
+    await bufferMade(name);
+    const { size, mode } = statSync(`/dev/shm/${name}`);
+    expect(size).toBe(128 + 1024 + 64 * 1024);
+    expect(mode & 0o777).toBe(0o640);
+    child.kill("SIGTERM");
+    expect((await child.end()).code).toBe(143);
   });
 });
 

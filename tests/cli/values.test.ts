@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { nearest, parseArguments, scanArguments } from "../../src/commands/arguments.ts";
+import { hintFor, parseArguments, scanArguments } from "../../src/commands/arguments.ts";
 import { CommandError } from "../../src/commands/failure.ts";
 import {
   bufferName,
@@ -291,8 +291,9 @@ describe("unknown arguments", () => {
   });
 
   test("the nearest word is not just any word", async () => {
-    expect(await nearest("wrter", ["writer", "reader"])).toBe("writer");
-    expect(await nearest("wri", ["writer", "reader"])).toBe("writer");
-    expect(await nearest("banana", ["writer", "reader"])).toBeUndefined();
+    const commands = ["writer", "reader"];
+    expect(await hintFor("wrter", commands, "See --help.")).toBe("Did you mean writer?");
+    expect(await hintFor("wri", commands, "See --help.")).toBe("Did you mean writer?");
+    expect(await hintFor("banana", commands, "See --help.")).toBe("See --help.");
   });
 });

@@ -3,17 +3,18 @@
 import { describe, expect, test } from "bun:test";
 import { uniqueName } from "../support/buffers.ts";
 import { Child, hasBuffer, leavesNoProcessBehind } from "../support/processes.ts";
-import { endAll, startReader, startWriter } from "./peers.ts";
+import { endAll, PATIENT, startReader, startWriter } from "./peers.ts";
 
 leavesNoProcessBehind();
 
 const TIMEOUT_MS = 120_000;
 const FRAMES = 2000;
+const ROUNDS = 20;
 const stream = { largest: 512, sizes: "mixed" } as const;
 /** Holds the whole burst. */
 const large = { ...stream, payloadSize: 2 * 1024 * 1024 };
-/** Wraps about two hundred times in a burst. */
-const small = { ...stream, payloadSize: 2048 };
+/** Wraps about a hundred times in a burst. */
+const small = { ...stream, payloadSize: 4096 };
 
 const lossless = { frames: FRAMES, sequence: FRAMES, wrong: [] };
 const leftAfterAll = { ...lossless, error: { code: "WRITER_DEAD", reason: "left" } };
@@ -78,7 +79,7 @@ describe.each(["blocking", "async"] as const)(
         const name = uniqueName();
         await using reader = await startReader(name, large);
         await using writer = await startWriter(name, stream);
-        for (let round = 1; round <= 50; round++) {
+        for (let round = 1; round <= ROUNDS; round++) {
           // Half of the rounds begin with the burst, and half with the reader.
           if (round % 2 === 0) await reader.tell({ do: "read", how }).hear("reading");
           writer.tell({ do: "write", frames: FRAMES }).tell({ do: "close" });
@@ -87,7 +88,7 @@ describe.each(["blocking", "async"] as const)(
           await writer.hear("writing");
           expect(await writer.hear("wrote")).toMatchObject({ frames: FRAMES });
           await writer.hear("closed");
-          if (round < 50) await writer.tell({ do: "connect" }).hear("connected");
+          if (round < ROUNDS) await writer.tell({ do: "connect" }).hear("connected");
         }
         await endAll(writer, reader);
       },
@@ -130,28 +131,15 @@ test(
 
 describe("nothing of a burst is lost by the command line's reader", () => {
   const startCommand = (name: string, bufferSize: string) =>
-    Child.cli(
-      ...["reader", name, "--buffer-size", bufferSize, "--verify", "sequential", "--json-output"],
-      ...["--connect-timeout-ms", "60s", "--timeout-ms", "60s"],
-    );
+    Child.cli(`reader ${name} --buffer-size ${bufferSize} --verify sequential --json-output ${PATIENT}`);
   const everything = { exitCode: 0, frames_read: FRAMES, verification_errors: 0, errors: [] };
 
   async function commandBurst(name: string): Promise<void> {
-    const patience = ["--connect-timeout-ms", "60s", "--timeout-ms", "60s"];
-    await using writer = Child.cli(
-      "writer",
-      name,
-      "-n",
-      `${FRAMES}`,
-      "-s",
-      "1000",
-      "--json-output",
-      ...patience,
-    );
+    await using writer = Child.cli(`writer ${name} -n ${FRAMES} -s 1000 --json-output ${PATIENT}`);
     expect(await writer.document()).toMatchObject({ exitCode: 0, frames_written: FRAMES });
   }
 
-  test.each(["4MiB", "4KiB"])(
+  test.each(["4MiB", "8KiB"])(
     "with a ring of %s that it has ready when the writer comes",
     async (bufferSize) => {
       const name = uniqueName();

@@ -178,7 +178,7 @@ describe("a writer that is killed", () => {
     async () => {
       const name = uniqueName();
       await using reader = await startReader(name, small);
-      for (let round = 1; round <= 10; round++) {
+      for (let round = 1; round <= 6; round++) {
         await using writer = await startWriter(name, stream);
         await reader.tell({ do: "read", frames: 200 * round }).hear("reading");
         await writer.tell({ do: "write", frames: ENDLESS }).hear("writing");
@@ -274,18 +274,18 @@ describe("a peer that is stopped for longer than every timeout", () => {
 });
 
 describe("the command line's writer", () => {
-  const startCommand = (name: string, ...args: string[]) =>
-    Child.cli("writer", name, "--json-output", "--connect-timeout-ms", "60s", ...args);
+  const startCommand = (name: string, options: string) =>
+    Child.cli(`writer ${name} --json-output --connect-timeout-ms 60s ${options}`);
 
   test.each([
-    ["waits for room", ["--timeout-ms", "0"]],
-    ["waits between two frames", ["--rate", "20"]],
+    ["waits for room", "--timeout-ms 0"],
+    ["waits between two frames", "--rate 20"],
   ])(
     "that %s ends within a second when its reader is killed",
     async (_, pace) => {
       const name = uniqueName();
       await using reader = await startReader(name, { largest: 64, payloadSize: 4096 });
-      await using writer = startCommand(name, "-n", "0", "-s", "64", ...pace);
+      await using writer = startCommand(name, `-n 0 -s 64 ${pace}`);
       // The reader takes what the writer writes, so that it is known to be at it.
       await reader.tell({ do: "read", frames: 5 }).hear("reading");
       await reader.hear("read");
@@ -304,7 +304,7 @@ describe("the command line's writer", () => {
       const name = uniqueName();
       await using reader = await startReader(name, small);
       await reader.stop();
-      await using writer = startCommand(name, "-n", "0", "--timeout-ms", `${STANDSTILL_MS}`);
+      await using writer = startCommand(name, `-n 0 --timeout-ms ${STANDSTILL_MS}`);
       expect(await writer.document()).toMatchObject({ exitCode: 2, error: { code: "BUFFER_FULL" } });
       reader.resume();
       await endAll(reader);
@@ -314,15 +314,15 @@ describe("the command line's writer", () => {
 });
 
 describe("the command line's reader", () => {
-  const startCommand = (name: string, ...args: string[]) =>
-    Child.cli("reader", name, "--json-output", "--connect-timeout-ms", "60s", ...args);
+  const startCommand = (name: string, options: string) =>
+    Child.cli(`reader ${name} --json-output --connect-timeout-ms 60s ${options}`);
   const frames = 3000;
 
   test(
     "delivers everything of a writer that was killed, and then ends within a second",
     async () => {
       const name = uniqueName();
-      await using reader = startCommand(name, "--timeout-ms", "0");
+      await using reader = startCommand(name, "--timeout-ms 0");
       await using writer = await startWriter(name, stream);
       await writer.tell({ do: "write", frames }).hear("writing");
       await writer.hear("wrote");
@@ -345,7 +345,7 @@ describe("the command line's reader", () => {
     "delivers everything of a writer that left, when %s",
     async (_, wanted, outcome) => {
       const name = uniqueName();
-      await using reader = startCommand(name, "--timeout-ms", "0", "-n", `${wanted}`);
+      await using reader = startCommand(name, `--timeout-ms 0 -n ${wanted}`);
       await using writer = await startWriter(name, stream);
       await writer.tell({ do: "write", frames }).hear("writing");
       await writer.hear("wrote");
@@ -359,7 +359,7 @@ describe("the command line's reader", () => {
     "tells a writer that stands still from a dead one",
     async () => {
       const name = uniqueName();
-      await using reader = startCommand(name, "--timeout-ms", `${STANDSTILL_MS}`);
+      await using reader = startCommand(name, `--timeout-ms ${STANDSTILL_MS}`);
       await hasBuffer(name);
       await using writer = await startWriter(name, stream);
       await writer.tell({ do: "write", frames }).hear("writing");

@@ -8,6 +8,9 @@ import type { Sizes } from "./fixtures/frames.ts";
 /** Bytes of a frame's header in the ring. */
 export const HEADER = 16;
 
+/** Options of a command that leaves every wait to the test's own patience. */
+export const PATIENT = "--timeout-ms 60s --connect-timeout-ms 60s";
+
 /** The frames of a stream: `sizes` defaults to frames that all have the largest size. */
 export interface Stream {
   largest: number;

@@ -14,19 +14,25 @@ const ROUNDS = 100;
 const NOTICE_MS = 4;
 
 const stream = { largest: 1000, sizes: "mixed" } as const;
-const small = { ...stream, payloadSize: 4096 };
 
 describe("beside a pair that is transferring frames", () => {
   const transfer = async (intrude: (name: string) => Promise<void>) => {
     const name = uniqueName();
-    const frames = 100_000;
-    await using reader = await startReader(name, small);
+    const half = 20_000;
+    await using reader = await startReader(name, { ...stream, payloadSize: 65_536 });
     await using writer = await startWriter(name, stream);
-    await reader.tell({ do: "read", frames }).hear("reading");
-    await writer.tell({ do: "write", frames }).hear("writing");
+    await reader.tell({ do: "read", frames: 2 * half }).hear("reading");
+    await writer.tell({ do: "write", frames: half }).hear("writing");
     await intrude(name);
-    expect(await reader.hear("read")).toMatchObject({ frames, sequence: frames, wrong: [], end: "enough" });
-    expect(await writer.hear("wrote")).toMatchObject({ frames });
+    await writer.hear("wrote");
+    await writer.tell({ do: "write", frames: half }).hear("writing");
+    expect(await writer.hear("wrote")).toMatchObject({ frames: 2 * half });
+    expect(await reader.hear("read")).toMatchObject({
+      frames: 2 * half,
+      sequence: 2 * half,
+      wrong: [],
+      end: "enough",
+    });
     await endAll(writer, reader);
   };
 
@@ -34,7 +40,7 @@ describe("beside a pair that is transferring frames", () => {
     "a second reader is refused, and changes nothing",
     () =>
       transfer(async (name) => {
-        await using other = Child.fixture("reader.ts", name, { ...small, payloadSize: 64 });
+        await using other = Child.fixture("reader.ts", name, { ...stream, payloadSize: 64 });
         expect(await other.hear("refused")).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
         await endAll(other);
         expect(thrownBy(() => new Reader(name))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
@@ -127,7 +133,7 @@ test.each(["reader", "writer"])(
     const name = uniqueName();
     using _reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
     using _writer = new Writer(name);
-    await using command = Child.cli(role, name, "--json-output", "--connect-timeout-ms", "1");
+    await using command = Child.cli(`${role} ${name} --json-output --connect-timeout-ms 1`);
     expect(await command.document()).toMatchObject({
       exitCode: 1,
       error: { code: `${role.toUpperCase()}_ALREADY_CONNECTED` },

@@ -7,12 +7,12 @@ import { join } from "node:path";
 import type { Framing } from "../../src/core/framing.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { Child, leavesNoProcessBehind, peakMemoryMiB } from "../support/processes.ts";
+import { PATIENT } from "./peers.ts";
 
 leavesNoProcessBehind();
 
 const TIMEOUT_MS = 240_000;
 const MIB = 1024 * 1024;
-const PATIENT = ["--timeout-ms", "0", "--connect-timeout-ms", "60s", "--json-output"];
 
 interface Outcome {
   /** Of what the writer was given. */
@@ -49,13 +49,11 @@ async function pipeThrough(framing: Framing, size: number, frameSize: number): P
     const [input, output] = [join(directory, "input"), join(directory, "output")];
     await using pipes = Child.program("mkfifo", input, output);
     await pipes.succeed();
-    const common = ["--framing", framing, ...PATIENT];
-    const readerArgs = ["--output", "-", "--buffer-size", "8MiB", ...common];
-    const writerArgs = ["--input", "-", "--size", `${frameSize}`, ...common];
+    const common = `--framing ${framing} --json-output ${PATIENT}`;
     await using generator = Child.fixtureBetween({ output: input }, "generate.ts", framing, `${size}`);
     await using digest = Child.fixtureBetween({ input: output }, "digest.ts");
-    await using reader = Child.cliBetween({ output }, "reader", name, ...readerArgs);
-    await using writer = Child.cliBetween({ input }, "writer", name, ...writerArgs);
+    await using reader = Child.cli(`reader ${name} --output - --buffer-size 8MiB ${common}`, { output });
+    await using writer = Child.cli(`writer ${name} --input - --size ${frameSize} ${common}`, { input });
     const children = [generator, digest, reader, writer].map((child) => child.succeed());
     const peaks = await watchMemory(reader, writer, Promise.all(children));
     const [generated, digested, read, written] = await Promise.all(children);

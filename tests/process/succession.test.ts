@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { Writer } from "../../src/core/index.ts";
 import { thrownBy, uniqueName } from "../support/buffers.ts";
 import { Child, leavesNoProcessBehind } from "../support/processes.ts";
-import { endAll, startReader, startWriter } from "./peers.ts";
+import { endAll, PATIENT, startReader, startWriter } from "./peers.ts";
 
 leavesNoProcessBehind();
 
@@ -123,10 +123,7 @@ describe("the command line's reader with --follow", () => {
       const name = uniqueName();
       const counts = [1000, 1, 2000, 300];
       const total = counts.reduce((sum, count) => sum + count);
-      await using reader = Child.cli(
-        ...["reader", name, "--follow", "-n", `${total}`, "--json-output"],
-        ...["--timeout-ms", "60s", "--connect-timeout-ms", "60s"],
-      );
+      await using reader = Child.cli(`reader ${name} --follow -n ${total} --json-output ${PATIENT}`);
       for (const [index, frames] of counts.entries()) {
         await using writer = await startWriter(name, stream);
         await write(writer, frames);
@@ -142,12 +139,9 @@ describe("the command line's reader with --follow", () => {
     "writes the frames of all of them to one output, in order",
     async () => {
       const name = uniqueName();
-      const patience = ["--timeout-ms", "60s", "--connect-timeout-ms", "60s"];
-      await using reader = Child.cli(
-        ...["reader", name, "--follow", "-n", "6", "--output", "-", "--framing", "lines", ...patience],
-      );
+      await using reader = Child.cli(`reader ${name} --follow -n 6 --output - --framing lines ${PATIENT}`);
       for (const text of ["one\ntwo\nthree\n", "four\n", "five\nsix\n"]) {
-        await using writer = Child.cli("writer", name, "--input", "-", "--framing", "lines", ...patience);
+        await using writer = Child.cli(`writer ${name} --input - --framing lines ${PATIENT}`);
         writer.feed(text);
         await writer.succeed();
       }
@@ -160,7 +154,7 @@ describe("the command line's reader with --follow", () => {
     "without it, a reader ends with its writer",
     async () => {
       const name = uniqueName();
-      await using reader = Child.cli("reader", name, "--json-output", "--connect-timeout-ms", "60s");
+      await using reader = Child.cli(`reader ${name} --json-output ${PATIENT}`);
       await using writer = await startWriter(name, stream);
       await write(writer, 10);
       await endAll(writer);

@@ -48,15 +48,7 @@ async function expectIdle(children: Record<string, Child>): Promise<void> {
 /** A reader that waits for its next frame, however it does that. */
 async function startWaitingReader(name: string, how: string): Promise<Child> {
   if (how === "command") {
-    const child = Child.cli(
-      "reader",
-      name,
-      "--timeout-ms",
-      "0",
-      "--connect-timeout-ms",
-      "0",
-      "--json-output",
-    );
+    const child = Child.cli(`reader ${name} --timeout-ms 0 --connect-timeout-ms 0 --json-output`);
     await hasBuffer(name);
     return child;
   }
@@ -67,7 +59,7 @@ async function startWaitingReader(name: string, how: string): Promise<Child> {
 
 /** A writer that waits for room. */
 async function startWaitingWriter(name: string, how: string): Promise<Child> {
-  if (how === "command") return Child.cli("writer", name, "-n", "0", "--timeout-ms", "0", "--json-output");
+  if (how === "command") return Child.cli(`writer ${name} -n 0 --timeout-ms 0 --json-output`);
   const writer = await startWriter(name, stream);
   await writer.tell({ do: "write", how, frames: 1e9, writeTimeout: 600_000 }).hear("writing");
   return writer;
@@ -195,9 +187,8 @@ describe("a signal with a handler in JavaScript ends", () => {
       child.kill("SIGINT");
       // A signal that comes between two slices of a wait ends none of them: it is tried again.
       const again = setInterval(() => child.kill("SIGINT"), 1000);
-      const ended = await child.hearAny();
-      clearInterval(again);
-      expect(ended).toMatchObject(outcome);
+      using _stop = { [Symbol.dispose]: () => clearInterval(again) };
+      expect(await child.hearAny()).toMatchObject(outcome);
       await child.hear("handled");
       await endAll(child);
     },

@@ -58,14 +58,9 @@ export class Child implements AsyncDisposable {
     return new Child([process.execPath, join(fixtures, script), ...texts]);
   }
 
-  /** The command line of this project. */
-  static cli(...args: string[]): Child {
-    return new Child([process.execPath, join(root, "src", "main.ts"), ...args]);
-  }
-
-  /** The command line with stdin or stdout at the files or pipes named. */
-  static cliBetween(files: Redirection, ...args: string[]): Child {
-    return new Child(redirected(files, [process.execPath, join(root, "src", "main.ts"), ...args]));
+  /** The command line of this project; `line` is what follows the program's name, its words separated by blanks. */
+  static cli(line: string, files: Redirection = {}): Child {
+    return new Child(redirected(files, [process.execPath, join(root, "src", "main.ts"), ...line.split(" ")]));
   }
 
   /** A fixture with stdin or stdout at the files or pipes named. */
@@ -213,6 +208,7 @@ export interface Redirection {
 
 /** The shell opens the files, and then becomes the program. */
 function redirected({ input, output }: Redirection, program: string[]): string[] {
+  if (input === undefined && output === undefined) return program;
   const from = input === undefined ? "" : '<"$in"';
   const to = output === undefined ? "" : '>"$out"';
   const script = `in=$1 out=$2; shift 2; exec "$@" ${from} ${to}`;

@@ -122,9 +122,7 @@ int32_t zb_memory_discard(const char *name) {
   struct stat status;
   memory_path(path, name);
   if (lstat(path, &status) != 0) return zb_code_of(errno);
-  if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
-      status.st_size >= (off_t)sizeof(struct zb_oieb))
-    return ZB_EXISTS;
+  if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_size != 0) return ZB_EXISTS;
   return unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
 }
 

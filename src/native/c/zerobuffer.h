@@ -116,8 +116,8 @@ ZB_API int32_t zb_lock_held(const char *path);
 ZB_API int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory);
 /* Maps the shared memory of a buffer as large as it is. ZB_AGAIN while it is smaller than an OIEB. */
 ZB_API int32_t zb_memory_open(const char *name, zb_memory **memory);
-/* Removes a file of the name that is too small for an OIEB, if this process's user owns it: what remains of a creation
- * that was killed, for who holds the locks of the buffer. ZB_EXISTS if it is anything else. */
+/* Removes an empty file of the name, if this process's user owns it: what remains of a creation that was killed, for
+ * who holds the locks of the buffer. ZB_EXISTS if it is anything else. */
 ZB_API int32_t zb_memory_discard(const char *name);
 /* Unmaps. No view of the memory may be used afterwards. */
 ZB_API void zb_memory_close(zb_memory *memory);
