@@ -35,7 +35,7 @@ function read(): void {
   for (let i = 0; i < warmUp + count; i++) {
     if (i === warmUp) startNs = Bun.nanoseconds();
     const frame = reader.readFrame();
-    scratch.set(frame.data);
+    frame.copyTo(scratch);
     frame.release();
   }
   printThroughput(startNs);
@@ -47,7 +47,7 @@ async function readAsync(): Promise<void> {
   let i = 0;
   for await (const frame of reader.frames()) {
     if (i++ === warmUp) startNs = Bun.nanoseconds();
-    scratch.set(frame.data);
+    frame.copyTo(scratch);
     frame.release();
   }
   // The end of the writer is not a frame, but it comes at once.

@@ -150,6 +150,11 @@ export class SharedMemory extends Handle {
     return this.#openView(offset, size, slot);
   }
 
+  /** Copies bytes to the start of `target`, which is large enough, without a view of them. */
+  copy(offset: number, size: number, target: Uint8Array): void {
+    native.zb_memory_copy(this.address, offset, size, target);
+  }
+
   #openView(offset: number, size: number, slot: number): Uint8Array {
     const index = Math.floor(offset / WINDOW_STRIDE);
     const window = this.#windows[index] ?? this.#openWindow(index);

@@ -21,6 +21,7 @@ export const SYMBOLS = {
   zb_memory_close: { args: ["ptr"], returns: "void" },
   zb_memory_address: { args: ["ptr"], returns: "ptr" },
   zb_memory_size: { args: ["ptr"], returns: "f64" },
+  zb_memory_copy: { args: ["ptr", "f64", "f64", "ptr"], returns: "void" },
   zb_memory_named: { args: ["ptr"], returns: "i32" },
   zb_memory_owned: { args: ["ptr"], returns: "i32" },
   zb_memory_unlink: { args: ["ptr"], returns: "i32" },

@@ -41,11 +41,11 @@ describe("a writer of version 1", () => {
   test.each([
     { how: "blocking", frames: FRAMES, largest: 400, payloadSize: 8192 },
     { how: "async", frames: FRAMES, largest: 400, payloadSize: 8192 },
-    { how: "iterating", frames: FRAMES, largest: 4000, payloadSize: 65_536 },
+    { how: "iterating", frames: FRAMES, largest: 600, payloadSize: 12_288 },
     // Larger frames than half a ring could make it wait for ever: it does not begin anew in an empty one.
     { how: "holding", frames: 5000, largest: 1024 / 2 - HEADER, payloadSize: 1024 },
   ])(
-    "is read to the last byte ($how, $frames frames of up to $largest bytes), whatever it leaves at the end of the ring",
+    "is read to the last byte, whatever it leaves at the end: $frames frames, up to $largest bytes, $how",
     async ({ how, frames, largest, payloadSize }) => {
       const name = uniqueName();
       await using reader = await startReader(name, { largest, sizes: "mixed", payloadSize });
@@ -163,7 +163,7 @@ describe("a reader of version 1", () => {
     { how: "async", frames: FRAMES, largest: 1000, payloadSize: 16_384 },
     { how: "zero-copy", frames: 2000, largest: 1024 - HEADER, payloadSize: 1024 },
   ])(
-    "gets every byte ($how, $frames frames of up to $largest bytes), though it credits what a wrap wastes too early",
+    "gets every byte, though it credits wraps too early: $frames frames, up to $largest bytes, $how",
     async ({ how, frames, largest, payloadSize }) => {
       const name = uniqueName();
       await using reader = v1Reader(name, frames, largest, payloadSize);

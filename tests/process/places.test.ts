@@ -61,7 +61,7 @@ describe("beside a pair that is transferring frames", () => {
   );
 });
 
-/** Has two processes try at the same moment; the one that won, once the other has lost for the right reason. */
+/** Has two processes try at the same moment. The one that won, as the other lost for the right reason. */
 async function contest(contestants: [Child, Child], code: string): Promise<Child> {
   const at = performance.timeOrigin + performance.now() + NOTICE_MS;
   for (const contestant of contestants) contestant.tell({ do: "try", at });

@@ -22,7 +22,7 @@ const MAX_SHARE = 0.05;
 
 const stream = { largest: 1000 };
 
-/** The least part of a processor that each uses in one of a few windows: something else may have to be done in one. */
+/** Each has a window in which it does nothing: in others, its runtime may do something of its own. */
 async function expectIdle(children: Record<string, Child>): Promise<void> {
   const least = Object.fromEntries(Object.keys(children).map((name) => [name, 1]));
   for (

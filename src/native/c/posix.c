@@ -166,6 +166,10 @@ void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->o
 
 double zb_memory_size(zb_memory *memory) { return (double)memory->object.length; }
 
+void zb_memory_copy(zb_memory *memory, double offset, double size, void *target) {
+  memcpy(target, (const uint8_t *)zb_object_address(&memory->object) + (size_t)offset, (size_t)size);
+}
+
 int32_t zb_memory_named(zb_memory *memory) { return zb_object_named(&memory->object); }
 
 int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }

@@ -123,6 +123,8 @@ ZB_API int32_t zb_memory_discard(const char *name);
 ZB_API void zb_memory_close(zb_memory *memory);
 ZB_API void *zb_memory_address(zb_memory *memory);
 ZB_API double zb_memory_size(zb_memory *memory);
+/* Copies `size` bytes at `offset` to the target. The caller answers for the range. */
+ZB_API void zb_memory_copy(zb_memory *memory, double offset, double size, void *target);
 /* 0 if the buffer's name still means this memory, ZB_NOT_FOUND if it means none, ZB_EXISTS if another. */
 ZB_API int32_t zb_memory_named(zb_memory *memory);
 /* 1 if this process's user owns it. */
