@@ -50,6 +50,7 @@ interface Measurement {
 
 const directory = mkdtempSync(join(tmpdir(), "zerobuffer-bench-"));
 const limit = join(directory, "limit");
+const workerPath = join(root, "scripts", "bench", "worker.ts");
 let buffers = 0;
 
 async function buildLimit(): Promise<void> {
@@ -75,17 +76,22 @@ async function measure(...commands: readonly (readonly string[])[]): Promise<Fig
   return JSON.parse(outputs[0]!);
 }
 
-function inC(mode: string, frameSize: number, count: number, ringSize: number): Promise<Figures> {
-  return measure([limit, mode, `${frameSize}`, `${count}`, `${ringSize}`]);
+function inC(
+  mode: string,
+  frameSize: number,
+  count: number,
+  ringSize: number,
+  programs: readonly string[] = [],
+): Promise<Figures> {
+  return measure([limit, mode, ...[frameSize, count, ringSize].map(String), ...programs]);
 }
 
 /** Through the API: a Bun process for each role, the first of which prints the figures. */
 function inBun(roles: readonly string[], frameSize: number, count: number, ringSize: number) {
-  const worker = join(root, "scripts", "bench", "worker.ts");
   const buffer = `bench-${process.pid}-${++buffers}`;
   return measure(
     ...roles.map((role) => [
-      ...[process.execPath, worker, role, buffer],
+      ...[process.execPath, workerPath, role, buffer],
       ...[frameSize, count, ringSize].map(String),
     ]),
   );
@@ -158,7 +164,10 @@ async function oneWay(frameSize: number, count: number, target: Target): Promise
     C: () => inC("one-way", frameSize, count, ringSize),
     async: () => inBun(["read-async", "write"], frameSize, count, ringSize),
     memcpy: () => inC("memcpy", frameSize, count, ringSize),
-    ...(frameSize === KIB && { pipe: () => inC("pipe", frameSize, count, PIPE_SIZE) }),
+    ...(frameSize === KIB && {
+      pipe: () => inC("pipe-of-programs", frameSize, count, PIPE_SIZE, [process.execPath, workerPath]),
+      "pipe in C": () => inC("pipe", frameSize, count, PIPE_SIZE),
+    }),
   });
   const figure = "framesPerSecond";
   return {
@@ -166,7 +175,13 @@ async function oneWay(frameSize: number, count: number, target: Target): Promise
     contenders: medians(turns, figure, framesText),
     comparisons: [
       compare(turns, figure, "API", "C", target),
-      ...(frameSize === KIB ? [compare(turns, figure, "API", "pipe", { atLeast: 5 })] : []),
+      ...(frameSize === KIB
+        ? [
+            compare(turns, figure, "API", "pipe", { atLeast: 5 }),
+            compare(turns, figure, "API", "pipe in C"),
+            compare(turns, figure, "C", "pipe in C"),
+          ]
+        : []),
       compare(turns, figure, "async", "API", { atLeast: 0.5 }),
       compare(turns, figure, "API", "memcpy"),
     ],

@@ -5,6 +5,7 @@
  *   round-trip  frames there and back over two buffers
  *   memcpy      the same bytes into an area of the ring's size and out again, in one process
  *   pipe        one write(2) and one read(2) a frame over a pipe of RING_SIZE bytes
+ *   pipe-of-programs  the same between two runs of PROGRAM SCRIPT, the first with role pipe-write, the other pipe-read
  *   socket      round trips over a pair of blocking Unix stream sockets
  * The first tenth of the frames warms up and is not counted. */
 #include "zerobuffer.h"
@@ -245,6 +246,29 @@ static void through_pipe(void) {
   print_throughput(now_ns() - start);
 }
 
+static char **command_line;
+
+/* Becomes `PROGRAM SCRIPT role -`, with the numbers of this command line. */
+static void become(const char *role) {
+  char **given = command_line;
+  execl(given[5], given[5], given[6], role, "-", given[2], given[3], given[4], (char *)NULL);
+  require(false, "exec");
+}
+
+static void write_as_program(void *argument) {
+  require(dup2(*(int *)argument, STDOUT_FILENO) == STDOUT_FILENO, "dup2");
+  become("pipe-write");
+}
+
+static void through_pipe_of_programs(void) {
+  int ends[2];
+  require(pipe2(ends, O_CLOEXEC) == 0, "pipe");
+  require(fcntl(ends[1], F_SETPIPE_SZ, (int)ring_size) >= (int)ring_size, "F_SETPIPE_SZ");
+  start_child(write_as_program, &ends[1]);
+  require(dup2(ends[0], STDIN_FILENO) == STDIN_FILENO, "dup2");
+  become("pipe-read");
+}
+
 static void serve_socket(void *argument) {
   for (uint64_t i = 0; i < warm_up + count; i++) {
     read_all(*(int *)argument);
@@ -275,16 +299,18 @@ int main(int argument_count, char **arguments) {
                {"round-trip", round_trip},
                {"memcpy", copy_memory},
                {"pipe", through_pipe},
+               {"pipe-of-programs", through_pipe_of_programs},
                {"socket", through_socket}};
   owner = getpid();
-  if (argument_count == 5) {
+  command_line = arguments;
+  if (argument_count == 5 || argument_count == 7) {
     mode = arguments[1];
     frame_size = strtoull(arguments[2], NULL, 10);
     count = strtoull(arguments[3], NULL, 10);
     ring_size = strtoull(arguments[4], NULL, 10);
   }
   if (frame_size == 0 || count == 0 || ring_size < frame_size + sizeof(struct zb_frame_header)) {
-    fprintf(stderr, "usage: limit one-way|round-trip|memcpy|pipe|socket FRAME_SIZE COUNT RING_SIZE\n");
+    fprintf(stderr, "usage: limit MODE FRAME_SIZE COUNT RING_SIZE [PROGRAM SCRIPT]\n");
     return 2;
   }
   warm_up = count / 10;

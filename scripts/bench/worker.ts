@@ -2,6 +2,7 @@
 //
 // `worker.ts ROLE BUFFER FRAME_SIZE COUNT RING_SIZE`. The first tenth of the frames warms up and is not counted.
 
+import { readSync, writeSync } from "node:fs";
 import { Reader, Writer } from "../../src/core/index.ts";
 
 /** How long an idle reader is watched, in milliseconds. */
@@ -54,6 +55,21 @@ async function readAsync(): Promise<void> {
   printThroughput(startNs);
 }
 
+function writeToPipe(): void {
+  for (let i = 0; i < warmUp + count; i++) {
+    for (let done = 0; done < frameSize; ) done += writeSync(1, source, done);
+  }
+}
+
+function readFromPipe(): void {
+  let startNs = 0;
+  for (let i = 0; i < warmUp + count; i++) {
+    if (i === warmUp) startNs = Bun.nanoseconds();
+    for (let done = 0; done < frameSize; ) done += readSync(0, scratch, done, frameSize - done, null);
+  }
+  printThroughput(startNs);
+}
+
 function serve(): void {
   using requests = new Reader(`${name}-requests`, config);
   using responses = new Writer(`${name}-responses`, { connectTimeoutMs });
@@ -72,7 +88,7 @@ function ping(): void {
     const startNs = Bun.nanoseconds();
     requests.writeFrame(source);
     const response = responses.readFrame();
-    scratch.set(response.data);
+    response.copyTo(scratch);
     response.release();
     elapsedNs[i] = Bun.nanoseconds() - startNs;
   }
@@ -105,6 +121,8 @@ const roles: Readonly<Record<string, () => unknown>> = {
   write,
   read,
   "read-async": readAsync,
+  "pipe-write": writeToPipe,
+  "pipe-read": readFromPipe,
   serve,
   ping,
   idle: () => idle((reader, timeoutMs) => reader.readFrame(timeoutMs)),

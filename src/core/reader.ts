@@ -21,6 +21,9 @@ import { TurnKeeper } from "./turn.ts";
 /** How long a wait goes on before the writer is looked at (PROTOCOL.md, section 4). */
 const SLICE_MS = 100;
 
+/** The same for a wait in the helper's thread: each look wakes the event loop, and idling shall cost nothing. */
+const ASYNC_SLICE_MS = 250;
+
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
 
@@ -235,7 +238,7 @@ export class Reader implements Disposable {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       if (this.#isLookBehindDue() && this.#lookBehind()) return this.#handOut();
-      const restMs = Math.min(SLICE_MS, deadline - performance.now());
+      const restMs = Math.min(ASYNC_SLICE_MS, deadline - performance.now());
       if (restMs <= 0) return Frame.invalid;
       await this.#rest(restMs, signal);
       this.#guard();

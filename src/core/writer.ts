@@ -35,6 +35,9 @@ import { TurnKeeper } from "./turn.ts";
 /** How long a wait goes on before the reader is looked at (PROTOCOL.md, section 4). */
 const SLICE_MS = 100;
 
+/** The same for a wait in the helper's thread: each look wakes the event loop. */
+const ASYNC_SLICE_MS = 250;
+
 /** Length of the prefix in front of the metadata, in bytes. */
 const METADATA_PREFIX_SIZE = 8;
 
@@ -239,7 +242,7 @@ export class Writer implements Disposable {
     let restMs = this.#writeTimeout;
     while (!this.tryWriteFrame(data)) {
       if (restMs <= 0) throw this.#full("timeout");
-      await this.#rest(Math.min(SLICE_MS, restMs), signal);
+      await this.#rest(Math.min(ASYNC_SLICE_MS, restMs), signal);
       restMs = start + this.#writeTimeout - performance.now();
     }
   }
