@@ -85,7 +85,9 @@ export class Frame implements Disposable {
       return;
     }
     if (!(target instanceof Uint8Array) || target.length < this.size) {
-      throw new RangeError(`A frame of ${this.size} bytes is copied to a Uint8Array of at least that length.`);
+      throw new RangeError(
+        `A frame of ${this.size} bytes is copied to a Uint8Array of at least that length.`,
+      );
     }
     lender.memory.copy(this.#offset, this.size, target);
   }

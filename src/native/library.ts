@@ -1,8 +1,6 @@
 // Finds and loads the helper.
 
-import { randomUUID } from "node:crypto";
 import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import helperPath from "../../dist/native/libzerobuffer.so" with { type: "file" };
 import { loadLibrary, type Native } from "./symbols.ts";
@@ -33,7 +31,7 @@ function loadEmbedded(): Native {
   try {
     return loadLibrary(helperPath);
   } catch (error) {
-    for (const directory of ["/tmp", "/var/tmp", "/dev/shm", homedir()]) {
+    for (const directory of ["/tmp", "/var/tmp", "/dev/shm", process.env.HOME ?? "/"]) {
       const copy = loadCopyIn(directory);
       if (copy !== undefined) return copy;
     }
@@ -43,7 +41,7 @@ function loadEmbedded(): Native {
 
 /** Loads a copy of the helper that has a name for an instant only. */
 function loadCopyIn(directory: string): Native | undefined {
-  const path = join(directory, `.zerobuffer-${randomUUID()}.so`);
+  const path = join(directory, `.zerobuffer-${crypto.randomUUID()}.so`);
   try {
     writeFileSync(path, readFileSync(helperPath), { flag: "wx", mode: 0o600 });
     return loadLibrary(path);

@@ -62,7 +62,7 @@ async function leaveStaleBuffer(name: string, tamper = () => {}): Promise<void> 
 
 /** Readers of other programs sweep, too: where one is at it, this waits until it is done. */
 async function expectSwept(): Promise<void> {
-  await eventually(() => remainsOfBuffers().length === 0, TIMEOUT_MS);
+  await eventually(() => remainsOfBuffers().length === 0, PROMPT_MS);
 }
 
 /** Runs a test with files that have to be there afterwards, as they were, and takes them away. */

@@ -42,7 +42,7 @@ export class Child implements AsyncDisposable {
   #wake: () => void = () => {};
 
   private constructor(command: string[]) {
-    this.#command = command.slice(-4).join(" ");
+    this.#command = command.join(" ");
     this.#process = Bun.spawn(command, { cwd: root, stdin: "pipe", stdout: "pipe", stderr: "pipe" });
     this.#ended = Promise.all([this.#process.exited, this.#collectStdout(), this.#collectStderr()]).finally(
       () => {

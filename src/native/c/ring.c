@@ -342,7 +342,8 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t index) {
   if (count == 0) return ZB_OK;
   reader->held -= credit;
   /* release: the writer that sees the space free finds our reads of it done, and our positions stored */
-  atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->oieb->payload_free_bytes, credit, memory_order_release);
+  atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->oieb->payload_free_bytes, credit,
+                            memory_order_release);
   zb_semaphore_post(reader->released, count);
   return ZB_OK;
 }
