@@ -1,11 +1,18 @@
 // What is known about the terminal, and the colours that may be used on it.
 
+import { fstatSync } from "node:fs";
+
 /** The three descriptors every process has. */
 export const Descriptor = { STDOUT: 1, STDERR: 2 } as const;
 export type Descriptor = (typeof Descriptor)[keyof typeof Descriptor];
 
-/** Whether a descriptor is a terminal. Asked for only where it matters: node:tty costs milliseconds at start. */
+/** Major number of /dev/null and its like, which are character devices as terminals are. */
+const MEMORY_DEVICES = 1;
+
+/** Whether a descriptor is a terminal. node:tty costs milliseconds at start: most others are ruled out without it. */
 export async function isTerminal(descriptor: Descriptor): Promise<boolean> {
+  const status = fstatSync(descriptor);
+  if (!status.isCharacterDevice() || status.rdev >> 8 === MEMORY_DEVICES) return false;
   const { isatty } = await import("node:tty");
   return isatty(descriptor);
 }

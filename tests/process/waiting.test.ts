@@ -25,11 +25,8 @@ const stream = { largest: 1000 };
 /** Each has a window in which it does nothing: in others, its runtime may do something of its own. */
 async function expectIdle(children: Record<string, Child>): Promise<void> {
   const least = Object.fromEntries(Object.keys(children).map((name) => [name, 1]));
-  for (
-    let window = 0;
-    window < WINDOWS && Object.values(least).some((share) => share >= MAX_SHARE);
-    window++
-  ) {
+  for (let window = 0; window < WINDOWS; window++) {
+    if (Object.values(least).every((share) => share < MAX_SHARE)) break;
     const entries = Object.entries(children).map(([name, { pid }]) => ({
       name,
       pid,
@@ -43,6 +40,7 @@ async function expectIdle(children: Record<string, Child>): Promise<void> {
     }
   }
   expect(Object.entries(least).filter(([, share]) => share >= MAX_SHARE)).toEqual([]);
+  expect(Object.entries(children).filter(([, { isAtIt }]) => !isAtIt)).toEqual([]);
 }
 
 /** A reader that waits for its next frame, however it does that. */

@@ -1,8 +1,9 @@
 // What tests with several processes share: children that say what they have done, and the proof that all are gone.
 
 import { afterEach, beforeEach, expect } from "bun:test";
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { OIEB_SIZE } from "../../src/core/config.ts";
 import { eventually } from "./buffers.ts";
 
 const root = join(import.meta.dir, "..", "..");
@@ -75,6 +76,11 @@ export class Child implements AsyncDisposable {
 
   get pid(): number {
     return this.#process.pid;
+  }
+
+  /** Whether it is still at what it announced last. */
+  get isAtIt(): boolean {
+    return !this.#isOver && this.#lines.length === this.#heard;
   }
 
   /** The next announcement, which has to be this event. */
@@ -272,9 +278,20 @@ export function remainsOfBuffers(): string[] {
     .sort();
 }
 
-/** Waits until a reader has made the buffer: its shared memory comes last, and complete. */
+/** Waits until a reader has made the buffer: it stores the size of the control block last. */
 export async function hasBuffer(name: string): Promise<void> {
-  await eventually(() => existsSync(`/dev/shm/${name}`), PATIENCE_MS);
+  await eventually(() => readFirstByte(`/dev/shm/${name}`) === OIEB_SIZE, PATIENCE_MS);
+}
+
+function readFirstByte(path: string): number | undefined {
+  if (!existsSync(path)) return undefined;
+  const descriptor = openSync(path, "r");
+  try {
+    const byte = new Uint8Array(1);
+    return readSync(descriptor, byte, 0, 1, 0) === 1 ? byte[0] : undefined;
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** Every test of the file leaves no child, no descriptor, and nothing of its buffers. */

@@ -178,7 +178,9 @@ void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
   if ((uint32_t)atomic_load_explicit(data, memory_order_relaxed) > (uint32_t)(INT_MAX - count)) return;
   /* release: pairs with the acquire of whoever takes the token, here or in libc's sem_wait */
   uint64_t before = atomic_fetch_add_explicit(data, (uint64_t)count, memory_order_release);
-  if (before >= one_waiter) futex(data, FUTEX_WAKE, (uint32_t)count, NULL);
+  /* Each token that was there has woken a waiter already; while that one gets going, further wake-ups cost and do
+   * nothing. */
+  if ((uint32_t)before < before >> 32) futex(data, FUTEX_WAKE, (uint32_t)count, NULL);
 }
 
 uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
