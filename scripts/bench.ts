@@ -165,8 +165,8 @@ async function oneWay(frameSize: number, count: number, target: Target): Promise
     async: () => inBun(["read-async", "write"], frameSize, count, ringSize),
     memcpy: () => inC("memcpy", frameSize, count, ringSize),
     ...(frameSize === KIB && {
-      pipe: () => inC("pipe-of-programs", frameSize, count, PIPE_SIZE, [process.execPath, workerPath]),
-      "pipe in C": () => inC("pipe", frameSize, count, PIPE_SIZE),
+      pipe: () => inC("pipe-of-programs", frameSize, count / 4, PIPE_SIZE, [process.execPath, workerPath]),
+      "pipe in C": () => inC("pipe", frameSize, count / 4, PIPE_SIZE),
     }),
   });
   const figure = "framesPerSecond";
@@ -190,11 +190,11 @@ async function oneWay(frameSize: number, count: number, target: Target): Promise
 }
 
 async function roundTrip(): Promise<Measurement> {
-  const [frameSize, count] = [64, 200_000];
+  const [frameSize, count] = [64, 1_000_000];
   const turns = await takeTurns({
     API: () => inBun(["ping", "serve"], frameSize, count, MIB),
     C: () => inC("round-trip", frameSize, count, MIB),
-    "Unix socket": () => inC("socket", frameSize, count / 10, MIB),
+    "Unix socket": () => inC("socket", frameSize, count / 50, MIB),
   });
   return {
     title: `round trip, ${sizeText(frameSize)} frames, p50`,
@@ -275,10 +275,11 @@ function show({ title, contenders, comparisons }: Measurement): void {
 try {
   await buildLimit();
   const measurements: Measurement[] = [];
+  // Each long enough that starting and compiling do not show, a second or two.
   for (const take of [
-    () => oneWay(KIB, 1_000_000, { atLeast: 0.75 }),
-    () => oneWay(64 * KIB, 50_000, { atLeast: 0.9 }),
-    () => oneWay(MIB, 3_000, { atLeast: 0.9 }),
+    () => oneWay(KIB, 4_000_000, { atLeast: 0.75 }),
+    () => oneWay(64 * KIB, 250_000, { atLeast: 0.9 }),
+    () => oneWay(MIB, 12_000, { atLeast: 0.9 }),
     roundTrip,
     idle,
   ]) {

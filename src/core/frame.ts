@@ -82,14 +82,15 @@ export class Frame implements Disposable {
     const lender = this.#lender;
     if (lender === undefined || lender.isClosed) {
       this.#lateData();
-      return;
+    } else if (target instanceof Uint8Array && target.length >= this.size) {
+      lender.memory.copy(this.#offset, this.size, target);
+    } else {
+      this.#refuseTarget();
     }
-    if (!(target instanceof Uint8Array) || target.length < this.size) {
-      throw new RangeError(
-        `A frame of ${this.size} bytes is copied to a Uint8Array of at least that length.`,
-      );
-    }
-    lender.memory.copy(this.#offset, this.size, target);
+  }
+
+  #refuseTarget(): never {
+    throw new RangeError(`A frame of ${this.size} bytes is copied to a Uint8Array of at least that length.`);
   }
 
   /** A copy of the bytes. Throws as {@link data}. */

@@ -51,8 +51,6 @@ export class Reader implements Disposable {
   /** Frames that the ring has looked ahead to, and how many of them have been handed out. */
   #available = 0;
   #handedOut = 0;
-  /** Index in the ring of the next frame to hand out, modulo 2^32. */
-  #nextIndex = 0;
 
   #framesRead = 0;
   #bytesRead = 0;
@@ -180,33 +178,40 @@ export class Reader implements Disposable {
    */
   readFrame(timeoutMs = 5000): Frame {
     this.#guard();
-    if (this.#handedOut < this.#available) return this.#handOut();
+    const found = this.#handedOut < this.#available || this.#awaitFrames(timeoutMs);
+    return found ? this.#handOut() : Frame.invalid;
+  }
+
+  #awaitFrames(timeoutMs: number): boolean {
     checkTimeout("timeoutMs", timeoutMs);
     if (this.#departureReported) this.#goOn();
-    const firstMs = Math.min(timeoutMs, SLICE_MS);
+    const firstMs = timeoutMs < SLICE_MS ? timeoutMs : SLICE_MS;
     const code = this.#ring.next(firstMs * 1000, Look.FOR_TOKENS);
-    if (code > 0) return this.#handOutOf(code);
-    return this.#keepReading(code, performance.now() - firstMs + timeoutMs);
+    return this.#accept(code) || this.#keepWaiting(code, performance.now() - firstMs + timeoutMs);
   }
 
   /** What follows the first slice of a blocking read, whose outcome was `code`. */
-  #keepReading(code: number, deadline: number): Frame {
+  #keepWaiting(code: number, deadline: number): boolean {
     for (;;) {
-      if (code === Code.INTERRUPTED) return Frame.invalid;
-      if (this.#accept(code) || this.#lookBehind()) return this.#handOut();
+      if (code === Code.INTERRUPTED) return false;
+      if (this.#lookBehind()) return true;
       const restMs = Math.min(SLICE_MS, deadline - performance.now());
-      if (restMs <= 0) return Frame.invalid;
+      if (restMs <= 0) return false;
       code = this.#ring.next(Math.ceil(restMs * 1000), Look.FOR_TOKENS);
+      if (this.#accept(code)) return true;
     }
   }
 
   /** Takes the next frame if one is there; otherwise returns an invalid frame. Throws as {@link readFrame}. */
   tryReadFrame(): Frame {
     this.#guard();
-    if (this.#handedOut < this.#available) return this.#handOut();
+    const found = this.#handedOut < this.#available || this.#lookForFrames();
+    return found ? this.#handOut() : Frame.invalid;
+  }
+
+  #lookForFrames(): boolean {
     if (this.#departureReported) this.#goOn();
-    if (this.#look(0)) return this.#handOut();
-    return this.#isLookBehindDue() && this.#lookBehind() ? this.#handOut() : Frame.invalid;
+    return this.#look(0) || (this.#isLookBehindDue() && this.#lookBehind());
   }
 
   /**
@@ -310,19 +315,11 @@ export class Reader implements Disposable {
     frame.release();
   }
 
-  #handOutOf(available: number): Frame {
-    this.#available = available;
-    this.#handedOut = 0;
-    return this.#handOut();
-  }
-
   #handOut(): Frame {
     const ring = this.#ring;
     const i = this.#handedOut++;
     const size = ring.size(i);
-    const index = this.#nextIndex;
-    this.#nextIndex = (index + 1) >>> 0;
-    this.#framesRead++;
+    const index = this.#framesRead++ >>> 0;
     this.#bytesRead += size;
     return new Frame(this.#lender, index, ring.offset(i), size, ring.sequence(i));
   }

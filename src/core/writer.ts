@@ -197,15 +197,19 @@ export class Writer implements Disposable {
    */
   writeFrame(data: Uint8Array): void {
     const size = this.#check(sizeOf(data));
-    if (this.#ring.write(data, 0) !== Code.OK) this.#persist((waitUs) => this.#ring.write(data, waitUs));
+    if (this.#ring.write(data, 0) !== Code.OK) this.#writeWaiting(data);
     this.#count(size);
+  }
+
+  // On its own: a closure makes each call of the function around it allocate what it captures.
+  #writeWaiting(data: Uint8Array): void {
+    this.#persist((waitUs) => this.#ring.write(data, waitUs));
   }
 
   /** Writes one frame if there is room now: false, and nothing was written, if there is not. Throws as writeFrame. */
   tryWriteFrame(data: Uint8Array): boolean {
     const size = this.#check(sizeOf(data));
-    if (this.#ring.write(data, 0) !== Code.OK && !this.#attempt(() => this.#ring.write(data, 0)))
-      return false;
+    if (this.#ring.write(data, 0) !== Code.OK && !this.#writeIfRoom(data)) return false;
     this.#count(size);
     return true;
   }
@@ -263,9 +267,13 @@ export class Writer implements Disposable {
    */
   acquireFrame(size: number): AcquiredFrame {
     this.#check(size);
-    if (this.#ring.acquire(size, 0) !== Code.OK) this.#persist((waitUs) => this.#ring.acquire(size, waitUs));
+    if (this.#ring.acquire(size, 0) !== Code.OK) this.#acquireWaiting(size);
     this.#acquiredSize = size;
     return { sequence: this.#framesWritten + 1, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
+  }
+
+  #acquireWaiting(size: number): void {
+    this.#persist((waitUs) => this.#ring.acquire(size, waitUs));
   }
 
   /** Publishes the acquired frame. Throws ClosedError if none is acquired. */
@@ -336,9 +344,9 @@ export class Writer implements Disposable {
   // ---- waiting for room --------------------------------------------------------------------------------------------
 
   /** One attempt: whether it found room. Looks at the reader where that is due. */
-  #attempt(attempt: () => number): boolean {
+  #writeIfRoom(data: Uint8Array): boolean {
     for (;;) {
-      const code = attempt();
+      const code = this.#ring.write(data, 0);
       if (code === Code.OK) return true;
       if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
       this.#resolve(code as Code);
