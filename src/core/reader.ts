@@ -185,7 +185,7 @@ export class Reader implements Disposable {
   #awaitFrames(timeoutMs: number): boolean {
     checkTimeout("timeoutMs", timeoutMs);
     if (this.#departureReported) this.#goOn();
-    const firstMs = timeoutMs < SLICE_MS ? timeoutMs : SLICE_MS;
+    const firstMs = Math.min(timeoutMs, SLICE_MS);
     const code = this.#ring.next(firstMs * 1000, Look.FOR_TOKENS);
     return this.#accept(code) || this.#keepWaiting(code, performance.now() - firstMs + timeoutMs);
   }
