@@ -1,6 +1,5 @@
 // How a buffer comes into being, is connected to, and goes.
 
-import { readdirSync } from "node:fs";
 import { Code } from "../native/codes.ts";
 import { OiebFlag, Role, Semaphore, SharedMemory, sleep } from "../native/handles.ts";
 import { type BufferConfig, type BufferSizes, OIEB_SIZE, resolveConfig } from "./config.ts";
@@ -13,10 +12,11 @@ import {
   ZeroBufferError,
 } from "./errors.ts";
 import { checkHelper, failure, outOfSharedMemory } from "./failures.ts";
-import { alreadyOwned, BufferLocks, LOCK_DIRECTORY } from "./locks.ts";
+import { alreadyOwned, BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
+import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
 
 /** A semaphore takes a page of shared memory, in bytes. */
 const SEMAPHORE_SIZE = 4096;
@@ -129,7 +129,7 @@ export function createForWriter(name: string, config: BufferConfig): SharedBuffe
   try {
     const existing = SharedMemory.open(name);
     if (typeof existing !== "number") {
-      const stale = isStale(existing);
+      const stale = obstacleToRemoval(existing) === undefined;
       if (stale) existing.unlink();
       existing.close();
       if (!stale) {
@@ -226,9 +226,10 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
     }
     adopted = adopt(name, memory, oieb, locks);
     if (adopted !== undefined) return adopted;
-    if (!isStale(memory)) {
+    const obstacle = obstacleToRemoval(memory);
+    if (obstacle !== undefined) {
       throw new CorruptBufferError(
-        `Buffer "${name}" exists and is not ours to replace: ${whyNotStale(memory, oieb)}.`,
+        `Buffer "${name}" exists and is not ours to replace: ${obstacle.reason}.`,
         {
           buffer: name,
           hint: `Use another name, or remove /dev/shm/${name} if nobody needs it.`,
@@ -240,12 +241,6 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
   } finally {
     if (adopted === undefined) memory.close();
   }
-}
-
-function whyNotStale(memory: SharedMemory, oieb: Oieb): string {
-  if (!memory.isOwned) return "it belongs to another user";
-  const fault = faultOfOieb(oieb, memory.size);
-  return fault ?? `its writer (process ${oieb.writerPid}) lives`;
 }
 
 function adopt(name: string, memory: SharedMemory, oieb: Oieb, locks: BufferLocks): SharedBuffer | undefined {
@@ -275,56 +270,6 @@ function openSemaphores(name: string): SemaphorePair | Code {
 function closeSemaphores({ written, released }: SemaphorePair): void {
   written.close();
   released.close();
-}
-
-// ---- stale buffers -------------------------------------------------------------------------------------------------
-
-/** Removes what readers that died have left, as far as it is surely nobody else's (PROTOCOL.md, section 6). */
-export function removeStaleBuffers(): void {
-  let files: string[];
-  try {
-    files = readdirSync(LOCK_DIRECTORY);
-  } catch {
-    return;
-  }
-  for (const file of files) {
-    if (file.endsWith(".lock")) removeIfStale(file.slice(0, -".lock".length));
-  }
-}
-
-function removeIfStale(name: string): void {
-  try {
-    checkName(name);
-  } catch {
-    return;
-  }
-  const locks = BufferLocks.takeAbandoned(name);
-  if (locks === undefined) return;
-  const memory = SharedMemory.open(name);
-  const stale =
-    typeof memory === "number"
-      ? memory === Code.NOT_FOUND || (memory === Code.AGAIN && SharedMemory.discard(name))
-      : isStale(memory);
-  if (typeof memory !== "number") {
-    if (stale) memory.unlink();
-    memory.close();
-  }
-  if (stale) {
-    Semaphore.remove(name, Role.WRITER);
-    Semaphore.remove(name, Role.READER);
-  }
-  locks.release({ remove: stale });
-}
-
-/** Ours, whole or never finished, and neither process alive. */
-function isStale(memory: SharedMemory): boolean {
-  if (!memory.isOwned) return false;
-  const oieb = decodeOieb(memory.loadOieb());
-  if (oieb.oiebSize !== 0 && faultOfOieb(oieb, memory.size) !== undefined) return false;
-  return (
-    !new Peer(memory, Role.WRITER).isAlive(oieb.writerPid) &&
-    !new Peer(memory, Role.READER).isAlive(oieb.readerPid)
-  );
 }
 
 // ---- connecting ----------------------------------------------------------------------------------------------------

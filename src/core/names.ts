@@ -20,6 +20,11 @@ export function checkName(name: string): void {
   });
 }
 
+/** Whether a buffer can have this name. */
+export function isName(name: string): boolean {
+  return faultOf(name) === undefined;
+}
+
 function faultOf(name: string): string | undefined {
   if (typeof name !== "string") return "it is not a string";
   if (name.length === 0) return "it is empty";

@@ -133,6 +133,12 @@ export class SharedMemory extends Handle {
     return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
   }
 
+  /** {@link open} for looking only: permission to read is enough. Whatever writes, {@link claim} too, would crash. */
+  static view(name: string): SharedMemory | Code {
+    const opened = receive((result) => native.zb_memory_view(cString(name), result));
+    return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
+  }
+
   /**
    * Removes an empty file of the name that this user owns, what remains of a creation that was killed: only with the
    * locks of the buffer held. False if it is anything else.
@@ -253,6 +259,12 @@ export class Semaphore extends Handle {
   /** NOT_FOUND, AGAIN while it is being made, UNSAFE, PERMISSION. */
   static open(name: string, role: Role): Semaphore | Code {
     const opened = receive((result) => native.zb_semaphore_open(cString(name), role, result));
+    return typeof opened === "number" ? new Semaphore(opened) : opened.code;
+  }
+
+  /** {@link open} for {@link value} only: permission to read is enough. */
+  static view(name: string, role: Role): Semaphore | Code {
+    const opened = receive((result) => native.zb_semaphore_view(cString(name), role, result));
     return typeof opened === "number" ? new Semaphore(opened) : opened.code;
   }
 

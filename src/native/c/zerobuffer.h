@@ -116,6 +116,8 @@ ZB_API int32_t zb_lock_held(const char *path);
 ZB_API int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory);
 /* Maps the shared memory of a buffer as large as it is. ZB_AGAIN while it is smaller than an OIEB. */
 ZB_API int32_t zb_memory_open(const char *name, zb_memory **memory);
+/* zb_memory_open for who only looks: the mapping cannot be written, and permission to read is enough. */
+ZB_API int32_t zb_memory_view(const char *name, zb_memory **memory);
 /* Removes an empty file of the name, if this process's user owns it: what remains of a creation that was killed, for
  * who holds the locks of the buffer. ZB_EXISTS if it is anything else. */
 ZB_API int32_t zb_memory_discard(const char *name);
@@ -139,6 +141,8 @@ ZB_API int32_t zb_memory_held_here(zb_memory *memory, int32_t role);
 /* Makes the semaphore of a role with value 0, exclusively. Mode as for zb_memory_create. */
 ZB_API int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_semaphore **semaphore);
 ZB_API int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore);
+/* zb_semaphore_open for who only asks for the value: permission to read is enough. */
+ZB_API int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semaphore);
 ZB_API void zb_semaphore_close(zb_semaphore *semaphore);
 /* Removes the name, only if it still means this semaphore. */
 ZB_API int32_t zb_semaphore_unlink(zb_semaphore *semaphore);
