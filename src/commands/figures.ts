@@ -35,6 +35,7 @@ export function speedText(frames: number, bytes: number, seconds: number): strin
   return `${time}: ${grouped(frames / seconds)} frames/s, ${bytesText(bytes / seconds)}/s`;
 }
 
-function grouped(value: number, decimals = 0): string {
+/** A number with commas between its thousands: `20,000`, and `0.5` with a decimal. */
+export function grouped(value: number, decimals = 0): string {
   return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }

@@ -9,4 +9,8 @@ export type Load = () => Promise<AnyCommand>;
 export const commands: Readonly<Record<string, Load>> = Object.assign(Object.create(null), {
   writer: async () => (await import("./writer.ts")).default,
   reader: async () => (await import("./reader.ts")).default,
+  list: async () => (await import("./list.ts")).default,
+  inspect: async () => (await import("./inspect.ts")).default,
+  clean: async () => (await import("./clean.ts")).default,
+  doctor: async () => (await import("./doctor.ts")).default,
 } satisfies Record<string, Load>);

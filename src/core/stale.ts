@@ -52,7 +52,11 @@ export function judge(memory: SharedMemory, hasOwner: () => boolean = () => fals
 export interface Obstacle {
   readonly code: Extract<
     ErrorCode,
-    "READER_ALREADY_CONNECTED" | "WRITER_ALREADY_CONNECTED" | "PERMISSION_DENIED" | "CORRUPT_BUFFER"
+    | "BUFFER_NOT_FOUND"
+    | "READER_ALREADY_CONNECTED"
+    | "WRITER_ALREADY_CONNECTED"
+    | "PERMISSION_DENIED"
+    | "CORRUPT_BUFFER"
   >;
   /** Half a sentence. */
   readonly reason: string;
@@ -100,7 +104,7 @@ export interface Removal {
  * @param dryRun changes nothing, and tells what would be removed.
  */
 export function removeIfStale(name: string, { dryRun }: { dryRun: boolean }): Removal {
-  const objects = ownObjectsOf(name);
+  const objects = objectsOf(name).filter(({ path }) => isOurs(path));
   const obstacle = obstacleTo(name) ?? (dryRun ? heldLock(name) : takeAndRemove(name));
   if (obstacle !== undefined) return { paths: [], bytes: 0, obstacle };
   const removed = dryRun ? objects : objects.filter(({ path }) => statusOf(path) === undefined);
@@ -108,11 +112,12 @@ export function removeIfStale(name: string, { dryRun }: { dryRun: boolean }): Re
   return { paths: removed.map(({ path }) => path), bytes, obstacle };
 }
 
-function ownObjectsOf(name: string): { path: string; size: number }[] {
+function objectsOf(name: string): { path: string; size: number }[] {
   const semaphores = [semaphorePath(name, Role.WRITER), semaphorePath(name, Role.READER)];
-  return [memoryPath(name), ...semaphores, ...lockFilesOf(name)]
-    .filter(isOurs)
-    .map((path) => ({ path, size: statusOf(path)?.size ?? 0 }));
+  return [memoryPath(name), ...semaphores, ...lockFilesOf(name)].flatMap((path) => {
+    const size = statusOf(path)?.size;
+    return size === undefined ? [] : [{ path, size }];
+  });
 }
 
 function obstacleTo(name: string): Obstacle | undefined {
@@ -127,9 +132,11 @@ function obstacleTo(name: string): Obstacle | undefined {
 
 /** Why nothing of the name must be removed although it has no shared memory that can be looked at. */
 function obstacleWithoutOieb(name: string, code: Code): Obstacle | undefined {
-  const hasOwnObjects = ownObjectsOf(name).length > 0;
   if (code === Code.NOT_FOUND) {
-    return hasOwnObjects ? undefined : foreign("what is left of it belongs to another user");
+    const objects = objectsOf(name);
+    if (objects.length === 0) return { code: "BUFFER_NOT_FOUND", reason: "there is nothing of it" };
+    const isForeign = objects.every(({ path }) => !isOurs(path));
+    return isForeign ? foreign("what is left of it belongs to another user") : undefined;
   }
   const path = memoryPath(name);
   if (code === Code.PERMISSION || !isOurs(path)) return foreign("it belongs to another user");
