@@ -214,8 +214,8 @@ function semaphoresText({ semaphores: { written, released } }: InspectDocument):
   return `written ${text(written)}, released ${text(released)}`;
 }
 
-function metadataText({ metadata, oieb }: InspectDocument): string | null {
-  if (metadata === null) return oieb === null ? null : "none";
+function metadataText({ metadata, payload_size }: InspectDocument): string | null {
+  if (metadata === null) return payload_size === null ? null : "none";
   const { size_bytes, encoding, preview, truncated } = metadata;
   const more = truncated ? " …" : "";
   return `${count(size_bytes, "bytes")}${encoding === "hex" ? " in hex" : ""}: ${preview.replace(/\s+/g, " ")}${more}`;

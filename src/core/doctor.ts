@@ -86,7 +86,10 @@ function examineTempDirectory(): Verdict {
   if (!isWritable(path)) return warning(`${path} cannot be written: ${consequence}`, elsewhere);
   const mount = mountOf(path);
   if (mount?.options.has("noexec")) {
-    return warning(`${path} is mounted noexec: ${consequence}`, `mount -o remount,exec ${quoted(mount.path)}`);
+    return warning(
+      `${path} is mounted noexec: ${consequence}`,
+      `mount -o remount,exec ${quoted(mount.path)}`,
+    );
   }
   return ok(`${path} is writable and executable`);
 }

@@ -8,8 +8,8 @@ import { checkHelper } from "./failures.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { memoryPath, namesInSharedMemory, statusOf } from "./objects.ts";
-import { beginsAsOieb, decodeOieb, type Oieb } from "./oieb.ts";
-import { type BufferState, judge } from "./stale.ts";
+import { decodeOieb, type Oieb } from "./oieb.ts";
+import { type BufferState, beginsAsBuffer, judge } from "./stale.ts";
 
 /** Metadata is shown up to this many bytes. */
 const PREVIEW_SIZE = 256;
@@ -77,14 +77,6 @@ export function findForsakenSemaphores(): string[] {
   const { memories, semaphores } = namesInSharedMemory();
   const others = new Set([...memories, ...namesOfLocks()]);
   return [...semaphores].filter((name) => !others.has(name)).sort();
-}
-
-function beginsAsBuffer(name: string): boolean {
-  const memory = SharedMemory.view(name);
-  if (typeof memory === "number") return false;
-  const oieb = decodeOieb(memory.loadOieb());
-  memory.close();
-  return beginsAsOieb(oieb);
 }
 
 /** A buffer that is looked at. It never disturbs the peers: its memory is mapped for reading only. */

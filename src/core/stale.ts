@@ -5,7 +5,7 @@ import { Role, Semaphore, SharedMemory } from "../native/handles.ts";
 import { type ErrorCode, ZeroBufferError } from "./errors.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "./locks.ts";
 import { isOurs, memoryPath, semaphorePath, statusOf } from "./objects.ts";
-import { decodeOieb, faultOfOieb, faultOfUnfinishedOieb, type Oieb } from "./oieb.ts";
+import { beginsAsOieb, decodeOieb, faultOfOieb, faultOfUnfinishedOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
 
 /**
@@ -105,11 +105,21 @@ export interface Removal {
  */
 export function removeIfStale(name: string, { dryRun }: { dryRun: boolean }): Removal {
   const objects = objectsOf(name).filter(({ path }) => isOurs(path));
-  const obstacle = obstacleTo(name) ?? (dryRun ? heldLock(name) : takeAndRemove(name));
+  const obstacle =
+    obstacleTo(name) ?? doubt(name, objects) ?? (dryRun ? heldLock(name) : takeAndRemove(name));
   if (obstacle !== undefined) return { paths: [], bytes: 0, obstacle };
   const removed = dryRun ? objects : objects.filter(({ path }) => statusOf(path) === undefined);
   const bytes = removed.reduce((sum, { size }) => sum + size, 0);
   return { paths: removed.map(({ path }) => path), bytes, obstacle };
+}
+
+/** Whether there is shared memory of the name that looks like a buffer's, be it one that is corrupt. */
+export function beginsAsBuffer(name: string): boolean {
+  const memory = SharedMemory.view(name);
+  if (typeof memory === "number") return false;
+  const oieb = decodeOieb(memory.loadOieb());
+  memory.close();
+  return beginsAsOieb(oieb);
 }
 
 function objectsOf(name: string): { path: string; size: number }[] {
@@ -145,6 +155,12 @@ function obstacleWithoutOieb(name: string, code: Code): Obstacle | undefined {
   return statusOf(path)?.size === 0
     ? undefined
     : { code: "CORRUPT_BUFFER", reason: "it is too small to be a buffer" };
+}
+
+/** Memory without an OIEB may be any program's; a semaphore or a lock of its name tells that it is a buffer's. */
+function doubt(name: string, objects: { path: string }[]): Obstacle | undefined {
+  if (objects.some(({ path }) => path !== memoryPath(name)) || beginsAsBuffer(name)) return undefined;
+  return { code: "CORRUPT_BUFFER", reason: "nothing in it tells that it is a buffer" };
 }
 
 function heldLock(name: string): Obstacle | undefined {
