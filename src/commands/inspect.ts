@@ -75,6 +75,7 @@ export default defineCommand({
         hint: "zerobuffer list shows the buffers that there are.",
       });
     }
+    if (seen.state === null) throw forbidden(seen);
     if (!watch) {
       if (seen.state === "corrupt") throw corrupt(seen);
       return;
@@ -145,6 +146,14 @@ function publishMetadata(metadata: MetadataPreview | null): InspectDocument["met
   if (metadata === null) return null;
   const { size, encoding, preview, isTruncated } = metadata;
   return { size_bytes: size, encoding, preview, truncated: isTruncated };
+}
+
+function forbidden({ buffer_name, fault }: InspectDocument): CommandError {
+  return new CommandError(
+    "PERMISSION_DENIED",
+    `Buffer "${buffer_name}" cannot be read: ${fault}.`,
+    "Run as the user who made it, or have its reader give it wider permissions (--mode).",
+  );
 }
 
 function corrupt({ buffer_name, fault }: InspectDocument): CommandError {
