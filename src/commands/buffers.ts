@@ -41,8 +41,8 @@ export function paintOf(state: BufferEntry["state"]): keyof Style {
 export function participantText(participant: Participant | null, length: number): string {
   if (participant === null) return "-";
   const { pid, command, alive } = participant;
-  const who = pid === 0 ? "starting" : `${pid}`;
-  if (!alive) return `${who} dead`;
-  if (command === null) return `${who} alive`;
-  return `${who} ${command.length > length ? `${command.slice(0, length - 1)}…` : command}`;
+  if (pid === 0) return "starting";
+  if (!alive) return `${pid} dead`;
+  if (command === null) return `${pid} alive, out of sight`;
+  return `${pid} ${command.length > length ? `${command.slice(0, length - 1)}…` : command}`;
 }

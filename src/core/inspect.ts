@@ -116,13 +116,8 @@ export class BufferView implements Disposable {
     const { name } = this;
     const memory = this.#memory;
     if (typeof memory === "number") return this.#lookWithoutOieb(memory);
-    const {
-      state,
-      fault = null,
-      oieb,
-      writerAlive,
-      readerAlive,
-    } = judge(memory, () => BufferLocks.areHeld(name));
+    const judgement = judge(memory, () => BufferLocks.areHeld(name));
+    const { state, fault = null, oieb, writerAlive, readerAlive, isReaderHidden } = judgement;
     return {
       name,
       state,
@@ -130,7 +125,7 @@ export class BufferView implements Disposable {
       size: memory.size,
       oieb,
       writer: participant(oieb.writerPid, writerAlive),
-      reader: participant(oieb.readerPid, readerAlive),
+      reader: isReaderHidden ? hidden(oieb.readerPid) : participant(oieb.readerPid, readerAlive),
     };
   }
 
@@ -168,7 +163,7 @@ export class BufferView implements Disposable {
     if (code === Code.PERMISSION) return { ...seen, state: null, fault: codeDescriptions[code] };
     if (code === Code.NOT_FOUND || (code === Code.AGAIN && size === 0)) {
       const isMade = BufferLocks.areHeld(name);
-      return { ...seen, state: isMade ? "idle" : "stale", reader: participant(0n, isMade) };
+      return { ...seen, state: isMade ? "idle" : "stale", reader: isMade ? hidden(0n) : null };
     }
     const fault =
       code === Code.AGAIN ? `its ${size} bytes have no room for a control block` : codeDescriptions[code];
@@ -181,9 +176,13 @@ export class BufferView implements Disposable {
 }
 
 function participant(pid: bigint, alive: boolean): Participant | null {
-  if (pid === 0n && !alive) return null;
   // The process behind a pid that is no peer's has nothing to do with the buffer.
-  return { pid: Number(pid), command: alive ? commandOf(pid) : null, alive };
+  return pid === 0n ? null : { pid: Number(pid), command: alive ? commandOf(pid) : null, alive };
+}
+
+/** A reader that only its lock tells of: its pid is that of another process here, or not stored yet. */
+function hidden(pid: bigint): Participant {
+  return { pid: Number(pid), command: null, alive: true };
 }
 
 function commandOf(pid: bigint): string | null {

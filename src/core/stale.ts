@@ -21,7 +21,10 @@ export interface Judgement {
   /** Why the OIEB is refused, as half a sentence; undefined unless the state is `corrupt`. */
   readonly fault: string | undefined;
   readonly writerAlive: boolean;
+  /** Also where somebody holds a lock of the buffer and nobody is seen behind the reader's pid. */
   readonly readerAlive: boolean;
+  /** Whether it is only that lock that tells of a reader. */
+  readonly isReaderHidden: boolean;
 }
 
 /**
@@ -34,7 +37,9 @@ export function judge(memory: SharedMemory, hasOwner: () => boolean = () => fals
   const oieb = decodeOieb(memory.loadOieb());
   const fault = oieb.oiebSize === 0 ? faultOfUnfinishedOieb(oieb) : faultOfOieb(oieb, memory.size);
   const writerAlive = new Peer(memory, Role.WRITER).isAlive(oieb.writerPid);
-  const readerAlive = new Peer(memory, Role.READER).isAlive(oieb.readerPid) || hasOwner();
+  const isReaderSeen = new Peer(memory, Role.READER).isAlive(oieb.readerPid);
+  const isReaderHidden = !isReaderSeen && hasOwner();
+  const readerAlive = isReaderSeen || isReaderHidden;
   const state =
     fault !== undefined
       ? "corrupt"
@@ -45,7 +50,7 @@ export function judge(memory: SharedMemory, hasOwner: () => boolean = () => fals
         : writerAlive
           ? "orphan"
           : "stale";
-  return { state, oieb, fault, writerAlive, readerAlive };
+  return { state, oieb, fault, writerAlive, readerAlive, isReaderHidden };
 }
 
 /** Why something is not removed. */

@@ -19,6 +19,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Check, Errors } from "typebox/schema";
+import { cFlags, compile, findCompiler } from "../../scripts/build-native.ts";
 import { schemaDirectory } from "../../scripts/build-schema.ts";
 import list from "../../src/commands/list.ts";
 import { plain } from "../../src/commands/terminal.ts";
@@ -26,7 +27,7 @@ import { Reader, Writer } from "../../src/core/index.ts";
 import { endAll, startReader, startWriter } from "../process/peers.ts";
 import { eventually, uniqueName } from "../support/buffers.ts";
 import { bufferMade, leavesNoBuffersBehind, Run, run, runJson, runOnTerminal } from "../support/cli.ts";
-import type { Child } from "../support/processes.ts";
+import { Child } from "../support/processes.ts";
 
 leavesNoBuffersBehind();
 
@@ -538,6 +539,62 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     reader.close();
     removeAll([lockOf(ours)]);
   });
+});
+
+describe.skipIf(!isRoot)("a reader in another pid namespace", () => {
+  test("is told by its lock, and its buffer is not taken for stale", async () => {
+    const name = uniqueName();
+    // The shell stays process 1 of the namespace: the one of this name here may be out of sight.
+    const init = ["sh", "-c", '"$@"; exit $?', "sh"];
+    const program = ["unshare", "--pid", "--fork", "--kill-child", ...init, ...bundle];
+    await using reader = new Run(["reader", name, "--buffer-size", "4096"], { program });
+    await bufferMade(name);
+    const expected = { state: "idle", reader: { command: null, alive: true } };
+    expect(await listed(name)).toMatchObject(expected);
+    for (const args of [["--dry-run"], []]) {
+      const { document } = await runJson("clean", name, ...args);
+      expect(document).toMatchObject({ removed: [], left: [{ code: "READER_ALREADY_CONNECTED" }] });
+      expect(document.left[0].reason).toContain("pid namespace");
+    }
+    reader.kill("SIGKILL");
+    await reader.end();
+    await eventually(() => Bun.spawnSync(["flock", "-n", lockOf(name), "true"]).exitCode === 0);
+    expect((await run("clean", name)).code).toBe(0);
+  });
+});
+
+describe("a reader of another implementation", () => {
+  const program = () => join(directory, "v1-peer");
+  beforeAll(async () => {
+    const source = join(root, "tests", "process", "fixtures", "v1-peer.c");
+    const flags = [...cFlags, "-O2", "-lrt"];
+    await compile(await findCompiler(), { sources: [source], output: program(), flags });
+  });
+
+  test.each([
+    ["locked", 1],
+    ["opened", 2],
+    ["sized", 2],
+    ["filled", 2],
+    ["claimed", 2],
+    ["ready", 4],
+  ] as const)(
+    "is not disturbed when it is %s, and cleaned up after when it is killed then",
+    async (step, files) => {
+      const name = uniqueName();
+      await using reader = Child.program(program(), "reader", name, "100", "1000", "4096");
+      for (let announced = ""; announced !== step; reader.feed(announced === step ? "" : "\n")) {
+        announced = (await reader.hearAny()).event;
+      }
+      expect(await listed(name)).toMatchObject({ state: "idle", reader: { alive: true } });
+      expect((await runJson("clean", name)).document.error.code).toBe("READER_ALREADY_CONNECTED");
+      await kill(reader);
+      expect((await listed(name)).state).toBe("stale");
+      const { code, document } = await runJson("clean", name);
+      expect([code, document.removed[0].paths.length]).toEqual([0, files]);
+      for (const path of objectsOf(name)) expect(existsSync(path)).toBe(false);
+    },
+  );
 });
 
 describe("doctor", () => {
