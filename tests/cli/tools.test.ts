@@ -541,6 +541,36 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
   });
 });
 
+describe.skipIf(!isRoot)("a lock directory", () => {
+  /** Runs a command line where /tmp is empty but for what `prepare` puts there; /mnt is the bundle. */
+  async function runWith(prepare: string, ...args: string[]) {
+    const script =
+      `mount --bind ${directory} /mnt && mount -t tmpfs -o mode=1777 tmpfs /tmp && cd /tmp && ${prepare}; ` +
+      'cd /mnt; ./bun main.js "$@"; code=$?; find /tmp -name "*.lock" >&2; exit $code';
+    await using child = new Run(["--mount", "sh", "-c", script, "sh", ...args], { program: ["unshare"] });
+    return await child.end();
+  }
+
+  const linked = "mkdir victim; : > victim/cam.lock; ln -s victim zerobuffer";
+  const foreign = "mkdir zerobuffer; : > zerobuffer/cam.lock; chown -R 65534 zerobuffer";
+
+  test.each([
+    ["that is a link", linked, "/tmp/victim/cam.lock"],
+    ["of another user that is not sticky", foreign, "/tmp/zerobuffer/cam.lock"],
+  ])("%s is refused, and nothing in it is removed", async (_, prepare, lock) => {
+    for (const args of [["clean"], ["clean", "cam"], ["list"], ["reader", "other", "--buffer-size", "64"]]) {
+      const { code, stderr } = await runWith(prepare, ...args);
+      expect(stderr).toContain(lock);
+      expect({ args, code }).toEqual({ args, code: args.length > 1 ? 1 : 0 });
+    }
+  });
+
+  test("that is a file is no obstacle to looking", async () => {
+    expect((await runWith(": > zerobuffer", "list")).code).toBe(0);
+    expect((await runWith(": > zerobuffer", "doctor")).stdout.toString()).toContain("rm /tmp/zerobuffer");
+  });
+});
+
 describe.skipIf(!isRoot)("a reader in another pid namespace", () => {
   test("is told by its lock, and its buffer is not taken for stale", async () => {
     const name = uniqueName();
