@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   linkSync,
@@ -486,6 +487,19 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     await using owner = asNobody("clean", name);
     expect((await owner.end()).code).toBe(0);
     for (const path of objectsOf(name)) expect(existsSync(path)).toBe(false);
+  });
+
+  test("is not where only its semaphore and lock are theirs: those are left", async () => {
+    const name = uniqueName();
+    await leaveStaleBuffer(name);
+    const theirs = [shm(`sem.sem-r-${name}`), lockOf(name)];
+    for (const path of theirs) chownSync(path, NOBODY, NOBODY);
+    const { code, document } = await runJson("clean", name);
+    expect(code).toBe(0);
+    expect(document.removed[0].paths).toEqual(objectsOf(name).filter((path) => !existsSync(path)));
+    for (const path of theirs) expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
+    expect(existsSync(shm(name))).toBe(false);
+    removeAll(objectsOf(name));
   });
 
   test("is judged right while it lives, in both directions", async () => {

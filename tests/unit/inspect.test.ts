@@ -1,14 +1,14 @@
 // What is seen of a buffer from outside, of every image of another implementation and of memory that cannot be right.
 
-import { afterEach, describe, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { BufferView, findBuffers, findForsakenSemaphores } from "../../src/core/inspect.ts";
 import { removeIfStale } from "../../src/core/stale.ts";
 import { Role, Semaphore } from "../../src/native/handles.ts";
 import images from "../golden/images.json";
-import { leavesNothingBehind, thrownBy, uniqueName } from "../support/buffers.ts";
+import { eventually, leavesNothingBehind, thrownBy, uniqueName } from "../support/buffers.ts";
 
 const WRITER_PID_OFFSET = 80;
 const READER_PID_OFFSET = 88;
@@ -27,6 +27,11 @@ afterEach(() => {
   for (const path of planted.splice(0)) rmSync(path, { force: true });
 });
 leavesNothingBehind();
+
+beforeAll(() => {
+  // Makes the lock directories.
+  new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
+});
 
 function plant(path: string, content: Uint8Array | string): void {
   planted.push(path);
@@ -84,8 +89,9 @@ describe("an image of another implementation", () => {
     });
   }
 
-  test("is stale when its processes are dead", () => {
+  test("is stale when its processes are dead, and found without a lock or a semaphore", () => {
     const name = plantMemory(deadImage());
+    expect(findBuffers()).toContain(name);
     const pid = Number(deadPid);
     expect(lookAt(name)).toMatchObject({
       state: "stale",
@@ -151,6 +157,15 @@ describe("an OIEB that cannot be right", () => {
   });
 });
 
+test("metadata that would reach into the ring is not believed", () => {
+  const change = (bytes: Bytes) => {
+    bytes.writeBigUInt64LE(2000n, 24);
+    bytes.writeBigUInt64LE(1992n, 128);
+  };
+  using view = BufferView.open(plantMemory(deadImage(change)));
+  expect(view?.metadata()).toBeNull();
+});
+
 describe("the state", () => {
   test("follows the processes from making to closing", () => {
     const name = uniqueName();
@@ -179,7 +194,6 @@ describe("the state", () => {
 
   test("of a lock that nobody holds, without memory, is stale", () => {
     const name = uniqueName();
-    mkdirSync("/tmp/zerobuffer", { recursive: true });
     plant(lockOf(name), "");
     expect(findBuffers()).toContain(name);
     expect(lookAt(name)).toMatchObject({ state: "stale", size: null, oieb: null });
@@ -246,6 +260,19 @@ describe("files that are no buffers", () => {
     expect(lookAt(name)).toMatchObject({ state: "corrupt", oieb: null });
     expect(removeIfStale(name, { dryRun: false }).obstacle).toMatchObject({ code: "CORRUPT_BUFFER" });
     expect(statSync(shm(name)).isFile()).toBe(true);
+  });
+
+  test("are not opened where they are FIFOs: who waits there is not woken", async () => {
+    const name = uniqueName();
+    planted.push(shm(name));
+    Bun.spawnSync(["mkfifo", shm(name)]);
+    const writer = Bun.spawn(["sh", "-c", 'echo here > "$1"', "sh", shm(name)]);
+    await eventually(() => / S /.test(readFileSync(`/proc/${writer.pid}/stat`, "utf8")));
+    expect(lookAt(name)?.state).toBe("corrupt");
+    expect(findBuffers()).not.toContain(name);
+    const { stdout } = Bun.spawnSync(["timeout", "10", "cat", shm(name)]);
+    expect(stdout.toString()).toBe("here\n");
+    await writer.exited;
   });
 
   test("have names that no buffer can have", () => {
