@@ -39,7 +39,8 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
   }
   // The frames own stdout where they are written to it.
   const descriptor = scan.given.get("output") === "-" ? Descriptor.STDERR : Descriptor.STDOUT;
-  const document = command.blank(scan.positionals[0] ?? null);
+  const [first = null, second = null] = scan.positionals;
+  const document = command.blank(first, second);
   let failure: Failure | undefined;
   try {
     const options = await parseArguments(scan, command.args, `See ${program} --help.`);

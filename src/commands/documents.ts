@@ -2,6 +2,7 @@
 
 import { type Static, Type } from "typebox";
 import { PATTERNS } from "../core/patterns.ts";
+import { TRANSFORMS } from "../core/transforms.ts";
 import type { FailureCode } from "./failure.ts";
 
 const FAILURE_CODES = [
@@ -111,6 +112,24 @@ export const ReaderDocument = Type.Object(
 );
 export type ReaderDocument = Static<typeof ReaderDocument>;
 
+/** The document of `zerobuffer relay`. */
+export const RelayDocument = Type.Object(
+  {
+    operation: Type.Literal("relay"),
+    input_buffer: buffer,
+    output_buffer: buffer,
+    frames_relayed: count("Frames passed on into the output buffer."),
+    metadata_relayed: Type.Boolean({ description: "Whether metadata came, and was passed on." }),
+    metadata_size: count("Bytes of that metadata."),
+    total_bytes: count("Bytes of the frames passed on."),
+    ...speed,
+    transform: Type.Enum([...TRANSFORMS], { description: "What was done to the bytes of each frame." }),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type RelayDocument = Static<typeof RelayDocument>;
+
 /** The document of the program itself: of `--help`, `--version`, and of a command that does not exist. */
 export const ProgramDocument = Type.Object(
   {
@@ -123,4 +142,9 @@ export const ProgramDocument = Type.Object(
 );
 
 /** The schemas to publish, by the name of their file. */
-export const documents = { writer: WriterDocument, reader: ReaderDocument, program: ProgramDocument };
+export const documents = {
+  writer: WriterDocument,
+  reader: ReaderDocument,
+  relay: RelayDocument,
+  program: ProgramDocument,
+};

@@ -9,4 +9,5 @@ export type Load = () => Promise<AnyCommand>;
 export const commands: Readonly<Record<string, Load>> = Object.assign(Object.create(null), {
   writer: async () => (await import("./writer.ts")).default,
   reader: async () => (await import("./reader.ts")).default,
+  relay: async () => (await import("./relay.ts")).default,
 } satisfies Record<string, Load>);

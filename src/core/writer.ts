@@ -27,6 +27,7 @@ import {
   connect,
   connectAsync,
   describeAbsentReader,
+  POLL_MS,
   type SharedBuffer,
 } from "./lifecycle.ts";
 import { Peer } from "./peer.ts";
@@ -157,6 +158,30 @@ export class Writer implements Disposable {
   }
 
   /**
+   * {@link isReaderConnected} for a buffer that this writer made: waits up to `timeoutMs` for the reader that adopts it,
+   * without blocking the event loop. Ends early, with false, when one has come and gone.
+   */
+  async isReaderConnectedAsync(
+    timeoutMs = 0,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<boolean> {
+    checkTimeout("timeoutMs", timeoutMs);
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      signal?.throwIfAborted();
+      if (this.isReaderConnected()) return true;
+      if (!this.#isAwaited(this.#buffer.loadOieb().readerPid) || performance.now() >= deadline) return false;
+      await Bun.sleep(POLL_MS);
+    }
+  }
+
+  /** Throws ReaderDeadError if the reader is gone, as the next write would; a program that has none to do can ask. */
+  checkReader(): void {
+    this.#guard();
+    this.#lookAtReader();
+  }
+
+  /**
    * Sends the metadata, once, before the first frame or at least before it is needed.
    *
    * @throws MetadataTooLargeError if it is empty or `8 + length > metadataSize`; MetadataAlreadyWrittenError.
@@ -228,7 +253,16 @@ export class Writer implements Disposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    const write = this.#writeAfter(this.#lastWrite, data, signal);
+    return this.#writeInTurn(data, signal);
+  }
+
+  #writeInTurn(data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    return this.#inTurn(() => this.tryWriteFrame(data), signal);
+  }
+
+  /** Repeats an attempt until it finds room, after the asynchronous writes that came before. */
+  #inTurn(attempt: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+    const write = this.#persistAfter(this.#lastWrite, attempt, signal);
     const settled = write.then(
       () => {},
       () => {},
@@ -240,11 +274,15 @@ export class Writer implements Disposable {
     return write;
   }
 
-  async #writeAfter(previous: Promise<void> | undefined, data: Uint8Array, signal: AbortSignal | undefined) {
+  async #persistAfter(
+    previous: Promise<void> | undefined,
+    attempt: () => boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     if (previous !== undefined) await raceAbort(previous, signal);
     const start = performance.now();
     let restMs = this.#writeTimeout;
-    while (!this.tryWriteFrame(data)) {
+    while (!attempt()) {
       if (restMs <= 0) throw this.#full("timeout");
       await this.#rest(Math.min(ASYNC_SLICE_MS, restMs), signal);
       restMs = start + this.#writeTimeout - performance.now();
@@ -268,12 +306,52 @@ export class Writer implements Disposable {
   acquireFrame(size: number): AcquiredFrame {
     this.#check(size);
     if (this.#ring.acquire(size, 0) !== Code.OK) this.#acquireWaiting(size);
-    this.#acquiredSize = size;
-    return { sequence: this.#framesWritten + 1, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
+    return this.#handOut(size);
   }
 
   #acquireWaiting(size: number): void {
     this.#persist((waitUs) => this.#ring.acquire(size, waitUs));
+  }
+
+  /** {@link acquireFrame} if there is room now: undefined if there is not. */
+  tryAcquireFrame(size: number): AcquiredFrame | undefined {
+    this.#check(size);
+    if (this.#ring.acquire(size, 0) !== Code.OK && !this.#acquireIfRoom(size)) return undefined;
+    return this.#handOut(size);
+  }
+
+  /**
+   * {@link acquireFrame} without blocking the event loop; as fast while there is room. It keeps its order among
+   * asynchronous writes. Rejects with the signal's reason when it is aborted; nothing is acquired then.
+   */
+  acquireFrameAsync(
+    size: number,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<AcquiredFrame> {
+    try {
+      signal?.throwIfAborted();
+      const slot = this.#lastWrite === undefined ? this.tryAcquireFrame(size) : undefined;
+      if (slot !== undefined) {
+        return this.#turns.isDue(size) ? this.#turns.turn().then(() => slot) : Promise.resolve(slot);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#acquireInTurn(size, signal);
+  }
+
+  async #acquireInTurn(size: number, signal: AbortSignal | undefined): Promise<AcquiredFrame> {
+    let slot: AcquiredFrame | undefined;
+    await this.#inTurn(() => {
+      slot = this.tryAcquireFrame(size);
+      return slot !== undefined;
+    }, signal);
+    return slot as AcquiredFrame;
+  }
+
+  #handOut(size: number): AcquiredFrame {
+    this.#acquiredSize = size;
+    return { sequence: this.#framesWritten + 1, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
   }
 
   /** Publishes the acquired frame. Throws ClosedError if none is acquired. */
@@ -343,10 +421,18 @@ export class Writer implements Disposable {
 
   // ---- waiting for room --------------------------------------------------------------------------------------------
 
-  /** One attempt: whether it found room. Looks at the reader where that is due. */
   #writeIfRoom(data: Uint8Array): boolean {
+    return this.#ifRoom(() => this.#ring.write(data, 0));
+  }
+
+  #acquireIfRoom(size: number): boolean {
+    return this.#ifRoom(() => this.#ring.acquire(size, 0));
+  }
+
+  /** One attempt: whether it found room. Looks at the reader where that is due. */
+  #ifRoom(attempt: () => number): boolean {
     for (;;) {
-      const code = this.#ring.write(data, 0);
+      const code = attempt();
       if (code === Code.OK) return true;
       if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
       this.#resolve(code as Code);
@@ -383,7 +469,7 @@ export class Writer implements Disposable {
   /** Throws if the reader has gone; otherwise writing goes on, for a reader that has adopted the buffer, too. */
   #lookAtReader(): void {
     const { readerPid } = this.#buffer.loadOieb();
-    if (this.#reader.isAlive(readerPid) || (readerPid === 0n && this.#readerPid === 0n)) {
+    if (this.#reader.isAlive(readerPid) || this.#isAwaited(readerPid)) {
       this.#readerPid = readerPid;
       this.#ring.confirmPeer(readerPid);
       if (!this.#buffer.memory.isNamed) {
@@ -405,6 +491,11 @@ export class Writer implements Disposable {
         hint: "Start its reader again, then the writer.",
       },
     );
+  }
+
+  /** Whether nobody has adopted the buffer that this writer made: who has and left again has removed it. */
+  #isAwaited(readerPid: bigint): boolean {
+    return readerPid === 0n && this.#readerPid === 0n && this.#buffer.memory.isNamed;
   }
 
   #full(reason: "timeout" | "signal"): BufferFullError {
@@ -434,7 +525,7 @@ export class Writer implements Disposable {
     this.#ring.close();
     const { memory, written } = this.#buffer;
     // Taking the reader's place keeps one from adopting the buffer while it is being removed.
-    const abandoned = this.#readerPid === 0n && memory.claim(Role.READER, 0, process.pid);
+    const abandoned = this.#isAwaited(0n) && memory.claim(Role.READER, 0, process.pid);
     memory.claim(Role.WRITER, process.pid, 0);
     written.post();
     if (abandoned) this.#buffer.abandon();

@@ -396,6 +396,9 @@ static bool reader_in_sight(const zb_writer *writer) {
          zb_now_coarse_ns() - writer->peer_seen_ns <= PEER_LOOK_NS;
 }
 
+/* There is too little room: the writer waits for a reader that it knows, and for no other. */
+static int32_t no_room(const zb_writer *writer) { return reader_in_sight(writer) ? ZB_AGAIN : ZB_PEER_CHECK; }
+
 static void rewind_ring(zb_writer *writer) {
   /* relaxed: both are published with the next frame, and the reader looks at neither before */
   STORE(writer->oieb->payload_read_pos, 0, relaxed);
@@ -440,7 +443,7 @@ void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->peer_seen_ns = zb_now_coarse_ns();
 }
 
-/* One pass of section 2, steps 1 to 4. ZB_AGAIN: too little room. */
+/* One pass of section 2, steps 1 to 4. ZB_AGAIN: too little room. ZB_PEER_CHECK: a look at the reader is due. */
 static int32_t place(zb_writer *writer, uint64_t size) {
   const uint64_t payload_size = writer->payload_size;
   const uint64_t total = HEADER + size;
@@ -460,9 +463,9 @@ static int32_t place(zb_writer *writer, uint64_t size) {
     position = 0;
     waste = to_end;
   } else if (!here && !empty) {
-    return ZB_AGAIN; /* it goes only at the start of an empty ring */
+    return no_room(writer); /* it goes only at the start of an empty ring */
   }
-  if (free_bytes < waste + total) return ZB_AGAIN;
+  if (free_bytes < waste + total) return no_room(writer);
 
   if (waste > 0) store_header(writer->payload + writer->write_pos, 0, 0);
   writer->acquired.position = position;
