@@ -191,7 +191,7 @@ export class Forwarder {
     if (performance.now() < deadline) return;
     throw new CommandError(
       "INCOMPLETE",
-      `No reader has come for buffer "${name}" within ${timeoutMs} ms; ${count(framesWritten, "frames")} are lost.`,
+      `No reader has come for buffer "${name}" within ${timeoutMs} ms; what was passed on (${count(framesWritten, "frames")}) is lost.`,
       "Start its reader earlier, or wait longer (--timeout-ms; 0: for ever).",
     );
   }
