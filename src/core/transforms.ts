@@ -6,10 +6,8 @@ export const TRANSFORMS = ["none", "reverse", "xor"] as const;
 /** The name of one of the {@link TRANSFORMS}. */
 export type Transform = (typeof TRANSFORMS)[number];
 
-/** Below this many bytes, a view of them as words costs more than it saves. */
-const WORTH_A_VIEW = 256;
-
-const WORD_SIZE = 4;
+/** Below this many bytes, views of them as words cost more than they save. */
+const WORTH_A_VIEW = 512;
 
 /**
  * The function that changes the bytes of a frame in place.
@@ -27,38 +25,53 @@ export function transformFor(name: Transform, key: number): (bytes: Uint8Array) 
   }
 }
 
-/** Word by word from both ends: two and a half times as fast as Uint8Array.reverse where there are many. */
+/**
+ * Reverses the bytes in each word and then the words, which is several times as fast as Uint8Array.reverse. Frames start and
+ * end anywhere, words do not: the few bytes before and after them change sides.
+ */
 function reverse(bytes: Uint8Array): void {
   if (bytes.length < WORTH_A_VIEW) {
     bytes.reverse();
     return;
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  let start = 0;
-  let end = bytes.length;
-  for (; end - start >= 2 * WORD_SIZE; start += WORD_SIZE) {
-    end -= WORD_SIZE;
-    const first = view.getInt32(start, true);
-    const last = view.getInt32(end, true);
-    // The other byte order reverses the bytes within the word.
-    view.setInt32(start, last, false);
-    view.setInt32(end, first, false);
-  }
-  bytes.subarray(start, end).reverse();
+  const { buffer, byteOffset, length } = bytes;
+  const start = -byteOffset & 7;
+  const rest = (length - start) % 8;
+  const size = length - start - rest;
+  const first = bytes.slice(0, start).reverse();
+  const last = bytes.slice(length - rest).reverse();
+  Buffer.from(buffer, byteOffset + start, size).swap64();
+  new BigUint64Array(buffer, byteOffset + start, size / 8).reverse();
+  if (start !== rest) bytes.copyWithin(rest, start, start + size);
+  bytes.set(last);
+  bytes.set(first, length - start);
 }
 
-/** Word by word, too: five times as fast as byte by byte. Frames start anywhere, and views of words do not. */
+/** Combines four words at a time, which is several times as fast as byte by byte. */
 function xor(bytes: Uint8Array, key: number): void {
   if (bytes.length < WORTH_A_VIEW) {
     xorRange(bytes, 0, bytes.length, key);
     return;
   }
-  const start = -bytes.byteOffset & (WORD_SIZE - 1);
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + start, (bytes.length - start) >>> 2);
-  const keys = Math.imul(key, 0x01010101);
-  for (let i = 0; i < words.length; i++) (words[i] as number) ^= keys;
+  const start = -bytes.byteOffset & 3;
+  const words = new Int32Array(
+    bytes.buffer,
+    bytes.byteOffset + start,
+    4 * Math.floor((bytes.length - start) / 16),
+  );
+  xorWords(words, Math.imul(key, 0x01010101));
   xorRange(bytes, 0, start, key);
   xorRange(bytes, start + words.byteLength, bytes.length, key);
+}
+
+/** @param words A multiple of four. */
+function xorWords(words: Int32Array, keys: number): void {
+  for (let i = 0; i < words.length; i += 4) {
+    (words[i] as number) ^= keys;
+    (words[i + 1] as number) ^= keys;
+    (words[i + 2] as number) ^= keys;
+    (words[i + 3] as number) ^= keys;
+  }
 }
 
 function xorRange(bytes: Uint8Array, start: number, end: number, key: number): void {
