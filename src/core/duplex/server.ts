@@ -21,6 +21,7 @@ import {
   type MutableRequestHandler,
   ProcessingMode,
   type RequestHandler,
+  type ServerStatistics,
   type StartOptions,
 } from "./types.ts";
 
@@ -33,21 +34,37 @@ const ATTACH_SLICE_MS = 250;
 /** How long to wait for a client's first request before looking for its metadata again. */
 const METADATA_SLICE_MS = 100;
 
-/** What a service tells its owner. */
-interface Observer {
+/** What a service is to do, and whom it tells. */
+interface Task {
+  readonly handle: RequestHandler;
+  /** Handlers at work at once. */
+  readonly concurrency: number;
+  /** Requests after which the service ends. */
+  readonly limit: number;
+  readonly logger: Logger | undefined;
   noteError(error: Error, sequence: number): void;
   noteMetadata(metadata: Uint8Array): void;
-  noteEnd(service: Service): void;
+  noteEnd(): void;
+}
+
+class Statistics implements ServerStatistics {
+  clients = 0;
+  requests = 0;
+  responses = 0;
+  bytesIn = 0;
+  bytesOut = 0;
 }
 
 /** What both kinds of server have in common. */
 abstract class DuplexServer implements IDuplexServer {
   onError: ((error: Error, sequence: number) => void) | undefined;
   onMetadata: ((metadata: Uint8Array) => void) | undefined;
+  onStop: (() => void) | undefined;
   readonly #channel: string;
   readonly #config: BufferConfig | undefined;
   readonly #logger: Logger | undefined;
   #service: Service | undefined;
+  #statistics = new Statistics();
 
   constructor(channel: string, config?: BufferConfig, logger?: Logger) {
     buffersOf(channel);
@@ -60,6 +77,10 @@ abstract class DuplexServer implements IDuplexServer {
     return this.#service !== undefined;
   }
 
+  get statistics(): ServerStatistics {
+    return this.#statistics;
+  }
+
   stop(): void {
     this.#service?.stop();
   }
@@ -69,28 +90,30 @@ abstract class DuplexServer implements IDuplexServer {
     this.stop();
   }
 
-  protected launch(
-    handle: RequestHandler,
-    mode: ProcessingMode,
-    { concurrency = DEFAULT_CONCURRENCY }: StartOptions,
-  ) {
+  protected launch(handle: RequestHandler, mode: ProcessingMode, options: StartOptions): void {
+    const { concurrency = DEFAULT_CONCURRENCY, limit = Number.POSITIVE_INFINITY } = options;
     if (this.isRunning) {
       throw new ClosedError(`The server of channel "${this.#channel}" is running already.`, {
         buffer: this.#channel,
         hint: "Call stop() first.",
       });
     }
-    if (!Number.isInteger(concurrency) || concurrency < 1) {
-      throw new RangeError(`concurrency is ${concurrency}: it takes a whole number from 1.`);
-    }
-    const limit = mode === ProcessingMode.THREAD_POOL ? concurrency : 1;
-    this.#service = new Service(this.#channel, this.#config, handle, limit, this.#logger, {
+    checkCount("concurrency", concurrency);
+    if (limit !== Number.POSITIVE_INFINITY) checkCount("limit", limit);
+    const statistics = new Statistics();
+    this.#service = new Service(this.#channel, this.#config, statistics, {
+      handle,
+      concurrency: mode === ProcessingMode.THREAD_POOL ? concurrency : 1,
+      limit,
+      logger: this.#logger,
       noteError: (error, sequence) => this.#tell(() => this.onError?.(error, sequence)),
       noteMetadata: (metadata) => this.#tell(() => this.onMetadata?.(metadata)),
-      noteEnd: (service) => {
-        if (this.#service === service) this.#service = undefined;
+      noteEnd: () => {
+        this.#service = undefined;
+        this.#tell(() => this.onStop?.());
       },
     });
+    this.#statistics = statistics;
     void this.#service.run();
   }
 
@@ -144,10 +167,8 @@ class Service {
   readonly #channel: string;
   readonly #buffers: ChannelBuffers;
   readonly #config: BufferConfig | undefined;
-  readonly #handle: RequestHandler;
-  readonly #limit: number;
-  readonly #logger: Logger | undefined;
-  readonly #observer: Observer;
+  readonly #task: Task;
+  readonly #statistics: Statistics;
   readonly #stopped = new AbortController();
   readonly #turns = new TurnKeeper();
   readonly #atWork = new Set<Promise<void>>();
@@ -157,22 +178,12 @@ class Service {
   /** The client may still send metadata: none comes after its first request. */
   #awaitsMetadata = false;
 
-  /** @param limit handlers at work at once. */
-  constructor(
-    channel: string,
-    config: BufferConfig | undefined,
-    handle: RequestHandler,
-    limit: number,
-    logger: Logger | undefined,
-    observer: Observer,
-  ) {
+  constructor(channel: string, config: BufferConfig | undefined, statistics: Statistics, task: Task) {
     this.#channel = channel;
     this.#buffers = buffersOf(channel);
     this.#config = config;
-    this.#handle = handle;
-    this.#limit = limit;
-    this.#logger = logger;
-    this.#observer = observer;
+    this.#statistics = statistics;
+    this.#task = task;
     this.#requests = new Reader(this.#buffers.requests, config);
   }
 
@@ -193,20 +204,20 @@ class Service {
     this.#stopped.abort();
     this.#hangUp();
     this.#requests.close();
-    this.#observer.noteEnd(this);
+    this.#task.noteEnd();
   }
 
   get #isStopped(): boolean {
     return this.#stopped.signal.aborted;
   }
 
-  /** Serves a client until it is gone, which is thrown as WriterDeadError. */
-  async #serveClient(): Promise<never> {
+  /** Serves a client until it is gone, which is thrown as WriterDeadError, or until the limit is reached. */
+  async #serveClient(): Promise<void> {
     const { signal } = this.#stopped;
     await this.#requests.isWriterConnectedAsync(Number.POSITIVE_INFINITY, { signal });
-    this.#logger?.info(`A client has connected to channel "${this.#channel}".`);
+    this.#task.logger?.info(`A client has connected to channel "${this.#channel}".`);
     this.#awaitsMetadata = true;
-    for (;;) {
+    while (this.#statistics.requests < this.#task.limit) {
       const request = this.#requests.frameAtHand(signal) ?? (await this.#nextRequest());
       // Also where one client has followed another so closely that the first was not seen leaving.
       if (request.sequence === 1) await this.#attach();
@@ -214,6 +225,8 @@ class Service {
       if (work !== undefined) await this.#track(work);
       if (this.#turns.isDue(request.size)) await this.#turns.turn();
     }
+    await Promise.all(this.#atWork);
+    this.stop();
   }
 
   async #nextRequest(): Promise<Frame> {
@@ -231,7 +244,7 @@ class Service {
     const metadata = this.#requests.getMetadata();
     if (metadata.length === 0) return;
     this.#awaitsMetadata = false;
-    this.#observer.noteMetadata(metadata);
+    this.#task.noteMetadata(metadata);
   }
 
   // ---- the way back ------------------------------------------------------------------------------------------------
@@ -253,11 +266,12 @@ class Service {
           signal,
         });
         this.#conversation = { responses, isNumbered: responses.takesAnySequence };
+        this.#statistics.clients++;
         return;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof ZeroBufferError)) throw error;
-        this.#logger?.warn(error.message);
+        this.#task.logger?.warn(error.message);
       }
     }
   }
@@ -273,17 +287,17 @@ class Service {
     this.#hangUp();
     if (this.#isStopped) return;
     if (error instanceof WriterDeadError) {
-      this.#logger?.info(`The client of channel "${this.#channel}" has ${error.reason}.`);
+      this.#task.logger?.info(`The client of channel "${this.#channel}" has ${error.reason}.`);
       return;
     }
-    this.#observer.noteError(error, 0);
+    this.#task.noteError(error, 0);
     if (!(error instanceof CorruptBufferError || error instanceof SequenceError)) return this.stop();
     // What a client has spoilt is made anew for the next one.
     try {
       this.#requests.close();
       this.#requests = new Reader(this.#buffers.requests, this.#config);
     } catch (failure) {
-      this.#observer.noteError(failure as Error, 0);
+      this.#task.noteError(failure as Error, 0);
       this.stop();
     }
   }
@@ -298,10 +312,12 @@ class Service {
       return undefined;
     }
     try {
-      const response = this.#handle(request);
-      if (!(response instanceof Uint8Array)) return this.#answerLater(conversation, request, response);
-      if (!respond(conversation, request, response))
+      this.#statistics.requests++;
+      this.#statistics.bytesIn += request.size;
+      const response = this.#task.handle(request);
+      if (!(response instanceof Uint8Array) || !this.#respond(conversation, request, response)) {
         return this.#answerLater(conversation, request, response);
+      }
     } catch (error) {
       this.#fail(conversation, request, error);
     }
@@ -317,7 +333,7 @@ class Service {
     try {
       const response = await result;
       // A client that has gone gets no response.
-      while (conversation === this.#conversation && !respond(conversation, request, response)) {
+      while (conversation === this.#conversation && !this.#respond(conversation, request, response)) {
         await conversation.responses.waitForRoom(this.#stopped.signal);
       }
     } catch (error) {
@@ -326,13 +342,22 @@ class Service {
     request.release();
   }
 
+  /** Writes a response if there is room. */
+  #respond({ responses, isNumbered }: Conversation, request: Frame, response: Uint8Array): boolean {
+    if (isNumbered) responses.nextSequence = request.sequence;
+    if (!responses.tryWriteFrame(response)) return false;
+    this.#statistics.responses++;
+    this.#statistics.bytesOut += response.length;
+    return true;
+  }
+
   /** Keeps at most so many handlers at work as are allowed. */
   async #track(work: Promise<void>): Promise<void> {
     const isNumbered = this.#conversation?.isNumbered ?? true;
     this.#atWork.add(work);
     void work.then(() => this.#atWork.delete(work));
     // A client that takes no numbers but 1, 2, 3 … has to be answered in order.
-    const limit = isNumbered ? this.#limit : 1;
+    const limit = isNumbered ? this.#task.concurrency : 1;
     while (this.#atWork.size >= limit && !this.#isStopped) await Promise.race(this.#atWork);
   }
 
@@ -345,15 +370,14 @@ class Service {
     }
     const { sequence } = request;
     const failure = error instanceof Error ? error : new Error(`${error}`);
-    this.#logger?.warn(
+    this.#task.logger?.warn(
       `Request ${sequence} of channel "${this.#channel}" got no response: ${failure.message}`,
     );
-    this.#observer.noteError(failure, sequence);
+    this.#task.noteError(failure, sequence);
   }
 }
 
-/** Writes a response if there is room. */
-function respond({ responses, isNumbered }: Conversation, request: Frame, response: Uint8Array): boolean {
-  if (isNumbered) responses.nextSequence = request.sequence;
-  return responses.tryWriteFrame(response);
+function checkCount(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 1) return;
+  throw new RangeError(`${name} is ${value}: it takes a whole number from 1.`);
 }

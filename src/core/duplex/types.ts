@@ -67,19 +67,38 @@ export interface IDuplexClient extends Disposable {
   close(): void;
 }
 
+/** What a server has done since its last start. */
+export interface ServerStatistics {
+  /** Clients that have sent a request. */
+  readonly clients: number;
+  /** Requests handed to the handler. */
+  readonly requests: number;
+  /** Responses written. */
+  readonly responses: number;
+  /** Bytes of those requests. */
+  readonly bytesIn: number;
+  /** Bytes of those responses. */
+  readonly bytesOut: number;
+}
+
 export interface IDuplexServer extends Disposable {
   /** Ends the service at once: the channel is gone, and what handlers still return is dropped. */
   stop(): void;
   readonly isRunning: boolean;
+  readonly statistics: ServerStatistics;
   /** Told of every request without a response, with its sequence number, and of what befalls the channel (0). */
   onError: ((error: Error, sequence: number) => void) | undefined;
   /** Told of the metadata of each client that sends any, before its first request is handled. */
   onMetadata: ((metadata: Uint8Array) => void) | undefined;
+  /** Told when the service has ended, by {@link stop} or on its own. */
+  onStop: (() => void) | undefined;
 }
 
 export interface StartOptions {
   /** How many handlers may be at work at once in THREAD_POOL. Default 16. */
   concurrency?: number;
+  /** Stops on its own after so many requests, once they are answered. Default: never. */
+  limit?: number;
 }
 
 /** A server whose responses are bytes of their own. */
