@@ -20,6 +20,7 @@ export {
   ProcessingMode,
   type RequestHandler,
   type RequestOptions,
+  type ServerStatistics,
   type StartOptions,
 } from "./duplex/types.ts";
 export * from "./errors.ts";

@@ -1,7 +1,6 @@
 // The asking side of a duplex channel.
 
-import type { BufferConfig } from "../config.ts";
-import { checkTimeout } from "../config.ts";
+import { type BufferConfig, checkTimeout, maxFrameSize } from "../config.ts";
 import { BufferFullError, ClosedError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import { buffersOf, type ChannelBuffers } from "../names.ts";
@@ -69,6 +68,10 @@ export class DuplexClient implements IDuplexClient {
   ): Promise<DuplexClient> {
     const buffers = buffersOf(channel);
     return new DuplexClient(channel, await Writer.connect(buffers.requests, options), buffers, config);
+  }
+
+  get maxRequestSize(): number {
+    return maxFrameSize(this.#requests.config.payloadSize);
   }
 
   get isServerConnected(): boolean {

@@ -59,6 +59,8 @@ export interface IDuplexClient extends Disposable {
    * @throws As {@link receiveResponse}; BufferFullError if no room came within the timeout.
    */
   request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse>;
+  /** The largest request that the channel takes, in bytes. */
+  readonly maxRequestSize: number;
   /** Whether the server's process lives and has the channel open. */
   readonly isServerConnected: boolean;
   /** Sends metadata, once, before the first request. Throws as Writer.setMetadata. */
