@@ -1,7 +1,7 @@
 // The reading side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { Look, RingReader, Role, Waiter } from "../native/handles.ts";
+import { Look, OiebFlag, RingReader, Role, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
 import { type BufferConfig, type BufferSizes, checkTimeout } from "./config.ts";
 import {
@@ -71,9 +71,13 @@ export class Reader implements Disposable {
    * @throws InvalidNameError, RangeError for a bad configuration, ReaderAlreadyConnectedError, ResourceExhaustedError,
    *   PermissionDeniedError, CorruptBufferError if something else has the name. Nothing is left behind then.
    */
-  constructor(name: string, config?: BufferConfig) {
-    const buffer = createForReader(name, config);
-    const ring = RingReader.open(buffer.memory, buffer.written, buffer.released);
+  constructor(name: string, config?: BufferConfig);
+  /** @internal With `anySequence` it takes frames with any sequence numbers (PROTOCOL.md, section 9). */
+  constructor(name: string, config: BufferConfig | undefined, order: { anySequence: true });
+  constructor(name: string, config?: BufferConfig, order?: { anySequence: true }) {
+    const buffer = createForReader(name, config, order ? OiebFlag.ANY_SEQUENCE : 0n);
+    const firstSequence = order ? 0 : 1;
+    const ring = RingReader.open(buffer.memory, buffer.written, buffer.released, firstSequence);
     if (typeof ring === "number") {
       buffer.unlink();
       buffer.close();
@@ -132,6 +136,13 @@ export class Reader implements Disposable {
       if (performance.now() >= deadline) return false;
       await Bun.sleep(POLL_MS);
     }
+  }
+
+  /** @internal Process id of the living writer; 0 if there is none. */
+  get writerPid(): bigint {
+    this.#guard();
+    const { writerPid } = this.#buffer.loadOieb();
+    return this.#writer.isAlive(writerPid) ? writerPid : 0n;
   }
 
   /** True: there is one, or its frames. False: it came and went. Undefined: not yet. */
@@ -221,7 +232,7 @@ export class Reader implements Disposable {
   readFrameAsync(timeoutMs = 5000, { signal }: ReadOptions = {}): Promise<Frame> {
     try {
       checkTimeout("timeoutMs", timeoutMs);
-      const frame = this.#frameAtHand(signal);
+      const frame = this.frameAtHand(signal);
       if (frame !== undefined) {
         return this.#turns.isDue(frame.size) ? this.#turns.turn().then(() => frame) : Promise.resolve(frame);
       }
@@ -231,8 +242,8 @@ export class Reader implements Disposable {
     return this.#waitForFrame(timeoutMs, signal);
   }
 
-  /** What an asynchronous read can return at once; it spins for an instant. */
-  #frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
+  /** @internal What an asynchronous read can return at once; it spins for an instant. */
+  frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
     this.#guard();
     if (signal?.aborted) throw signal.reason;
     if (this.#departureReported) this.#goOn();
@@ -289,7 +300,7 @@ export class Reader implements Disposable {
       next: (): Promise<IteratorResult<Frame, void>> => {
         if (ended) return Promise.resolve(end);
         try {
-          const value = this.#frameAtHand(signal);
+          const value = this.frameAtHand(signal);
           if (value === undefined) return wait();
           const result = { done: false, value } as const;
           return this.#turns.isDue(value.size)

@@ -1,7 +1,7 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { RingWriter, Role, Waiter } from "../native/handles.ts";
+import { OiebFlag, RingWriter, Role, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
 import {
   type BufferConfig,
@@ -112,11 +112,20 @@ export class Writer implements Disposable {
   /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
   static async connect(
     name: string,
-    options: WriterOptions & { signal?: AbortSignal | undefined } = {},
+    options?: WriterOptions & { signal?: AbortSignal | undefined },
+  ): Promise<Writer>;
+  /** @internal Only to this reader. */
+  static async connect(
+    name: string,
+    options: WriterOptions & { signal?: AbortSignal; readerPid: bigint },
+  ): Promise<Writer>;
+  static async connect(
+    name: string,
+    options: WriterOptions & { signal?: AbortSignal | undefined; readerPid?: bigint } = {},
   ): Promise<Writer> {
-    const { connectTimeoutMs = 0, create, signal } = options;
+    const { connectTimeoutMs = 0, create, readerPid, signal } = options;
     checkTimeout("connectTimeoutMs", connectTimeoutMs);
-    const connection = await connectAsync(name, connectTimeoutMs, create, signal);
+    const connection = await connectAsync(name, connectTimeoutMs, { config: create, readerPid, signal });
     return new Writer(name, options, connection);
   }
 
@@ -149,6 +158,23 @@ export class Writer implements Disposable {
   get waits(): number {
     this.#guard();
     return this.#ring.waits;
+  }
+
+  /**
+   * @internal Sequence number of the next frame. Only a reader that takes them in any order may be given another one
+   * than follows.
+   */
+  get nextSequence(): number {
+    return this.#ring.sequence;
+  }
+
+  set nextSequence(sequence: number) {
+    this.#ring.sequence = sequence;
+  }
+
+  /** @internal Whether the reader takes sequence numbers in any order (PROTOCOL.md, section 9). */
+  get takesAnySequence(): boolean {
+    return (this.#buffer.loadOieb().flags & OiebFlag.ANY_SEQUENCE) !== 0n;
   }
 
   /** Whether the reader's process lives and has the buffer open. */
@@ -289,6 +315,12 @@ export class Writer implements Disposable {
     }
   }
 
+  /** @internal Waits until another attempt to write may succeed, for a slice at the most. */
+  async waitForRoom(signal: AbortSignal | undefined): Promise<void> {
+    this.#guard();
+    await this.#rest(ASYNC_SLICE_MS, signal);
+  }
+
   /** Waits for a released frame in the helper's thread, for an abort, or for the time to pass. */
   async #rest(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#waiter === undefined) {
@@ -351,7 +383,7 @@ export class Writer implements Disposable {
 
   #handOut(size: number): AcquiredFrame {
     this.#acquiredSize = size;
-    return { sequence: this.#framesWritten + 1, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
+    return { sequence: this.#ring.sequence, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
   }
 
   /** Publishes the acquired frame. Throws ClosedError if none is acquired. */
