@@ -22,7 +22,7 @@ import { Peer } from "./peer.ts";
 const SEMAPHORE_SIZE = 4096;
 
 /** How often a buffer's state is looked at while something in it has to change and nobody announces it. */
-export const POLL_MS = 5;
+const POLL_MS = 5;
 
 /** How often creation starts again when other processes make and remove objects of the name meanwhile. */
 const CREATE_ATTEMPTS = 10;

@@ -13,7 +13,7 @@ import {
 } from "./errors.ts";
 import { failure } from "./failures.ts";
 import { Frame, Lender } from "./frame.ts";
-import { createForReader, POLL_MS, type SharedBuffer } from "./lifecycle.ts";
+import { createForReader, type SharedBuffer } from "./lifecycle.ts";
 import type { Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
 import { TurnKeeper } from "./turn.ts";
@@ -23,6 +23,9 @@ const SLICE_MS = 100;
 
 /** The same for a wait in the helper's thread: each look wakes the event loop, and idling shall cost nothing. */
 const ASYNC_SLICE_MS = 250;
+
+/** How often a reader without a writer looks for one; the first frame of one wakes it earlier. */
+const WRITER_LOOK_MS = 20;
 
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
@@ -119,7 +122,7 @@ export class Reader implements Disposable {
       if (connected !== undefined) return connected;
       const restMs = deadline - performance.now();
       if (restMs <= 0) return false;
-      const code = this.#ring.next(Math.min(POLL_MS, restMs) * 1000, Look.FOR_TOKENS);
+      const code = this.#ring.next(Math.min(WRITER_LOOK_MS, restMs) * 1000, Look.FOR_TOKENS);
       if (code === Code.INTERRUPTED) return false;
       this.#accept(code);
     }
@@ -133,8 +136,9 @@ export class Reader implements Disposable {
       signal?.throwIfAborted();
       const connected = this.#lookForWriter();
       if (connected !== undefined) return connected;
-      if (performance.now() >= deadline) return false;
-      await Bun.sleep(POLL_MS);
+      const restMs = deadline - performance.now();
+      if (restMs <= 0) return false;
+      await this.#rest(Math.min(WRITER_LOOK_MS, restMs), signal);
     }
   }
 
