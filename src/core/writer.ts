@@ -27,7 +27,6 @@ import {
   connect,
   connectAsync,
   describeAbsentReader,
-  POLL_MS,
   type SharedBuffer,
 } from "./lifecycle.ts";
 import { Peer } from "./peer.ts";
@@ -38,6 +37,9 @@ const SLICE_MS = 100;
 
 /** The same for a wait in the helper's thread: each look wakes the event loop. */
 const ASYNC_SLICE_MS = 250;
+
+/** How often the writer of a buffer without a reader looks for one; the first frame that one releases wakes it earlier. */
+const READER_LOOK_MS = 20;
 
 /** Length of the prefix in front of the metadata, in bytes. */
 const METADATA_PREFIX_SIZE = 8;
@@ -196,8 +198,9 @@ export class Writer implements Disposable {
     for (;;) {
       signal?.throwIfAborted();
       if (this.isReaderConnected()) return true;
-      if (!this.#isAwaited(this.#buffer.loadOieb().readerPid) || performance.now() >= deadline) return false;
-      await Bun.sleep(POLL_MS);
+      const restMs = deadline - performance.now();
+      if (!this.#isAwaited(this.#buffer.loadOieb().readerPid) || restMs <= 0) return false;
+      await this.#rest(Math.min(READER_LOOK_MS, restMs), signal);
     }
   }
 
