@@ -219,6 +219,29 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     });
   });
 
+  test("a busy relay at a frame boundary, and both its neighbours know", async () => {
+    const [input, output] = [uniqueName(), uniqueName()];
+    const made = ["--buffer-size", "64KiB", "--json-output"];
+    await using reader = new Run(["reader", output, "--verify", "sequential", ...made]);
+    await using relay = new Run(["relay", input, output, ...made, "-v"]);
+    await using writer = new Run([
+      "writer",
+      input,
+      "-n",
+      "0",
+      "--connect-timeout-ms",
+      "30s",
+      "--json-output",
+    ]);
+    await relay.says("Relayed 1,000 frames");
+    const relayed = JSON.parse((await stop(relay, signal)).stdout.toString());
+    expect(relayed.error.code).toBe("INTERRUPTED");
+    const read = await reader.report();
+    expect([read.code, read.document.frames_read]).toEqual([0, relayed.frames_relayed]);
+    const written = await writer.report();
+    expect([written.code, written.document.error.code]).toEqual([2, "READER_DEAD"]);
+  });
+
   test("both sides of a busy transfer", async () => {
     const name = uniqueName();
     await using reader = new Run([
