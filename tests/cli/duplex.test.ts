@@ -267,7 +267,14 @@ describe("a command of --exec", () => {
     const { document } = await ask(channel, ...options);
     expect(document).toMatchObject({ requests: 12, responses: 9, timeouts: 3, verification_errors: 0 });
     await server.says("it ended with code 7: out of memory");
-    expect(await stopped(server)).toMatchObject({ requests: 12, responses: 9, handler_errors: 3 });
+    expect(await stopped(server)).toMatchObject({
+      requests: 12,
+      responses: 9,
+      handler_errors: 3,
+      errors: expect.arrayContaining([
+        "Request 4 got no response: The command failed: it ended with code 7: out of memory.",
+      ]),
+    });
   });
 
   for (const [what, cause] of [

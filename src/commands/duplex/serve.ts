@@ -31,6 +31,9 @@ import type { ChildHandler } from "./child.ts";
 /** How often progress is told. */
 const TELL_MS = 100;
 
+/** Reasons for missing responses that go into the result; the log has them all. */
+const MAX_REASONS = 10;
+
 const args = {
   channel: channelName("the channel to make"),
   handler: choice(["echo", "reverse", "xor"], {
@@ -146,7 +149,9 @@ export default defineCommand({
     server.onStop = noteEnd;
     server.onError = (error, sequence) => {
       if (sequence === 0) document.errors.push(error.message);
-      else document.handler_errors++;
+      else if (document.handler_errors++ < MAX_REASONS) {
+        document.errors.push(`Request ${sequence} got no response: ${error.message}`);
+      }
     };
     server.onMetadata = (metadata) =>
       session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
@@ -177,8 +182,8 @@ export default defineCommand({
     const lines = [
       `${answered} of ${count(clients, "clients")} (${bytesText(bytes_in)}) on ${channel} ${speed}.`,
     ];
-    if (handler_errors > 0) lines.push(style.red(`${count(handler_errors, "requests")} got no response.`));
-    return lines;
+    if (handler_errors === 0) return lines;
+    return [...lines, style.red(`${count(handler_errors, "requests")} got no response.`), ...document.errors];
   },
 });
 
