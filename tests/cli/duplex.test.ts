@@ -1,10 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Check, Errors } from "typebox/schema";
-import { schemaDirectory } from "../../scripts/build-schema.ts";
 import { eventually, uniqueName } from "../support/buffers.ts";
 import { leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+import { expectValid } from "../support/schemas.ts";
 
 leavesNoBuffersBehind();
 
@@ -30,11 +28,6 @@ async function stopped(server: Run) {
   expect(report.code).toBe(143);
   expectValid("duplex-serve", report.document);
   return report.document;
-}
-
-function expectValid(file: "duplex-serve" | "duplex-request", document: unknown): void {
-  const schema = JSON.parse(readFileSync(join(schemaDirectory, `${file}.json`), "utf8"));
-  if (!Check(schema, document)) throw new Error(JSON.stringify(Errors(schema, document), undefined, 2));
 }
 
 /** The processes that run the program for --exec on behalf of this test. */
