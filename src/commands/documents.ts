@@ -2,6 +2,7 @@
 
 import { type Static, Type } from "typebox";
 import { PATTERNS } from "../core/patterns.ts";
+import { TRANSFORMS } from "../core/transforms.ts";
 import type { FailureCode } from "./failure.ts";
 
 const FAILURE_CODES = [
@@ -110,6 +111,93 @@ export const ReaderDocument = Type.Object(
   { additionalProperties: false },
 );
 export type ReaderDocument = Static<typeof ReaderDocument>;
+
+/** The document of `zerobuffer relay`. */
+export const RelayDocument = Type.Object(
+  {
+    operation: Type.Literal("relay"),
+    input_buffer: buffer,
+    output_buffer: buffer,
+    frames_relayed: count("Frames passed on into the output buffer."),
+    metadata_relayed: Type.Boolean({ description: "Whether metadata came, and was passed on." }),
+    metadata_size: count("Bytes of that metadata."),
+    total_bytes: count("Bytes of the frames passed on."),
+    ...speed,
+    transform: Type.Enum([...TRANSFORMS], { description: "What was done to the bytes of each frame." }),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type RelayDocument = Static<typeof RelayDocument>;
+
+const channel = orNull(Type.String({ description: "Name of the channel; null where none was given." }));
+
+/** The document of `zerobuffer duplex serve`. */
+export const DuplexServeDocument = Type.Object(
+  {
+    operation: Type.Literal("duplex-serve"),
+    channel,
+    requests: count("Requests handled."),
+    responses: count("Responses written."),
+    handler_errors: count("Requests without a response, because their handler failed."),
+    clients: count("Clients that have sent requests."),
+    bytes_in: count("Bytes of the requests."),
+    bytes_out: count("Bytes of the responses."),
+    duration_seconds: figure("From the first request to the last."),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type DuplexServeDocument = Static<typeof DuplexServeDocument>;
+
+const latency = (description: string) => orNull(figure(`${description}; null without a response.`));
+
+/** The document of `zerobuffer duplex request`. */
+export const DuplexRequestDocument = Type.Object(
+  {
+    operation: Type.Literal("duplex-request"),
+    channel,
+    requests: count("Requests sent."),
+    responses: count("Responses received in time."),
+    timeouts: count("Requests without a response in time."),
+    verification_errors: count("Responses that are not as --verify wants them."),
+    first_error_request: orNull(count("Number of the first such request, from 0; null if there is none.")),
+    bytes_sent: count("Bytes of the requests."),
+    bytes_received: count("Bytes of the responses."),
+    metadata_size: count("Bytes of metadata sent."),
+    duration_seconds: figure("From the first request to the last response."),
+    requests_per_second: orNull(figure("Responses a second; null where no time passed.")),
+    latency_us: Type.Object(
+      {
+        min: latency("Shortest"),
+        mean: latency("Mean"),
+        p50: latency("Median"),
+        p90: latency("Of 90 % at the most"),
+        p99: latency("Of 99 % at the most"),
+        p999: latency("Of 99.9 % at the most"),
+        max: latency("Longest"),
+      },
+      {
+        additionalProperties: false,
+        description:
+          "From the sending of a request (with --rate: from when it was due) to its response, in microseconds.",
+      },
+    ),
+    latency_histogram: Type.Array(
+      Type.Object(
+        {
+          below_us: figure("Upper end of the range in microseconds; the lower end is half of it."),
+          count: count("Responses that took that long."),
+        },
+        { additionalProperties: false },
+      ),
+      { description: "A range for each doubling, from the shortest latency to the longest." },
+    ),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type DuplexRequestDocument = Static<typeof DuplexRequestDocument>;
 
 const participant = orNull(
   Type.Object(
@@ -294,6 +382,9 @@ export const ProgramDocument = Type.Object(
 export const documents = {
   writer: WriterDocument,
   reader: ReaderDocument,
+  relay: RelayDocument,
+  "duplex-serve": DuplexServeDocument,
+  "duplex-request": DuplexRequestDocument,
   list: ListDocument,
   inspect: InspectDocument,
   clean: CleanDocument,

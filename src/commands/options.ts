@@ -147,6 +147,11 @@ export function flag(spec: { group: string; description: string; alias?: string 
   return { ...spec, type: "boolean", takes: "no value", absent: false, parse: () => true };
 }
 
+/** The name of a channel, as a positional argument. The core checks it. */
+export function channelName(description: string): Option<string> {
+  return { ...bufferName(description), takes: "the name of a channel" };
+}
+
 /** The name of a buffer, as the positional argument every command starts with. The core checks it. */
 export function bufferName(description: string): Option<string> {
   return {

@@ -22,7 +22,7 @@ import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
 const SEMAPHORE_SIZE = 4096;
 
 /** How often a buffer's state is looked at while something in it has to change and nobody announces it. */
-export const POLL_MS = 5;
+const POLL_MS = 5;
 
 /** How often creation starts again when other processes make and remove objects of the name meanwhile. */
 const CREATE_ATTEMPTS = 10;
@@ -93,17 +93,18 @@ interface SemaphorePair {
 /**
  * Makes the buffer for its reader, which is this process, or adopts one that its writer made (PROTOCOL.md, section 5).
  *
+ * @param flags of {@link OiebFlag}, for a buffer that is made.
  * @throws InvalidNameError, RangeError, ReaderAlreadyConnectedError, ResourceExhaustedError, PermissionDeniedError,
  *   CorruptBufferError. Nothing is left behind then.
  */
-export function createForReader(name: string, config?: BufferConfig): SharedBuffer {
+export function createForReader(name: string, config?: BufferConfig, flags = 0n): SharedBuffer {
   checkName(name);
   checkHelper();
   const resolved = resolveConfig(config);
   removeStaleBuffers();
   const locks = takeLocks(name);
   try {
-    return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, 0n);
+    return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
   } catch (error) {
     locks.release({ remove: true });
     throw error;
@@ -299,19 +300,26 @@ export function connect(name: string, timeoutMs: number, config?: BufferConfig):
   }
 }
 
+export interface ConnectOptions {
+  /** Makes the buffer where there is none. */
+  readonly config?: BufferConfig | undefined;
+  /** The one reader to connect to: a buffer that has another one is not ready. */
+  readonly readerPid?: bigint | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** {@link connect} without blocking the event loop. Rejects with the signal's reason when it is aborted. */
 export async function connectAsync(
   name: string,
   timeoutMs: number,
-  config?: BufferConfig,
-  signal?: AbortSignal,
+  { config, readerPid, signal }: ConnectOptions = {},
 ): Promise<Connection> {
   checkName(name);
   checkHelper();
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     signal?.throwIfAborted();
-    const result = tryConnect(name, config);
+    const result = tryConnect(name, config, readerPid);
     if (!(result instanceof ZeroBufferError)) return result;
     if (performance.now() >= deadline) throw result;
     await Bun.sleep(POLL_MS);
@@ -319,7 +327,7 @@ export async function connectAsync(
 }
 
 /** One attempt. Returns the error to report if nothing changes until the timeout; throws what waiting cannot mend. */
-function tryConnect(name: string, config?: BufferConfig): Connection | ZeroBufferError {
+function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Connection | ZeroBufferError {
   const memory = SharedMemory.open(name);
   if (typeof memory === "number") {
     if (memory === Code.AGAIN) return notReady(name, "its reader is still making it");
@@ -331,7 +339,7 @@ function tryConnect(name: string, config?: BufferConfig): Connection | ZeroBuffe
   }
   let buffer: SharedBuffer | undefined;
   try {
-    const result = joinAsWriter(name, memory);
+    const result = joinAsWriter(name, memory, readerPid);
     if (result instanceof ZeroBufferError) return result;
     buffer = result.buffer;
     return result;
@@ -340,13 +348,20 @@ function tryConnect(name: string, config?: BufferConfig): Connection | ZeroBuffe
   }
 }
 
-function joinAsWriter(name: string, memory: SharedMemory): Connection | ZeroBufferError {
+function joinAsWriter(
+  name: string,
+  memory: SharedMemory,
+  wantedReaderPid?: bigint,
+): Connection | ZeroBufferError {
   const oieb = decodeOieb(memory.loadOieb());
   const { readerPid } = oieb;
   if (oieb.oiebSize === 0) return notReady(name, "its reader is still making it");
   const fault = faultOfOieb(oieb, memory.size);
   if (fault !== undefined)
     throw new CorruptBufferError(`Buffer "${name}" is corrupt: ${fault}.`, { buffer: name });
+  if (wantedReaderPid !== undefined && readerPid !== wantedReaderPid) {
+    return notReady(name, `its reader is not process ${wantedReaderPid}`);
+  }
   const lastWriterPid = refuseIfTaken(name, memory);
   if (readerPid === 0n) return notReady(name, "it has no reader");
   if (!new Peer(memory, Role.READER).isAlive(readerPid)) {

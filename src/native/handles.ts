@@ -9,7 +9,7 @@ export const Role = { WRITER: 0, READER: 1 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** Flags of the OIEB (PROTOCOL.md, section 1). */
-export const OiebFlag = { CREATED_BY_WRITER: 1n } as const;
+export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
 
 /** Flags of {@link RingReader.next}. */
 export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
@@ -27,7 +27,8 @@ const READER_VIEW_BYTES = 8 * (FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD);
 
 const WRITER_OFFSET = 0;
 const WRITER_WAITS = 1;
-const WRITER_VIEW_BYTES = 16;
+const WRITER_SEQUENCE = 2;
+const WRITER_VIEW_BYTES = 24;
 
 /** Windows onto the memory start at multiples of this and are up to twice as long: a view ends at 4 GiB. */
 const WINDOW_STRIDE = 2 ** 31;
@@ -300,12 +301,12 @@ export class RingReader extends Handle {
     this.#view = new Float64Array(viewMemory(address, 0, READER_VIEW_BYTES));
   }
 
-  /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
+  /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. With 0 any numbers may come. */
   static open(
     memory: SharedMemory,
     written: Semaphore,
     released: Semaphore,
-    sequence = 1,
+    sequence: number,
   ): RingReader | Code {
     const opened = receive((result) =>
       native.zb_reader_open(memory.address, written.address, released.address, sequence, result),
@@ -400,6 +401,15 @@ export class RingWriter extends Handle {
   /** Bytes from the start of the memory to the acquired region. */
   get offset(): number {
     return this.#view[WRITER_OFFSET] as number;
+  }
+
+  /** Sequence number of the next frame. */
+  get sequence(): number {
+    return this.#view[WRITER_SEQUENCE] as number;
+  }
+
+  set sequence(sequence: number) {
+    this.#view[WRITER_SEQUENCE] = sequence;
   }
 
   commit(): void {

@@ -164,7 +164,7 @@ describe("list", () => {
   });
 
   test("says so where there are no buffers", () => {
-    expect(list.summarize(list.blank(null), plain, false)).toEqual(["No buffers."]);
+    expect(list.summarize(list.blank(null, null), plain, false)).toEqual(["No buffers."]);
   });
 
   test("has colours on a terminal only, and none with NO_COLOR", async () => {

@@ -68,6 +68,8 @@ _Static_assert(offsetof(struct zb_oieb, flags) == 120, "OIEB layout");
 
 /* Made by its writer, waiting for a reader to adopt it. */
 #define ZB_FLAG_CREATED_BY_WRITER 1u
+/* Its reader takes sequence numbers in any order (responses of a duplex channel). */
+#define ZB_FLAG_ANY_SEQUENCE 2u
 
 /* Before each frame in the ring. A header of two zeros is a wrap marker. */
 struct zb_frame_header {
@@ -203,7 +205,8 @@ enum zb_reader_flags {
   ZB_NEW_WRITER = 2,    /* with ZB_WITHOUT_TOKEN: sequence 1 of a new writer counts, too */
 };
 
-/* Places a reader at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
+/* Places a reader at the OIEB's read position; the first frame has to carry `sequence`, or 1, and the others the
+ * numbers that follow. With 0 every frame may carry any number but 0. */
 ZB_API int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
                               double sequence, zb_reader **reader);
 ZB_API void zb_reader_close(zb_reader *reader);
@@ -221,8 +224,9 @@ ZB_API void zb_reader_settle(zb_reader *reader);
 
 /* What a writer tells its caller, at the address of the writer. */
 struct zb_writer_view {
-  double offset; /* of the acquired region from the start of the shared memory */
-  double waits;  /* how many writes found too little room */
+  double offset;   /* of the acquired region from the start of the shared memory */
+  double waits;    /* how many writes found too little room */
+  double sequence; /* of the next frame; the caller may store another one */
 };
 
 /* Continues at the OIEB's write position; the first frame will carry sequence 1. In an empty ring, tokens that an
