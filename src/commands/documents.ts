@@ -331,7 +331,13 @@ export const CleanDocument = Type.Object(
         {
           buffer_name: Type.String(),
           code: Type.Enum(
-            ["READER_ALREADY_CONNECTED", "WRITER_ALREADY_CONNECTED", "PERMISSION_DENIED", "CORRUPT_BUFFER"],
+            [
+              "READER_ALREADY_CONNECTED",
+              "WRITER_ALREADY_CONNECTED",
+              "PERMISSION_DENIED",
+              "RESOURCE_EXHAUSTED",
+              "CORRUPT_BUFFER",
+            ],
             { description: "As in error.code, where the buffer was named on the command line." },
           ),
           reason: Type.String({ description: "Why it was left." }),

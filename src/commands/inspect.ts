@@ -80,6 +80,7 @@ export default defineCommand({
       if (seen.state === "corrupt") throw corrupt(seen);
       return;
     }
+    log?.info(`Watching buffer "${buffer}".`);
     const screen = jsonOutput ? undefined : await Screen.open();
     let isThere = true;
     while (isThere) {

@@ -160,14 +160,14 @@ export class BufferView implements Disposable {
     const { name } = this;
     const size = statusOf(memoryPath(name))?.size ?? null;
     const seen = { name, fault: null, size, oieb: null, writer: null, reader: null };
-    if (code === Code.PERMISSION) return { ...seen, state: null, fault: codeDescriptions[code] };
     if (code === Code.NOT_FOUND || (code === Code.AGAIN && size === 0)) {
       const isMade = BufferLocks.areHeld(name);
       return { ...seen, state: isMade ? "idle" : "stale", reader: isMade ? hidden(0n) : null };
     }
-    const fault =
-      code === Code.AGAIN ? `its ${size} bytes have no room for a control block` : codeDescriptions[code];
-    return { ...seen, state: "corrupt", fault };
+    if (code === Code.AGAIN) {
+      return { ...seen, state: "corrupt", fault: `its ${size} bytes have no room for a control block` };
+    }
+    return { ...seen, state: code === Code.UNSAFE ? "corrupt" : null, fault: codeDescriptions[code] };
   }
 
   [Symbol.dispose](): void {

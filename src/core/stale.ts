@@ -61,6 +61,7 @@ export interface Obstacle {
     | "READER_ALREADY_CONNECTED"
     | "WRITER_ALREADY_CONNECTED"
     | "PERMISSION_DENIED"
+    | "RESOURCE_EXHAUSTED"
     | "CORRUPT_BUFFER"
   >;
   /** Half a sentence. */
@@ -155,7 +156,8 @@ function obstacleWithoutOieb(name: string, code: Code): Obstacle | undefined {
   }
   const path = memoryPath(name);
   if (code === Code.PERMISSION || !isOurs(path)) return foreign("it belongs to another user");
-  if (code !== Code.AGAIN) return { code: "CORRUPT_BUFFER", reason: codeDescriptions[code] };
+  if (code === Code.UNSAFE) return { code: "CORRUPT_BUFFER", reason: codeDescriptions[code] };
+  if (code !== Code.AGAIN) return { code: "RESOURCE_EXHAUSTED", reason: codeDescriptions[code] };
   // A creation that was killed leaves an empty file.
   return statusOf(path)?.size === 0
     ? undefined

@@ -258,8 +258,8 @@ describe("inspect", () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 4096 });
     await using watch = new Run(["inspect", name, "--watch", "--interval-ms", "100", "--json-output", "-v"]);
-    await eventually(() => readFileSync(`/proc/${watch.pid}/cmdline`).includes(name));
-    setTimeout(() => reader.close(), 500);
+    await watch.says("Watching");
+    reader.close();
     const { code, document } = await watch.report();
     expect(code).toBe(0);
     valid("inspect", document);
