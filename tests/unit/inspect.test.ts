@@ -140,14 +140,18 @@ describe("an OIEB that cannot be right", () => {
     expect(lookAt(name)).toMatchObject({ state: "stale" });
   });
 
-  test.each([process.pid, process.ppid])("and process %p, which lives elsewhere, is not the peer", (pid) => {
+  test.each(["this", "another"])("and %s process, which has it not open, is not the peer", async (which) => {
+    const child = Bun.spawn(["cat"], { stdin: "pipe" });
+    const pid = BigInt(which === "this" ? process.pid : child.pid);
     const name = plantMemory(
       deadImage((bytes) => {
-        bytes.writeBigUInt64LE(BigInt(pid), WRITER_PID_OFFSET);
-        bytes.writeBigUInt64LE(BigInt(pid), READER_PID_OFFSET);
+        bytes.writeBigUInt64LE(pid, WRITER_PID_OFFSET);
+        bytes.writeBigUInt64LE(pid, READER_PID_OFFSET);
       }),
     );
     expect(lookAt(name)?.state).toBe("stale");
+    await child.stdin.end();
+    await child.exited;
   });
 
   test.each([7, 57, 2 ** 40])("and a metadata length of %p is not believed", (length) => {
