@@ -40,17 +40,13 @@ export function judge(memory: SharedMemory, hasOwner: () => boolean = () => fals
   const isReaderSeen = new Peer(memory, Role.READER).isAlive(oieb.readerPid);
   const isReaderHidden = !isReaderSeen && hasOwner();
   const readerAlive = isReaderSeen || isReaderHidden;
-  const state =
-    fault !== undefined
-      ? "corrupt"
-      : readerAlive
-        ? writerAlive
-          ? "live"
-          : "idle"
-        : writerAlive
-          ? "orphan"
-          : "stale";
+  const state = fault === undefined ? stateOf(writerAlive, readerAlive) : "corrupt";
   return { state, oieb, fault, writerAlive, readerAlive, isReaderHidden };
+}
+
+function stateOf(writerAlive: boolean, readerAlive: boolean): BufferState {
+  if (readerAlive) return writerAlive ? "live" : "idle";
+  return writerAlive ? "orphan" : "stale";
 }
 
 /** Why something is not removed. */
