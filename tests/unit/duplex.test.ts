@@ -826,7 +826,7 @@ describe("a server", () => {
     client.close();
     await eventually(() => lines.length === 3);
     expect(lines).toEqual([
-      `Process ${process.pid} is the client of channel "${channel}".`,
+      `A client has connected to channel "${channel}".`,
       `! Request 1 of channel "${channel}" got no response: no`,
       `The client of channel "${channel}" has left.`,
     ]);

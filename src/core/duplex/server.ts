@@ -279,7 +279,7 @@ class Service {
         });
         if (this.#isStopped) responses.close();
         signal.throwIfAborted();
-        this.#task.logger?.info(`Process ${readerPid} is the client of channel "${this.#channel}".`);
+        this.#task.logger?.info(`A client has connected to channel "${this.#channel}".`);
         this.#conversation = { responses, isNumbered: responses.takesAnySequence };
         this.#statistics.clients++;
         return;
