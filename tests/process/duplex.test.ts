@@ -1,10 +1,9 @@
 // Duplex channels between two processes: transfer, succession, death, memory.
 
 import { describe, expect, test } from "bun:test";
-import type { BufferConfig } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind, peakMemoryMiB, processorTimeMs } from "../support/processes.ts";
-import { endAll, sweep } from "./peers.ts";
+import { Child, leavesNoProcessBehind, peakMemoryMiB } from "../support/processes.ts";
+import { DUPLEX_SIZES, endAll, startDuplexClient, startDuplexServer, sweep } from "./peers.ts";
 
 leavesNoProcessBehind();
 
@@ -12,22 +11,6 @@ const TIMEOUT_MS = 120_000;
 /** How soon the other side's end has to be noticed. */
 const NOTICED_MS = 1000;
 const MIB = 1024 * 1024;
-
-const SIZES = { metadataSize: 256, payloadSize: 4 * MIB };
-
-/** A server at work: fixtures/duplex-server.ts. */
-async function startServer(channel: string, options: object = {}): Promise<Child> {
-  const server = Child.fixture("duplex-server.ts", channel, { ...SIZES, ...options });
-  await server.hear("ready");
-  return server;
-}
-
-/** A client that is connected: fixtures/duplex-client.ts. */
-async function startClient(channel: string, options: BufferConfig = {}): Promise<Child> {
-  const client = Child.fixture("duplex-client.ts", channel, { ...SIZES, ...options });
-  await client.hear("connected");
-  return client;
-}
 
 /** Has a client ask, and all its requests answered. */
 async function expectAnswers(
@@ -51,8 +34,8 @@ describe("requests between two processes", () => {
     async ({ size, requests }) => {
       const channel = uniqueName();
       const payloadSize = Math.max(4 * MIB, 2 * size + 64);
-      await using server = await startServer(channel, { payloadSize });
-      await using client = await startClient(channel, { payloadSize });
+      await using server = await startDuplexServer(channel, { payloadSize });
+      await using client = await startDuplexClient(channel, { payloadSize });
       await expectAnswers(client, requests, size, { how: "blocking" });
       await expectAnswers(client, requests, size, {
         how: "zero-copy",
@@ -76,8 +59,8 @@ describe("requests between two processes", () => {
     async () => {
       for (const handling of ["xor", "in-place"]) {
         const channel = uniqueName();
-        await using server = await startServer(channel, { handling });
-        await using client = await startClient(channel);
+        await using server = await startDuplexServer(channel, { handling });
+        await using client = await startDuplexClient(channel);
         await expectAnswers(client, 500, 5000, { inFlight: 8, key: 0x5a });
         await endAll(client, server);
       }
@@ -91,12 +74,12 @@ describe("requests between two processes", () => {
       const channel = uniqueName();
       const size = 256 * 1024;
       const fixture = `${import.meta.dir}/fixtures/duplex-server.ts`;
-      const options = JSON.stringify({ ...SIZES, handling: "in-place" });
+      const options = JSON.stringify({ ...DUPLEX_SIZES, handling: "in-place" });
       // Nothing that is allocated is ever freed.
       const command = ["env", "BUN_JSC_useGC=0", process.execPath, fixture, channel, options];
       await using server = Child.program(...command);
       await server.hear("ready");
-      await using client = await startClient(channel);
+      await using client = await startDuplexClient(channel);
       await expectAnswers(client, 50, size, { key: 0x5a });
       const before = peakMemoryMiB(server.pid) as number;
       await expectAnswers(client, 1000, size, { key: 0x5a });
@@ -123,8 +106,8 @@ describe("a client", () => {
     "knows within a second that its server $end, after $answered responses ($how)",
     async ({ how, end, answered }) => {
       const channel = uniqueName();
-      await using server = await startServer(channel, { silentFrom: answered + 1 });
-      await using client = await startClient(channel);
+      await using server = await startDuplexServer(channel, { silentFrom: answered + 1 });
+      await using client = await startDuplexClient(channel);
       await client.tell({ do: "ask", requests: 10, size: 100, how, inFlight: 10 }).hear("asking");
       for (let responses = -1; responses < answered; ) {
         ({ responses } = await server.tell({ do: "report" }).hear("report"));
@@ -144,7 +127,7 @@ describe("a client", () => {
       expect(error.at - endedAt).toBeLessThan(NOTICED_MS);
       await client.tell({ do: "close" }).hear("closed");
 
-      await using next = await startServer(channel);
+      await using next = await startDuplexServer(channel);
       await client.tell({ do: "connect" }).hear("connected");
       await expectAnswers(client, 100, 1000);
       await endAll(client, next);
@@ -157,9 +140,9 @@ describe("a client", () => {
     "that waits for its turn gets it as soon as the one before it leaves",
     async () => {
       const channel = uniqueName();
-      await using server = await startServer(channel);
-      await using first = await startClient(channel);
-      await using second = Child.fixture("duplex-client.ts", channel, SIZES);
+      await using server = await startDuplexServer(channel);
+      await using first = await startDuplexClient(channel);
+      await using second = Child.fixture("duplex-client.ts", channel, DUPLEX_SIZES);
       let [connected, waiting] = [first, second];
       for (let round = 1; round <= 30; round++) {
         await connected.tell({ do: "close" }).hear("closed");
@@ -179,10 +162,10 @@ describe("a server", () => {
     "goes on with the next client when one %s without reading its responses",
     async (end) => {
       const channel = uniqueName();
-      await using server = await startServer(channel);
+      await using server = await startDuplexServer(channel);
       for (let round = 1; round <= 3; round++) {
         // Its ring is too small for the responses, so the server waits for room when it goes.
-        await using client = await startClient(channel, { payloadSize: 4096 });
+        await using client = await startDuplexClient(channel, { payloadSize: 4096 });
         await client.tell({ do: "metadata", text: `client ${round}` }).hear("told");
         await client.tell({ do: "send", requests: 100, size: 1000 }).hear("sent");
         expect(await server.hear("metadata")).toMatchObject({ text: `client ${round}` });
@@ -193,7 +176,7 @@ describe("a server", () => {
           client.kill("SIGKILL");
           await client.end();
         }
-        await using next = await startClient(channel);
+        await using next = await startDuplexClient(channel);
         await expectAnswers(next, 1000, 1000, { inFlight: 10 });
         await next.succeed();
       }
@@ -210,17 +193,4 @@ describe("a server", () => {
       stalled = requests - responses;
     }
   }
-
-  test(
-    "costs next to nothing while no client comes",
-    async () => {
-      await using server = await startServer(uniqueName());
-      await server.asleep();
-      const before = processorTimeMs(server.pid);
-      await Bun.sleep(1000);
-      expect(processorTimeMs(server.pid) - before).toBeLessThan(50);
-      await endAll(server);
-    },
-    TIMEOUT_MS,
-  );
 });

@@ -695,6 +695,27 @@ describe("a server", () => {
     expect(served.metadata).toEqual(["client 1", "client 2", "client 4", "client 5"]);
   });
 
+  test("is told the same metadata by one client after another", async () => {
+    const gone: string[] = [];
+    const logger = {
+      info: (line: string) => void (line.endsWith("has left.") && gone.push(line)),
+      warn: () => {},
+    };
+    const channel = uniqueName();
+    const logging = new DuplexChannelFactory({ logger });
+    using served = new Served(channel, logging.createImmutableServer(channel, SMALL), (server) =>
+      server.start(echo),
+    );
+    for (let i = 1; i <= 3; i++) {
+      const client = served.connect();
+      client.setMetadata(new TextEncoder().encode("the same"));
+      await answerTo(client, bytesOf(1, 10));
+      client.close();
+      await eventually(() => gone.length === i);
+    }
+    expect(served.metadata).toEqual(["the same", "the same", "the same"]);
+  });
+
   test("is told of metadata before the first request comes", async () => {
     using served = serve(echo);
     using client = served.connect();

@@ -183,7 +183,7 @@ class Service {
   #requests: Reader;
   /** Undefined: there is no client, or it is gone and its requests are dropped. */
   #conversation: Conversation | undefined;
-  /** The last metadata that was reported. */
+  /** What the metadata was at the last look. */
   #metadata: Uint8Array = NO_METADATA;
   /** The client may still send metadata: none comes after its first request. */
   #awaitsMetadata = false;
@@ -225,7 +225,6 @@ class Service {
   /** Serves a client until it is gone, which is thrown as WriterDeadError, or until the limit is reached. */
   async #serveClient(): Promise<void> {
     const { signal } = this.#stopped;
-    this.#metadata = NO_METADATA;
     this.#awaitsMetadata = true;
     while (this.#statistics.requests < this.#task.limit) {
       const request = this.#requests.frameAtHand(signal) ?? (await this.#nextRequest());
@@ -243,18 +242,19 @@ class Service {
   async #nextRequest(): Promise<Frame> {
     const { signal } = this.#stopped;
     for (;;) {
+      if (this.#awaitsMetadata) this.#lookForMetadata();
       const timeoutMs = this.#awaitsMetadata ? METADATA_SLICE_MS : Number.POSITIVE_INFINITY;
       const request = await this.#requests.readFrameAsync(timeoutMs, { signal });
-      if (this.#awaitsMetadata) this.#lookForMetadata();
       if (request.isValid) return request;
     }
   }
 
   #lookForMetadata(): void {
     const metadata = this.#requests.getMetadata();
-    // What is there may also be what the last client has left, if this one has sent none.
-    if (metadata.length === 0 || Buffer.compare(metadata, this.#metadata) === 0) return;
+    // What has not changed may be what the last client has left, if the next one was there before it was cleared.
+    if (Buffer.compare(metadata, this.#metadata) === 0) return;
     this.#metadata = metadata;
+    if (metadata.length === 0) return;
     this.#awaitsMetadata = false;
     this.#task.noteMetadata(metadata);
   }
