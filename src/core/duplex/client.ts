@@ -159,12 +159,11 @@ export class DuplexClient implements IDuplexClient {
       const deadline = performance.now() + timeoutMs;
       const abort = signal && (() => this.#end(pending).reject(signal.reason));
       const pending: Pending = { sequence: 0, resolve, reject, timeoutMs, deadline, signal, abort };
-      if (this.#waiting.size > 0 || !this.#send(pending, data)) {
-        this.#waiting.set(pending, data);
-        this.#startSending();
-      }
+      const isSent = this.#waiting.size === 0 && this.#send(pending, data);
+      if (!isSent) this.#waiting.set(pending, data);
       if (abort) signal.addEventListener("abort", abort, { once: true });
       if (deadline < this.#timerDeadline) this.#setTimer(deadline);
+      this.#startSending();
       // Also while it waits for room: the server may wait for room as well.
       this.#startReceiving();
     });
