@@ -31,6 +31,23 @@ export async function startWriter(name: string, options: Stream & WriterOptions)
   return writer;
 }
 
+/** Sizes of a duplex channel's buffers. */
+export const DUPLEX_SIZES = { metadataSize: 256, payloadSize: 4 * 1024 * 1024 };
+
+/** A duplex server at work: fixtures/duplex-server.ts. */
+export async function startDuplexServer(channel: string, options: object = {}): Promise<Child> {
+  const server = Child.fixture("duplex-server.ts", channel, { ...DUPLEX_SIZES, ...options });
+  await server.hear("ready");
+  return server;
+}
+
+/** A duplex client that is connected: fixtures/duplex-client.ts. */
+export async function startDuplexClient(channel: string, options: BufferConfig = {}): Promise<Child> {
+  const client = Child.fixture("duplex-client.ts", channel, { ...DUPLEX_SIZES, ...options });
+  await client.hear("connected");
+  return client;
+}
+
 /** Removes what readers that were killed have left, as every reader does first when it starts. */
 export function sweep(): void {
   new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();

@@ -10,7 +10,15 @@ import {
   leavesNoProcessBehind,
   processorTimeMs,
 } from "../support/processes.ts";
-import { endAll, HEADER, startReader, startWriter, sweep } from "./peers.ts";
+import {
+  endAll,
+  HEADER,
+  startDuplexClient,
+  startDuplexServer,
+  startReader,
+  startWriter,
+  sweep,
+} from "./peers.ts";
 
 leavesNoProcessBehind();
 
@@ -98,6 +106,28 @@ describe("hardly any processor time is used", () => {
         writers[how] = children.use(await startWaitingWriter(reader.name, how));
       }
       await expectIdle(writers);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "by duplex servers without a client or with a silent one, and by clients that await a response",
+    async () => {
+      await using stack = new AsyncDisposableStack();
+      const children: Record<string, Child> = {
+        lonely: stack.use(await startDuplexServer(uniqueName())),
+      };
+      for (const how of ["blocking", "async", "silent"]) {
+        const channel = uniqueName();
+        const server = stack.use(await startDuplexServer(channel, { silentFrom: 1 }));
+        const client = stack.use(await startDuplexClient(channel));
+        if (how !== "silent") await client.tell({ do: "ask", requests: 1, size: 10, how }).hear("asking");
+        children[`${how} client`] = client;
+        children[`server of a ${how} client`] = server;
+      }
+      await expectIdle(children);
+      await stack.disposeAsync();
+      sweep();
     },
     TIMEOUT_MS,
   );

@@ -11,10 +11,16 @@ import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } fro
 /** How long a wait for responses goes on before the server is looked at. */
 const SLICE_MS = 250;
 
+/** Timers cannot be set for longer, in milliseconds. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** A request whose response somebody awaits. */
 interface Pending {
+  /** 0 while it waits for room. */
+  sequence: number;
   readonly resolve: (response: DuplexResponse) => void;
   readonly reject: (reason: unknown) => void;
+  readonly timeoutMs: number;
   /** By `performance.now()`. */
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
@@ -28,13 +34,16 @@ export class DuplexClient implements IDuplexClient {
   readonly #responses: Reader;
   /** Requests of {@link request} by sequence number. A response that nobody waits for is dropped. */
   readonly #pending = new Map<number, Pending>();
+  /** Requests that wait for room, in order, with their bytes. */
+  readonly #waiting = new Map<Pending, Uint8Array>();
   /** Requests whose responses {@link receiveResponse} returns. */
   readonly #sent = new Set<number>();
   /** Responses for {@link receiveResponse} that came while others were awaited. */
   readonly #unclaimed: Frame[] = [];
   #isReceiving = false;
-  /** The request that waits for room, after which the next one goes. */
-  #lastWait: Promise<unknown> | undefined;
+  #isSending = false;
+  /** A request is acquired: nothing else can be sent until it is committed. */
+  #isFilling = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerDeadline = Number.POSITIVE_INFINITY;
   #closed = false;
@@ -97,6 +106,7 @@ export class DuplexClient implements IDuplexClient {
   acquireRequestBuffer(size: number): { sequence: number; buffer: Uint8Array } {
     this.#guard();
     const { sequence, data } = this.#requests.acquireFrame(size);
+    this.#isFilling = true;
     return { sequence, buffer: data };
   }
 
@@ -104,7 +114,9 @@ export class DuplexClient implements IDuplexClient {
     this.#guard();
     const sequence = this.#requests.nextSequence;
     this.#requests.commitFrame();
+    this.#isFilling = false;
     this.#sent.add(sequence);
+    this.#startSending();
   }
 
   receiveResponse(timeoutMs = 5000): DuplexResponse {
@@ -113,77 +125,90 @@ export class DuplexClient implements IDuplexClient {
     const start = performance.now();
     for (let now = start; ; now = performance.now()) {
       const sliceMs = Math.max(0, Math.min(SLICE_MS, start + timeoutMs - now));
-      const response = this.#unclaimed.shift() ?? this.#responses.readFrame(sliceMs);
+      let response = this.#unclaimed.shift() ?? this.#responses.readFrame(sliceMs);
+      if (!response.isValid) response = this.#lookAtServer();
       if (response.isValid) {
         if (this.#sent.delete(response.sequence)) return response;
         this.#settle(response);
       } else {
-        this.#requests.checkReader();
         const isSignal = performance.now() < now + sliceMs;
         if (isSignal || now + sliceMs >= start + timeoutMs) return response;
       }
     }
   }
 
+  /** Throws if the server has gone; but first returns what it has written since the last look. */
+  #lookAtServer(): Frame {
+    try {
+      this.#requests.checkReader();
+      return Frame.invalid;
+    } catch (error) {
+      const response = this.#responses.tryReadFrame();
+      if (response.isValid) return response;
+      throw error;
+    }
+  }
+
   // ---- requests and their responses --------------------------------------------------------------------------------
 
   request(data: Uint8Array, { timeoutMs = 5000, signal }: RequestOptions = {}): Promise<DuplexResponse> {
-    try {
+    return new Promise((resolve, reject) => {
       this.#guard();
       checkTimeout("timeoutMs", timeoutMs);
       signal?.throwIfAborted();
       const deadline = performance.now() + timeoutMs;
-      const sequence = this.#requests.nextSequence;
-      if (this.#lastWait === undefined && this.#requests.tryWriteFrame(data)) {
-        return this.#expect(sequence, deadline, signal);
+      const abort = signal && (() => this.#end(pending).reject(signal.reason));
+      const pending: Pending = { sequence: 0, resolve, reject, timeoutMs, deadline, signal, abort };
+      const isSent = this.#waiting.size === 0 && this.#send(pending, data);
+      if (!isSent) this.#waiting.set(pending, data);
+      if (abort) signal.addEventListener("abort", abort, { once: true });
+      if (deadline < this.#timerDeadline) this.#setTimer(deadline);
+      this.#startSending();
+      // Also while it waits for room: the server may wait for room as well.
+      this.#startReceiving();
+    });
+  }
+
+  /** Sends a request if there is room for it. */
+  #send(pending: Pending, data: Uint8Array): boolean {
+    const sequence = this.#requests.nextSequence;
+    if (!this.#requests.tryWriteFrame(data)) return false;
+    pending.sequence = sequence;
+    this.#pending.set(sequence, pending);
+    return true;
+  }
+
+  #startSending(): void {
+    if (this.#isSending || this.#waiting.size === 0) return;
+    this.#isSending = true;
+    void this.#sendWaiting();
+  }
+
+  /** Sends the requests that wait for room, until none is left or a request is acquired. */
+  async #sendWaiting(): Promise<void> {
+    try {
+      while (this.#waiting.size > 0 && !this.#isFilling) {
+        if (!this.#sendNext()) await this.#requests.waitForRoom(undefined);
       }
-      return this.#requestLater(data, deadline, timeoutMs, signal);
     } catch (error) {
-      return Promise.reject(error);
+      this.#endAll(error);
+    } finally {
+      this.#isSending = false;
     }
   }
 
-  #requestLater(
-    data: Uint8Array,
-    deadline: number,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<DuplexResponse> {
-    const previous = this.#lastWait;
-    const { promise: written, resolve: noteWritten } = Promise.withResolvers<void>();
-    this.#lastWait = written;
-    // Whoever waits for room takes responses meanwhile, or the server may wait for room as well.
-    this.#startReceiving();
-    const write = async (): Promise<{ response: Promise<DuplexResponse> }> => {
+  /** Sends the request that has waited longest, or rejects it if it can never be sent; false: there is no room. */
+  #sendNext(): boolean {
+    for (const [pending, data] of this.#waiting) {
       try {
-        await previous;
-        for (;;) {
-          signal?.throwIfAborted();
-          this.#guard();
-          const sequence = this.#requests.nextSequence;
-          if (this.#requests.tryWriteFrame(data)) {
-            return { response: this.#expect(sequence, deadline, signal) };
-          }
-          if (performance.now() >= deadline) throw this.#noRoom(timeoutMs);
-          await this.#requests.waitForRoom(signal);
-        }
-      } finally {
-        if (this.#lastWait === written) this.#lastWait = undefined;
-        noteWritten();
+        if (!this.#send(pending, data)) return false;
+        this.#waiting.delete(pending);
+      } catch (error) {
+        this.#end(pending).reject(error);
       }
-    };
-    return write().then(({ response }) => response);
-  }
-
-  /** Has the response of a request that was just written awaited. */
-  #expect(sequence: number, deadline: number, signal: AbortSignal | undefined): Promise<DuplexResponse> {
-    return new Promise((resolve, reject) => {
-      const abort = signal && (() => this.#giveUp(sequence)?.reject(signal.reason));
-      if (abort) signal.addEventListener("abort", abort, { once: true });
-      this.#pending.set(sequence, { resolve, reject, deadline, signal, abort });
-      if (deadline < this.#timerDeadline) this.#setTimer(deadline);
-      this.#startReceiving();
-    });
+      return true;
+    }
+    return true;
   }
 
   #startReceiving(): void {
@@ -198,23 +223,19 @@ export class DuplexClient implements IDuplexClient {
     try {
       while (this.#isAwaited) {
         const response = await this.#responses.readFrameAsync(SLICE_MS);
-        if (response.isValid) {
-          this.#settleAll(response);
-          // Those who have waited go on first.
-          await Promise.resolve();
-        } else {
-          this.#requests.checkReader();
-        }
+        this.#settleAll(response.isValid ? response : this.#lookAtServer());
+        // Those who have waited go on first.
+        await Promise.resolve();
       }
     } catch (error) {
-      for (const sequence of [...this.#pending.keys()]) this.#giveUp(sequence)?.reject(error);
+      this.#endAll(error);
     } finally {
       this.#isReceiving = false;
     }
   }
 
   get #isAwaited(): boolean {
-    return this.#pending.size > 0 || this.#lastWait !== undefined;
+    return this.#pending.size > 0 || this.#waiting.size > 0;
   }
 
   /** Hands on a response and all others that are there. */
@@ -226,19 +247,26 @@ export class DuplexClient implements IDuplexClient {
 
   /** Hands a response to who waits for it; one that nobody waits for is late, or not ours, and dropped. */
   #settle(response: Frame): void {
-    const pending = this.#giveUp(response.sequence);
-    if (pending !== undefined) pending.resolve(response);
+    const pending = this.#pending.get(response.sequence);
+    if (pending !== undefined) this.#end(pending).resolve(response);
     else if (this.#sent.has(response.sequence)) this.#unclaimed.push(response);
     else response.release();
   }
 
-  /** Takes a request off the list. */
-  #giveUp(sequence: number): Pending | undefined {
-    const pending = this.#pending.get(sequence);
-    if (pending === undefined) return undefined;
-    this.#pending.delete(sequence);
+  /** Takes a request off the lists. */
+  #end(pending: Pending): Pending {
+    if (pending.sequence === 0) this.#waiting.delete(pending);
+    else this.#pending.delete(pending.sequence);
     if (pending.abort) pending.signal?.removeEventListener("abort", pending.abort);
     return pending;
+  }
+
+  #endAll(error: unknown): void {
+    for (const pending of this.#awaited()) this.#end(pending).reject(error);
+  }
+
+  #awaited(): Pending[] {
+    return [...this.#pending.values(), ...this.#waiting.keys()];
   }
 
   // ---- time --------------------------------------------------------------------------------------------------------
@@ -247,7 +275,8 @@ export class DuplexClient implements IDuplexClient {
     clearTimeout(this.#timer);
     this.#timerDeadline = deadline;
     if (deadline === Number.POSITIVE_INFINITY) return;
-    this.#timer = setTimeout(() => this.#expire(), Math.max(0, Math.ceil(deadline - performance.now())));
+    const restMs = Math.max(0, Math.ceil(deadline - performance.now()));
+    this.#timer = setTimeout(() => this.#expire(), Math.min(restMs, MAX_TIMER_MS));
     // Only what is awaited keeps the process alive.
     this.#timer.unref();
   }
@@ -256,9 +285,10 @@ export class DuplexClient implements IDuplexClient {
   #expire(): void {
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
-    for (const [sequence, { deadline }] of this.#pending) {
-      if (deadline <= now) this.#giveUp(sequence)?.resolve(Frame.invalid);
-      else next = Math.min(next, deadline);
+    for (const pending of this.#awaited()) {
+      if (pending.deadline > now) next = Math.min(next, pending.deadline);
+      else if (pending.sequence === 0) this.#end(pending).reject(this.#noRoom(pending.timeoutMs));
+      else this.#end(pending).resolve(Frame.invalid);
     }
     this.#setTimer(next);
   }
@@ -285,12 +315,11 @@ export class DuplexClient implements IDuplexClient {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    const closed = new ClosedError(`The client of channel "${this.#channel}" was closed.`, {
-      buffer: this.#channel,
-    });
-    for (const sequence of [...this.#pending.keys()]) this.#giveUp(sequence)?.reject(closed);
-    this.#requests.close();
+    const message = `The client of channel "${this.#channel}" was closed.`;
+    this.#endAll(new ClosedError(message, { buffer: this.#channel }));
+    // In this order: the next client connects as soon as the requests have no writer, and makes its own responses then.
     this.#responses.close();
+    this.#requests.close();
   }
 
   /** As {@link close}. */

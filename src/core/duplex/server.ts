@@ -4,6 +4,7 @@ import type { BufferConfig } from "../config.ts";
 import {
   ClosedError,
   CorruptBufferError,
+  ReaderDeadError,
   SequenceError,
   WriterDeadError,
   ZeroBufferError,
@@ -31,8 +32,13 @@ const DEFAULT_CONCURRENCY = 16;
 /** How long to wait for a client's response buffer before looking whether the client is still there. */
 const ATTACH_SLICE_MS = 250;
 
+/** The pause before the next attempt to connect to a response buffer that cannot be used now. */
+const ATTACH_PAUSE_MS = 50;
+
 /** How long to wait for a client's first request before looking for its metadata again. */
 const METADATA_SLICE_MS = 100;
+
+const NO_METADATA = new Uint8Array(0);
 
 /** What a service is to do, and whom it tells. */
 interface Task {
@@ -149,7 +155,7 @@ export class MutableDuplexServer extends DuplexServer implements IMutableDuplexS
   ): void {
     const handle: RequestHandler = (request) => {
       const done = handler(request);
-      return done === undefined ? request.data : done.then(() => request.data);
+      return done instanceof Promise ? done.then(() => request.data) : request.data;
     };
     this.launch(handle, mode, options);
   }
@@ -172,9 +178,13 @@ class Service {
   readonly #stopped = new AbortController();
   readonly #turns = new TurnKeeper();
   readonly #atWork = new Set<Promise<void>>();
+  /** Ends the wait for a handler to end. */
+  #resume: () => void = () => {};
   #requests: Reader;
   /** Undefined: there is no client, or it is gone and its requests are dropped. */
   #conversation: Conversation | undefined;
+  /** What the metadata was at the last look. */
+  #metadata: Uint8Array = NO_METADATA;
   /** The client may still send metadata: none comes after its first request. */
   #awaitsMetadata = false;
 
@@ -204,6 +214,7 @@ class Service {
     this.#stopped.abort();
     this.#hangUp();
     this.#requests.close();
+    this.#resume();
     this.#task.noteEnd();
   }
 
@@ -214,8 +225,6 @@ class Service {
   /** Serves a client until it is gone, which is thrown as WriterDeadError, or until the limit is reached. */
   async #serveClient(): Promise<void> {
     const { signal } = this.#stopped;
-    await this.#requests.isWriterConnectedAsync(Number.POSITIVE_INFINITY, { signal });
-    this.#task.logger?.info(`A client has connected to channel "${this.#channel}".`);
     this.#awaitsMetadata = true;
     while (this.#statistics.requests < this.#task.limit) {
       const request = this.#requests.frameAtHand(signal) ?? (await this.#nextRequest());
@@ -223,7 +232,8 @@ class Service {
       if (request.sequence === 1) await this.#attach();
       const work = this.#answer(request);
       if (work !== undefined) await this.#track(work);
-      if (this.#turns.isDue(request.size)) await this.#turns.turn();
+      // A handler may take any time, so the clock is looked at after each.
+      if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
     }
     await Promise.all(this.#atWork);
     this.stop();
@@ -232,16 +242,18 @@ class Service {
   async #nextRequest(): Promise<Frame> {
     const { signal } = this.#stopped;
     for (;;) {
+      if (this.#awaitsMetadata) this.#lookForMetadata();
       const timeoutMs = this.#awaitsMetadata ? METADATA_SLICE_MS : Number.POSITIVE_INFINITY;
       const request = await this.#requests.readFrameAsync(timeoutMs, { signal });
-      this.#lookForMetadata();
       if (request.isValid) return request;
     }
   }
 
   #lookForMetadata(): void {
-    if (!this.#awaitsMetadata) return;
     const metadata = this.#requests.getMetadata();
+    // What has not changed may be what the last client has left, if the next one was there before it was cleared.
+    if (Buffer.compare(metadata, this.#metadata) === 0) return;
+    this.#metadata = metadata;
     if (metadata.length === 0) return;
     this.#awaitsMetadata = false;
     this.#task.noteMetadata(metadata);
@@ -265,6 +277,9 @@ class Service {
           readerPid,
           signal,
         });
+        if (this.#isStopped) responses.close();
+        signal.throwIfAborted();
+        this.#task.logger?.info(`A client has connected to channel "${this.#channel}".`);
         this.#conversation = { responses, isNumbered: responses.takesAnySequence };
         this.#statistics.clients++;
         return;
@@ -272,6 +287,8 @@ class Service {
         signal.throwIfAborted();
         if (!(error instanceof ZeroBufferError)) throw error;
         this.#task.logger?.warn(error.message);
+        // Some refusals come at once, and last.
+        await Bun.sleep(ATTACH_PAUSE_MS);
       }
     }
   }
@@ -291,6 +308,7 @@ class Service {
       return;
     }
     this.#task.noteError(error, 0);
+    if (this.#isStopped) return;
     if (!(error instanceof CorruptBufferError || error instanceof SequenceError)) return this.stop();
     // What a client has spoilt is made anew for the next one.
     try {
@@ -355,16 +373,24 @@ class Service {
   async #track(work: Promise<void>): Promise<void> {
     const isNumbered = this.#conversation?.isNumbered ?? true;
     this.#atWork.add(work);
-    void work.then(() => this.#atWork.delete(work));
+    void work.then(() => {
+      this.#atWork.delete(work);
+      this.#resume();
+    });
     // A client that takes no numbers but 1, 2, 3 … has to be answered in order.
     const limit = isNumbered ? this.#task.concurrency : 1;
-    while (this.#atWork.size >= limit && !this.#isStopped) await Promise.race(this.#atWork);
+    while (this.#atWork.size >= limit && !this.#isStopped) {
+      await new Promise<void>((resolve) => {
+        this.#resume = resolve;
+      });
+    }
   }
 
   #fail(conversation: Conversation, request: Frame, error: unknown): void {
     // What fails because the service has ended, or its client has gone, is no failure of the handler.
     if (this.#isStopped || conversation !== this.#conversation) return;
-    if (error instanceof ZeroBufferError && error.code === "READER_DEAD") {
+    // A handler may meet dead readers of its own.
+    if (error instanceof ReaderDeadError && error.buffer === this.#buffers.responses) {
       this.#hangUp();
       return;
     }

@@ -54,7 +54,8 @@ export interface IDuplexClient extends Disposable {
   receiveResponse(timeoutMs?: number): DuplexResponse;
   /**
    * Sends a request and resolves to its response, whatever the order in which the server answers. Any number may be in
-   * flight. Resolves to an invalid response after the timeout.
+   * flight. Resolves to an invalid response after the timeout. The bytes must not change until the request is written,
+   * which is at once where there is room.
    *
    * @throws As {@link receiveResponse}; BufferFullError if no room came within the timeout.
    */
