@@ -202,7 +202,10 @@ export class Reader implements Disposable {
     if (this.#departureReported) this.#goOn();
     const firstMs = Math.min(timeoutMs, SLICE_MS);
     const code = this.#ring.next(firstMs * 1000, Look.FOR_TOKENS);
-    return this.#accept(code) || this.#keepWaiting(code, performance.now() - firstMs + timeoutMs);
+    if (this.#accept(code)) return true;
+    // A token that stood for nothing has ended the slice early: rather a bit too long than too short.
+    const isWhole = this.#ring.surplusTokens === this.#surplusTokensSeen;
+    return this.#keepWaiting(code, performance.now() + timeoutMs - (isWhole ? firstMs : 0));
   }
 
   /** What follows the first slice of a blocking read, whose outcome was `code`. */

@@ -105,6 +105,8 @@ class Child {
   readonly #splitter = new FrameSplitter("length-prefixed", { maxFrameSize: MAX_RESPONSE_SIZE });
   /** In the order of the requests, and so of the responses. */
   readonly #exchanges: Exchange[] = [];
+  readonly #stderrEnd: Promise<void>;
+  readonly #end: Promise<void>;
   #lastWords = "";
   #cause: string | undefined;
 
@@ -118,8 +120,8 @@ class Child {
       stderr: "pipe",
       detached: true,
     });
-    void this.#listen();
-    void this.#forwardStderr();
+    this.#stderrEnd = this.#forwardStderr();
+    this.#end = this.#listen();
   }
 
   get pid(): number {
@@ -142,7 +144,7 @@ class Child {
           ? undefined
           : setTimeout(() => this.#fail(`it gave no response within ${this.#timeoutMs} ms`), this.#timeoutMs);
       this.#exchanges.push({ resolve, reject, timer });
-      this.#send(request).catch(() => this.#fail("it reads no more requests"));
+      this.#send(request).catch(() => this.#noteClosedStdin());
     });
   }
 
@@ -153,6 +155,12 @@ class Child {
     stdin.write(prefix);
     stdin.write(request);
     await stdin.flush();
+  }
+
+  /** Nothing can be sent to it: most often because it is just ending, which tells more. */
+  async #noteClosedStdin(): Promise<void> {
+    await Promise.race([this.#end, Bun.sleep(LEAVE_MS)]);
+    this.#fail("it reads no more requests");
   }
 
   /** Takes the responses, until its stdout ends. */
@@ -171,6 +179,7 @@ class Child {
       return;
     }
     const code = await Promise.race([this.#process.exited, Bun.sleep(LEAVE_MS)]);
+    await Promise.race([this.#stderrEnd, Bun.sleep(TERMINATE_MS)]);
     this.#fail(
       code === undefined
         ? "it closed its stdout"
