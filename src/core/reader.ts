@@ -379,7 +379,7 @@ export class Reader implements Disposable {
         hint: "No writer can find it any more: close the reader and start it again.",
       });
     }
-    this.#ring.settle();
+    this.#settle(oieb.writerPid);
     this.#departureReported = true;
     this.#writtenCountBefore = oieb.payloadWrittenCount;
     this.#surplusTokensBefore = this.#surplusTokensSeen;
@@ -395,6 +395,14 @@ export class Reader implements Disposable {
             : "See why its process ended; start it again.",
       },
     );
+  }
+
+  /** Mends what a writer that is gone has left half done; in its place, so that no other one comes meanwhile. */
+  #settle(writerPid: bigint): void {
+    const { memory } = this.#buffer;
+    if (!memory.claim(Role.WRITER, writerPid, process.pid)) return;
+    this.#ring.settle();
+    memory.claim(Role.WRITER, process.pid, 0);
   }
 
   /** Looks as if a token had come. Of a writer that is gone, its first frame counts, too. */

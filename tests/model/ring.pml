@@ -61,7 +61,7 @@ byte owed;           /* bytes taken from `free` for frames and wraps, and not gi
 short kept;          /* cells of frames that are published and that the application has not released */
 byte generation;     /* of the writer, modulo 4 */
 bool opening;        /* a writer of ours has taken the pid and has not emptied W yet */
-bool awaited = true; /* the reader has gone on to the next writer */
+bool awaited = true; /* the reader has reported the last writer's departure */
 bool over;           /* no writer will come any more */
 bool kill_writer, kill_reader;
 byte leaves = LEAVES, crashes = CRASHES, lost = LOST, surplus = SURPLUS;
@@ -412,13 +412,17 @@ active proctype Reader() {
       d_step {
         wasted = 0;
         if
-        :: loaded < P && at < P && P - at < H -> wasted = P - at
-        :: loaded < P && at < P && P - at >= H && head[at] == MARKER -> wasted = P - at
+        :: at < P && P - at < H -> wasted = P - at
+        :: at < P && P - at >= H && head[at] == MARKER -> wasted = P - at
         :: else
         fi
       }
       if
-      :: loaded < P && P - loaded <= wasted ->
+#ifdef WITHOUT_SETTLING_THE_POSITION
+      :: loaded < P && at < P && P - loaded <= wasted ->
+#else
+      :: at < P && P - loaded <= wasted ->
+#endif
         d_step { /* compare and swap */
           if
           :: free == loaded ->
@@ -427,12 +431,13 @@ active proctype Reader() {
             if
             :: P - at >= H -> head[at] = STALE
             :: else
-            fi
-          :: else -> loaded = P
+            fi;
+            whose = READER
+          :: else
           fi
         }
         if
-        :: loaded < P -> write_pos = at
+        :: whose == READER -> write_pos = at
         :: else
         fi
       :: else
@@ -451,6 +456,7 @@ active proctype Reader() {
       :: state == AWAITED || state == CONNECTED -> goto vain
       :: else
       fi;
+      awaited = (seen_generation == generation);
       surplus_old = false;
       traces = traces && fresh_traces;
       state = AWAITED;
@@ -466,7 +472,7 @@ active proctype Reader() {
         fi
       }
       if
-      :: writer_pid == READER -> traces = false; d_step { writer_pid = 0; awaited = true }
+      :: writer_pid == READER -> traces = false; writer_pid = 0
       :: else
       fi
     :: else
@@ -760,7 +766,8 @@ active proctype Writer() {
 
 next_writer:
   {
-    /* One that came before the reader has seen the last one's end could not be told from it. */
+    /* It would go on in the middle of what one that died has left, and not be told from that one: it comes when the
+     * reader has reported the departure. */
     atomic { ((awaited && writer_pid != READER) || READER_GONE);
     if
     :: READER_GONE -> goto ended
