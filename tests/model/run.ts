@@ -81,7 +81,7 @@ const checks: Readonly<Record<string, Check>> = {
   "v1 writers that leave and die": {
     model: "ring",
     about: "one is killed at any step, one leaves; the next comes when the reader has reported that",
-    macros: { ...quiet, P: 7, H: 2, LARGEST: 2, ...narrow, SLICES: 2, LEAVES: 1, CRASHES: 1, V1_WRITER: 1 },
+    macros: { ...quiet, P: 5, H: 2, LARGEST: 1, ...two, SLICES: 2, LEAVES: 1, CRASHES: 1, V1_WRITER: 1 },
   },
   "v1 reader": {
     model: "ring",

@@ -35,7 +35,7 @@ async function build(name: string, flags: readonly string[]): Promise<string> {
   const helper = ["ring.c", "posix.c", "linux.c", "waiter.c"].map((file) =>
     join(nativeSourceDirectory, file),
   );
-  const tests = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c"].map((file) =>
+  const tests = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c", "semaphores.c"].map((file) =>
     join(import.meta.dir, file),
   );
   const output = join(directory, name);

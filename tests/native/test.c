@@ -85,6 +85,11 @@ uint32_t waiters_of(zb_semaphore *semaphore) {
   return (uint32_t)(atomic_load_explicit(&layout->data, memory_order_relaxed) >> 32);
 }
 
+uint32_t long_run(uint32_t count) {
+  const char *factor = getenv("ZB_TEST_FACTOR");
+  return factor == NULL ? count : count * (uint32_t)strtoul(factor, NULL, 10);
+}
+
 void start_thread(pthread_t *thread, void *(*run)(void *), void *argument) {
   EQUAL(pthread_create(thread, NULL, run, argument), 0);
 }
