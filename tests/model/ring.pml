@@ -131,16 +131,19 @@ mtype = { AWAITED, CONNECTED, LEFT, DIED }
 inline judge() {
   do
   :: true ->
-#ifndef WITHOUT_TRACES_FIRST
     /* zb_oieb_load comes to the count before it comes to the pid: a writer that came in between is not seen to be gone */
     d_step { seen_traces = traces; fresh_traces = false };
     atomic { whose = writer_pid; seen_generation = generation };
-#else
-    atomic { whose = writer_pid; seen_generation = generation };
-    d_step { seen_traces = traces; fresh_traces = false };
-#endif
     if
-    :: whose != 0 && living == whose -> state = CONNECTED; break
+    :: whose != 0 && living == whose ->
+      atomic {
+        state = CONNECTED;
+#ifndef WITHOUT_NOTICING_A_NEW_WRITER
+        new_writer = new_writer || seen_generation != last_generation;
+        last_generation = seen_generation
+#endif
+      }
+      break
     :: whose != 0 && living != whose ->
       if
       :: writer_pid == whose && generation == seen_generation -> state = DIED; break /* pids are not used again so soon */
@@ -162,6 +165,8 @@ active proctype Reader() {
   bool released[HOLD];
   mtype state = AWAITED;
   bool surplus_new, surplus_old; /* tokens that stood for nothing, since the last look behind, and before it */
+  byte last_generation;          /* of the writer last seen alive, */
+  bool new_writer;               /* and whether that was after the last frame */
   bool seen_traces, behind, guess;            /* looking behind the tokens; as if a token had come */
   byte tokens, count, loaded, at, wasted, size, i, whose, seen_generation;
   short unread;
@@ -299,7 +304,7 @@ active proctype Reader() {
         assert(size != STALE && size != MARKER);
         if
         :: guess && (wasted + H + size > unread) -> break
-        :: guess && number[at] != next && !(number[at] == 1 && (state == LEFT || state == DIED)) -> break
+        :: guess && number[at] != next && !(number[at] == 1 && (state == LEFT || state == DIED || new_writer)) -> break
         :: else
         fi;
         assert(number[at] == next || number[at] == 1);
@@ -342,7 +347,7 @@ active proctype Reader() {
     if
     :: count > 0 ->
   progress:
-      atomic { count = 0; guess = false; behind = false; whose = 0; seen_generation = 0; seen_traces = false };
+      atomic { count = 0; new_writer = false; guess = false; behind = false; whose = 0; seen_generation = 0; seen_traces = false };
       goto next_call
     :: else
     fi;
@@ -662,11 +667,7 @@ next_writer:
         at = place;
         wasted = 0;
         if
-#ifdef WITHOUT_ROOM_FOR_A_HEADER
-        :: H + size <= P - place -> room = true
-#else
         :: H + size == P - place || 2 * H + size <= P - place -> room = true
-#endif
         :: else ->
           if
           :: P - place >= H && H + size <= place -> at = 0; wasted = P - place; room = true
