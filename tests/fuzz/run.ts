@@ -9,6 +9,8 @@ import { parseArgs } from "node:util";
 import { cFlags, compile, nativeSourceDirectory, root, sanitizersWork } from "../../scripts/build-native.ts";
 
 const corpus = join(import.meta.dir, "corpus");
+/** Where inputs go that crash the helper. */
+const kept = join(root, "dist", "fuzz");
 const sanitizers = "fuzzer,address,undefined";
 const mostInputBytes = 6000;
 const limits = [`-max_len=${mostInputBytes}`, "-timeout=10", "-rss_limit_mb=2048"];
@@ -86,10 +88,11 @@ async function fuzz(program: string, directory: string, seconds: number, seed: n
   const found = join(directory, "found");
   const seeds = join(directory, "seeds");
   mkdirSync(found);
+  mkdirSync(kept, { recursive: true });
   makeSeeds(seeds);
   const command = [
     ...[program, found, seeds, ...limits, `-seed=${seed}`, `-max_total_time=${seconds}`],
-    ...["-print_final_stats=1", `-artifact_prefix=${root}/`],
+    ...["-print_final_stats=1", `-artifact_prefix=${kept}/`],
   ];
   const child = Bun.spawn(command, {
     stdio: ["ignore", "pipe", "pipe"],
@@ -101,7 +104,10 @@ async function fuzz(program: string, directory: string, seconds: number, seed: n
   const coverage = [...log.matchAll(/ cov: (\d+) ft: (\d+) corp: (\d+)/g)].at(-1) ?? [];
   const crashes = [...log.matchAll(/Test unit written to (.*)/g)].map(([, path]) => path);
   if (child.exitCode !== 0) console.error(log.slice(-6000));
-  for (const path of crashes) console.error(`fuzz: the input is kept in ${path}; ${program} repeats it`);
+  for (const path of crashes)
+    console.error(
+      `fuzz: the input is kept in ${path}; put it into tests/fuzz/corpus, and every run begins with it`,
+    );
   console.log(
     `fuzz: ${executions.toLocaleString("en")} executions in ${seconds} s, ${coverage[1] ?? 0} edges and ` +
       `${coverage[2] ?? 0} features covered, corpus ${coverage[3] ?? 0}, ${crashes.length} crashes, seed ${seed}`,
