@@ -113,7 +113,7 @@ export async function sanitizersWork(compiler: Compiler, sanitizers: string): Pr
     const source = join(directory, "probe.c");
     const output = join(directory, "probe");
     // It reads memory, as a sanitizer's missing runtime is missed at the first access only.
-    writeFileSync(source, "int main(int count, char **words) { return words[count] == 0 ? 0 : 1; }");
+    writeFileSync(source, "int main(int count, char **words) { return words[count] == 0 ? 0 : 1; }\n");
     // Each by itself, too: in a list, zig drops one that it does not have without a word.
     for (const sanitizer of new Set([...sanitizers.split(","), sanitizers])) {
       await compile(compiler, { sources: [source], output, flags: [...cFlags, `-fsanitize=${sanitizer}`] });

@@ -59,6 +59,9 @@ export class Reader implements Disposable {
   #bytesRead = 0;
 
   #state: WriterState = "awaited";
+  /** The writer that was last seen alive, and whether that was after the last frame: its first one has number 1. */
+  #lastPid = 0n;
+  #isWriterNew = false;
   /** The departure has been reported: the next call goes on to the next writer. */
   #departureReported = false;
   /** What was there when the last departure was reported; anything more shows that another writer has come. */
@@ -352,6 +355,7 @@ export class Reader implements Disposable {
     if (code > 0) {
       this.#available = code;
       this.#handedOut = 0;
+      this.#isWriterNew = false;
       return true;
     }
     if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
@@ -397,7 +401,7 @@ export class Reader implements Disposable {
         hint: "No writer can find it any more: close the reader and start it again.",
       });
     }
-    this.#ring.settle();
+    this.#settle(oieb.writerPid);
     this.#departureReported = true;
     this.#writtenCountBefore = oieb.payloadWrittenCount;
     this.#surplusTokensBefore = this.#surplusTokensSeen;
@@ -415,9 +419,18 @@ export class Reader implements Disposable {
     );
   }
 
-  /** Looks as if a token had come. Of a writer that is gone, its first frame counts, too. */
+  /** Mends what a writer that is gone has left half done; in its place, so that no other one comes meanwhile. */
+  #settle(writerPid: bigint): void {
+    const { memory } = this.#buffer;
+    if (!memory.claim(Role.WRITER, writerPid, process.pid)) return;
+    this.#ring.settle();
+    memory.claim(Role.WRITER, process.pid, 0);
+  }
+
+  /** Looks as if a token had come. Of a writer that is gone, or new, its first frame counts, too. */
   #recover(): boolean {
-    const flags = this.#state === "left" || this.#state === "died" ? Look.NEW_WRITER : 0;
+    const mayBeFirst = this.#state === "left" || this.#state === "died" || this.#isWriterNew;
+    const flags = mayBeFirst ? Look.NEW_WRITER : 0;
     return this.#accept(this.#ring.next(0, Look.WITHOUT_TOKEN | flags));
   }
 
@@ -427,6 +440,10 @@ export class Reader implements Disposable {
     if (oieb.writerPid !== 0n) {
       if (this.#writer.isAlive(oieb.writerPid)) {
         this.#state = "connected";
+        if (oieb.writerPid !== this.#lastPid) {
+          this.#lastPid = oieb.writerPid;
+          this.#isWriterNew = true;
+        }
       } else {
         // It may have left, and its process ended, since the pid was loaded.
         const later = this.#buffer.loadOieb();

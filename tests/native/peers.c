@@ -114,6 +114,25 @@ TEST(the_half_done_wrap_of_a_v1_writer_is_no_frame_and_is_settled_when_it_is_gon
   close_ring(&ring);
 }
 
+TEST(the_position_of_a_frame_that_a_v1_writer_did_not_publish_is_settled_when_it_is_gone) {
+  struct ring ring;
+  open_ring(&ring, 256);
+  OK(write_frame(&ring, 24, 1));
+  read_frame(&ring, 24, 1);
+  OK(zb_reader_release(ring.reader, 0));
+  put_frame(&ring, 40, 60, 2);
+  set_word(&ring.oieb->payload_write_pos, 116); /* and killed before the publication */
+  EQUAL(zb_reader_next(ring.reader, 0, ZB_WITHOUT_TOKEN | ZB_NEW_WRITER), ZB_AGAIN);
+  zb_reader_settle(ring.reader);
+  EQUAL(word(&ring.oieb->payload_free_bytes), 256);
+  EQUAL(word(&ring.oieb->payload_write_pos), 40);
+  put_frame(&ring, word(&ring.oieb->payload_write_pos), 30,
+            1); /* a v1 writer goes on there, without a rewind */
+  publish(&ring, 46, 1);
+  read_frame(&ring, 30, 1);
+  close_ring(&ring);
+}
+
 TEST(a_frame_that_is_unread_is_never_settled_away) {
   struct ring ring;
   open_ring(&ring, 256);

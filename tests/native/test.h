@@ -51,6 +51,9 @@ const char *temporary_path(const char *file);
 /* How many threads or processes wait for the semaphore. */
 uint32_t waiters_of(zb_semaphore *semaphore);
 
+/* `count`, times the factor of a longer run where ZB_TEST_FACTOR says one. */
+uint32_t long_run(uint32_t count);
+
 void start_thread(pthread_t *thread, void *(*run)(void *), void *argument);
 void join_thread(pthread_t thread);
 /* fork(2), for a child that must not outlive this program. Only while there is one thread. */

@@ -42,7 +42,7 @@ static void *write_stream(void *argument) {
 
 /* Reads all frames of a stream. The last one of each look is held for a while beyond it, so that the ring wraps instead
  * of being rewound; but the writer may need an empty ring. */
-static void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
+static void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags) {
   uint64_t read = 0, released = 0;
   int looks = 0, yields = 100;
   while (released < frames) {
@@ -63,6 +63,11 @@ static void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
     for (uint64_t i = read - 1; i-- > released;) OK(zb_reader_release(ring->reader, (uint32_t)i));
     released = read - 1;
   }
+}
+
+/* The same, with nothing left over. */
+static void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
+  read_frames_of(ring, frames, flags);
   EQUAL(zb_reader_next(ring->reader, 0, ZB_WITHOUT_TOKEN), ZB_AGAIN);
   EQUAL(ring->view->surplus_tokens, 0);
   EQUAL(word(&ring->oieb->payload_free_bytes), ring->payload_size);
@@ -78,11 +83,48 @@ TEST(hundreds_of_thousands_of_frames_pass_between_two_threads_byte_for_byte) {
   struct ring ring;
   pthread_t thread;
   open_ring(&ring, 1024);
-  struct stream stream = {.ring = &ring, .frames = STREAM_FRAMES};
+  struct stream stream = {.ring = &ring, .frames = long_run(STREAM_FRAMES)};
   start_thread(&thread, write_stream, &stream);
   read_stream(&ring, stream.frames, 0);
   join_thread(thread);
-  CHECK(word(&ring.oieb->payload_written_count) > STREAM_FRAMES); /* wraps are counted, too */
+  CHECK(word(&ring.oieb->payload_written_count) > stream.frames); /* wraps are counted, too */
+  close_ring(&ring);
+}
+
+/* The writer on a mapping of its own, as in another process: nothing but shared memory is common to the two. */
+static void *write_stream_through_another_mapping(void *argument) {
+  struct stream *stream = argument;
+  struct ring *end = stream->ring;
+  write_stream(stream);
+  zb_oieb_claim(end->memory, ZB_WRITER, word(&end->oieb->writer_pid), 0);
+  zb_semaphore_post(end->written, 1); /* as on close */
+  return NULL;
+}
+
+TEST(frames_pass_between_two_threads_on_two_mappings_until_the_writer_closes) {
+  struct ring ring, other = {.payload_size = 2048};
+  pthread_t thread;
+  open_ring(&ring, other.payload_size);
+  OK(zb_memory_open(ring.name, &other.memory));
+  OK(zb_semaphore_open(ring.name, ZB_WRITER, &other.written));
+  OK(zb_semaphore_open(ring.name, ZB_READER, &other.released));
+  other.oieb = zb_memory_address(other.memory);
+  CHECK(other.oieb != ring.oieb);
+  OK(zb_oieb_claim(other.memory, ZB_WRITER, 0, (uint64_t)getpid()));
+  OK(zb_writer_open(other.memory, other.written, other.released, (uint64_t)getpid(), &other.writer));
+  other.writer_view = (const struct zb_writer_view *)other.writer;
+  struct stream stream = {.ring = &other, .frames = long_run(STREAM_FRAMES / 3)};
+  start_thread(&thread, write_stream_through_another_mapping, &stream);
+  read_frames_of(&ring, stream.frames, 0);
+  join_thread(thread);
+  EQUAL(word(&ring.oieb->writer_pid), 0);
+  EQUAL(zb_reader_next(ring.reader, 0, 0), ZB_AGAIN); /* the wake-up of the close */
+  EQUAL(ring.view->surplus_tokens, 1);
+  EQUAL(word(&ring.oieb->payload_free_bytes), ring.payload_size);
+  zb_writer_close(other.writer);
+  zb_memory_close(other.memory);
+  zb_semaphore_close(other.written);
+  zb_semaphore_close(other.released);
   close_ring(&ring);
 }
 
@@ -90,7 +132,7 @@ TEST(frames_that_each_need_an_empty_ring_pass_between_two_threads) {
   struct ring ring;
   pthread_t thread;
   open_ring(&ring, 64);
-  struct stream stream = {.ring = &ring, .frames = STREAM_FRAMES / 10};
+  struct stream stream = {.ring = &ring, .frames = long_run(STREAM_FRAMES / 10)};
   start_thread(&thread, write_stream, &stream);
   read_stream(&ring, stream.frames, 0);
   join_thread(thread);
@@ -105,7 +147,7 @@ TEST(frames_whose_posts_are_all_lost_pass_between_two_threads) {
   zb_writer_close(ring.writer);
   OK(zb_writer_open(ring.memory, elsewhere.written, ring.released, (uint64_t)getpid(), &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
-  struct stream stream = {.ring = &ring, .frames = STREAM_FRAMES / 10};
+  struct stream stream = {.ring = &ring, .frames = long_run(STREAM_FRAMES / 10)};
   start_thread(&thread, write_stream, &stream);
   read_stream(&ring, stream.frames, ZB_WITHOUT_TOKEN);
   join_thread(thread);
@@ -129,7 +171,7 @@ static void write_stream_from_outside(void *argument) {
 TEST(frames_pass_between_two_processes_byte_for_byte) {
   struct ring ring;
   open_ring(&ring, 4096);
-  struct stream stream = {.ring = &ring, .frames = STREAM_FRAMES / 10};
+  struct stream stream = {.ring = &ring, .frames = long_run(STREAM_FRAMES / 10)};
   pid_t pid = start_child();
   if (pid == 0) {
     write_stream_from_outside(&stream);

@@ -1,6 +1,7 @@
 // One writer after another into the same buffer.
 
 import { describe, expect, test } from "bun:test";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { Writer } from "../../src/core/index.ts";
 import { thrownBy, uniqueName } from "../support/buffers.ts";
 import { Child, leavesNoProcessBehind } from "../support/processes.ts";
@@ -30,6 +31,32 @@ async function expectDeparture(reader: Child, reason: "left" | "died"): Promise<
 async function metadataOf(reader: Child): Promise<string> {
   return (await reader.tell({ do: "metadata" }).hear("metadata")).text;
 }
+
+/** Takes all tokens of written frames away, as if their posts had been lost. */
+function loseTokens(name: string): void {
+  const file = openSync(`/dev/shm/sem.sem-w-${name}`, "r+");
+  writeSync(file, new Uint8Array(4), 0, 4, 0);
+  closeSync(file);
+}
+
+test(
+  "the first frame of a writer that came before its reader looked is delivered though its post is lost",
+  async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, large);
+    await using first = await startWriter(name, stream);
+    await write(first, 3);
+    await expectToRead(reader, 3);
+    first.kill("SIGKILL");
+    await first.end();
+    await using second = await startWriter(name, stream);
+    await write(second, 1);
+    loseTokens(name);
+    await expectToRead(reader, 1);
+    await endAll(second, reader);
+  },
+  TIMEOUT_MS,
+);
 
 describe.each(["left", "died"] as const)("after a writer that %s, the next one", (reason) => {
   const depart = async (writer: Child) => {

@@ -204,9 +204,13 @@ uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
     uint32_t taken = value < most ? value : most;
     if (taken == 0) return 0;
     /* acquire: pairs with the release of the posts */
-    if (atomic_compare_exchange_weak_explicit(data, &seen, seen - taken, memory_order_acquire,
-                                              memory_order_relaxed))
-      return taken;
+    if (!atomic_compare_exchange_weak_explicit(data, &seen, seen - taken, memory_order_acquire,
+                                               memory_order_relaxed))
+      continue;
+    /* Whoever sleeps beside the rest may not have been woken: a post between this caller's wait and its take still found
+     * a token for each waiter. */
+    if (taken < value && seen >> 32 > 0) futex(data, FUTEX_WAKE, value - taken, NULL);
+    return taken;
   }
 }
 

@@ -354,7 +354,7 @@ void zb_reader_settle(zb_reader *reader) {
   struct zb_oieb *oieb = reader->oieb;
   uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
   uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
-  if (free_bytes >= reader->payload_size || position >= reader->payload_size) return;
+  if (free_bytes > reader->payload_size || position >= reader->payload_size) return;
   bool marker;
   uint64_t unread = reader->payload_size - free_bytes;
   if (unread > waste_at(reader, position, &marker)) return;

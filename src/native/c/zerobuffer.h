@@ -217,7 +217,8 @@ ZB_API int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags)
 /* Releases one frame, the `index`th that this reader has read (from 0, modulo 2^32). Its space goes back to the
  * writer once every older frame has been released as well. */
 ZB_API int32_t zb_reader_release(zb_reader *reader, uint32_t index);
-/* With the writer gone and nothing held: gives back the waste of a wrap that it did not finish. */
+/* With the writer gone, its place taken and nothing held: gives back the waste of a wrap that it did not finish, and
+ * takes back a position that it had stored for a frame it did not publish. */
 ZB_API void zb_reader_settle(zb_reader *reader);
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */

@@ -1,0 +1,94 @@
+// Builds the program of the C tests, plainly or with sanitizers, and runs its cases, each in a process of its own.
+
+import { readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Compiler,
+  cFlags,
+  compile,
+  nativeSourceDirectory,
+  sanitizersWork,
+} from "../../scripts/build-native.ts";
+
+/** ThreadSanitizer does not always come to terms with where the system has put the program; another start may do. */
+const badLuck = /ThreadSanitizer: unexpected memory mapping/;
+const attempts = 10;
+
+export interface Outcome {
+  exitCode: number | null;
+  output: string;
+  /** What the program, which names everything by its pid, left in shared memory and in the temp directory. */
+  leftBehind: string[];
+}
+
+/** Compiles the helper and the C tests to the program `output`. */
+export async function buildTests(
+  compiler: Compiler,
+  output: string,
+  flags: readonly string[],
+): Promise<string> {
+  const helper = ["ring.c", "posix.c", "linux.c", "waiter.c"].map((file) =>
+    join(nativeSourceDirectory, file),
+  );
+  const tests = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c", "semaphores.c"].map((file) =>
+    join(import.meta.dir, file),
+  );
+  const includes = ["-I", nativeSourceDirectory, "-I", import.meta.dir];
+  await compile(compiler, {
+    sources: [...helper, ...tests],
+    output,
+    flags: [...cFlags, ...flags, ...includes],
+  });
+  return output;
+}
+
+/** The same with sanitizers, as `-fsanitize` takes them. Undefined where the compiler has no such ones. */
+export async function buildSanitizedTests(
+  compiler: Compiler,
+  output: string,
+  sanitizers: string,
+): Promise<string | undefined> {
+  if (!(await sanitizersWork(compiler, sanitizers))) return undefined;
+  return await buildTests(compiler, output, [
+    "-O1",
+    "-g",
+    `-fsanitize=${sanitizers}`,
+    "-fno-sanitize-recover=all",
+  ]);
+}
+
+/**
+ * Runs one case.
+ *
+ * @param factor how many times as long as in a usual run.
+ */
+export async function runTest(
+  program: string,
+  name: string,
+  { timeoutMs, factor = 1 }: { timeoutMs: number; factor?: number },
+): Promise<Outcome> {
+  for (let attempt = 1; ; attempt++) {
+    const child = Bun.spawn([program, name], {
+      env: { ...process.env, ZB_TEST_FACTOR: `${factor}` },
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: timeoutMs,
+      killSignal: "SIGKILL",
+    });
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+    if (attempt < attempts && badLuck.test(stderr)) continue;
+    const own = `zb-ctest-${child.pid}-`;
+    const leftBehind = ["/dev/shm", tmpdir()].flatMap((place) =>
+      readdirSync(place)
+        .filter((file) => file.includes(own))
+        .map((file) => join(place, file)),
+    );
+    for (const path of leftBehind) rmSync(path, { recursive: true });
+    return { exitCode: child.exitCode, output: stdout + stderr, leftBehind };
+  }
+}
+
+/** The names of all cases. */
+export async function listTests(program: string, timeoutMs: number): Promise<string[]> {
+  return (await runTest(program, "list", { timeoutMs })).output.trim().split("\n");
+}
