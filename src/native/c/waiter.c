@@ -1,4 +1,5 @@
 /* A thread that waits for a semaphore, so that an event loop does not have to. */
+#include "fault.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static void *run(void *argument) {
     if (zb_semaphore_await(waiter->semaphore, deadline_ns, &waiter->stopped) == ZB_OK)
       zb_semaphore_wake(waiter->semaphore);
     /* A full pipe rings already, and one that is closed has nobody listening. */
-    ssize_t rung = write(waiter->bell, "", 1);
+    ssize_t rung = ZB_CALL(waiter_ring, write(waiter->bell, "", 1), -1);
     (void)rung;
     pthread_mutex_lock(&waiter->mutex);
   }
@@ -45,9 +46,9 @@ static void *run(void *argument) {
 
 int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **result) {
   int ends[2];
-  zb_waiter *waiter = calloc(1, sizeof *waiter);
+  zb_waiter *waiter = ZB_CALL(waiter_allocate, calloc(1, sizeof *waiter), NULL);
   if (waiter == NULL) return ZB_NO_MEMORY;
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+  if (ZB_CALL(waiter_pipe, pipe2(ends, O_CLOEXEC | O_NONBLOCK), -1) != 0) {
     free(waiter);
     return zb_code_of(errno);
   }
@@ -61,7 +62,7 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&waiter->thread, NULL, run, waiter);
+  int error = ZB_CALL(waiter_thread, pthread_create(&waiter->thread, NULL, run, waiter), errno);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (error != 0) {
     close(ends[0]);

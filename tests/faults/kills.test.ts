@@ -1,0 +1,27 @@
+// A process that is killed at any of its steps: its peer knows, loses nothing, and the next one starts at once.
+
+import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { buildLibrary, faultBuild } from "../../scripts/build-native.ts";
+import { leavesNoProcessBehind } from "../support/processes.ts";
+import { scenarios } from "./scenarios.ts";
+import { momentsOf, Stage } from "./stage.ts";
+
+leavesNoProcessBehind();
+setDefaultTimeout(300_000);
+beforeAll(() => buildLibrary(faultBuild));
+
+for (const scenario of scenarios) {
+  test(`${scenario.name} may be killed at each step`, async () => {
+    const moments = await momentsOf(scenario);
+    expect(moments.length).toBeGreaterThan(0);
+    for (const moment of moments) {
+      await using stage = new Stage(scenario, { ...moment, action: "kill" });
+      try {
+        await scenario.play(stage);
+        expect((await stage.child.end()).signal).toBe("SIGKILL");
+      } catch (error) {
+        throw new Error(`killed at ${moment.step}, the ${moment.nth}th time`, { cause: error });
+      }
+    }
+  });
+}
