@@ -82,9 +82,10 @@ const creation: Scenario[] = [
       writer.writeFrame(bytesOf(1, 100));
       await stage.perform(async () => {
         stage.begin();
-        await stage.ask({ do: "open", config: RING });
-        const read = await stage.ask({ do: "read" });
-        if (read.event === "did") expect(read).toMatchObject({ sequence: 1, isWhole: true });
+        if ((await stage.ask({ do: "open", config: RING })).event === "did") {
+          const read = await stage.ask({ do: "read" });
+          if (read.event === "did") expect(read).toMatchObject({ sequence: 1, isWhole: true });
+        }
         await stage.ask({ do: "close" });
       });
       // Its reader has died or left, unless it was killed before it became the reader.
@@ -328,19 +329,22 @@ function reading(name: string, play: (stage: Stage, writer: Writer) => Promise<v
     play: async (stage) => {
       let writer: Writer | undefined;
       await stage.perform(async () => {
-        await stage.ask({ do: "open", config: RING });
-        writer = new Writer(stage.name, { writeTimeout: 5 * PROMPT_MS });
-        await play(stage, writer);
+        if ((await stage.ask({ do: "open", config: RING })).event === "did") {
+          writer = new Writer(stage.name, { writeTimeout: 5 * PROMPT_MS });
+          await play(stage, writer);
+        }
         await stage.ask({ do: "close" });
       });
       const start = performance.now();
-      const error = thrownBy(() => {
-        for (;;) writer?.writeFrame(bytesOf(1, 500));
-      }) as { code: string };
-      // Closed by the play, it has nothing to find out.
-      expect(["READER_DEAD", "CLOSED"]).toContain(error.code);
-      expect(performance.now() - start).toBeLessThan(PROMPT_MS);
-      writer?.close();
+      if (writer !== undefined) {
+        const error = thrownBy(() => {
+          for (;;) writer?.writeFrame(bytesOf(1, 500));
+        }) as { code: string };
+        // Closed by the play, it has nothing to find out.
+        expect(["READER_DEAD", "CLOSED"]).toContain(error.code);
+        expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+        writer.close();
+      }
       expectTheNextReaderToWork(stage.name);
     },
   };
@@ -351,9 +355,10 @@ const readers: Scenario[] = [
     writer.setMetadata(Buffer.from("metadata"));
     for (const [index, size] of [100, 300, 200].entries()) writer.writeFrame(bytesOf(index + 1, size));
     stage.begin();
-    for (const sequence of [1, 2, 3]) {
+    let sequence = 0;
+    for (let i = 0; i < 3; i++) {
       const answer = await stage.ask({ do: "read" });
-      if (answer.event === "did") expect(answer).toMatchObject({ sequence, isWhole: true });
+      if (answer.event === "did") expect(answer).toMatchObject({ sequence: ++sequence, isWhole: true });
     }
     await stage.ask({ do: "metadata" });
     for (const index of [1, 0, 2]) await stage.ask({ do: "release", index });
@@ -362,7 +367,9 @@ const readers: Scenario[] = [
     reading(`waits for a frame (${how})`, async (stage, writer) => {
       stage.begin();
       const answer = await stage.askAndLetWait({ do: how }, "w", () => writer.writeFrame(bytesOf(1, 100)));
-      if (answer.event === "did") expect(answer).toMatchObject({ sequence: 1, isWhole: true });
+      // A signal ends the wait without a frame.
+      if (answer.event === "did" && answer.sequence !== null)
+        expect(answer).toMatchObject({ sequence: 1, isWhole: true });
     }),
   ),
   reading("goes on to the next writer", async (stage, writer) => {

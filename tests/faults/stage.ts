@@ -53,7 +53,8 @@ export class Stage implements AsyncDisposable {
   ) {
     const order = fault && `${fault.step}:${fault.action}:${fault.nth}`;
     const faults = [scenario.always, order].filter((one) => one !== undefined).join(",");
-    const orders = [`ZB_FAULT_TRACE=${this.#tracePath}`, ...(faults === "" ? [] : [`ZB_FAULT=${faults}`])];
+    const trace = fault === undefined ? [`ZB_FAULT_TRACE=${this.#tracePath}`] : [];
+    const orders = [...trace, ...(faults === "" ? [] : [`ZB_FAULT=${faults}`])];
     const preload = join(import.meta.dir, "preload.ts");
     const program = join(import.meta.dir, "fixtures", "peer.ts");
     const command = [process.execPath, "--preload", preload, program, scenario.role, this.name];
@@ -86,11 +87,11 @@ export class Stage implements AsyncDisposable {
     return await this.hear();
   }
 
-  /** Waits until somebody waits for the semaphore, or the child has ended. */
+  /** Waits until somebody waits for the semaphore, or the child does not wait any more. */
   async hasWaiter(semaphore: "w" | "r"): Promise<void> {
     const path = `/dev/shm/sem.sem-${semaphore}-${this.name}`;
     // Its second word counts those who wait for it.
-    await eventually(() => this.child.isOver || readFileSync(path).readUInt32LE(4) > 0, 30_000);
+    await eventually(() => !this.child.isAtIt || readFileSync(path).readUInt32LE(4) > 0, 30_000);
   }
 
   /** Plays until the child does not answer any more, or to the end. */
@@ -120,7 +121,13 @@ export class Stage implements AsyncDisposable {
       counts.set(step, nth);
       return { step, nth };
     });
-    return all.slice(lines.indexOf(MARKER) + 1);
+    // How often a wait begins again is a matter of chance.
+    return all
+      .slice(lines.indexOf(MARKER) + 1)
+      .filter(
+        ({ step }, index, rest) =>
+          step !== "await_sleep" || rest.findIndex((one) => one.step === step) === index,
+      );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -35,8 +35,9 @@ describe("the fault points", () => {
   test("are in the test build, and leave no trace in the helper that is shipped", () => {
     for (const word of ["zb_fault", "ZB_FAULT", "ZB_FAULT_TRACE"])
       expect(holds(libraryPath, word)).toBe(false);
+    const testBuild = readFileSync(faultBuild.path, "latin1");
     for (const { name } of steps) {
-      expect({ name, inTestBuild: holds(faultBuild.path, name) }).toEqual({ name, inTestBuild: true });
+      expect({ name, inTestBuild: testBuild.includes(name) }).toEqual({ name, inTestBuild: true });
       expect({ name, shipped: holds(libraryPath, name) }).toEqual({ name, shipped: false });
     }
   });
