@@ -201,5 +201,5 @@ test("the five hundredth buffer takes no longer than the first ones", () => {
   };
   const durations = Array.from({ length: 5 }, batch);
   // The fastest of the later ones: a busy machine slows down some, a leak all of them.
-  expect(Math.min(...durations.slice(2))).toBeLessThan(2 * Math.min(...durations.slice(0, 2)));
+  expect(Math.min(...durations.slice(2))).toBeLessThan(3 * Math.min(...durations.slice(0, 2)));
 });
