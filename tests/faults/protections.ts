@@ -2,8 +2,7 @@
 //
 // Arguments: parts of the descriptions of those to try; none means all.
 
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
 
@@ -364,18 +363,20 @@ function runIn(tree: string, command: string[], env: Readonly<Record<string, str
   });
 }
 
-/** Whether the test passes in the tree as it is. Throws if the tree does not build or has no such test. */
-function passes(tree: string, { test, only, env }: Protection): boolean {
+/** Runs the test in the tree as it is. Throws if the tree does not build or has no such test. */
+function tryTest(tree: string, { test, only, env }: Protection): { passed: boolean; output: string } {
   const built = runIn(tree, [process.execPath, "scripts/build-native.ts"]);
   if (built.exitCode !== 0) throw new Error(`it does not build: ${built.stderr}`);
   const { exitCode, stderr } = runIn(tree, [process.execPath, "test", `./${test}`, "-t", only], env);
   const ran = /^ *(\d+) (pass|fail)$/m.test(stderr.toString());
   if (exitCode === 0 && !ran) throw new Error(`no test of ${test} is called "${only}"`);
-  return exitCode === 0;
+  return { passed: exitCode === 0, output: stderr.toString() };
 }
 
+/** Not in the temp directory, which some tests hide from what they run. */
 function copyTree(): string {
-  const tree = mkdtempSync(join(tmpdir(), "zerobuffer-protections-"));
+  mkdirSync(join(root, "dist"), { recursive: true });
+  const tree = mkdtempSync(join(root, "dist", "protections-"));
   const files = Bun.spawnSync(["git", "ls-files", "-z"], { cwd: root }).stdout.toString().split("\0");
   for (const file of files.filter((name) => name !== "")) cpSync(join(root, file), join(tree, file));
   symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
@@ -393,7 +394,7 @@ function isShown(tree: string, protection: Protection): boolean {
   }
   writeFileSync(path, changed);
   try {
-    return !passes(tree, protection);
+    return !tryTest(tree, protection).passed;
   } finally {
     writeFileSync(path, whole);
   }
@@ -410,8 +411,9 @@ try {
     let outcome: string;
     try {
       const shown = isShown(tree, protection);
-      const holds = passes(tree, protection);
-      outcome = !holds ? "FAILS ALSO WITH IT" : shown ? "shown" : "NOT SHOWN";
+      const { passed, output } = tryTest(tree, protection);
+      if (!passed) console.error(output);
+      outcome = !passed ? "FAILS ALSO WITH IT" : shown ? "shown" : "NOT SHOWN";
     } catch (error) {
       outcome = (error as Error).message;
     }

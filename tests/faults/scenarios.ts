@@ -388,7 +388,10 @@ const readers: Scenario[] = [
     // As a writer of another implementation leaves it: a marker, zeros, at the start, and the space behind it taken.
     pokeOieb(stage.name, 40, RING.payloadSize - 100);
     pokeOieb(stage.name, 80, deadPid);
-    await stage.ask({ do: "read", timeoutMs: 500 });
+    const { code } = await stage.ask({ do: "read", timeoutMs: 500 });
+    // It has given back what was lost with its writer.
+    if (code === "WRITER_DEAD")
+      expect(Number(readFileSync(`/dev/shm/${stage.name}`).readBigUInt64LE(40))).toBe(RING.payloadSize);
   }),
 ];
 
