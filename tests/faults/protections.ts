@@ -307,6 +307,13 @@ const protections: readonly Protection[] = [
     only: "semaphore that is full stays full",
   },
   {
+    what: "a waiter passes on the wake-up that was not for it alone",
+    file: "src/native/c/waiter.c",
+    changes: [["      zb_semaphore_wake(waiter->semaphore);\n    ZB_POINT", "      (void)0;\n    ZB_POINT"]],
+    test: C_TESTS,
+    only: "does not swallow the wake up",
+  },
+  {
     what: "no tail of 1 to 15 bytes is left",
     file: RING,
     changes: [["total <= to_end && (to_end == total || to_end - total >= HEADER);", "total <= to_end;"]],

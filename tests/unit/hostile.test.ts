@@ -174,6 +174,23 @@ describe("a semaphore that somebody else plays with", () => {
     }
   });
 
+  test("and has truncated is reported to who waits for it within a second, and keeps nobody from closing", async () => {
+    const reader = new Reader(uniqueName(), RING);
+    const writer = new Writer(reader.name, { writeTimeout: 60_000 });
+    writer.writeFrame(bytesOf(1, 1000));
+    const frame = reader.readFrame(0);
+    const read = rejectionOf(reader.readFrameAsync(60_000));
+    const written = rejectionOf(writer.writeFrameAsync(bytesOf(2, 1000)));
+    for (const side of ["w", "r"] as const) truncateSync(semaphoreOf(reader.name, side), 0);
+    const start = performance.now();
+    expect(await read).toMatchObject({ code: "CORRUPT_BUFFER" });
+    expect(await written).toMatchObject({ code: "CORRUPT_BUFFER" });
+    frame.release();
+    writer.close();
+    reader.close();
+    expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+  });
+
   test("and has unlinked goes on for who has it, and a writer that comes is told what is missing", () => {
     using reader = new Reader(uniqueName(), RING);
     const writer = new Writer(reader.name);
