@@ -123,6 +123,13 @@ const protections: readonly Protection[] = [
     only: "truncated",
   },
   {
+    what: "a fault in the thread that waits is survived",
+    file: "src/native/c/waiter.c",
+    changes: [["  sigdelset(&all, SIGBUS);\n", ""]],
+    test: HOSTILE,
+    only: "has truncated",
+  },
+  {
     what: "a reader sees that its buffer was removed",
     file: "src/core/reader.ts",
     changes: [

@@ -59,9 +59,11 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   pthread_mutex_init(&waiter->mutex, NULL);
   pthread_cond_init(&waiter->changed, NULL);
 
-  /* Signals are for the threads that handle them. */
+  /* Signals are for the threads that handle them, but a fault belongs to the thread that meets it: where it is
+   * blocked, the system ends the process instead of calling the guard of the mappings. */
   sigset_t all, before;
   sigfillset(&all);
+  sigdelset(&all, SIGBUS);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int error = ZB_CALL(waiter_thread, pthread_create(&waiter->thread, NULL, run, waiter), errno);
   pthread_sigmask(SIG_SETMASK, &before, NULL);

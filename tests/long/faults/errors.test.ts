@@ -12,7 +12,7 @@ leavesNoProcessBehind();
 setDefaultTimeout(300_000);
 beforeAll(() => buildLibrary(faultBuild));
 
-const { ENOMEM, EMFILE, ENOSPC, EACCES, EINTR } = constants.errno;
+const { ENOMEM, EMFILE, ENOSPC, EACCES, EFAULT, EINTR } = constants.errno;
 /** What the kernel tells of these calls besides having no memory and no descriptors. */
 const more: Readonly<Record<string, readonly number[]>> = {
   create_unnamed: [ENOSPC, EACCES],
@@ -21,7 +21,7 @@ const more: Readonly<Record<string, readonly number[]>> = {
   open_existing: [EACCES],
   lock_open: [EACCES],
   lock_create: [ENOSPC, EACCES],
-  await_sleep: [EINTR],
+  await_sleep: [EINTR, EFAULT],
 };
 
 const canFail = new Set(findSteps().flatMap(({ name, canFail }) => (canFail ? [name] : [])));
