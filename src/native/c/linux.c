@@ -214,11 +214,11 @@ int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const a
    * waiter sees the post. */
   uint64_t seen = atomic_fetch_add_explicit(data, one_waiter, memory_order_relaxed);
   while (code == ZB_OK && (uint32_t)seen == 0) {
+    /* EAGAIN: there is a token. EFAULT: the file was truncated, and the load below meets the guard of the mappings. */
     if (cancelled != NULL && atomic_load_explicit(cancelled, memory_order_relaxed)) {
       code = ZB_AGAIN;
     } else if (ZB_CALL(await_sleep, futex(data, FUTEX_WAIT_BITSET, 0, &deadline), -1) != 0 &&
                errno != EAGAIN && errno != EFAULT) {
-      /* EFAULT: the file was truncated, and the load below meets the guard of the mappings. */
       code = errno == ETIMEDOUT ? ZB_AGAIN : zb_code_of(errno);
     }
     seen = atomic_load_explicit(data, memory_order_relaxed);
