@@ -18,8 +18,8 @@ const RING = { metadataSize: 64, payloadSize: 1024 };
 /** Long enough to see that somebody has died. */
 const NOTICED_MS = 300;
 
-/** A process id that no process has: that of a child that has been waited for. */
-const deadPid = Bun.spawnSync(["true"]).pid;
+/** A process id that no process ever has, because Linux gives out smaller ones only. */
+const deadPid = 2 ** 22;
 
 // ---- creating and removing -----------------------------------------------------------------------------------------
 
