@@ -208,6 +208,48 @@ async function roundTrip(): Promise<Measurement> {
   };
 }
 
+async function relayed(): Promise<Measurement> {
+  const [frameSize, count] = [64 * KIB, 100_000];
+  const turns = await takeTurns({
+    relayed: () => inBun(["read-relayed", "relay", "write"], frameSize, count, RING_SIZE),
+    direct: () => inBun(["read", "write"], frameSize, count, RING_SIZE),
+  });
+  return {
+    title: `through a relay, ${sizeText(frameSize)} frames, rings of ${sizeText(RING_SIZE)}`,
+    contenders: medians(turns, "framesPerSecond", framesText),
+    comparisons: [compare(turns, "framesPerSecond", "relayed", "direct", { atLeast: 0.6 })],
+    turns,
+  };
+}
+
+async function oneRequest(): Promise<Measurement> {
+  const [frameSize, count] = [64, 500_000];
+  const turns = await takeTurns({
+    duplex: () => inBun(["ask-one-by-one", "serve-duplex"], frameSize, count, MIB),
+    "two buffers": () => inBun(["ping", "serve"], frameSize, count, MIB),
+  });
+  return {
+    title: `request and response, ${sizeText(frameSize)}, one at a time, p50`,
+    contenders: medians(turns, "p50Ns", nanosecondsText),
+    comparisons: [compare(turns, "p50Ns", "duplex", "two buffers", { atMost: 1.5 })],
+    turns,
+  };
+}
+
+async function manyRequests(): Promise<Measurement> {
+  const [frameSize, count] = [KIB, 1_000_000];
+  const turns = await takeTurns({
+    requests: () => inBun(["ask-many", "serve-duplex"], frameSize, count, MIB),
+    "one way": () => inBun(["read", "write"], frameSize, count, MIB),
+  });
+  return {
+    title: `requests, ${sizeText(frameSize)}, 64 on their way at once, asynchronous`,
+    contenders: medians(turns, "framesPerSecond", framesText),
+    comparisons: [compare(turns, "framesPerSecond", "requests", "one way", { atLeast: 0.2 })],
+    turns,
+  };
+}
+
 async function idle(): Promise<Measurement> {
   const turns: Turn[] = [];
   for (let turn = 0; turn < 2; turn++) {
@@ -281,6 +323,9 @@ try {
     () => oneWay(64 * KIB, 250_000, { atLeast: 0.9 }),
     () => oneWay(MIB, 12_000, { atLeast: 0.9 }),
     roundTrip,
+    relayed,
+    oneRequest,
+    manyRequests,
     idle,
   ]) {
     const measurement = await take();

@@ -12,6 +12,8 @@ await Bun.build({
   format: "esm",
   bytecode: true,
   minify: true,
+  // A command that starts reads its own code and not that of the others.
+  splitting: true,
   // The working directory's .env and bunfig.toml belong to somebody else.
   compile: { outfile: output, autoloadDotenv: false, autoloadBunfig: false },
 });

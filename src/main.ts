@@ -17,9 +17,11 @@ process.exit(await main(process.argv.slice(2)));
 async function main(argv: readonly string[]): Promise<number> {
   const json = wantsJson(argv);
   try {
-    const [name = "", ...rest] = argv;
-    const load = commands[name];
-    if (load !== undefined) return await runCommand(await load(), rest, json);
+    // A command's name is one word, or two.
+    for (const words of [1, 2]) {
+      const load = commands[argv.slice(0, words).join(" ")];
+      if (load !== undefined) return await runCommand(await load(), argv.slice(words), json);
+    }
     const { runProgram } = await import("./commands/program.ts");
     return await runProgram(argv, json);
   } catch (error) {
@@ -39,7 +41,8 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
   }
   // The frames own stdout where they are written to it.
   const descriptor = scan.given.get("output") === "-" ? Descriptor.STDERR : Descriptor.STDOUT;
-  const document = command.blank(scan.positionals[0] ?? null);
+  const [first = null, second = null] = scan.positionals;
+  const document = command.blank(first, second);
   let failure: Failure | undefined;
   try {
     const options = await parseArguments(scan, command.args, `See ${program} --help.`);

@@ -3,10 +3,13 @@
 // `worker.ts ROLE BUFFER FRAME_SIZE COUNT RING_SIZE`. The first tenth of the frames warms up and is not counted.
 
 import { readSync, writeSync } from "node:fs";
-import { Reader, Writer } from "../../src/core/index.ts";
+import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../src/core/index.ts";
 
 /** How long an idle reader is watched, in milliseconds. */
 const IDLE_MS = 2000;
+
+/** Requests on their way at once. */
+const IN_FLIGHT = 64;
 
 const [role, name, ...numbers] = process.argv.slice(2) as [string, string, ...string[]];
 const [frameSize, count, ringSize] = numbers.map(Number) as [number, number, number];
@@ -30,8 +33,8 @@ function write(): void {
   for (let i = 0; i < warmUp + count; i++) writer.writeFrame(source);
 }
 
-function read(): void {
-  using reader = new Reader(name, config);
+function read(buffer: string): void {
+  using reader = new Reader(buffer, config);
   let startNs = 0;
   for (let i = 0; i < warmUp + count; i++) {
     if (i === warmUp) startNs = Bun.nanoseconds();
@@ -92,8 +95,66 @@ function ping(): void {
     response.release();
     elapsedNs[i] = Bun.nanoseconds() - startNs;
   }
+  printLatency(elapsedNs);
+}
+
+function printLatency(elapsedNs: Uint32Array): void {
   const sorted = elapsedNs.subarray(warmUp).sort();
   print({ p50Ns: sorted[Math.floor(count / 2)], p99Ns: sorted[count - 1 - Math.floor(count / 100)] });
+}
+
+/** Takes each frame and writes it on: one copy. */
+function relay(): void {
+  using reader = new Reader(name, config);
+  using writer = new Writer(`${name}-relayed`, { connectTimeoutMs });
+  for (let i = 0; i < warmUp + count; i++) {
+    const frame = reader.readFrame();
+    writer.writeFrame(frame.data);
+    frame.release();
+  }
+}
+
+const factory = DuplexChannelFactory.getInstance();
+
+/** Echoes in the background until every request is answered. */
+function serveDuplex(): void {
+  factory
+    .createImmutableServer(name, config)
+    .start((request) => request.data, undefined, { limit: warmUp + count });
+}
+
+function connectClient(): IDuplexClient {
+  return factory.createClient(name, { config, connectTimeoutMs });
+}
+
+function askOneByOne(): void {
+  using client = connectClient();
+  const elapsedNs = new Uint32Array(warmUp + count);
+  for (let i = 0; i < warmUp + count; i++) {
+    const startNs = Bun.nanoseconds();
+    client.sendRequest(source);
+    const response = client.receiveResponse();
+    response.copyTo(scratch);
+    response.release();
+    elapsedNs[i] = Bun.nanoseconds() - startNs;
+  }
+  printLatency(elapsedNs);
+}
+
+async function askMany(): Promise<void> {
+  using client = connectClient();
+  let startNs = 0;
+  let asked = 0;
+  const ask = async () => {
+    while (asked < warmUp + count) {
+      if (asked++ === warmUp) startNs = Bun.nanoseconds();
+      const response = await client.request(source);
+      response.copyTo(scratch);
+      response.release();
+    }
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, ask));
+  printThroughput(startNs);
 }
 
 /** Processor time of this process since `before`, in percent of the time that has passed since `startMs`. */
@@ -119,12 +180,17 @@ async function stayConnected(): Promise<void> {
 
 const roles: Readonly<Record<string, () => unknown>> = {
   write,
-  read,
+  read: () => read(name),
   "read-async": readAsync,
   "pipe-write": writeToPipe,
   "pipe-read": readFromPipe,
+  "read-relayed": () => read(`${name}-relayed`),
+  relay,
   serve,
   ping,
+  "serve-duplex": serveDuplex,
+  "ask-one-by-one": askOneByOne,
+  "ask-many": askMany,
   idle: () => idle((reader, timeoutMs) => reader.readFrame(timeoutMs)),
   "idle-async": () => idle((reader, timeoutMs) => reader.readFrameAsync(timeoutMs)),
   "stay-connected": stayConnected,

@@ -39,6 +39,11 @@ export async function parseArguments<O extends Options>(
   const values: Record<string, unknown> = {};
   const positionals = [...scan.positionals];
   for (const [name, option] of Object.entries(options)) {
+    if (option.variadic) {
+      const parts = positionals.splice(0).map((text) => parseValue(name, option, text, help));
+      values[name] = (await Promise.all(parts)).flat();
+      continue;
+    }
     const text = option.type === "positional" ? positionals.shift() : scan.given.get(name);
     if (text === undefined && option.type === "positional") {
       throw new CommandError("USAGE", `<${name}> is missing: ${option.takes}.`, help);

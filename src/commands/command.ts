@@ -19,8 +19,8 @@ export interface Command<O extends Options, D extends Document> extends Pick<Com
   readonly args: O & typeof outputOptions;
   /** Command lines for `--help`, without the program's name, each with what it is for. */
   readonly examples: readonly { readonly line: string; readonly purpose: string }[];
-  /** The document before anything has happened. `buffer` is null where none was named. */
-  blank(buffer: string | null): D;
+  /** The document before anything has happened, with the positional arguments; null where none is given. */
+  blank(first: string | null, second: string | null): D;
   /** Does the work. Ends with a return when it is done, and with an error otherwise. */
   run(options: Values<O & typeof outputOptions>, session: Session, document: D): Promise<void>;
   /** The result for a person, in a line or two; none where it failed before anything was done. */

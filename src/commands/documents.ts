@@ -2,6 +2,7 @@
 
 import { type Static, Type } from "typebox";
 import { PATTERNS } from "../core/patterns.ts";
+import { TRANSFORMS } from "../core/transforms.ts";
 import type { FailureCode } from "./failure.ts";
 
 const FAILURE_CODES = [
@@ -111,6 +112,267 @@ export const ReaderDocument = Type.Object(
 );
 export type ReaderDocument = Static<typeof ReaderDocument>;
 
+/** The document of `zerobuffer relay`. */
+export const RelayDocument = Type.Object(
+  {
+    operation: Type.Literal("relay"),
+    input_buffer: buffer,
+    output_buffer: buffer,
+    frames_relayed: count("Frames passed on into the output buffer."),
+    metadata_relayed: Type.Boolean({ description: "Whether metadata came, and was passed on." }),
+    metadata_size: count("Bytes of that metadata."),
+    total_bytes: count("Bytes of the frames passed on."),
+    ...speed,
+    transform: Type.Enum([...TRANSFORMS], { description: "What was done to the bytes of each frame." }),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type RelayDocument = Static<typeof RelayDocument>;
+
+const channel = orNull(Type.String({ description: "Name of the channel; null where none was given." }));
+
+/** The document of `zerobuffer duplex serve`. */
+export const DuplexServeDocument = Type.Object(
+  {
+    operation: Type.Literal("duplex-serve"),
+    channel,
+    requests: count("Requests handled."),
+    responses: count("Responses written."),
+    handler_errors: count("Requests without a response, because their handler failed."),
+    clients: count("Clients that have sent requests."),
+    bytes_in: count("Bytes of the requests."),
+    bytes_out: count("Bytes of the responses."),
+    duration_seconds: figure("From the first request to the last."),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type DuplexServeDocument = Static<typeof DuplexServeDocument>;
+
+const latency = (description: string) => orNull(figure(`${description}; null without a response.`));
+
+/** The document of `zerobuffer duplex request`. */
+export const DuplexRequestDocument = Type.Object(
+  {
+    operation: Type.Literal("duplex-request"),
+    channel,
+    requests: count("Requests sent."),
+    responses: count("Responses received in time."),
+    timeouts: count("Requests without a response in time."),
+    verification_errors: count("Responses that are not as --verify wants them."),
+    first_error_request: orNull(count("Number of the first such request, from 0; null if there is none.")),
+    bytes_sent: count("Bytes of the requests."),
+    bytes_received: count("Bytes of the responses."),
+    metadata_size: count("Bytes of metadata sent."),
+    duration_seconds: figure("From the first request to the last response."),
+    requests_per_second: orNull(figure("Responses a second; null where no time passed.")),
+    latency_us: Type.Object(
+      {
+        min: latency("Shortest"),
+        mean: latency("Mean"),
+        p50: latency("Median"),
+        p90: latency("Of 90 % at the most"),
+        p99: latency("Of 99 % at the most"),
+        p999: latency("Of 99.9 % at the most"),
+        max: latency("Longest"),
+      },
+      {
+        additionalProperties: false,
+        description:
+          "From the sending of a request (with --rate: from when it was due) to its response, in microseconds.",
+      },
+    ),
+    latency_histogram: Type.Array(
+      Type.Object(
+        {
+          below_us: figure("Upper end of the range in microseconds; the lower end is half of it."),
+          count: count("Responses that took that long."),
+        },
+        { additionalProperties: false },
+      ),
+      { description: "A range for each doubling, from the shortest latency to the longest." },
+    ),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type DuplexRequestDocument = Static<typeof DuplexRequestDocument>;
+
+const participant = orNull(
+  Type.Object(
+    {
+      pid: count("Process id as the buffer holds it; 0 where the lock is held and no id is stored."),
+      command: orNull(Type.String({ description: "Its command line; null where it cannot be read." })),
+      alive: Type.Boolean({ description: "Whether that process lives and takes part in the buffer." }),
+    },
+    { additionalProperties: false },
+  ),
+);
+
+/** What list and inspect tell of a buffer alike. */
+const bufferState = {
+  state: orNull(
+    Type.Enum(["live", "idle", "orphan", "stale", "corrupt"], {
+      description:
+        "live: writer and reader live; idle: the reader alone; orphan: the writer alone; stale: neither; " +
+        "corrupt: the control block is refused; null: it may not be read.",
+    }),
+  ),
+  fault: orNull(Type.String({ description: "Why it is corrupt or cannot be read." })),
+  size_bytes: orNull(count("Bytes of shared memory; null where only a lock file is left.")),
+  payload_size: orNull(count("Bytes of the ring.")),
+  used_bytes: orNull(count("Bytes of the ring that are not free: unread or held frames.")),
+  used_percent: orNull(figure("The same in percent of the ring.")),
+  frames_written: orNull(count("Frames written since it was made, wrap markers included.")),
+  frames_read: orNull(count("Frames read since it was made; some implementations count wrap markers.")),
+  frames_per_second: orNull(
+    figure("Frames written a second, measured over --interval-ms; null where that was not measured."),
+  ),
+  writer: participant,
+  reader: participant,
+};
+
+const BufferEntry = Type.Object(
+  { buffer_name: Type.String(), ...bufferState },
+  { additionalProperties: false },
+);
+export type BufferEntry = Static<typeof BufferEntry>;
+
+/** The document of `zerobuffer list`. */
+export const ListDocument = Type.Object(
+  {
+    operation: Type.Literal("list"),
+    buffers: Type.Array(BufferEntry, { description: "By name." }),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type ListDocument = Static<typeof ListDocument>;
+
+const word = (description: string) => Type.Integer({ minimum: 0, description });
+
+/** The document of `zerobuffer inspect`. */
+export const InspectDocument = Type.Object(
+  {
+    operation: Type.Literal("inspect"),
+    buffer_name: buffer,
+    ...bufferState,
+    health: orNull(
+      Type.Enum(["healthy", "degraded", "critical"], {
+        description: "By used_percent: healthy below 80, degraded to 95, critical above.",
+      }),
+    ),
+    oieb: orNull(
+      Type.Object(
+        {
+          oieb_size: word("Of the control block itself, in bytes: 128."),
+          version: Type.String({ description: "Of the protocol: 1.0.0." }),
+          metadata_size: word("Bytes for metadata."),
+          metadata_free_bytes: word("Of these, free."),
+          metadata_written_bytes: word("Of these, written: 8 for the length, and the metadata."),
+          payload_size: word("Bytes of the ring."),
+          payload_free_bytes: word("Of these, free."),
+          payload_write_pos: word("Where the next frame goes."),
+          payload_read_pos: word("Where the next frame is read."),
+          payload_written_count: word("Frames written."),
+          payload_read_count: word("Frames read."),
+          writer_pid: word("Process id of the writer; 0: none."),
+          reader_pid: word("Process id of the reader; 0: none."),
+          flags: word("Bit 0: made by its writer. Bit 1: any order of sequence numbers is accepted."),
+        },
+        {
+          additionalProperties: false,
+          description: "The control block as it stands there; exact up to 2^53.",
+        },
+      ),
+    ),
+    semaphores: Type.Object(
+      {
+        written: orNull(count("Tokens for frames written; null where it is missing or may not be read.")),
+        released: orNull(count("Tokens for frames released; likewise.")),
+      },
+      { additionalProperties: false },
+    ),
+    metadata: orNull(
+      Type.Object(
+        {
+          size_bytes: count("Of all of it."),
+          encoding: Type.Enum(["text", "hex"], { description: "How the preview is written." }),
+          preview: Type.String({ description: "Its first 256 bytes." }),
+          truncated: Type.Boolean({ description: "Whether there is more than the preview." }),
+        },
+        { additionalProperties: false, description: "What the writer has sent; null if it has sent none." },
+      ),
+    ),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type InspectDocument = Static<typeof InspectDocument>;
+
+/** The document of `zerobuffer clean`. */
+export const CleanDocument = Type.Object(
+  {
+    operation: Type.Literal("clean"),
+    dry_run: Type.Boolean({ description: "Whether nothing was changed (--dry-run)." }),
+    removed: Type.Array(
+      Type.Object(
+        {
+          buffer_name: Type.String(),
+          paths: Type.Array(Type.String(), { description: "The files removed, or that would be." }),
+          bytes: count("Their size."),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    left: Type.Array(
+      Type.Object(
+        {
+          buffer_name: Type.String(),
+          code: Type.Enum(
+            [
+              "READER_ALREADY_CONNECTED",
+              "WRITER_ALREADY_CONNECTED",
+              "PERMISSION_DENIED",
+              "RESOURCE_EXHAUSTED",
+              "CORRUPT_BUFFER",
+            ],
+            { description: "As in error.code, where the buffer was named on the command line." },
+          ),
+          reason: Type.String({ description: "Why it was left." }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    bytes_freed: count("Size of all that was removed, or would be."),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type CleanDocument = Static<typeof CleanDocument>;
+
+/** The document of `zerobuffer doctor`. */
+export const DoctorDocument = Type.Object(
+  {
+    operation: Type.Literal("doctor"),
+    checks: Type.Array(
+      Type.Object(
+        {
+          check: Type.String({ description: "What was looked at." }),
+          status: Type.Enum(["ok", "warning", "error"], { description: "error: buffers cannot be used." }),
+          message: Type.String({ description: "What was found." }),
+          remedy: orNull(Type.String({ description: "The command that mends it." })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type DoctorDocument = Static<typeof DoctorDocument>;
+
 /** The document of the program itself: of `--help`, `--version`, and of a command that does not exist. */
 export const ProgramDocument = Type.Object(
   {
@@ -123,4 +385,15 @@ export const ProgramDocument = Type.Object(
 );
 
 /** The schemas to publish, by the name of their file. */
-export const documents = { writer: WriterDocument, reader: ReaderDocument, program: ProgramDocument };
+export const documents = {
+  writer: WriterDocument,
+  reader: ReaderDocument,
+  relay: RelayDocument,
+  "duplex-serve": DuplexServeDocument,
+  "duplex-request": DuplexRequestDocument,
+  list: ListDocument,
+  inspect: InspectDocument,
+  clean: CleanDocument,
+  doctor: DoctorDocument,
+  program: ProgramDocument,
+};

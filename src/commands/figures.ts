@@ -29,12 +29,13 @@ export function bytesText(bytes: number): string {
 }
 
 /** How long it took and how fast it went: `in 0.25 s: 80,000 frames/s, 78.1 MiB/s`. */
-export function speedText(frames: number, bytes: number, seconds: number): string {
+export function speedText(frames: number, bytes: number, seconds: number, units = "frames"): string {
   const time = `in ${grouped(seconds, seconds < 10 ? 3 : 1)} s`;
   if (seconds === 0) return time;
-  return `${time}: ${grouped(frames / seconds)} frames/s, ${bytesText(bytes / seconds)}/s`;
+  return `${time}: ${grouped(frames / seconds)} ${units}/s, ${bytesText(bytes / seconds)}/s`;
 }
 
-function grouped(value: number, decimals = 0): string {
+/** A number with commas between its thousands: `20,000`, and `0.5` with a decimal. */
+export function grouped(value: number, decimals = 0): string {
   return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }

@@ -36,7 +36,9 @@ async function printPage(page: (style: Style) => string[], json: boolean): Promi
 function commandPage(command: AnyCommand, style: Style): string[] {
   const { name, description } = command.meta;
   const positionals = Object.entries(command.args).filter(([, option]) => option.type === "positional");
-  const usage = positionals.map(([positional]) => ` <${positional}>`).join("");
+  const usage = positionals
+    .map(([positional, { variadic }]) => (variadic ? ` [${positional}…]` : ` <${positional}>`))
+    .join("");
   const examples = command.examples.map(({ line, purpose }) => `${style.dim(`# ${purpose}`)}\n${line}`);
   return [
     description,

@@ -13,6 +13,8 @@ export type Option<T> = (
   /** The heading it stands under in `--help`. */
   readonly group: string;
   readonly alias?: string;
+  /** Of the last positional: takes any number of arguments, and its value is the list of what they become. */
+  readonly variadic?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
   /** The value where the option is not given. */
@@ -145,6 +147,11 @@ export function flag(spec: { group: string; description: string; alias?: string 
   return { ...spec, type: "boolean", takes: "no value", absent: false, parse: () => true };
 }
 
+/** The name of a channel, as a positional argument. The core checks it. */
+export function channelName(description: string): Option<string> {
+  return { ...bufferName(description), takes: "the name of a channel" };
+}
+
 /** The name of a buffer, as the positional argument every command starts with. The core checks it. */
 export function bufferName(description: string): Option<string> {
   return {
@@ -154,6 +161,19 @@ export function bufferName(description: string): Option<string> {
     takes: "the name of a buffer",
     absent: "",
     parse: (text) => text,
+  };
+}
+
+/** The names of any number of buffers. The core checks them. */
+export function bufferNames(description: string): Option<readonly string[]> {
+  return {
+    type: "positional",
+    variadic: true,
+    group: "",
+    description,
+    takes: "names of buffers",
+    absent: [],
+    parse: (text) => [text],
   };
 }
 

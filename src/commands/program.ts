@@ -23,7 +23,7 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
   const channel = { json, descriptor: Descriptor.STDOUT, program: "zerobuffer" };
   try {
     const [first] = argv;
-    if (first !== undefined && !first.startsWith("-")) throw await unknownCommand(first);
+    if (first !== undefined && !first.startsWith("-")) throw await unknownCommand(first, argv[1]);
     const scan = scanArguments(argv, options);
     if (scan.given.has("help")) return await printProgramHelp(Object.values(commands), json);
     const given = await parseArguments(scan, options, HINT);
@@ -39,7 +39,14 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
   }
 }
 
-async function unknownCommand(name: string): Promise<CommandError> {
-  const hint = await hintFor(name, Object.keys(commands), HINT);
-  return new CommandError("USAGE", `Unknown command ${JSON.stringify(name)}.`, hint);
+/** @param first the first argument, which begins no command on its own. */
+async function unknownCommand(first: string, second = ""): Promise<CommandError> {
+  const members = Object.keys(commands).filter((command) => command.startsWith(`${first} `));
+  if (members.length > 0) {
+    const names = members.map((command) => command.slice(first.length + 1));
+    const hint = await hintFor(second, names, HINT);
+    return new CommandError("USAGE", `Command ${first} takes ${names.join(" or ")} as its next word.`, hint);
+  }
+  const hint = await hintFor(first, Object.keys(commands), HINT);
+  return new CommandError("USAGE", `Unknown command ${JSON.stringify(first)}.`, hint);
 }

@@ -10,6 +10,9 @@ import { Pace, type PaceOptions, Stopwatch } from "./timing.ts";
 export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
 export type FullPolicy = (typeof FULL_POLICIES)[number];
 
+/** How often the reader is looked at while there is nothing to write. */
+const READER_LOOK_MS = 250;
+
 /** How fast to go, and what to do where the buffer is full. */
 export interface PumpOptions extends PaceOptions {
   readonly onFull: FullPolicy;
@@ -76,12 +79,32 @@ export class Pump {
 
   #more(): Promise<boolean> {
     this.#pause();
-    return this.#source.more();
+    return this.#whileReaderLives(this.#source.more());
   }
 
   #wait(pace: Pace): Promise<void> {
     this.#pause();
-    return pace.wait(this.#offered, this.#signal);
+    return this.#whileReaderLives(pace.wait(this.#offered, this.#signal));
+  }
+
+  /** Waits for something; a reader that goes meanwhile ends the wait, because no write would find out. */
+  async #whileReaderLives<T>(work: Promise<T>): Promise<T> {
+    const { promise: gone, reject } = Promise.withResolvers<never>();
+    const look = () => {
+      try {
+        this.#writer.checkReader();
+      } catch (error) {
+        reject(error);
+      }
+    };
+    const timer = setInterval(look, READER_LOOK_MS);
+    try {
+      return await Promise.race([work, gone]);
+    } finally {
+      clearInterval(timer);
+      // Nobody awaits it any more.
+      work.catch(() => {});
+    }
   }
 
   async #turn(turns: TurnKeeper): Promise<void> {

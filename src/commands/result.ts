@@ -52,6 +52,7 @@ function complete({ errors, ...figures }: Document, failure: Failure | undefined
   return { ...figures, errors: [...errors, message], error: { code, message, hint } };
 }
 
-function resultLost(error: unknown): CommandError {
+/** The failure of a result that cannot be printed. */
+export function resultLost(error: unknown): CommandError {
   return new CommandError("IO_ERROR", `Cannot print the result: ${systemReason(error)}.`, undefined, error);
 }

@@ -23,15 +23,22 @@ export interface Style {
   dim(text: string): string;
   red(text: string): string;
   green(text: string): string;
+  yellow(text: string): string;
 }
 
 const asItIs = (text: string): string => text;
 const paint = (on: number, off: number) => (text: string) => `\x1b[${on}m${text}\x1b[${off}m`;
 
 /** No colours. */
-export const plain: Style = { bold: asItIs, dim: asItIs, red: asItIs, green: asItIs };
+export const plain: Style = { bold: asItIs, dim: asItIs, red: asItIs, green: asItIs, yellow: asItIs };
 
-const coloured: Style = { bold: paint(1, 22), dim: paint(2, 22), red: paint(31, 39), green: paint(32, 39) };
+const coloured: Style = {
+  bold: paint(1, 22),
+  dim: paint(2, 22),
+  red: paint(31, 39),
+  green: paint(32, 39),
+  yellow: paint(33, 39),
+};
 
 /** Colours for a terminal where `NO_COLOR` is unset or empty, none otherwise. */
 export async function styleFor(descriptor: Descriptor): Promise<Style> {

@@ -51,12 +51,12 @@ export class Pace {
 
   /** Whether frame number `index` is to go now. */
   isDue(index: number): boolean {
-    return index % this.#batchSize !== 0 || performance.now() >= this.#dueAt(index);
+    return index % this.#batchSize !== 0 || performance.now() >= this.dueAt(index);
   }
 
   /** Waits until it is, or up to a millisecond longer; rejects with the signal's reason once it is aborted. */
   async wait(index: number, signal: AbortSignal): Promise<void> {
-    const dueAt = this.#dueAt(index);
+    const dueAt = this.dueAt(index);
     for (let left = dueAt - performance.now(); left > 0; left = dueAt - performance.now()) {
       await raceAbort(Bun.sleep(Math.ceil(left)), signal);
     }
@@ -69,7 +69,8 @@ export class Pace {
     }
   }
 
-  #dueAt(index: number): number {
+  /** When frame number `index` is due, by `performance.now()`. The clock starts with the first question. */
+  dueAt(index: number): number {
     this.#startedAt ??= performance.now();
     return Math.max(this.#startedAt + index * this.#frameMs, this.#pausedUntil);
   }

@@ -10,8 +10,7 @@ import {
   ResourceExhaustedError,
   ZeroBufferError,
 } from "./errors.ts";
-
-const SHARED_MEMORY = "/dev/shm";
+import { SHARED_MEMORY } from "./objects.ts";
 
 /** Throws what keeps the helper from being used, before anything else is tried. */
 export function checkHelper(): void {

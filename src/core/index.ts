@@ -6,6 +6,23 @@ export {
   DEFAULT_METADATA_SIZE,
   DEFAULT_PAYLOAD_SIZE,
 } from "./config.ts";
+export { DuplexChannelFactory } from "./duplex/factory.ts";
+export {
+  type ClientOptions,
+  type DuplexResponse,
+  type IDuplexChannelFactory,
+  type IDuplexClient,
+  type IDuplexServer,
+  type IImmutableDuplexServer,
+  type IMutableDuplexServer,
+  type Logger,
+  type MutableRequestHandler,
+  ProcessingMode,
+  type RequestHandler,
+  type RequestOptions,
+  type ServerStatistics,
+  type StartOptions,
+} from "./duplex/types.ts";
 export * from "./errors.ts";
 export { Frame } from "./frame.ts";
 export { Reader, type ReadOptions } from "./reader.ts";

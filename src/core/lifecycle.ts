@@ -1,6 +1,5 @@
 // How a buffer comes into being, is connected to, and goes.
 
-import { readdirSync } from "node:fs";
 import { Code } from "../native/codes.ts";
 import { OiebFlag, Role, Semaphore, SharedMemory, sleep } from "../native/handles.ts";
 import { type BufferConfig, type BufferSizes, OIEB_SIZE, resolveConfig } from "./config.ts";
@@ -13,16 +12,17 @@ import {
   ZeroBufferError,
 } from "./errors.ts";
 import { checkHelper, failure, outOfSharedMemory } from "./failures.ts";
-import { alreadyOwned, BufferLocks, LOCK_DIRECTORY } from "./locks.ts";
+import { alreadyOwned, BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
+import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
 
 /** A semaphore takes a page of shared memory, in bytes. */
 const SEMAPHORE_SIZE = 4096;
 
 /** How often a buffer's state is looked at while something in it has to change and nobody announces it. */
-export const POLL_MS = 5;
+const POLL_MS = 5;
 
 /** How often creation starts again when other processes make and remove objects of the name meanwhile. */
 const CREATE_ATTEMPTS = 10;
@@ -93,17 +93,18 @@ interface SemaphorePair {
 /**
  * Makes the buffer for its reader, which is this process, or adopts one that its writer made (PROTOCOL.md, section 5).
  *
+ * @param flags of {@link OiebFlag}, for a buffer that is made.
  * @throws InvalidNameError, RangeError, ReaderAlreadyConnectedError, ResourceExhaustedError, PermissionDeniedError,
  *   CorruptBufferError. Nothing is left behind then.
  */
-export function createForReader(name: string, config?: BufferConfig): SharedBuffer {
+export function createForReader(name: string, config?: BufferConfig, flags = 0n): SharedBuffer {
   checkName(name);
   checkHelper();
   const resolved = resolveConfig(config);
   removeStaleBuffers();
   const locks = takeLocks(name);
   try {
-    return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, 0n);
+    return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
   } catch (error) {
     locks.release({ remove: true });
     throw error;
@@ -129,7 +130,7 @@ export function createForWriter(name: string, config: BufferConfig): SharedBuffe
   try {
     const existing = SharedMemory.open(name);
     if (typeof existing !== "number") {
-      const stale = isStale(existing);
+      const stale = obstacleToRemoval(existing) === undefined;
       if (stale) existing.unlink();
       existing.close();
       if (!stale) {
@@ -226,9 +227,10 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
     }
     adopted = adopt(name, memory, oieb, locks);
     if (adopted !== undefined) return adopted;
-    if (!isStale(memory)) {
+    const obstacle = obstacleToRemoval(memory);
+    if (obstacle !== undefined) {
       throw new CorruptBufferError(
-        `Buffer "${name}" exists and is not ours to replace: ${whyNotStale(memory, oieb)}.`,
+        `Buffer "${name}" exists and is not ours to replace: ${obstacle.reason}.`,
         {
           buffer: name,
           hint: `Use another name, or remove /dev/shm/${name} if nobody needs it.`,
@@ -240,12 +242,6 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
   } finally {
     if (adopted === undefined) memory.close();
   }
-}
-
-function whyNotStale(memory: SharedMemory, oieb: Oieb): string {
-  if (!memory.isOwned) return "it belongs to another user";
-  const fault = faultOfOieb(oieb, memory.size);
-  return fault ?? `its writer (process ${oieb.writerPid}) lives`;
 }
 
 function adopt(name: string, memory: SharedMemory, oieb: Oieb, locks: BufferLocks): SharedBuffer | undefined {
@@ -277,56 +273,6 @@ function closeSemaphores({ written, released }: SemaphorePair): void {
   released.close();
 }
 
-// ---- stale buffers -------------------------------------------------------------------------------------------------
-
-/** Removes what readers that died have left, as far as it is surely nobody else's (PROTOCOL.md, section 6). */
-export function removeStaleBuffers(): void {
-  let files: string[];
-  try {
-    files = readdirSync(LOCK_DIRECTORY);
-  } catch {
-    return;
-  }
-  for (const file of files) {
-    if (file.endsWith(".lock")) removeIfStale(file.slice(0, -".lock".length));
-  }
-}
-
-function removeIfStale(name: string): void {
-  try {
-    checkName(name);
-  } catch {
-    return;
-  }
-  const locks = BufferLocks.takeAbandoned(name);
-  if (locks === undefined) return;
-  const memory = SharedMemory.open(name);
-  const stale =
-    typeof memory === "number"
-      ? memory === Code.NOT_FOUND || (memory === Code.AGAIN && SharedMemory.discard(name))
-      : isStale(memory);
-  if (typeof memory !== "number") {
-    if (stale) memory.unlink();
-    memory.close();
-  }
-  if (stale) {
-    Semaphore.remove(name, Role.WRITER);
-    Semaphore.remove(name, Role.READER);
-  }
-  locks.release({ remove: stale });
-}
-
-/** Ours, whole or never finished, and neither process alive. */
-function isStale(memory: SharedMemory): boolean {
-  if (!memory.isOwned) return false;
-  const oieb = decodeOieb(memory.loadOieb());
-  if (oieb.oiebSize !== 0 && faultOfOieb(oieb, memory.size) !== undefined) return false;
-  return (
-    !new Peer(memory, Role.WRITER).isAlive(oieb.writerPid) &&
-    !new Peer(memory, Role.READER).isAlive(oieb.readerPid)
-  );
-}
-
 // ---- connecting ----------------------------------------------------------------------------------------------------
 
 /** A buffer that this process has connected to as its writer. */
@@ -354,19 +300,26 @@ export function connect(name: string, timeoutMs: number, config?: BufferConfig):
   }
 }
 
+export interface ConnectOptions {
+  /** Makes the buffer where there is none. */
+  readonly config?: BufferConfig | undefined;
+  /** The one reader to connect to: a buffer that has another one is not ready. */
+  readonly readerPid?: bigint | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** {@link connect} without blocking the event loop. Rejects with the signal's reason when it is aborted. */
 export async function connectAsync(
   name: string,
   timeoutMs: number,
-  config?: BufferConfig,
-  signal?: AbortSignal,
+  { config, readerPid, signal }: ConnectOptions = {},
 ): Promise<Connection> {
   checkName(name);
   checkHelper();
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     signal?.throwIfAborted();
-    const result = tryConnect(name, config);
+    const result = tryConnect(name, config, readerPid);
     if (!(result instanceof ZeroBufferError)) return result;
     if (performance.now() >= deadline) throw result;
     await Bun.sleep(POLL_MS);
@@ -374,7 +327,7 @@ export async function connectAsync(
 }
 
 /** One attempt. Returns the error to report if nothing changes until the timeout; throws what waiting cannot mend. */
-function tryConnect(name: string, config?: BufferConfig): Connection | ZeroBufferError {
+function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Connection | ZeroBufferError {
   const memory = SharedMemory.open(name);
   if (typeof memory === "number") {
     if (memory === Code.AGAIN) return notReady(name, "its reader is still making it");
@@ -386,7 +339,7 @@ function tryConnect(name: string, config?: BufferConfig): Connection | ZeroBuffe
   }
   let buffer: SharedBuffer | undefined;
   try {
-    const result = joinAsWriter(name, memory);
+    const result = joinAsWriter(name, memory, readerPid);
     if (result instanceof ZeroBufferError) return result;
     buffer = result.buffer;
     return result;
@@ -395,13 +348,20 @@ function tryConnect(name: string, config?: BufferConfig): Connection | ZeroBuffe
   }
 }
 
-function joinAsWriter(name: string, memory: SharedMemory): Connection | ZeroBufferError {
+function joinAsWriter(
+  name: string,
+  memory: SharedMemory,
+  wantedReaderPid?: bigint,
+): Connection | ZeroBufferError {
   const oieb = decodeOieb(memory.loadOieb());
   const { readerPid } = oieb;
   if (oieb.oiebSize === 0) return notReady(name, "its reader is still making it");
   const fault = faultOfOieb(oieb, memory.size);
   if (fault !== undefined)
     throw new CorruptBufferError(`Buffer "${name}" is corrupt: ${fault}.`, { buffer: name });
+  if (wantedReaderPid !== undefined && readerPid !== wantedReaderPid) {
+    return notReady(name, `its reader is not process ${wantedReaderPid}`);
+  }
   const lastWriterPid = refuseIfTaken(name, memory);
   if (readerPid === 0n) return notReady(name, "it has no reader");
   if (!new Peer(memory, Role.READER).isAlive(readerPid)) {

@@ -1,14 +1,18 @@
 // The lock files that say who owns a buffer.
 
-import { chmodSync, lstatSync, mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Code } from "../native/codes.ts";
 import { LockFile, sleep } from "../native/handles.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError } from "./errors.ts";
 import { failure } from "./failures.ts";
+import { isName } from "./names.ts";
+import { statusOf } from "./objects.ts";
 
 /** Where every implementation but the C# one has its locks. */
 export const LOCK_DIRECTORY = "/tmp/zerobuffer";
+
+const SUFFIX = ".lock";
 
 const STICKY = 0o1000;
 
@@ -16,7 +20,7 @@ const STICKY = 0o1000;
 const PROBE_PATIENCE_MS = 50;
 
 /** The C# implementation's lock directories: the usual one, and the one that this TMPDIR gives it. */
-function foreignLockDirectories(): string[] {
+export function foreignLockDirectories(): string[] {
   const directories = [
     join(LOCK_DIRECTORY, "locks"),
     join(process.env.TMPDIR || "/tmp", "zerobuffer", "locks"),
@@ -24,8 +28,27 @@ function foreignLockDirectories(): string[] {
   return [...new Set(directories)];
 }
 
+/** The directories of all implementations' locks that are there and can be trusted, the main one first. */
+function trustedLockDirectories(): string[] {
+  const foreign = foreignLockDirectories().filter((path) => isTrusted(dirname(path)));
+  return [LOCK_DIRECTORY, ...foreign].filter(isTrusted);
+}
+
 function lockPath(directory: string, name: string): string {
-  return join(directory, `${name}.lock`);
+  return join(directory, `${name}${SUFFIX}`);
+}
+
+/** The names that have a lock file in one of the directories. */
+export function namesOfLocks(): Set<string> {
+  const files = trustedLockDirectories().flatMap(filesIn);
+  const names = files.filter((file) => file.endsWith(SUFFIX)).map((file) => file.slice(0, -SUFFIX.length));
+  return new Set(names.filter(isName));
+}
+
+/** The lock files of `name` that are there, whether held or not. */
+export function lockFilesOf(name: string): string[] {
+  const paths = trustedLockDirectories().map((directory) => lockPath(directory, name));
+  return paths.filter((path) => statusOf(path) !== undefined);
 }
 
 /** Makes the directory for everybody, if it is missing. Returns what speaks against using it. */
@@ -36,12 +59,30 @@ function prepareDirectory(path: string): string | undefined {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") return (error as Error).message;
   }
-  const status = lstatSync(path);
+  return faultOfLockDirectory(path);
+}
+
+/** What speaks against trusting a lock directory, as half a sentence; undefined if nothing does. */
+export function faultOfLockDirectory(path: string): string | undefined {
+  const status = statusOf(path);
+  if (status === undefined) return "it is missing";
   if (!status.isDirectory()) return "it is not a directory";
   if (status.uid !== process.geteuid?.() && (status.mode & STICKY) === 0) {
     return "it belongs to another user and is not sticky, so that its owner could replace our files";
   }
   return undefined;
+}
+
+function filesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return []; // it may not be read, or is gone
+  }
+}
+
+function isTrusted(directory: string): boolean {
+  return faultOfLockDirectory(directory) === undefined;
 }
 
 /** All locks of one buffer name, held by this process. */
@@ -84,10 +125,12 @@ export class BufferLocks {
 
   /** Takes the locks of `name` if its main lock file is there and nobody holds any; undefined otherwise. */
   static takeAbandoned(name: string): BufferLocks | undefined {
-    const main = LockFile.open(lockPath(LOCK_DIRECTORY, name), false);
+    const [directory, ...foreign] = trustedLockDirectories();
+    if (directory !== LOCK_DIRECTORY) return undefined;
+    const main = LockFile.open(lockPath(directory, name), false);
     if (!(main instanceof LockFile)) return undefined;
     const locks = [main];
-    for (const directory of foreignLockDirectories()) {
+    for (const directory of foreign) {
       const lock = LockFile.open(lockPath(directory, name), false);
       if (lock instanceof LockFile) {
         locks.push(lock);

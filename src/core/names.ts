@@ -20,6 +20,31 @@ export function checkName(name: string): void {
   });
 }
 
+/** The two buffers of a duplex channel (PROTOCOL.md, section 9). */
+export interface ChannelBuffers {
+  /** The server creates and reads it. */
+  readonly requests: string;
+  /** The client creates and reads it. */
+  readonly responses: string;
+}
+
+/**
+ * The buffers of a channel.
+ *
+ * @throws InvalidNameError if the channel's name is not one of 1 to 236 bytes that a buffer could have.
+ */
+export function buffersOf(channel: string): ChannelBuffers {
+  checkName(channel);
+  const buffers = { requests: `${channel}_request`, responses: `${channel}_response` };
+  checkName(buffers.responses);
+  return buffers;
+}
+
+/** Whether a buffer can have this name. */
+export function isName(name: string): boolean {
+  return faultOf(name) === undefined;
+}
+
 function faultOf(name: string): string | undefined {
   if (typeof name !== "string") return "it is not a string";
   if (name.length === 0) return "it is empty";

@@ -60,6 +60,21 @@ export function decodeOieb(words: BigUint64Array): Oieb {
   };
 }
 
+/** Whether the first word is that of an OIEB of a version that we can speak. */
+export function beginsAsOieb({ oiebSize, version }: Oieb): boolean {
+  return oiebSize === OIEB_SIZE && version[0] === 1 && version[3] === 0;
+}
+
+/** What speaks against an OIEB being one whose creator has not come to its size, which is stored last. */
+export function faultOfUnfinishedOieb(oieb: Oieb): string | undefined {
+  const { oiebSize, version, payloadWritePos, payloadReadPos, payloadWrittenCount, payloadReadCount } = oieb;
+  const isUntouched = [payloadWritePos, payloadReadPos, payloadWrittenCount, payloadReadCount].every(
+    (value) => value === 0,
+  );
+  if (oiebSize === 0 && version[0] <= 1 && oieb.writerPid === 0n && isUntouched) return undefined;
+  return `its control block claims ${oiebSize} bytes instead of ${OIEB_SIZE}`;
+}
+
 /** What cannot be right in an OIEB over a file of `fileSize` bytes, as half a sentence; undefined if all can. */
 export function faultOfOieb(oieb: Oieb, fileSize: number): string | undefined {
   const { payloadSize, metadataSize } = oieb;

@@ -1,7 +1,7 @@
 // The reading side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { Look, RingReader, Role, Waiter } from "../native/handles.ts";
+import { Look, OiebFlag, RingReader, Role, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
 import { type BufferConfig, type BufferSizes, checkTimeout } from "./config.ts";
 import {
@@ -13,7 +13,7 @@ import {
 } from "./errors.ts";
 import { failure } from "./failures.ts";
 import { Frame, Lender } from "./frame.ts";
-import { createForReader, POLL_MS, type SharedBuffer } from "./lifecycle.ts";
+import { createForReader, type SharedBuffer } from "./lifecycle.ts";
 import type { Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
 import { TurnKeeper } from "./turn.ts";
@@ -23,6 +23,9 @@ const SLICE_MS = 100;
 
 /** The same for a wait in the helper's thread: each look wakes the event loop, and idling shall cost nothing. */
 const ASYNC_SLICE_MS = 250;
+
+/** How often a reader without a writer looks for one; the first frame of one wakes it earlier. */
+const WRITER_LOOK_MS = 20;
 
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
@@ -71,9 +74,13 @@ export class Reader implements Disposable {
    * @throws InvalidNameError, RangeError for a bad configuration, ReaderAlreadyConnectedError, ResourceExhaustedError,
    *   PermissionDeniedError, CorruptBufferError if something else has the name. Nothing is left behind then.
    */
-  constructor(name: string, config?: BufferConfig) {
-    const buffer = createForReader(name, config);
-    const ring = RingReader.open(buffer.memory, buffer.written, buffer.released);
+  constructor(name: string, config?: BufferConfig);
+  /** @internal With `anySequence` it takes frames with any sequence numbers (PROTOCOL.md, section 9). */
+  constructor(name: string, config: BufferConfig | undefined, order: { anySequence: true });
+  constructor(name: string, config?: BufferConfig, order?: { anySequence: true }) {
+    const buffer = createForReader(name, config, order ? OiebFlag.ANY_SEQUENCE : 0n);
+    const firstSequence = order ? 0 : 1;
+    const ring = RingReader.open(buffer.memory, buffer.written, buffer.released, firstSequence);
     if (typeof ring === "number") {
       buffer.unlink();
       buffer.close();
@@ -115,7 +122,7 @@ export class Reader implements Disposable {
       if (connected !== undefined) return connected;
       const restMs = deadline - performance.now();
       if (restMs <= 0) return false;
-      const code = this.#ring.next(Math.min(POLL_MS, restMs) * 1000, Look.FOR_TOKENS);
+      const code = this.#ring.next(Math.min(WRITER_LOOK_MS, restMs) * 1000, Look.FOR_TOKENS);
       if (code === Code.INTERRUPTED) return false;
       this.#accept(code);
     }
@@ -129,9 +136,17 @@ export class Reader implements Disposable {
       signal?.throwIfAborted();
       const connected = this.#lookForWriter();
       if (connected !== undefined) return connected;
-      if (performance.now() >= deadline) return false;
-      await Bun.sleep(POLL_MS);
+      const restMs = deadline - performance.now();
+      if (restMs <= 0) return false;
+      await this.#rest(Math.min(WRITER_LOOK_MS, restMs), signal);
     }
+  }
+
+  /** @internal Process id of the living writer; 0 if there is none. */
+  get writerPid(): bigint {
+    this.#guard();
+    const { writerPid } = this.#buffer.loadOieb();
+    return this.#writer.isAlive(writerPid) ? writerPid : 0n;
   }
 
   /** True: there is one, or its frames. False: it came and went. Undefined: not yet. */
@@ -221,7 +236,7 @@ export class Reader implements Disposable {
   readFrameAsync(timeoutMs = 5000, { signal }: ReadOptions = {}): Promise<Frame> {
     try {
       checkTimeout("timeoutMs", timeoutMs);
-      const frame = this.#frameAtHand(signal);
+      const frame = this.frameAtHand(signal);
       if (frame !== undefined) {
         return this.#turns.isDue(frame.size) ? this.#turns.turn().then(() => frame) : Promise.resolve(frame);
       }
@@ -231,8 +246,8 @@ export class Reader implements Disposable {
     return this.#waitForFrame(timeoutMs, signal);
   }
 
-  /** What an asynchronous read can return at once; it spins for an instant. */
-  #frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
+  /** @internal What an asynchronous read can return at once; it spins for an instant. */
+  frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
     this.#guard();
     if (signal?.aborted) throw signal.reason;
     if (this.#departureReported) this.#goOn();
@@ -289,7 +304,7 @@ export class Reader implements Disposable {
       next: (): Promise<IteratorResult<Frame, void>> => {
         if (ended) return Promise.resolve(end);
         try {
-          const value = this.#frameAtHand(signal);
+          const value = this.frameAtHand(signal);
           if (value === undefined) return wait();
           const result = { done: false, value } as const;
           return this.#turns.isDue(value.size)

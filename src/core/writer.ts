@@ -1,7 +1,7 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { RingWriter, Role, Waiter } from "../native/handles.ts";
+import { OiebFlag, RingWriter, Role, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
 import {
   type BufferConfig,
@@ -37,6 +37,9 @@ const SLICE_MS = 100;
 
 /** The same for a wait in the helper's thread: each look wakes the event loop. */
 const ASYNC_SLICE_MS = 250;
+
+/** How often the writer of a buffer without a reader looks for one; the first frame that one releases wakes it earlier. */
+const READER_LOOK_MS = 20;
 
 /** Length of the prefix in front of the metadata, in bytes. */
 const METADATA_PREFIX_SIZE = 8;
@@ -111,11 +114,20 @@ export class Writer implements Disposable {
   /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
   static async connect(
     name: string,
-    options: WriterOptions & { signal?: AbortSignal | undefined } = {},
+    options?: WriterOptions & { signal?: AbortSignal | undefined },
+  ): Promise<Writer>;
+  /** @internal Only to this reader. */
+  static async connect(
+    name: string,
+    options: WriterOptions & { signal?: AbortSignal; readerPid: bigint },
+  ): Promise<Writer>;
+  static async connect(
+    name: string,
+    options: WriterOptions & { signal?: AbortSignal | undefined; readerPid?: bigint } = {},
   ): Promise<Writer> {
-    const { connectTimeoutMs = 0, create, signal } = options;
+    const { connectTimeoutMs = 0, create, readerPid, signal } = options;
     checkTimeout("connectTimeoutMs", connectTimeoutMs);
-    const connection = await connectAsync(name, connectTimeoutMs, create, signal);
+    const connection = await connectAsync(name, connectTimeoutMs, { config: create, readerPid, signal });
     return new Writer(name, options, connection);
   }
 
@@ -150,10 +162,52 @@ export class Writer implements Disposable {
     return this.#ring.waits;
   }
 
+  /**
+   * @internal Sequence number of the next frame. Only a reader that takes them in any order may be given another one
+   * than follows.
+   */
+  get nextSequence(): number {
+    return this.#ring.sequence;
+  }
+
+  set nextSequence(sequence: number) {
+    this.#ring.sequence = sequence;
+  }
+
+  /** @internal Whether the reader takes sequence numbers in any order (PROTOCOL.md, section 9). */
+  get takesAnySequence(): boolean {
+    return (this.#buffer.loadOieb().flags & OiebFlag.ANY_SEQUENCE) !== 0n;
+  }
+
   /** Whether the reader's process lives and has the buffer open. */
   isReaderConnected(): boolean {
     this.#guard();
     return this.#reader.isAlive(this.#buffer.loadOieb().readerPid);
+  }
+
+  /**
+   * {@link isReaderConnected} for a buffer that this writer made: waits up to `timeoutMs` for the reader that adopts it,
+   * without blocking the event loop. Ends early, with false, when one has come and gone.
+   */
+  async isReaderConnectedAsync(
+    timeoutMs = 0,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<boolean> {
+    checkTimeout("timeoutMs", timeoutMs);
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      signal?.throwIfAborted();
+      if (this.isReaderConnected()) return true;
+      const restMs = deadline - performance.now();
+      if (!this.#isAwaited(this.#buffer.loadOieb().readerPid) || restMs <= 0) return false;
+      await this.#rest(Math.min(READER_LOOK_MS, restMs), signal);
+    }
+  }
+
+  /** Throws ReaderDeadError if the reader is gone, as the next write would; a program that has none to do can ask. */
+  checkReader(): void {
+    this.#guard();
+    this.#lookAtReader();
   }
 
   /**
@@ -230,7 +284,16 @@ export class Writer implements Disposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    const write = this.#writeAfter(this.#lastWrite, data, signal);
+    return this.#writeInTurn(data, signal);
+  }
+
+  #writeInTurn(data: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    return this.#inTurn(() => this.tryWriteFrame(data), signal);
+  }
+
+  /** Repeats an attempt until it finds room, after the asynchronous writes that came before. */
+  #inTurn(attempt: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+    const write = this.#persistAfter(this.#lastWrite, attempt, signal);
     const settled = write.then(
       () => {},
       () => {},
@@ -242,15 +305,25 @@ export class Writer implements Disposable {
     return write;
   }
 
-  async #writeAfter(previous: Promise<void> | undefined, data: Uint8Array, signal: AbortSignal | undefined) {
+  async #persistAfter(
+    previous: Promise<void> | undefined,
+    attempt: () => boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     if (previous !== undefined) await raceAbort(previous, signal);
     const start = performance.now();
     let restMs = this.#writeTimeout;
-    while (!this.tryWriteFrame(data)) {
+    while (!attempt()) {
       if (restMs <= 0) throw this.#full("timeout");
       await this.#rest(Math.min(ASYNC_SLICE_MS, restMs), signal);
       restMs = start + this.#writeTimeout - performance.now();
     }
+  }
+
+  /** @internal Waits until another attempt to write may succeed, for a slice at the most. */
+  async waitForRoom(signal: AbortSignal | undefined): Promise<void> {
+    this.#guard();
+    await this.#rest(ASYNC_SLICE_MS, signal);
   }
 
   /** Waits for a released frame in the helper's thread, for an abort, or for the time to pass. */
@@ -270,12 +343,52 @@ export class Writer implements Disposable {
   acquireFrame(size: number): AcquiredFrame {
     this.#check(size);
     if (this.#ring.acquire(size, 0) !== Code.OK) this.#acquireWaiting(size);
-    this.#acquiredSize = size;
-    return { sequence: this.#framesWritten + 1, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
+    return this.#handOut(size);
   }
 
   #acquireWaiting(size: number): void {
     this.#persist((waitUs) => this.#ring.acquire(size, waitUs));
+  }
+
+  /** {@link acquireFrame} if there is room now: undefined if there is not. */
+  tryAcquireFrame(size: number): AcquiredFrame | undefined {
+    this.#check(size);
+    if (this.#ring.acquire(size, 0) !== Code.OK && !this.#acquireIfRoom(size)) return undefined;
+    return this.#handOut(size);
+  }
+
+  /**
+   * {@link acquireFrame} without blocking the event loop; as fast while there is room. It keeps its order among
+   * asynchronous writes. Rejects with the signal's reason when it is aborted; nothing is acquired then.
+   */
+  acquireFrameAsync(
+    size: number,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<AcquiredFrame> {
+    try {
+      signal?.throwIfAborted();
+      const slot = this.#lastWrite === undefined ? this.tryAcquireFrame(size) : undefined;
+      if (slot !== undefined) {
+        return this.#turns.isDue(size) ? this.#turns.turn().then(() => slot) : Promise.resolve(slot);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#acquireInTurn(size, signal);
+  }
+
+  async #acquireInTurn(size: number, signal: AbortSignal | undefined): Promise<AcquiredFrame> {
+    let slot: AcquiredFrame | undefined;
+    await this.#inTurn(() => {
+      slot = this.tryAcquireFrame(size);
+      return slot !== undefined;
+    }, signal);
+    return slot as AcquiredFrame;
+  }
+
+  #handOut(size: number): AcquiredFrame {
+    this.#acquiredSize = size;
+    return { sequence: this.#ring.sequence, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
   }
 
   /** Publishes the acquired frame. Throws ClosedError if none is acquired. */
@@ -345,10 +458,18 @@ export class Writer implements Disposable {
 
   // ---- waiting for room --------------------------------------------------------------------------------------------
 
-  /** One attempt: whether it found room. Looks at the reader where that is due. */
   #writeIfRoom(data: Uint8Array): boolean {
+    return this.#ifRoom(() => this.#ring.write(data, 0));
+  }
+
+  #acquireIfRoom(size: number): boolean {
+    return this.#ifRoom(() => this.#ring.acquire(size, 0));
+  }
+
+  /** One attempt: whether it found room. Looks at the reader where that is due. */
+  #ifRoom(attempt: () => number): boolean {
     for (;;) {
-      const code = this.#ring.write(data, 0);
+      const code = attempt();
       if (code === Code.OK) return true;
       if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
       this.#resolve(code as Code);
@@ -385,7 +506,7 @@ export class Writer implements Disposable {
   /** Throws if the reader has gone; otherwise writing goes on, for a reader that has adopted the buffer, too. */
   #lookAtReader(): void {
     const { readerPid } = this.#buffer.loadOieb();
-    if (this.#reader.isAlive(readerPid) || (readerPid === 0n && this.#readerPid === 0n)) {
+    if (this.#reader.isAlive(readerPid) || this.#isAwaited(readerPid)) {
       this.#readerPid = readerPid;
       this.#ring.confirmPeer(readerPid);
       if (!this.#buffer.memory.isNamed) {
@@ -407,6 +528,11 @@ export class Writer implements Disposable {
         hint: "Start its reader again, then the writer.",
       },
     );
+  }
+
+  /** Whether nobody has adopted the buffer that this writer made: who has and left again has removed it. */
+  #isAwaited(readerPid: bigint): boolean {
+    return readerPid === 0n && this.#readerPid === 0n && this.#buffer.memory.isNamed;
   }
 
   #full(reason: "timeout" | "signal"): BufferFullError {
@@ -436,7 +562,7 @@ export class Writer implements Disposable {
     this.#ring.close();
     const { memory, written } = this.#buffer;
     // Taking the reader's place keeps one from adopting the buffer while it is being removed.
-    const abandoned = this.#readerPid === 0n && memory.claim(Role.READER, 0, process.pid);
+    const abandoned = this.#isAwaited(0n) && memory.claim(Role.READER, 0, process.pid);
     memory.claim(Role.WRITER, process.pid, 0);
     written.post();
     if (abandoned) this.#buffer.abandon();

@@ -9,7 +9,7 @@ export const Role = { WRITER: 0, READER: 1 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** Flags of the OIEB (PROTOCOL.md, section 1). */
-export const OiebFlag = { CREATED_BY_WRITER: 1n } as const;
+export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
 
 /** Flags of {@link RingReader.next}. */
 export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
@@ -27,7 +27,8 @@ const READER_VIEW_BYTES = 8 * (FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD);
 
 const WRITER_OFFSET = 0;
 const WRITER_WAITS = 1;
-const WRITER_VIEW_BYTES = 16;
+const WRITER_SEQUENCE = 2;
+const WRITER_VIEW_BYTES = 24;
 
 /** Windows onto the memory start at multiples of this and are up to twice as long: a view ends at 4 GiB. */
 const WINDOW_STRIDE = 2 ** 31;
@@ -130,6 +131,12 @@ export class SharedMemory extends Handle {
   /** Maps what is there. NOT_FOUND, AGAIN while it is smaller than an OIEB, UNSAFE, PERMISSION. */
   static open(name: string): SharedMemory | Code {
     const opened = receive((result) => native.zb_memory_open(cString(name), result));
+    return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
+  }
+
+  /** {@link open} for looking only: permission to read is enough. Whatever writes, {@link claim} too, would crash. */
+  static view(name: string): SharedMemory | Code {
+    const opened = receive((result) => native.zb_memory_view(cString(name), result));
     return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
   }
 
@@ -256,6 +263,12 @@ export class Semaphore extends Handle {
     return typeof opened === "number" ? new Semaphore(opened) : opened.code;
   }
 
+  /** {@link open} for {@link value} only: permission to read is enough. */
+  static view(name: string, role: Role): Semaphore | Code {
+    const opened = receive((result) => native.zb_semaphore_view(cString(name), role, result));
+    return typeof opened === "number" ? new Semaphore(opened) : opened.code;
+  }
+
   /** Removes a leftover; only with the locks of the buffer held. */
   static remove(name: string, role: Role): void {
     native.zb_semaphore_remove(cString(name), role);
@@ -288,12 +301,12 @@ export class RingReader extends Handle {
     this.#view = new Float64Array(viewMemory(address, 0, READER_VIEW_BYTES));
   }
 
-  /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
+  /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. With 0 any numbers may come. */
   static open(
     memory: SharedMemory,
     written: Semaphore,
     released: Semaphore,
-    sequence = 1,
+    sequence: number,
   ): RingReader | Code {
     const opened = receive((result) =>
       native.zb_reader_open(memory.address, written.address, released.address, sequence, result),
@@ -388,6 +401,15 @@ export class RingWriter extends Handle {
   /** Bytes from the start of the memory to the acquired region. */
   get offset(): number {
     return this.#view[WRITER_OFFSET] as number;
+  }
+
+  /** Sequence number of the next frame. */
+  get sequence(): number {
+    return this.#view[WRITER_SEQUENCE] as number;
+  }
+
+  set sequence(sequence: number) {
+    this.#view[WRITER_SEQUENCE] = sequence;
   }
 
   commit(): void {

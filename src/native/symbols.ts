@@ -17,6 +17,7 @@ export const SYMBOLS = {
 
   zb_memory_create: { args: ["ptr", "u64", "i32", "ptr"], returns: "i32" },
   zb_memory_open: { args: ["ptr", "ptr"], returns: "i32" },
+  zb_memory_view: { args: ["ptr", "ptr"], returns: "i32" },
   zb_memory_discard: { args: ["ptr"], returns: "i32" },
   zb_memory_close: { args: ["ptr"], returns: "void" },
   zb_memory_address: { args: ["ptr"], returns: "ptr" },
@@ -29,6 +30,7 @@ export const SYMBOLS = {
 
   zb_semaphore_create: { args: ["ptr", "i32", "i32", "ptr"], returns: "i32" },
   zb_semaphore_open: { args: ["ptr", "i32", "ptr"], returns: "i32" },
+  zb_semaphore_view: { args: ["ptr", "i32", "ptr"], returns: "i32" },
   zb_semaphore_close: { args: ["ptr"], returns: "void" },
   zb_semaphore_unlink: { args: ["ptr"], returns: "i32" },
   zb_semaphore_remove: { args: ["ptr", "i32"], returns: "i32" },

@@ -150,8 +150,9 @@ describe("help", () => {
 
   test("of the program lists the commands", async () => {
     const { stdout } = await run("--help");
-    expect(stdout.toString()).toMatch(/^ {2}writer {2}\w/m);
-    expect(stdout.toString()).toMatch(/^ {2}reader {2}\w/m);
+    for (const name of ["writer", "reader", "relay", "duplex serve", "duplex request"]) {
+      expect(stdout.toString()).toMatch(new RegExp(`^  ${name} +\\w`, "m"));
+    }
   });
 
   test("is in colour on a terminal, unless NO_COLOR is set", async () => {

@@ -181,6 +181,24 @@ describe("a writer ends", () => {
     }
   });
 
+  test.each([
+    ["is paced", ["--rate", "0.01"]],
+    ["has nothing to write yet", ["-i", "-"]],
+  ])("with READER_DEAD when the reader dies while it %s", async (_, options) => {
+    const name = uniqueName();
+    await using reader = new Run(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
+    await bufferMade(name);
+    await using writer = new Run(["writer", name, "-n", "0", "--json-output", "-v", ...options], {
+      stdin: "pipe",
+    });
+    await writer.says("Connected");
+    reader.kill("SIGKILL");
+    const { code, document } = await writer.report();
+    expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
+    await reader.end();
+    new Reader(name, { payloadSize: 4096 }).close();
+  });
+
   test("with BUFFER_FULL when there is no room within the timeout", async () => {
     const name = uniqueName();
     using _reader = new Reader(name, { payloadSize: 4096 });

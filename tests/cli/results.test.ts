@@ -1,20 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Check, Errors } from "typebox/schema";
 import { schemaDirectory, schemaFiles } from "../../scripts/build-schema.ts";
 import { perSecond } from "../../src/commands/figures.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { bufferMade, leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+import { expectValid } from "../support/schemas.ts";
 
 leavesNoBuffersBehind();
-
-/** Fails unless a document is as its published schema says. */
-function expectValid(file: "writer" | "reader" | "program", document: unknown): void {
-  const schema = JSON.parse(readFileSync(join(schemaDirectory, `${file}.json`), "utf8"));
-  if (!Check(schema, document)) throw new Error(JSON.stringify(Errors(schema, document), undefined, 2));
-}
 
 /** Moves frames from a writer to a reader, both with --json-output. */
 async function transfer(writerArgs: readonly string[], readerArgs: readonly string[]) {

@@ -155,6 +155,93 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     expect([ended.code, ended.document.error.code]).toEqual([2, "READER_DEAD"]);
   });
 
+  describe("a relay that waits", () => {
+    /** Stops a relay, whose buffers are gone afterwards. */
+    async function stopRelay(child: Run) {
+      const { code, stdout } = await stop(child, signal);
+      expect(code).toBe(exitCode);
+      const document = JSON.parse(stdout.toString());
+      expect(document.error.code).toBe("INTERRUPTED");
+      return document;
+    }
+
+    const args = ["--buffer-size", "4KiB", "--timeout-ms", "0", "--json-output", "-v"];
+    const connectToRelay = (name: string) => Writer.connect(name, { connectTimeoutMs: 30_000 });
+
+    test("for its output", async () => {
+      await using child = new Run(["relay", uniqueName(), uniqueName(), ...args]);
+      await child.says("Made buffer");
+      await stopRelay(child);
+    });
+
+    test("for a writer", async () => {
+      using display = new Reader(uniqueName(), { payloadSize: 4096 });
+      await using child = new Run(["relay", uniqueName(), display.name, ...args]);
+      await child.says("Connected");
+      await stopRelay(child);
+    });
+
+    test("for a frame", async () => {
+      const name = uniqueName();
+      using display = new Reader(uniqueName(), { payloadSize: 4096 });
+      await using child = new Run(["relay", name, display.name, ...args]);
+      await bufferMade(name);
+      using camera = await connectToRelay(name);
+      camera.writeFrame(new Uint8Array(10));
+      (await display.readFrameAsync(30_000)).release();
+      expect((await stopRelay(child)).frames_relayed).toBe(1);
+      expect(() => display.readFrame(30_000)).toThrow(
+        expect.objectContaining({ code: "WRITER_DEAD", reason: "left" }),
+      );
+    });
+
+    test("for room", async () => {
+      const name = uniqueName();
+      using display = new Reader(uniqueName(), { payloadSize: 4096 });
+      await using child = new Run(["relay", name, display.name, ...args]);
+      await bufferMade(name);
+      using camera = await connectToRelay(name);
+      for (let i = 0; i < 5; i++) await camera.writeFrameAsync(new Uint8Array(1000));
+      await bufferFull(display.name, 1000);
+      expect((await stopRelay(child)).frames_relayed).toBe(4);
+    });
+
+    test("for the reader of the output it made", async () => {
+      const [name, output] = [uniqueName(), uniqueName()];
+      await using child = new Run(["relay", name, output, "--create-output", ...args]);
+      await bufferMade(name);
+      {
+        using camera = await connectToRelay(name);
+        camera.writeFrame(new Uint8Array(10));
+      }
+      await child.says("has left");
+      expect((await stopRelay(child)).frames_relayed).toBe(1);
+    });
+  });
+
+  test("a busy relay at a frame boundary, and both its neighbours know", async () => {
+    const [input, output] = [uniqueName(), uniqueName()];
+    const made = ["--buffer-size", "64KiB", "--json-output"];
+    await using reader = new Run(["reader", output, "--verify", "sequential", ...made]);
+    await using relay = new Run(["relay", input, output, ...made, "-v"]);
+    await using writer = new Run([
+      "writer",
+      input,
+      "-n",
+      "0",
+      "--connect-timeout-ms",
+      "30s",
+      "--json-output",
+    ]);
+    await relay.says("Relayed 1,000 frames");
+    const relayed = JSON.parse((await stop(relay, signal)).stdout.toString());
+    expect(relayed.error.code).toBe("INTERRUPTED");
+    const read = await reader.report();
+    expect([read.code, read.document.frames_read]).toEqual([0, relayed.frames_relayed]);
+    const written = await writer.report();
+    expect([written.code, written.document.error.code]).toEqual([2, "READER_DEAD"]);
+  });
+
   test("both sides of a busy transfer", async () => {
     const name = uniqueName();
     await using reader = new Run([

@@ -244,8 +244,8 @@ const protections: readonly Protection[] = [
   },
   {
     what: "the buffer of another user is never stale",
-    file: "src/core/lifecycle.ts",
-    changes: [["  if (!memory.isOwned) return false;\n", ""]],
+    file: "src/core/stale.ts",
+    changes: [['  if (!memory.isOwned) return foreign("it belongs to another user");\n', ""]],
     test: ENVIRONMENT,
     only: "whatever locks are planted",
   },

@@ -173,6 +173,59 @@ TEST(a_name_is_removed_only_while_it_means_the_same_memory) {
   zb_semaphore_close(other);
 }
 
+/* What a process of another user, if there can be one, finds of a buffer that it may only read. */
+static int look_without_permission_to_write(const struct ring *ring) {
+  zb_memory *memory;
+  zb_semaphore *semaphore;
+  uint64_t words[16];
+  if (geteuid() == 0 && setuid(65534) != 0) return 1;
+  if (zb_memory_open(ring->name, &memory) != ZB_PERMISSION) return 2;
+  if (zb_memory_view(ring->name, &memory) != ZB_OK) return 3;
+  zb_oieb_load(memory, words);
+  if (words[4] != 256 || words[11] != (uint64_t)getppid()) return 4;
+  if (zb_semaphore_open(ring->name, ZB_WRITER, &semaphore) != ZB_PERMISSION) return 5;
+  if (zb_semaphore_view(ring->name, ZB_WRITER, &semaphore) != ZB_OK) return 6;
+  if (zb_semaphore_value(semaphore) != 3) return 7;
+  if (truncate(shm_path("", ring->name), 0) == 0) return 8;
+  return 0;
+}
+
+TEST(a_view_needs_no_permission_to_write) {
+  struct ring ring;
+  int status;
+  open_buffer(&ring, 64, 256);
+  zb_semaphore_post(ring.written, 3);
+  EQUAL(chmod(shm_path("", ring.name), 0444), 0);
+  EQUAL(chmod(shm_path("sem.sem-w-", ring.name), 0444), 0);
+  pid_t child = fork();
+  if (child == 0) _exit(look_without_permission_to_write(&ring));
+  EQUAL(waitpid(child, &status, 0), child);
+  EQUAL(status, 0);
+  close_ring(&ring);
+}
+
+TEST(a_view_survives_the_truncation_of_its_file_and_cannot_be_written) {
+  struct ring ring;
+  zb_memory *view;
+  uint64_t words[16];
+  open_buffer(&ring, 64, 256);
+  OK(zb_memory_view(ring.name, &view));
+  pid_t child = fork();
+  if (child == 0) {
+    signal(SIGSEGV, SIG_DFL);
+    ((volatile uint8_t *)zb_memory_address(view))[0] = 1;
+    _exit(0);
+  }
+  int status;
+  EQUAL(waitpid(child, &status, 0), child);
+  CHECK(status != 0);
+  EQUAL(truncate(shm_path("", ring.name), 0), 0);
+  zb_oieb_load(view, words);
+  EQUAL(words[0], 0);
+  zb_memory_close(view);
+  close_ring(&ring);
+}
+
 TEST(a_role_is_held_here_only_by_another_mapping_of_the_same_memory) {
   struct ring ring, stranger;
   zb_memory *second;

@@ -38,6 +38,8 @@ export interface RunOptions {
   /** Default: collected. A number is a descriptor of the test. */
   stdout?: "pipe" | number;
   env?: Record<string, string>;
+  /** What runs the command line, if it is not this checkout's as this user. */
+  program?: readonly string[];
 }
 
 /** A command that was started. `await using` ends it, however the test ends. */
@@ -47,8 +49,9 @@ export class Run implements AsyncDisposable {
   #stderr = "";
   readonly #ended: Promise<unknown>;
 
-  constructor(args: readonly string[], { stdin = "ignore", stdout = "pipe", env = {} }: RunOptions = {}) {
-    const child = Bun.spawn([...program, ...args], {
+  constructor(args: readonly string[], options: RunOptions = {}) {
+    const { stdin = "ignore", stdout = "pipe", env = {} } = options;
+    const child = Bun.spawn([...(options.program ?? program), ...args], {
       stdin,
       stdout,
       stderr: "pipe",

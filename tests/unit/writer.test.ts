@@ -214,6 +214,60 @@ describe("writing", () => {
     expect(writer.framesWritten).toBe(1);
   });
 
+  test("in place only if there is room now says so", () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name);
+    writer.writeFrame(bytesOf(1, 3000));
+    expect(writer.tryAcquireFrame(3000)).toBeUndefined();
+    expect(writer.waits).toBe(1);
+    writer.writeFrame(bytesOf(2, 100));
+    for (let i = 1; i <= 2; i++) reader.readFrame(0).release();
+    const slot = writer.tryAcquireFrame(3000);
+    expect([slot?.sequence, slot?.data.length]).toEqual([3, 3000]);
+    expect(thrownBy(() => writer.tryAcquireFrame(1))).toBeInstanceOf(ClosedError);
+    writer.cancelFrame();
+    expect(thrownBy(() => writer.tryAcquireFrame(4081))).toBeInstanceOf(FrameTooLargeError);
+  });
+
+  test("in place waits for room without blocking, in the order of asynchronous writes", async () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name);
+    writer.writeFrame(bytesOf(1, 4080));
+    const second = writer.writeFrameAsync(bytesOf(2, 20));
+    const third = writer.acquireFrameAsync(30);
+    reader.readFrame(0).release();
+    await second;
+    const slot = await third;
+    expect([slot.sequence, slot.data.length]).toEqual([3, 30]);
+    slot.data.set(bytesOf(3, 30));
+    writer.commitFrame();
+    for (const [sequence, size] of [
+      [2, 20],
+      [3, 30],
+    ] as const) {
+      using frame = reader.readFrame(0);
+      expect([frame.sequence, frame.data]).toEqual([sequence, bytesOf(sequence, size)]);
+    }
+    const atOnce = await writer.acquireFrameAsync(40);
+    expect(atOnce.sequence).toBe(4);
+    expect(await rejectionOf(writer.acquireFrameAsync(1))).toBeInstanceOf(ClosedError);
+  });
+
+  test("in place gives up after the timeout or when it is aborted, and has acquired nothing", async () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name, { writeTimeout: 30 });
+    writer.writeFrame(bytesOf(1, 4080));
+    expect(await rejectionOf(writer.acquireFrameAsync(10))).toBeInstanceOf(BufferFullError);
+    writer.writeTimeout = Number.POSITIVE_INFINITY;
+    const controller = new AbortController();
+    const acquiring = rejectionOf(writer.acquireFrameAsync(10, { signal: controller.signal }));
+    controller.abort(new Error("enough"));
+    expect(((await acquiring) as Error).message).toBe("enough");
+    reader.readFrame(0).release();
+    writer.writeFrame(bytesOf(2, 20));
+    expect(reader.readFrame(0).sequence).toBe(2);
+  });
+
   test("sends metadata once, and only what fits", () => {
     using reader = new Reader(uniqueName(), SMALL);
     using writer = new Writer(reader.name);
@@ -238,6 +292,28 @@ describe("writing", () => {
     expect(writer.isReaderConnected()).toBe(false);
   });
 
+  test("learns that the reader has left also where that has given back too little room", async () => {
+    const reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name, { writeTimeout: Number.POSITIVE_INFINITY });
+    writer.writeFrame(bytesOf(1, 100));
+    writer.writeFrame(bytesOf(2, 3900));
+    reader.readFrame(0).release();
+    const waiting = rejectionOf(writer.writeFrameAsync(bytesOf(3, 1000)));
+    reader.close();
+    expect(await waiting).toBeInstanceOf(ReaderDeadError);
+    expect(thrownBy(() => writer.tryWriteFrame(bytesOf(3, 1000)))).toBeInstanceOf(ReaderDeadError);
+  });
+
+  test("can ask for the reader without a frame to write", () => {
+    const reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name);
+    writer.checkReader();
+    reader.close();
+    const error = thrownBy(() => writer.checkReader()) as ReaderDeadError;
+    expect(error).toBeInstanceOf(ReaderDeadError);
+    expect(error.reason).toBe("left");
+  });
+
   test("refuses everything once it is closed, also what waits", async () => {
     using reader = new Reader(uniqueName(), SMALL);
     const writer = new Writer(reader.name);
@@ -251,6 +327,8 @@ describe("writing", () => {
       () => writer.writeFrame(bytesOf(1, 1)),
       () => writer.waits,
       () => writer.isReaderConnected(),
+      () => writer.checkReader(),
+      () => writer.tryAcquireFrame(1),
     ]) {
       expect(thrownBy(use)).toBeInstanceOf(ClosedError);
     }
@@ -280,6 +358,41 @@ describe("a writer that makes the buffer", () => {
     using reader = new Reader(uniqueName(), SMALL);
     using writer = new Writer(reader.name, { create: { metadataSize: 0, payloadSize: 64 } });
     expect(writer.config).toEqual(SMALL);
+  });
+
+  test("waits for the reader that adopts it", async () => {
+    const name = uniqueName();
+    using writer = new Writer(name, { create: SMALL });
+    writer.checkReader();
+    expect(await writer.isReaderConnectedAsync()).toBe(false);
+    const start = performance.now();
+    expect(await writer.isReaderConnectedAsync(30)).toBe(false);
+    expect(performance.now() - start).toBeGreaterThanOrEqual(29);
+    const signal = AbortSignal.timeout(10);
+    const aborted = await rejectionOf(writer.isReaderConnectedAsync(60_000, { signal }));
+    expect((aborted as Error).name).toBe("TimeoutError");
+    const coming = writer.isReaderConnectedAsync(60_000);
+    using _reader = new Reader(name);
+    expect(await coming).toBe(true);
+  });
+
+  test("knows one that adopted it and left between two looks", async () => {
+    const name = uniqueName();
+    using writer = new Writer(name, { create: SMALL });
+    writer.writeFrame(bytesOf(1, 100));
+    const coming = writer.isReaderConnectedAsync(Number.POSITIVE_INFINITY);
+    const reader = new Reader(name);
+    reader.readFrame(0).release();
+    reader.close();
+    expect(await coming).toBe(false);
+    const error = thrownBy(() => writer.checkReader()) as ReaderDeadError;
+    expect(error).toBeInstanceOf(ReaderDeadError);
+    expect(error.reason).toBe("left");
+    using next = new Writer(name, { create: SMALL });
+    writer.close();
+    next.writeFrame(bytesOf(1, 200));
+    using second = new Reader(name);
+    expect(second.readFrame(0).size).toBe(200);
   });
 
   test("removes it if nobody has adopted it by the time it closes", () => {

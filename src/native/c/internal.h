@@ -42,7 +42,8 @@ struct zb_semaphore {
 
 /* posix.c */
 
-/* Maps `length` bytes of the file and registers the mapping. Takes no ownership of the descriptor. */
+/* Maps `length` bytes of the file and registers the mapping, which can be written if the descriptor can. Takes no
+ * ownership of the descriptor. */
 int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb_object **object);
 void zb_object_unmap(struct zb_object *object);
 /* 0, ZB_NOT_FOUND or ZB_EXISTS: see zb_memory_named. */

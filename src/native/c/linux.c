@@ -93,9 +93,10 @@ static int32_t create_file(const char *path, uint64_t size, int32_t mode, const 
   return code;
 }
 
-/* Maps an existing file: the whole of it, or its first `length` bytes. */
-static int32_t open_file(const char *path, size_t least, size_t length, struct zb_object **object) {
-  int fd = ZB_CALL(open_existing, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), -1);
+/* Maps an existing file: the whole of it, or its first `length` bytes. `access` is O_RDWR or O_RDONLY. */
+static int32_t open_file(const char *path, int access, size_t least, size_t length,
+                         struct zb_object **object) {
+  int fd = ZB_CALL(open_existing, open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), -1);
   if (fd < 0) return zb_code_of(errno);
   struct stat status;
   int32_t code = ZB_CALL(open_status, fstat(fd, &status), -1) == 0 ? ZB_OK : zb_code_of(errno);
@@ -119,7 +120,13 @@ int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memor
 int32_t zb_memory_open(const char *name, zb_memory **memory) {
   char path[ZB_OBJECT_PATH_MAX];
   memory_path(path, name);
-  return open_file(path, sizeof(struct zb_oieb), 0, (struct zb_object **)memory);
+  return open_file(path, O_RDWR, sizeof(struct zb_oieb), 0, (struct zb_object **)memory);
+}
+
+int32_t zb_memory_view(const char *name, zb_memory **memory) {
+  char path[ZB_OBJECT_PATH_MAX];
+  memory_path(path, name);
+  return open_file(path, O_RDONLY, sizeof(struct zb_oieb), 0, (struct zb_object **)memory);
 }
 
 int32_t zb_memory_discard(const char *name) {
@@ -148,7 +155,13 @@ int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_sem
 int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore) {
   char path[ZB_OBJECT_PATH_MAX];
   semaphore_path(path, name, role);
-  return open_file(path, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, (struct zb_object **)semaphore);
+  return open_file(path, O_RDWR, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, (struct zb_object **)semaphore);
+}
+
+int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semaphore) {
+  char path[ZB_OBJECT_PATH_MAX];
+  semaphore_path(path, name, role);
+  return open_file(path, O_RDONLY, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, (struct zb_object **)semaphore);
 }
 
 void zb_semaphore_close(zb_semaphore *semaphore) { zb_object_unmap(&semaphore->object); }

@@ -116,8 +116,9 @@ int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb
 
   struct stat status;
   if (ZB_CALL(map_status, fstat(descriptor, &status), -1) != 0) return zb_code_of(errno);
-  void *start =
-      ZB_CALL(map_memory, mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), MAP_FAILED);
+  bool writable = (fcntl(descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
+  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  void *start = ZB_CALL(map_memory, mmap(NULL, length, protection, MAP_SHARED, descriptor, 0), MAP_FAILED);
   if (start == MAP_FAILED) return zb_code_of(errno);
 
   pthread_mutex_lock(&objects_mutex);

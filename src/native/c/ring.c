@@ -195,7 +195,7 @@ struct zb_reader {
   double payload_offset; /* from the start of the memory */
   uint64_t read_pos;
   uint64_t read_count;
-  uint64_t next_sequence;
+  uint64_t next_sequence;  /* 0: any number may come */
   uint64_t held;           /* bytes read and not yet credited, wrap waste included */
   struct lent_frame *lent; /* a ring of its own, by index modulo its capacity, which is a power of two */
   uint32_t lent_capacity;
@@ -289,16 +289,17 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
     if (waste > 0) position = 0;
     struct zb_frame_header header = load_header(reader->payload + position);
     bool fits = header.size >= 1 && header.size <= size - HEADER && header.size <= size - HEADER - position;
-    bool follows = header.sequence == reader->next_sequence || header.sequence == 1;
+    bool follows = header.sequence == reader->next_sequence;
+    bool starts = header.sequence == 1;
+    if (reader->next_sequence == 0) follows = header.sequence != 0;
     if (guess) {
       /* No token vouches for the frame: it counts if it is complete, otherwise there is none yet. */
       if (!fits || waste + HEADER + header.size > (uint64_t)unread) break;
-      if (header.sequence != reader->next_sequence && !(header.sequence == 1 && (flags & ZB_NEW_WRITER)))
-        break;
+      if (!follows && !(starts && (flags & ZB_NEW_WRITER))) break;
     } else if (!fits) {
       refuse(reader, ZB_BAD_FRAME, position, header.size);
       break;
-    } else if (!follows) {
+    } else if (!follows && !starts) {
       refuse(reader, ZB_BAD_SEQUENCE, position, header.sequence);
       break;
     }
@@ -310,7 +311,7 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
     reader->read_pos = position + HEADER + header.size;
     if (reader->read_pos == size) reader->read_pos = 0;
     reader->read_count += marker ? 2 : 1;
-    reader->next_sequence = header.sequence + 1;
+    if (reader->next_sequence != 0) reader->next_sequence = header.sequence + 1;
     reader->held += credit;
     unread -= (int64_t)credit;
     count++;
@@ -393,7 +394,7 @@ struct zb_writer {
   double payload_offset; /* from the start of the memory */
   uint64_t write_pos;
   uint64_t written_count;
-  uint64_t sequence; /* of the next frame */
+  uint32_t commits;
   uint64_t
       free_left; /* in the ring right after the last publication; what came since is the reader's doing */
   uint64_t reader_pid;
@@ -413,6 +414,9 @@ static bool reader_in_sight(const zb_writer *writer) {
   return LOAD(writer->oieb->reader_pid, relaxed) == writer->reader_pid &&
          zb_now_coarse_ns() - writer->peer_seen_ns <= PEER_LOOK_NS;
 }
+
+/* There is too little room: the writer waits for a reader that it knows, and for no other. */
+static int32_t no_room(const zb_writer *writer) { return reader_in_sight(writer) ? ZB_AGAIN : ZB_PEER_CHECK; }
 
 static void rewind_ring(zb_writer *writer) {
   ZB_POINT(rewind_read);
@@ -441,7 +445,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   writer->payload_offset = (double)(sizeof *oieb + metadata_size);
   writer->write_pos = write_pos == payload_size ? 0 : write_pos; /* a v1 writer leaves P after an exact fit */
   writer->written_count = LOAD(oieb->payload_written_count, relaxed);
-  writer->sequence = 1;
+  writer->view.sequence = 1;
   writer->reader_pid = reader_pid;
   writer->peer_seen_ns = zb_now_coarse_ns();
   writer->free_left = LOAD(oieb->payload_free_bytes, acquire);
@@ -460,7 +464,7 @@ void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->peer_seen_ns = zb_now_coarse_ns();
 }
 
-/* One pass of section 2, steps 1 to 4. ZB_AGAIN: too little room. */
+/* One pass of section 2, steps 1 to 4. ZB_AGAIN: too little room. ZB_PEER_CHECK: a look at the reader is due. */
 static int32_t place(zb_writer *writer, uint64_t size) {
   const uint64_t payload_size = writer->payload_size;
   const uint64_t total = HEADER + size;
@@ -480,9 +484,9 @@ static int32_t place(zb_writer *writer, uint64_t size) {
     position = 0;
     waste = to_end;
   } else if (!here && !empty) {
-    return ZB_AGAIN; /* it goes only at the start of an empty ring */
+    return no_room(writer); /* it goes only at the start of an empty ring */
   }
-  if (free_bytes < waste + total) return ZB_AGAIN;
+  if (free_bytes < waste + total) return no_room(writer);
 
   if (waste > 0) {
     ZB_POINT(write_marker);
@@ -527,7 +531,8 @@ int32_t zb_writer_commit(zb_writer *writer) {
   if (size == 0) return ZB_ALREADY;
   struct zb_oieb *oieb = writer->oieb;
   ZB_POINT(write_header);
-  store_header(writer->payload + writer->acquired.position, size, writer->sequence++);
+  store_header(writer->payload + writer->acquired.position, size, (uint64_t)writer->view.sequence);
+  writer->view.sequence++;
   writer->write_pos = writer->acquired.position + total;
   if (writer->write_pos == writer->payload_size) writer->write_pos = 0;
   writer->written_count += waste > 0 ? 2 : 1;
@@ -544,7 +549,7 @@ int32_t zb_writer_commit(zb_writer *writer) {
   ZB_POINT(write_post);
   zb_semaphore_post(writer->written, 1);
   /* Now and then is enough to keep the reader's tokens from filling their semaphore; each look costs both sides. */
-  if (writer->sequence % EMPTY_EVERY == 0) empty_semaphore(writer->released);
+  if (++writer->commits % EMPTY_EVERY == 0) empty_semaphore(writer->released);
   return ZB_OK;
 }
 

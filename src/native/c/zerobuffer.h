@@ -68,6 +68,8 @@ _Static_assert(offsetof(struct zb_oieb, flags) == 120, "OIEB layout");
 
 /* Made by its writer, waiting for a reader to adopt it. */
 #define ZB_FLAG_CREATED_BY_WRITER 1u
+/* Its reader takes sequence numbers in any order (responses of a duplex channel). */
+#define ZB_FLAG_ANY_SEQUENCE 2u
 
 /* Before each frame in the ring. A header of two zeros is a wrap marker. */
 struct zb_frame_header {
@@ -116,6 +118,8 @@ ZB_API int32_t zb_lock_held(const char *path);
 ZB_API int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory);
 /* Maps the shared memory of a buffer as large as it is. ZB_AGAIN while it is smaller than an OIEB. */
 ZB_API int32_t zb_memory_open(const char *name, zb_memory **memory);
+/* zb_memory_open for who only looks: the mapping cannot be written, and permission to read is enough. */
+ZB_API int32_t zb_memory_view(const char *name, zb_memory **memory);
 /* Removes an empty file of the name, if this process's user owns it: what remains of a creation that was killed, for
  * who holds the locks of the buffer. ZB_EXISTS if it is anything else. */
 ZB_API int32_t zb_memory_discard(const char *name);
@@ -139,6 +143,8 @@ ZB_API int32_t zb_memory_held_here(zb_memory *memory, int32_t role);
 /* Makes the semaphore of a role with value 0, exclusively. Mode as for zb_memory_create. */
 ZB_API int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_semaphore **semaphore);
 ZB_API int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore);
+/* zb_semaphore_open for who only asks for the value: permission to read is enough. */
+ZB_API int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semaphore);
 ZB_API void zb_semaphore_close(zb_semaphore *semaphore);
 /* Removes the name, only if it still means this semaphore. */
 ZB_API int32_t zb_semaphore_unlink(zb_semaphore *semaphore);
@@ -199,7 +205,8 @@ enum zb_reader_flags {
   ZB_NEW_WRITER = 2,    /* with ZB_WITHOUT_TOKEN: sequence 1 of a new writer counts, too */
 };
 
-/* Places a reader at the OIEB's read position; the first frame has to carry `sequence`, or 1. */
+/* Places a reader at the OIEB's read position; the first frame has to carry `sequence`, or 1, and the others the
+ * numbers that follow. With 0 every frame may carry any number but 0. */
 ZB_API int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
                               double sequence, zb_reader **reader);
 ZB_API void zb_reader_close(zb_reader *reader);
@@ -217,8 +224,9 @@ ZB_API void zb_reader_settle(zb_reader *reader);
 
 /* What a writer tells its caller, at the address of the writer. */
 struct zb_writer_view {
-  double offset; /* of the acquired region from the start of the shared memory */
-  double waits;  /* how many writes found too little room */
+  double offset;   /* of the acquired region from the start of the shared memory */
+  double waits;    /* how many writes found too little room */
+  double sequence; /* of the next frame; the caller may store another one */
 };
 
 /* Continues at the OIEB's write position; the first frame will carry sequence 1. In an empty ring, tokens that an

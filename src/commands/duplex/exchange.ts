@@ -1,0 +1,172 @@
+// The client's loop: requests from a source, and what comes back.
+
+import { raceAbort } from "../../core/abort.ts";
+import type { DuplexResponse, IDuplexClient } from "../../core/index.ts";
+import { type Transform, transformFor } from "../../core/transforms.ts";
+import { TurnKeeper } from "../../core/turn.ts";
+import type { FrameOutput } from "../frame-output.ts";
+import type { FrameSource } from "../frame-source.ts";
+import type { Session } from "../session.ts";
+import { Pace, Stopwatch } from "../timing.ts";
+import { Latencies } from "./latency.ts";
+
+/** What a response has to be, compared with its request. */
+export const EXPECTATIONS = ["none", "echo", "reverse", "xor"] as const;
+
+export interface ExchangeOptions {
+  /** Requests on their way at the most. */
+  readonly inFlight: number;
+  /** Requests a second, if they are to be paced. */
+  readonly rate: number | undefined;
+  readonly verify: (typeof EXPECTATIONS)[number];
+  readonly xorKey: number;
+  readonly timeoutMs: number;
+}
+
+/** Sends requests and takes their responses; the output gets these in the order of the requests. */
+export class Exchange {
+  readonly stopwatch = new Stopwatch();
+  readonly latencies = new Latencies();
+  sent = 0;
+  received = 0;
+  timeouts = 0;
+  bytesSent = 0;
+  bytesReceived = 0;
+  wrong = 0;
+  /** Number of the first wrong response, from 0. */
+  firstWrong: number | undefined;
+  readonly #client: IDuplexClient;
+  readonly #source: FrameSource;
+  readonly #output: FrameOutput | undefined;
+  readonly #session: Session;
+  readonly #options: ExchangeOptions;
+  readonly #pace: Pace | undefined;
+  readonly #isAsExpected: ((request: Uint8Array, response: Uint8Array) => boolean) | undefined;
+  readonly #tell: () => void;
+  readonly #turns = new TurnKeeper();
+  #inFlight = 0;
+  #failure: { readonly error: unknown } | undefined;
+  /** Resolves when a request is done. */
+  #done: PromiseWithResolvers<void> | undefined;
+  /** Responses that wait for their turn in the output; undefined where none came. */
+  readonly #outbox = new Map<number, Uint8Array | undefined>();
+  #emitted = 0;
+
+  /** @param tell is called every few milliseconds. */
+  constructor(
+    client: IDuplexClient,
+    source: FrameSource,
+    output: FrameOutput | undefined,
+    options: ExchangeOptions,
+    session: Session,
+    tell: () => void,
+  ) {
+    this.#client = client;
+    this.#source = source;
+    this.#output = output;
+    this.#options = options;
+    this.#session = session;
+    this.#pace =
+      options.rate === undefined ? undefined : new Pace({ rate: options.rate, batchSize: 1, delayMs: 0 });
+    this.#isAsExpected = options.verify === "none" ? undefined : comparison(options.verify, options.xorKey);
+    this.#tell = tell;
+  }
+
+  /** Sends up to `limit` requests, or all of them if it is 0, and waits for what becomes of them. */
+  async run(limit: number): Promise<void> {
+    const { signal } = this.#session;
+    while (limit === 0 || this.sent < limit) {
+      while (this.#isFull) await this.#progress();
+      const request = this.#source.next(this.sent);
+      if (request === undefined) {
+        if (await this.#source.more()) continue;
+        break;
+      }
+      if (this.#pace?.isDue(this.sent) === false) await this.#pace.wait(this.sent, signal);
+      this.#send(request);
+      if (this.#turns.isDue(request.length)) await this.#turn();
+    }
+    while (this.#inFlight > 0 || this.#outbox.size > 0) await this.#progress();
+    if (this.#output !== undefined) await this.#session.finish(this.#output.flush());
+  }
+
+  /** What has to wait for its turn in the output counts as long as it waits. */
+  get #isFull(): boolean {
+    const open = this.#output === undefined ? this.#inFlight : this.sent - this.#emitted;
+    return open >= this.#options.inFlight || this.#failure !== undefined;
+  }
+
+  #send(bytes: Uint8Array): void {
+    const { inFlight, timeoutMs } = this.#options;
+    const number = this.sent++;
+    // The source lends it until the next one is taken.
+    const request = inFlight === 1 ? bytes : bytes.slice();
+    const sentAt = this.#pace?.dueAt(number) ?? performance.now();
+    this.stopwatch.start();
+    this.bytesSent += request.length;
+    this.#inFlight++;
+    this.#client
+      .request(request, { timeoutMs })
+      .then((response) => this.#receive(number, request, response, sentAt))
+      .catch((error) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => {
+        this.#inFlight--;
+        this.#done?.resolve();
+      });
+  }
+
+  #receive(number: number, request: Uint8Array, response: DuplexResponse, sentAt: number): void {
+    using _ = response;
+    if (!response.isValid) {
+      this.timeouts++;
+      this.#session.log?.warn(`Request ${number} got no response within ${this.#options.timeoutMs} ms.`);
+      if (this.#output !== undefined) this.#outbox.set(number, undefined);
+      return;
+    }
+    this.stopwatch.mark();
+    this.latencies.add(performance.now() - sentAt);
+    this.received++;
+    this.bytesReceived += response.size;
+    if (this.#isAsExpected?.(request, response.data) === false) {
+      this.wrong++;
+      this.firstWrong = Math.min(number, this.firstWrong ?? number);
+      this.#session.log?.warn(`The response to request ${number} is not its ${this.#options.verify}.`);
+    }
+    if (this.#output !== undefined) this.#outbox.set(number, response.toArray());
+  }
+
+  /** Waits until a request is done, and writes the responses whose turn has come. */
+  async #progress(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (!this.#outbox.has(this.#emitted)) {
+      this.#done = Promise.withResolvers();
+      await raceAbort(this.#done.promise, this.#session.signal);
+      this.#done = undefined;
+    }
+    for (; this.#outbox.has(this.#emitted); this.#emitted++) {
+      const response = this.#outbox.get(this.#emitted);
+      this.#outbox.delete(this.#emitted);
+      const output = this.#output;
+      if (response !== undefined && output?.append(response) === false) {
+        await this.#session.finish(output.write(response));
+      }
+    }
+  }
+
+  async #turn(): Promise<void> {
+    this.#tell();
+    await this.#turns.turn();
+    this.#session.signal.throwIfAborted();
+  }
+}
+
+function comparison(transform: Exclude<ExchangeOptions["verify"], "none">, xorKey: number) {
+  const change = transformFor(transform === "echo" ? "none" : (transform satisfies Transform), xorKey);
+  return (request: Uint8Array, response: Uint8Array): boolean => {
+    const expected = request.slice();
+    change(expected);
+    return Buffer.compare(expected, response) === 0;
+  };
+}

@@ -1,0 +1,91 @@
+// How long requests took: percentiles, and a histogram with a picture of it.
+
+import { build } from "hdr-histogram-js";
+import type { DuplexRequestDocument } from "../documents.ts";
+import type { Style } from "../terminal.ts";
+
+type LatencyUs = DuplexRequestDocument["latency_us"];
+type HistogramRange = DuplexRequestDocument["latency_histogram"][number];
+
+/** Values are kept to three digits. */
+const SIGNIFICANT_DIGITS = 3;
+
+/** Longest bar, in characters. */
+const BAR_WIDTH = 40;
+
+/** Nothing measured. */
+export const noLatencies: LatencyUs = {
+  min: null,
+  mean: null,
+  p50: null,
+  p90: null,
+  p99: null,
+  p999: null,
+  max: null,
+};
+
+/** The times that requests took. */
+export class Latencies {
+  readonly #histogram = build({
+    bitBucketSize: "packed",
+    autoResize: true,
+    numberOfSignificantValueDigits: SIGNIFICANT_DIGITS,
+  });
+  /** Requests that took from 2^i to less than 2^(i+1) nanoseconds. */
+  readonly #octaves: number[] = [];
+
+  /** Adds a time in milliseconds. */
+  add(milliseconds: number): void {
+    const nanoseconds = Math.max(1, Math.round(milliseconds * 1e6));
+    this.#histogram.recordValue(nanoseconds);
+    const octave = Math.floor(Math.log2(nanoseconds));
+    this.#octaves[octave] = (this.#octaves[octave] ?? 0) + 1;
+  }
+
+  /** The figures in microseconds. */
+  get summaryUs(): LatencyUs {
+    const histogram = this.#histogram;
+    if (histogram.totalCount === 0) return noLatencies;
+    const percentile = (percent: number) => microseconds(histogram.getValueAtPercentile(percent));
+    return {
+      min: microseconds(histogram.minNonZeroValue),
+      mean: microseconds(histogram.mean),
+      p50: percentile(50),
+      p90: percentile(90),
+      p99: percentile(99),
+      p999: percentile(99.9),
+      max: microseconds(histogram.maxValue),
+    };
+  }
+
+  /** How many took how long: a range for each doubling. */
+  get histogram(): HistogramRange[] {
+    const first = Math.max(
+      0,
+      this.#octaves.findIndex((count) => count > 0),
+    );
+    return Array.from(this.#octaves.slice(first), (count = 0, i) => ({
+      below_us: 2 ** (first + i + 1) / 1000,
+      count,
+    }));
+  }
+}
+
+/** A line for each range, with a bar as long as it is common. */
+export function picture(histogram: readonly HistogramRange[], style: Style): string[] {
+  const most = Math.max(...histogram.map(({ count }) => count));
+  return histogram.map(({ below_us, count }) => {
+    const bar = "█".repeat(Math.ceil((BAR_WIDTH * count) / most));
+    return `  < ${timeText(below_us).padStart(9)}  ${style.green(bar)}${bar && " "}${style.dim(count.toLocaleString("en-US"))}`;
+  });
+}
+
+/** A time with three digits and the unit that suits it. */
+export function timeText(us: number): string {
+  const [value, unit] = us < 1000 ? [us, "µs"] : us < 1e6 ? [us / 1000, "ms"] : [us / 1e6, "s"];
+  return `${value.toPrecision(3).replace(/e\+3$/, "")} ${unit}`;
+}
+
+function microseconds(nanoseconds: number): number {
+  return Math.round(nanoseconds) / 1000;
+}

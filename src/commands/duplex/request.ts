@@ -1,0 +1,264 @@
+// zerobuffer duplex request: sends requests, and tells what came back and how long that took.
+
+import { FRAMINGS } from "../../core/framing.ts";
+import { DuplexChannelFactory } from "../../core/index.ts";
+import { PATTERNS } from "../../core/patterns.ts";
+import { defineCommand } from "../command.ts";
+import type { DuplexRequestDocument } from "../documents.ts";
+import { CommandError, DownstreamClosed } from "../failure.ts";
+import { count, perSecond, speedText } from "../figures.ts";
+import { FrameOutput } from "../frame-output.ts";
+import { PatternSource, StreamSource } from "../frame-source.ts";
+import {
+  channelName,
+  choice,
+  duration,
+  integer,
+  outputOptions,
+  path,
+  rate,
+  size,
+  text,
+  type Values,
+} from "../options.ts";
+import { Progress } from "../progress.ts";
+import type { Session } from "../session.ts";
+import { EXPECTATIONS, Exchange } from "./exchange.ts";
+import { noLatencies, picture, timeText } from "./latency.ts";
+
+const DEFAULT_REQUESTS = 1000;
+
+const args = {
+  channel: channelName("the channel of a server"),
+  frames: integer({
+    group: "Requests",
+    alias: "n",
+    description: "requests to send; 0: without end",
+    default: undefined,
+    shown: `${DEFAULT_REQUESTS}, with --input all`,
+    min: 0,
+  }),
+  size: size({
+    group: "Requests",
+    alias: "s",
+    description: "size of a request",
+    default: 1024,
+    min: 1,
+    max: 2 ** 32,
+  }),
+  pattern: choice(PATTERNS, {
+    group: "Requests",
+    description: "what the requests hold",
+    valueHint: "PATTERN",
+    default: undefined,
+    shown: "sequential",
+  }),
+  input: path({
+    group: "Requests",
+    alias: "i",
+    description: "take the requests from a file, or from stdin, instead of a pattern",
+    dash: true,
+  }),
+  metadata: text({ group: "Requests", alias: "m", description: "metadata to send before the first request" }),
+  output: path({
+    group: "Responses",
+    alias: "o",
+    description: "write the responses to a file, or to stdout, in the order of the requests",
+    dash: true,
+  }),
+  verify: choice(EXPECTATIONS, {
+    group: "Responses",
+    description: "what each response has to be, compared with its request",
+    valueHint: "HOW",
+    default: "none",
+  }),
+  xorKey: integer({
+    group: "Responses",
+    description: "what --verify xor combines each byte with",
+    default: 255,
+    min: 0,
+    max: 255,
+  }),
+  bufferSize: size({
+    group: "Responses",
+    description: "size of the ring of responses",
+    default: 256 * 1024 * 1024,
+    min: 17,
+  }),
+  framing: choice(FRAMINGS, {
+    group: "Files",
+    description:
+      "frames of input and output: --size bytes each, one a line, or after their length (u32, little-endian)",
+    valueHint: "FRAMING",
+    default: "fixed",
+  }),
+  inFlight: integer({
+    group: "Pace",
+    description: "requests on their way at once",
+    default: 1,
+    min: 1,
+    max: 65536,
+  }),
+  rate: rate({ group: "Pace", description: "requests a second, kept by the clock", valueHint: "PER_SECOND" }),
+  connectTimeoutMs: duration({
+    group: "Waiting",
+    description: "how long to wait for the server; 0: try once",
+    default: 5000,
+  }),
+  timeoutMs: duration({
+    group: "Waiting",
+    description: "how long to wait for each response; 0: for ever",
+    default: 5000,
+    zeroIsForever: true,
+  }),
+  ...outputOptions,
+};
+
+type RequestOptions = Values<typeof args>;
+
+export default defineCommand({
+  meta: { name: "duplex request", description: "Sends requests to a server and takes its responses." },
+  args,
+  examples: [
+    {
+      purpose: "how long a thousand requests of 1 MiB take",
+      line: "zerobuffer duplex request filter -n 1000 -s 1MiB",
+    },
+    {
+      purpose: "each line of a file as a request, eight at once, the responses line by line",
+      line: "zerobuffer duplex request filter -i questions.txt -o - --framing lines --in-flight 8",
+    },
+  ],
+
+  blank: (channel): DuplexRequestDocument => ({
+    operation: "duplex-request",
+    channel,
+    requests: 0,
+    responses: 0,
+    timeouts: 0,
+    verification_errors: 0,
+    first_error_request: null,
+    bytes_sent: 0,
+    bytes_received: 0,
+    metadata_size: 0,
+    duration_seconds: 0,
+    requests_per_second: 0,
+    latency_us: noLatencies,
+    latency_histogram: [],
+    errors: [],
+  }),
+
+  async run(options, session, document) {
+    refuseContradictions(options);
+    const { bufferSize, channel, connectTimeoutMs, framing, metadata } = options;
+    const { log, signal } = session;
+
+    // Before the channel is touched, so that a bad path harms nothing.
+    const input = await openInput(options, session);
+    const output = await openOutput(options, session);
+    const client = session.own(
+      await new DuplexChannelFactory().connectClient(channel, {
+        config: { metadataSize: 0, payloadSize: bufferSize },
+        connectTimeoutMs,
+        signal,
+      }),
+    );
+    log?.info(`Connected to channel "${channel}".`);
+    const sizes = { frameSize: options.size, maxFrameSize: client.maxRequestSize };
+    const source =
+      input === undefined
+        ? new PatternSource(options.pattern ?? "sequential", sizes)
+        : new StreamSource(input, framing, sizes, signal);
+    output?.restart();
+    if (metadata !== undefined) {
+      const bytes = new TextEncoder().encode(metadata);
+      client.setMetadata(bytes);
+      document.metadata_size = bytes.length;
+    }
+
+    const limit = options.frames ?? (input === undefined ? DEFAULT_REQUESTS : 0);
+    const progress = session.showsProgress
+      ? session.own(await Progress.start("Asking", limit > 0 ? limit : input?.size))
+      : undefined;
+    const responses = output && new FrameOutput(output, framing);
+    const exchange: Exchange = new Exchange(client, source, responses, options, session, () =>
+      progress?.update(
+        exchange.received,
+        exchange.bytesSent,
+        limit > 0 ? exchange.sent : (input?.bytesRead ?? 0),
+      ),
+    );
+    try {
+      await exchange.run(limit);
+    } catch (error) {
+      if (!(error instanceof DownstreamClosed)) throw error;
+    } finally {
+      fill(document, exchange);
+    }
+    refuseResult(document, options);
+  },
+
+  summarize(document, style, failed) {
+    const { channel, responses, bytes_received, duration_seconds, timeouts, latency_us } = document;
+    if (failed && document.requests === 0) return [];
+    const received = style.bold(`Received ${count(responses, "responses")}`);
+    const lines = [
+      `${received} from ${channel} ${speedText(responses, bytes_received, duration_seconds, "responses")}.`,
+    ];
+    if (timeouts > 0) lines.push(style.red(`${count(timeouts, "requests")} got no response in time.`));
+    if (responses === 0) return lines;
+    const figures = Object.entries(latency_us).map(([name, us]) => `${name} ${timeText(us ?? 0)}`);
+    return [...lines, `Latency: ${figures.join(", ")}`, ...picture(document.latency_histogram, style)];
+  },
+});
+
+function refuseContradictions({ input, pattern }: RequestOptions): void {
+  if (input === undefined || pattern === undefined) return;
+  throw new CommandError("USAGE", "Options --input and --pattern exclude each other.", "Give one of them.");
+}
+
+async function openInput({ input }: RequestOptions, session: Session) {
+  if (input === undefined) return undefined;
+  const { ByteInput } = await import("../streams.ts");
+  return session.own(await ByteInput.open(input, session.signal));
+}
+
+async function openOutput({ output }: RequestOptions, session: Session) {
+  if (output === undefined) return undefined;
+  const { ByteOutput } = await import("../streams.ts");
+  return session.own(await ByteOutput.open(output, session.signal));
+}
+
+function fill(document: DuplexRequestDocument, exchange: Exchange): void {
+  const { seconds } = exchange.stopwatch;
+  document.requests = exchange.sent;
+  document.responses = exchange.received;
+  document.timeouts = exchange.timeouts;
+  document.verification_errors = exchange.wrong;
+  document.first_error_request = exchange.firstWrong ?? null;
+  document.bytes_sent = exchange.bytesSent;
+  document.bytes_received = exchange.bytesReceived;
+  document.duration_seconds = seconds;
+  document.requests_per_second = perSecond(exchange.received, seconds);
+  document.latency_us = exchange.latencies.summaryUs;
+  document.latency_histogram = exchange.latencies.histogram;
+}
+
+/** What is wrong with a run that came to its end. */
+function refuseResult(document: DuplexRequestDocument, { verify, timeoutMs }: RequestOptions): void {
+  const { responses, requests, verification_errors, first_error_request, timeouts } = document;
+  if (verification_errors > 0) {
+    throw new CommandError(
+      "VERIFICATION_FAILED",
+      `Of ${count(responses, "responses")} ${verification_errors} are not the ${verify} of their request, the first of them that to request ${first_error_request}.`,
+      "See what the server does with requests; --verbose names each response.",
+    );
+  }
+  if (timeouts > 0) {
+    throw new CommandError(
+      "TIMEOUT",
+      `Of ${count(requests, "requests")} ${timeouts} got no response within ${timeoutMs} ms.`,
+      "See why the server did not answer, or wait longer (--timeout-ms; 0: for ever).",
+    );
+  }
+}

@@ -1,0 +1,278 @@
+// What on this machine keeps buffers from working well, and the command that mends it.
+
+import { accessSync, constants, existsSync, readFileSync, realpathSync, statfsSync } from "node:fs";
+import { cpus, userInfo } from "node:os";
+import { dirname } from "node:path";
+import { loadFault } from "../native/library.ts";
+import { DEFAULT_PAYLOAD_SIZE } from "./config.ts";
+import type { ErrorCode } from "./errors.ts";
+import { BufferView, findBuffers, findForsakenSemaphores } from "./inspect.ts";
+import { faultOfLockDirectory, foreignLockDirectories, LOCK_DIRECTORY } from "./locks.ts";
+import { SHARED_MEMORY, statusOf } from "./objects.ts";
+
+/** What one check has found. */
+export interface Finding {
+  /** What was looked at, in a word or two. */
+  readonly check: string;
+  /** `warning`: something is slower or smaller than it could be. `error`: buffers cannot be used. */
+  readonly status: "ok" | "warning" | "error";
+  /** What was found, as a sentence without its full stop. */
+  readonly message: string;
+  /** The shell command that mends it. */
+  readonly remedy: string | null;
+  /** Of the error that the use of a buffer would end with. */
+  readonly code?: ErrorCode;
+}
+
+type Verdict = Omit<Finding, "check">;
+
+const MIB = 2 ** 20;
+
+/** f_type of tmpfs in statfs(2). */
+const TMPFS = 0x01021994;
+
+/** A reader takes about ten descriptors, the runtime twenty. */
+const FEW_DESCRIPTORS = 64;
+
+const ALL_PERMISSIONS = 0o1777;
+
+const ok = (message: string): Verdict => ({ status: "ok", message, remedy: null });
+const warning = (message: string, remedy: string | null): Verdict => ({ status: "warning", message, remedy });
+const error = (code: ErrorCode, message: string, remedy: string | null): Verdict => ({
+  status: "error",
+  code,
+  message,
+  remedy,
+});
+
+/** Looks at everything that buffers need. Changes nothing, and works where the helper cannot be loaded. */
+export function diagnose(): Finding[] {
+  const checks: [check: string, examine: () => Verdict][] = [
+    ["helper", examineHelper],
+    ["shared memory", examineSharedMemory],
+    ["lock directory", examineLockDirectory],
+    ["C# locks", examineForeignLockDirectories],
+    ["temp directory", examineTempDirectory],
+    ["open files", examineOpenFiles],
+    ["address space", () => examineLimit("Max address space", "v", "a buffer is mapped whole")],
+    ["file size", () => examineLimit("Max file size", "f", "shared memory is a file")],
+    ["processes", examineProcesses],
+    ["processors", examineProcessors],
+    ["libc", examineLibc],
+    ["leftovers", examineLeftovers],
+  ];
+  return checks.map(([check, examine]) => {
+    try {
+      return { check, ...examine() };
+    } catch (cause) {
+      return { check, ...warning(`cannot be examined: ${(cause as Error).message}`, null) };
+    }
+  });
+}
+
+// ---- the helper ----------------------------------------------------------------------------------------------------
+
+function examineHelper(): Verdict {
+  if (loadFault === undefined) return ok("loaded");
+  return error("PERMISSION_DENIED", `cannot be loaded: ${loadFault.message}`, 'export TMPDIR="$HOME"');
+}
+
+function examineTempDirectory(): Verdict {
+  const path = process.env.TMPDIR || "/tmp";
+  const status = statusOf(path);
+  const elsewhere = "export TMPDIR=/var/tmp";
+  const consequence = "the helper is unpacked elsewhere";
+  if (status === undefined) return warning(`${path} is missing: ${consequence}`, `mkdir -p ${quoted(path)}`);
+  if (!isWritable(path)) return warning(`${path} cannot be written: ${consequence}`, elsewhere);
+  const mount = mountOf(path);
+  if (mount?.options.has("noexec")) {
+    return warning(
+      `${path} is mounted noexec: ${consequence}`,
+      `mount -o remount,exec ${quoted(mount.path)}`,
+    );
+  }
+  return ok(`${path} is writable and executable`);
+}
+
+// ---- shared memory -------------------------------------------------------------------------------------------------
+
+function examineSharedMemory(): Verdict {
+  if (statusOf(SHARED_MEMORY) === undefined) {
+    const remedy = `mkdir -m 1777 ${SHARED_MEMORY} && mount -t tmpfs -o mode=1777 tmpfs ${SHARED_MEMORY}`;
+    return error("RESOURCE_EXHAUSTED", `${SHARED_MEMORY} is missing`, remedy);
+  }
+  if (!isWritable(SHARED_MEMORY)) {
+    const remedy = `mount -o remount,rw,mode=1777 ${SHARED_MEMORY}`;
+    return error("PERMISSION_DENIED", `${SHARED_MEMORY} cannot be written`, remedy);
+  }
+  const { type, bsize, blocks, bavail } = statfsSync(SHARED_MEMORY);
+  const [size, free] = [bsize * blocks, bsize * bavail];
+  const text = `${SHARED_MEMORY} has ${mebibytes(size)}, ${mebibytes(free)} of it free`;
+  if (type !== TMPFS) {
+    return warning(
+      `${SHARED_MEMORY} is no tmpfs: frames go to a disk`,
+      `mount -t tmpfs tmpfs ${SHARED_MEMORY}`,
+    );
+  }
+  if (free < MIB) return error("RESOURCE_EXHAUSTED", text, enlarge());
+  if (free < DEFAULT_PAYLOAD_SIZE + MIB) {
+    const needed = mebibytes(DEFAULT_PAYLOAD_SIZE);
+    return warning(`${text}: a buffer takes ${needed} unless --buffer-size says less`, enlarge());
+  }
+  return ok(text);
+}
+
+/** How shared memory is made larger: from inside a container it cannot be. */
+function enlarge(): string {
+  const isContainer = existsSync("/.dockerenv") || existsSync("/run/.containerenv");
+  return isContainer ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${SHARED_MEMORY}`;
+}
+
+function examineLeftovers(): Verdict {
+  if (loadFault !== undefined) return warning("cannot be looked for without the helper", null);
+  const stale = findBuffers().filter((name) => {
+    using view = BufferView.open(name);
+    return view?.look().state === "stale";
+  });
+  const count = stale.length + findForsakenSemaphores().length;
+  if (count === 0) return ok("nothing is left of buffers that nobody uses");
+  return warning(`something is left of ${count} buffers that nobody uses`, "zerobuffer clean");
+}
+
+// ---- locks ---------------------------------------------------------------------------------------------------------
+
+function examineLockDirectory(): Verdict {
+  if (statusOf(LOCK_DIRECTORY) === undefined) {
+    const parent = dirname(LOCK_DIRECTORY);
+    if (isWritable(parent)) return ok(`${LOCK_DIRECTORY} will be made by the first reader`);
+    return error("PERMISSION_DENIED", `${parent} cannot be written`, `chmod 1777 ${parent}`);
+  }
+  const fault = faultOfLockDirectory(LOCK_DIRECTORY);
+  if (fault !== undefined) {
+    const isDirectory = statusOf(LOCK_DIRECTORY)?.isDirectory();
+    const remedy = isDirectory ? `chmod 1777 ${LOCK_DIRECTORY}` : `rm ${LOCK_DIRECTORY}`;
+    return error("PERMISSION_DENIED", `${LOCK_DIRECTORY} is refused: ${fault}`, remedy);
+  }
+  const remedy = `chmod 1777 ${LOCK_DIRECTORY}`;
+  const mode = (statusOf(LOCK_DIRECTORY)?.mode ?? 0) & 0o7777;
+  const text = `${LOCK_DIRECTORY} has mode ${mode.toString(8)}`;
+  if (!isWritable(LOCK_DIRECTORY)) return error("PERMISSION_DENIED", `${text} and cannot be written`, remedy);
+  return mode === ALL_PERMISSIONS ? ok(text) : warning(`${text}: other users cannot make buffers`, remedy);
+}
+
+function examineForeignLockDirectories(): Verdict {
+  const present = foreignLockDirectories().filter((path) => statusOf(path) !== undefined);
+  for (const path of present) {
+    const fault = faultOfLockDirectory(path);
+    if (fault === undefined) continue;
+    const remedy = statusOf(path)?.isDirectory() ? `chmod 1777 ${quoted(path)}` : `rm ${quoted(path)}`;
+    return warning(`${path} is passed over: ${fault}; readers written in C# are not noticed`, remedy);
+  }
+  return ok(present.length === 0 ? "made by the first reader" : present.join(", "));
+}
+
+// ---- limits --------------------------------------------------------------------------------------------------------
+
+function examineOpenFiles(): Verdict {
+  const limit = softLimit("Max open files");
+  const text = limit === undefined ? "unlimited" : `at most ${limit}`;
+  if (limit === undefined || limit >= FEW_DESCRIPTORS) return ok(text);
+  return warning(text, "ulimit -n 1024");
+}
+
+function examineLimit(name: string, letter: string, why: string): Verdict {
+  const limit = softLimit(name);
+  if (limit === undefined) return ok("unlimited");
+  return warning(`at most ${mebibytes(limit)}, and ${why}`, `ulimit -${letter} unlimited`);
+}
+
+/** A limit of this process; undefined if there is none. */
+function softLimit(name: string): number | undefined {
+  const line = readFileSync("/proc/self/limits", "utf8")
+    .split("\n")
+    .find((line) => line.startsWith(name));
+  const value = line?.slice(name.length).trim().split(/\s+/)[0];
+  return value === undefined || value === "unlimited" ? undefined : Number(value);
+}
+
+// ---- the machine ---------------------------------------------------------------------------------------------------
+
+function examineProcesses(): Verdict {
+  if (!existsSync("/proc/self/stat")) {
+    return warning(
+      "/proc is missing: a recycled process id may be taken for a peer",
+      "mount -t proc proc /proc",
+    );
+  }
+  const hidepid = [...(mountOf("/proc")?.options ?? [])].find((option) => /^hidepid=(?!0|off)/.test(option));
+  if (hidepid === undefined || userInfo().uid === 0) return ok("/proc shows every process");
+  return warning(
+    `/proc is mounted ${hidepid}: a recycled process id of another user may be taken for a peer`,
+    "mount -o remount,hidepid=0 /proc",
+  );
+}
+
+function examineProcessors(): Verdict {
+  const online = cpus().length;
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";
+  const allowed = countOfList(list) || online;
+  if (allowed > 1) return ok(`${allowed} of ${online}`);
+  const remedy = online > 1 ? `taskset -pc 0-${online - 1} $$` : null;
+  return warning(`1 of ${online}: writer and reader take turns, and round trips take longer`, remedy);
+}
+
+/** How many numbers a list such as `0-3,8` has. */
+function countOfList(list: string): number {
+  const ranges = list.split(",").map((range) => range.split("-").map(Number));
+  return ranges.reduce((sum, [first = 0, last = first]) => sum + last - first + 1, 0);
+}
+
+function examineLibc(): Verdict {
+  if (readFileSync("/proc/self/maps", "utf8").includes("/ld-musl-")) return ok("musl");
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  const version = report?.header?.glibcVersionRuntime;
+  return version === undefined ? warning("unknown", null) : ok(`glibc ${version}`);
+}
+
+interface Mount {
+  readonly path: string;
+  readonly options: ReadonlySet<string>;
+}
+
+/** The file system that a path lies on. */
+function mountOf(path: string): Mount | undefined {
+  const real = realpathSync(path);
+  let found: Mount | undefined;
+  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+    const [own = "", superblock = ""] = line.split(" - ");
+    const [, , , , point, options = ""] = own.split(" ");
+    if (point === undefined) continue;
+    const mountPoint = point.replace(/\\(\d{3})/g, (_, octal) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    );
+    const isAbove = mountPoint === "/" || real === mountPoint || real.startsWith(`${mountPoint}/`);
+    if (!isAbove || mountPoint.length < (found?.path.length ?? 0)) continue;
+    const all = [options, superblock.split(" ")[2] ?? ""].flatMap((list) => list.split(","));
+    found = { path: mountPoint, options: new Set(all) };
+  }
+  return found;
+}
+
+/** Whether this process may make files in the directory. */
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A path as the shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / MIB).toLocaleString("en-US")} MiB`;
+}

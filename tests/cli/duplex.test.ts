@@ -1,0 +1,356 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { eventually, uniqueName } from "../support/buffers.ts";
+import { leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+import { expectValid } from "../support/schemas.ts";
+
+leavesNoBuffersBehind();
+
+const answerer = join(import.meta.dir, "fixtures", "answerer.ts");
+
+/** The command line of a program for --exec. */
+const program = (...args: string[]) => [process.execPath, answerer, ...args].join(" ");
+
+const SMALL = ["--buffer-size", "1MiB"];
+
+/** A server that is ready for a client. */
+async function serve(channel: string, ...args: string[]): Promise<Run> {
+  const server = new Run(["duplex", "serve", channel, ...SMALL, "--json-output", "-v", ...args]);
+  await server.says(`Made channel "${channel}"`);
+  return server;
+}
+
+const ask = (channel: string, ...args: string[]) => runJson("duplex", "request", channel, ...SMALL, ...args);
+
+async function stopped(server: Run) {
+  server.kill("SIGTERM");
+  const report = await server.report();
+  expect(report.code).toBe(143);
+  expectValid("duplex-serve", report.document);
+  return report.document;
+}
+
+/** The processes that run the program for --exec on behalf of this test. */
+function answerers(mark: string): string[] {
+  const { stdout } = Bun.spawnSync(["ps", "-eo", "pid,args"]);
+  return stdout
+    .toString()
+    .split("\n")
+    .filter((line) => line.includes(answerer) && line.includes(mark));
+}
+
+describe("a handler", () => {
+  for (const mode of ["immutable", "mutable"]) {
+    for (const args of [["echo"], ["reverse"], ["xor"], ["xor", "--xor-key", "90"]]) {
+      test(`${args.join(" ")} answers in ${mode} mode what its client expects`, async () => {
+        const channel = uniqueName();
+        await using server = await serve(channel, "--mode", mode, "--handler", ...args);
+        const options = ["-n", "500", "-s", "1001", "--pattern", "random", "--in-flight", "4"];
+        const { code, document } = await ask(channel, ...options, "--verify", ...args);
+        expect(code).toBe(0);
+        expectValid("duplex-request", document);
+        expect(document).toMatchObject({
+          operation: "duplex-request",
+          channel,
+          requests: 500,
+          responses: 500,
+          timeouts: 0,
+          verification_errors: 0,
+          bytes_sent: 500_500,
+          bytes_received: 500_500,
+          errors: [],
+        });
+        expect(await stopped(server)).toMatchObject({
+          operation: "duplex-serve",
+          channel,
+          requests: 500,
+          responses: 500,
+          handler_errors: 0,
+          clients: 1,
+          bytes_in: 500_500,
+          bytes_out: 500_500,
+        });
+      });
+    }
+  }
+
+  test("that answers something else is found by --verify, with code 4 and the first request's number", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--handler", "xor", "--xor-key", "1");
+    const { code, document } = await ask(channel, "-n", "7", "--verify", "xor", "--xor-key", "2");
+    expect(code).toBe(4);
+    expect(document).toMatchObject({ responses: 7, verification_errors: 7, first_error_request: 0 });
+    expect(document.error.code).toBe("VERIFICATION_FAILED");
+    await stopped(server);
+  });
+});
+
+describe("a server", () => {
+  test("serves one client after another, and counts them", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    for (let i = 0; i < 3; i++) expect((await ask(channel, "-n", "10")).code).toBe(0);
+    expect(await stopped(server)).toMatchObject({ clients: 3, requests: 30, responses: 30 });
+  });
+
+  test("goes on after a client that was killed", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "0"]);
+    await server.says("A client has connected");
+    client.kill("SIGKILL");
+    await client.end();
+    await server.says("has died");
+    expect((await ask(channel, "-n", "10", "--verify", "echo")).code).toBe(0);
+    await stopped(server);
+  });
+
+  test("ends after -n requests, every one of them answered", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "-n", "25");
+    const { code, document } = await ask(channel, "-n", "25", "--in-flight", "25");
+    expect(code).toBe(0);
+    expect(document.responses).toBe(25);
+    const { code: serverCode, document: served } = await server.report();
+    expect(serverCode).toBe(0);
+    expect(served).toMatchObject({ requests: 25, responses: 25, errors: [] });
+  });
+
+  test("handles several requests at once in a thread-pool, and the responses come in the order of the requests", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--processing", "thread-pool", "--exec", program("none"));
+    await using client = new Run(
+      [
+        "duplex",
+        "request",
+        channel,
+        ...SMALL,
+        "-i",
+        "-",
+        "-o",
+        "-",
+        "--framing",
+        "lines",
+        "--in-flight",
+        "16",
+      ],
+      { stdin: Buffer.from(Array.from({ length: 200 }, (_, i) => `${i}\n`).join("")) },
+    );
+    const { code, stdout } = await client.end();
+    expect(code).toBe(0);
+    const expected = Array.from({ length: 200 }, (_, i) => `${[...`${i}`].reverse().join("")}\n`).join("");
+    expect(stdout.toString()).toBe(expected);
+    await stopped(server);
+  });
+
+  test("receives the metadata of a client", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const { document } = await ask(channel, "-n", "1", "-m", "hello");
+    expect(document.metadata_size).toBe(5);
+    await server.says("Received 5 bytes of metadata");
+    await stopped(server);
+  });
+
+  test("that is there already is refused with code 1", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const { code, document } = await runJson("duplex", "serve", channel, ...SMALL);
+    expect(code).toBe(1);
+    expect(document.error.code).toBe("READER_ALREADY_CONNECTED");
+    await stopped(server);
+  });
+});
+
+describe("a client", () => {
+  test("waits for its server", async () => {
+    const channel = uniqueName();
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "5", "--json-output", "-v"]);
+    await using server = await serve(channel);
+    expect((await client.report()).code).toBe(0);
+    await stopped(server);
+  });
+
+  test("without a server ends with code 1", async () => {
+    const { code, document } = await ask(uniqueName(), "--connect-timeout-ms", "0");
+    expect(code).toBe(1);
+    expect(document.error.code).toBe("BUFFER_NOT_FOUND");
+    expectValid("duplex-request", document);
+  });
+
+  test("whose server is killed ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.says("A client has connected");
+    server.kill("SIGKILL");
+    const { code, document } = await client.report();
+    expect(code).toBe(2);
+    expect(["READER_DEAD", "WRITER_DEAD"]).toContain(document.error.code);
+    expectValid("duplex-request", document);
+    // What the killed server has left is removed by the next one.
+    await using next = await serve(channel);
+    await stopped(next);
+  });
+
+  test("whose server stops ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.says("A client has connected");
+    await stopped(server);
+    const { code, document } = await client.report();
+    expect(code).toBe(2);
+    expect(["READER_DEAD", "WRITER_DEAD"]).toContain(document.error.code);
+  });
+
+  test("counts the requests that get no response in time, and ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("silence", "3"), "--timeout-ms", "60s");
+    const { code, document } = await ask(channel, "-n", "4", "--timeout-ms", "200");
+    expect(code).toBe(2);
+    expect(document.error.code).toBe("TIMEOUT");
+    expect(document).toMatchObject({ requests: 4, responses: 2, timeouts: 2 });
+    await stopped(server);
+  });
+
+  test("measures from when a request was due where there is a rate", async () => {
+    const channel = uniqueName();
+    // One after another at 40 ms each, but due every 10 ms: the last one is answered about 0.3 s late.
+    await using server = await serve(channel, "--delay-ms", "40");
+    const { document } = await ask(channel, "-n", "10", "--rate", "100", "--in-flight", "10");
+    expect(document.latency_us.min).toBeGreaterThan(39_000);
+    expect(document.latency_us.max).toBeGreaterThan(250_000);
+    const { latency_us: latency, latency_histogram: histogram } = document;
+    expect(latency.p50).toBeLessThanOrEqual(latency.p90);
+    expect(latency.p90).toBeLessThanOrEqual(latency.p999);
+    expect(histogram.reduce((sum: number, { count }: { count: number }) => sum + count, 0)).toBe(10);
+    await stopped(server);
+  });
+
+  test("stops at a signal, whatever it waits for", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("silence", "1"));
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "--json-output", "-v"]);
+    await client.says("Connected to channel");
+    client.kill("SIGINT");
+    const { code, document } = await client.report();
+    expect(code).toBe(130);
+    expect(document.error.code).toBe("INTERRUPTED");
+    await stopped(server);
+  });
+
+  test("shows people a histogram", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const { code, stdout } = await run("duplex", "request", channel, ...SMALL, "-n", "50");
+    expect(code).toBe(0);
+    expect(stdout.toString()).toMatch(/^Received 50 responses from .* responses\/s/);
+    expect(stdout.toString()).toMatch(/p50 [\d.]+ [µm]?s, p90 /);
+    expect(stdout.toString()).toContain("█");
+    await stopped(server);
+  });
+});
+
+describe("a command of --exec", () => {
+  test("that ends is started again, and only the requests it had in hand get no response", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("end", "4"));
+    const options = ["-n", "12", "--in-flight", "12", "--verify", "reverse", "--timeout-ms", "3s"];
+    const { document } = await ask(channel, ...options);
+    expect(document).toMatchObject({ requests: 12, responses: 9, timeouts: 3, verification_errors: 0 });
+    await server.says("it ended with code 7: out of memory");
+    expect(await stopped(server)).toMatchObject({
+      requests: 12,
+      responses: 9,
+      handler_errors: 3,
+      errors: expect.arrayContaining([
+        "Request 4 got no response: The command failed: it ended with code 7: out of memory.",
+      ]),
+    });
+  });
+
+  for (const [what, cause] of [
+    ["garbage", "it sent what is no response"],
+    ["truncate", "it sent what is no response"],
+    ["silence", "it gave no response within 500 ms"],
+  ] as const) {
+    test(`that answers with ${what} is started again, and nothing is mixed up`, async () => {
+      const channel = uniqueName();
+      await using server = await serve(channel, "--exec", program(what, "3"), "--timeout-ms", "500");
+      const options = ["-n", "6", "--in-flight", "6", "--verify", "reverse", "--timeout-ms", "4s"];
+      const { document } = await ask(channel, ...options);
+      expect(document).toMatchObject({ requests: 6, responses: 4, timeouts: 2, verification_errors: 0 });
+      await server.says(cause);
+      await stopped(server);
+    });
+  }
+
+  test("that sends a response too many gets no request's response mixed up", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("twice", "1"));
+    const options = ["-n", "20", "--pattern", "random", "--verify", "reverse", "--timeout-ms", "2s"];
+    const { document } = await ask(channel, ...options);
+    expect(document.verification_errors).toBe(0);
+    expect(document.responses).toBeGreaterThan(0);
+    await server.says("it sent a response that nobody asked for");
+    await stopped(server);
+  });
+
+  test("that never answers anything ends the server with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", "echo cannot load the model >&2; exit 3");
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "--timeout-ms", "300", "--quiet"]);
+    const { code, document, stderr } = await server.report();
+    expect(code).toBe(2);
+    expect(document.error.code).toBe("IO_ERROR");
+    expect(document.error.message).toContain("it ended with code 3: cannot load the model");
+    expect(stderr).toContain("cannot load the model\n");
+    expect((await client.end()).code).toBe(2);
+  });
+
+  test("ends with the server, and so does everything it has started", async () => {
+    const channel = uniqueName();
+    const mark = `mark-${channel}`;
+    await using server = await serve(channel, "--exec", `${program("none", "1000000", mark)} | cat`);
+    expect((await ask(channel, "-n", "1")).code).toBe(0);
+    expect(answerers(mark).length).toBeGreaterThan(0);
+    await stopped(server);
+    await eventually(() => answerers(mark).length === 0);
+  });
+});
+
+describe("the arguments", () => {
+  test.each([
+    [["duplex"], "Command duplex takes serve or request as its next word."],
+    [["duplex", "sreve"], "Did you mean serve?"],
+    [["duplex", "serve"], "<channel> is missing"],
+    [["duplex", "serve", "c", "--handler", "upper"], "--handler"],
+    [["duplex", "serve", "c", "--xor-key", "256"], "--xor-key"],
+    [["duplex", "serve", "c", "--exec", "x", "--handler", "xor"], "--exec and --handler"],
+    [["duplex", "serve", "c", "--exec", "x", "--mode", "mutable"], "--exec and --mode mutable"],
+    [["duplex", "serve", "c", "--workers", "0"], "--workers"],
+    [["duplex", "request", "c", "--in-flight", "0"], "--in-flight"],
+    [["duplex", "request", "c", "-i", "-", "--pattern", "zero"], "--input and --pattern"],
+    [["duplex", "request", "c", "--verify", "sequential"], "--verify"],
+  ])("%p are refused with code 3", async (argv, text) => {
+    const { code, stderr } = await run(...argv);
+    expect(code).toBe(3);
+    expect(stderr).toContain(text);
+    expect(stderr.trimEnd().split("\n").length).toBe(1);
+  });
+
+  test("name a channel that leaves room for the names of its buffers", async () => {
+    const { code, document } = await ask("c".repeat(237), "--connect-timeout-ms", "0");
+    expect(code).toBe(3);
+    expect(document.error.code).toBe("INVALID_NAME");
+  });
+
+  test("--help are explained", async () => {
+    for (const command of ["serve", "request"]) {
+      const { code, stdout } = await run("duplex", command, "--help");
+      expect(code).toBe(0);
+      expect(stdout.toString()).toContain(`zerobuffer duplex ${command} <channel> [options]`);
+    }
+  });
+});

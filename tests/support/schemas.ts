@@ -1,0 +1,13 @@
+// Holds documents of the command line against the published schemas.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Check, Errors } from "typebox/schema";
+import { schemaDirectory } from "../../scripts/build-schema.ts";
+import type { documents } from "../../src/commands/documents.ts";
+
+/** Fails unless a document is as its published schema says. */
+export function expectValid(file: keyof typeof documents, document: unknown): void {
+  const schema = JSON.parse(readFileSync(join(schemaDirectory, `${file}.json`), "utf8"));
+  if (!Check(schema, document)) throw new Error(JSON.stringify(Errors(schema, document), undefined, 2));
+}
