@@ -10,13 +10,13 @@ leavesNoProcessBehind();
 setDefaultTimeout(300_000);
 beforeAll(() => buildLibrary(faultBuild));
 
-/** How often a step is taken can depend on time: as many moments of a scenario need not come again. */
-const MAX_MISSED = 2;
+/** How often a step is taken can depend on time: this share of a scenario's moments need not come again. */
+const MAX_MISSED = 0.25;
 
 for (const scenario of scenarios) {
   test(`${scenario.name} may be killed at each step`, async () => {
     const moments = await momentsOf(scenario);
-    expect(moments.length).toBeGreaterThan(MAX_MISSED);
+    expect(moments.length).toBeGreaterThan(0);
     let missed = 0;
     for (const moment of moments) {
       await using stage = new Stage(scenario, { ...moment, action: "kill" });
@@ -31,6 +31,6 @@ for (const scenario of scenarios) {
         throw new Error(`killed at ${moment.step}, the ${moment.nth}th time`, { cause: error });
       }
     }
-    expect(missed).toBeLessThanOrEqual(MAX_MISSED);
+    expect(missed).toBeLessThanOrEqual(MAX_MISSED * moments.length);
   });
 }

@@ -2,7 +2,16 @@
 //
 // Arguments: parts of the descriptions of those to try; none means all.
 
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
 
@@ -391,6 +400,8 @@ function tryTest(tree: string, { test, only, env }: Protection): { passed: boole
 function copyTree(): string {
   mkdirSync(join(root, "dist"), { recursive: true });
   const tree = mkdtempSync(join(root, "dist", "protections-"));
+  // Some tests run the executable as another user.
+  chmodSync(tree, 0o755);
   const files = Bun.spawnSync(["git", "ls-files", "-z"], { cwd: root }).stdout.toString().split("\0");
   for (const file of files.filter((name) => name !== "")) cpSync(join(root, file), join(tree, file));
   symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
