@@ -5,6 +5,7 @@ import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
+import { sweep } from "../process/peers.ts";
 import { bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
 import { type Announcement, Child, remainsOfBuffers } from "../support/processes.ts";
 
@@ -138,6 +139,8 @@ export class Stage implements AsyncDisposable {
 
 /** The steps of a scenario, in the order they are taken in when nothing happens. */
 export async function momentsOf(scenario: Scenario): Promise<Moment[]> {
+  // What other programs have left goes now: its removal is no step of the scenario.
+  sweep();
   await using stage = new Stage(scenario);
   await scenario.play(stage);
   return stage.moments();
