@@ -24,6 +24,15 @@ export const cFlags: readonly string[] = [
 
 const sharedFlags = windows ? ["-shared"] : ["-shared", "-fPIC"];
 
+/** A library made from the helper's sources. */
+export interface LibraryBuild {
+  /** Where it is built. */
+  readonly path: string;
+  readonly flags: readonly string[];
+  /** Sources besides the helper's own. */
+  readonly extraSources: readonly string[];
+}
+
 const libraryFlags = [
   ...cFlags,
   ...sharedFlags,
@@ -31,6 +40,15 @@ const libraryFlags = [
   // An undefined function must fail here: later it would end the process at its first call.
   ...(process.platform === "linux" ? ["-Wl,-z,defs"] : []),
 ];
+
+const helper: LibraryBuild = { path: libraryPath, flags: libraryFlags, extraSources: [] };
+
+/** The helper with its fault points (src/native/c/fault.h): for tests only, never part of an executable. */
+export const faultBuild: LibraryBuild = {
+  path: join(dirname(libraryPath), "faults", basename(libraryPath)),
+  flags: [...libraryFlags, "-DZB_FAULT_POINTS", "-I", nativeSourceDirectory],
+  extraSources: [join(root, "tests", "faults", "fault.c")],
+};
 
 /** A C compiler that was seen to build a shared library. */
 export interface Compiler {
@@ -174,45 +192,44 @@ function nativeFiles(pattern: string): string[] {
 }
 
 /** Changes whenever anything changes that the library is made from. */
-function hashSources(): string {
+function hashSources({ flags, extraSources }: LibraryBuild): string {
   const hasher = new Bun.CryptoHasher("sha256");
-  hasher.update(JSON.stringify([process.platform, process.arch, process.env.CC ?? "", libraryFlags]));
-  for (const name of nativeFiles("*.{c,h,def}")) {
-    hasher.update(`\n${name}\n`).update(readFileSync(join(nativeSourceDirectory, name)));
+  hasher.update(JSON.stringify([process.platform, process.arch, process.env.CC ?? "", flags]));
+  const own = nativeFiles("*.{c,h,def}").map((name) => join(nativeSourceDirectory, name));
+  for (const path of [...own, ...extraSources]) {
+    hasher.update(`\n${basename(path)}\n`).update(readFileSync(path));
   }
   return hasher.digest("hex");
 }
 
 /** What the stamp beside the library must hold: a library that another build replaced meanwhile does not match it. */
-function stampFor(sourceHash: string): string {
-  return `${sourceHash} ${new Bun.CryptoHasher("sha256").update(readFileSync(libraryPath)).digest("hex")}\n`;
+function stampFor(path: string, sourceHash: string): string {
+  return `${sourceHash} ${new Bun.CryptoHasher("sha256").update(readFileSync(path)).digest("hex")}\n`;
 }
 
 /**
- * Builds the helper at `libraryPath`, unless the one there was built from just these sources and flags.
+ * Builds the helper, unless the one that is there was built from just these sources and flags.
  *
  * @throws if no compiler is found or it fails; the message holds its diagnostics.
  */
-export async function buildLibrary(): Promise<void> {
-  const stampPath = `${libraryPath}.stamp`;
-  const sourceHash = hashSources();
-  const built = existsSync(libraryPath) && existsSync(stampPath);
-  if (built && readFileSync(stampPath, "utf8") === stampFor(sourceHash)) return;
+export async function buildLibrary(build: LibraryBuild = helper): Promise<void> {
+  const { path, flags, extraSources } = build;
+  const stampPath = `${path}.stamp`;
+  const sourceHash = hashSources(build);
+  const built = existsSync(path) && existsSync(stampPath);
+  if (built && readFileSync(stampPath, "utf8") === stampFor(path, sourceHash)) return;
 
   const compiler = await findCompiler();
-  console.error(`setup: compiling the native helper with ${basename(compiler.command[0]!)}`);
+  console.error(`setup: compiling ${relative(root, path)} with ${basename(compiler.command[0]!)}`);
   const foreign = sourcesOfOtherSystems[process.platform] ?? [];
-  const sources = nativeFiles("*.c").filter((name) => !foreign.includes(name));
-  mkdirSync(dirname(libraryPath), { recursive: true });
+  const own = nativeFiles("*.c").filter((name) => !foreign.includes(name));
+  mkdirSync(dirname(path), { recursive: true });
   // Renamed when complete: nobody loads half a library, and running processes keep the one they have mapped.
-  const output = `${libraryPath}.${process.pid}`;
-  await compile(compiler, {
-    sources: sources.map((name) => join(nativeSourceDirectory, name)),
-    output,
-    flags: libraryFlags,
-  });
-  renameSync(output, libraryPath);
-  writeFileSync(stampPath, stampFor(sourceHash));
+  const output = `${path}.${process.pid}`;
+  const sources = [...own.map((name) => join(nativeSourceDirectory, name)), ...extraSources];
+  await compile(compiler, { sources, output, flags });
+  renameSync(output, path);
+  writeFileSync(stampPath, stampFor(path, sourceHash));
 }
 
 /** The result codes that C and TypeScript share. */

@@ -235,7 +235,9 @@ export class Writer implements Disposable {
         },
       );
     }
-    const code = this.#buffer.memory.writeMetadata(data);
+    const written = this.#buffer.memory.writeMetadata(data);
+    // It fitted when this writer came: somebody has changed the size since.
+    const code = written === Code.TOO_LARGE ? Code.BAD_CONTROL : written;
     if (code !== Code.OK) throw failure(code, this.name, `The metadata of buffer "${this.name}"`);
     this.#metadataWritten = true;
   }

@@ -459,12 +459,12 @@ export class Waiter extends Handle {
 
   /** Resolves when the semaphore has a token, which stays there, after `waitUs` microseconds, or when closed. */
   wait(waitUs: number): Promise<void> {
-    if (this.#ring === undefined) {
-      native.zb_waiter_arm(this.address, waitUs);
-      this.#ring = this.#bell.read().then(() => {
-        this.#ring = undefined;
-      });
-    }
+    // Somebody asked for a wait before and may have given up: this one lasts no longer for it.
+    if (this.#ring !== undefined) return Promise.race([this.#ring, Bun.sleep(Math.ceil(waitUs / 1000))]);
+    native.zb_waiter_arm(this.address, waitUs);
+    this.#ring = this.#bell.read().then(() => {
+      this.#ring = undefined;
+    });
     return this.#ring;
   }
 

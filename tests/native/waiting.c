@@ -452,3 +452,40 @@ TEST(a_waiter_does_not_swallow_the_wake_up_of_a_reader_that_blocks) {
   zb_waiter_close(waiter);
   close_ring(&ring);
 }
+
+/* ---- a waiter and a reader on one semaphore ------------------------------------------------------------------ */
+
+#define POSTS 30000
+
+static void *take_every_token(void *argument) {
+  struct ring *ring = argument;
+  for (uint32_t taken = 0; taken < POSTS;) {
+    OK(zb_semaphore_await(ring->written, zb_now_ns() + 20000000000, NULL));
+    taken += zb_semaphore_take(ring->written, 1);
+  }
+  return NULL;
+}
+
+TEST(no_wake_up_is_lost_between_a_waiter_and_a_reader_that_blocks_however_quickly_posts_follow) {
+  struct ring ring;
+  pthread_t thread;
+  zb_waiter *waiter;
+  int descriptor;
+  char byte;
+  open_ring(&ring, 256);
+  OK(zb_waiter_open(ring.written, &descriptor, &waiter));
+  zb_waiter_arm(waiter, 20000000);
+  start_thread(&thread, take_every_token, &ring);
+  for (int posted = 0; posted < POSTS; posted++) {
+    /* Now and then both sleep when a post comes. */
+    if (posted % 1000 == 0) UNTIL(zb_semaphore_value(ring.written) == 0);
+    if (posted % 100 == 0) usleep(50);
+    zb_semaphore_post(ring.written, 1);
+    if (read(descriptor, &byte, 1) == 1) zb_waiter_arm(waiter, 20000000);
+  }
+  int64_t start = zb_now_ns();
+  join_thread(thread);
+  CHECK(elapsed_ms(start) < 15000);
+  zb_waiter_close(waiter);
+  close_ring(&ring);
+}

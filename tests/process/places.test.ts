@@ -61,23 +61,22 @@ describe("beside a pair that is transferring frames", () => {
   );
 });
 
-/** Has two processes try at the same moment. The one that won, as the other lost for the right reason. */
-async function contest(contestants: [Child, Child], code: string): Promise<Child> {
+/** Has all of them try at the same moment. The one that won, as the others lost for the right reason. */
+async function contest(contestants: Child[], code: string): Promise<Child> {
   const at = performance.timeOrigin + performance.now() + NOTICE_MS;
   for (const contestant of contestants) contestant.tell({ do: "try", at });
-  const [first, second] = await Promise.all(contestants.map((contestant) => contestant.hearAny()));
-  expect([first?.event, second?.event].sort()).toEqual(["lost", "won"]);
-  expect((first?.event === "lost" ? first : second)?.code).toBe(code);
-  return first?.event === "won" ? contestants[0] : contestants[1];
+  const outcomes = await Promise.all(contestants.map((contestant) => contestant.hearAny()));
+  const winners = contestants.filter((_, index) => outcomes[index]?.event === "won");
+  const losses = outcomes.filter(({ event }) => event === "lost").map((outcome) => outcome.code);
+  expect(winners.length).toBe(1);
+  expect(losses).toEqual(new Array(contestants.length - 1).fill(code));
+  return winners[0]!;
 }
 
-async function contestants(role: "reader" | "writer", name: string): Promise<[Child, Child]> {
-  const both: [Child, Child] = [
-    Child.fixture("contestant.ts", role, name),
-    Child.fixture("contestant.ts", role, name),
-  ];
-  for (const contestant of both) await contestant.hear("ready");
-  return both;
+async function startContestants(role: "reader" | "writer", name: string, count: number): Promise<Child[]> {
+  const all = Array.from({ length: count }, () => Child.fixture("contestant.ts", role, name));
+  for (const contestant of all) await contestant.hear("ready");
+  return all;
 }
 
 async function leave(children: Child[]): Promise<void> {
@@ -85,43 +84,49 @@ async function leave(children: Child[]): Promise<void> {
   for (const child of children) await child.hear("left");
 }
 
-test(
-  "of two readers that start at the same time exactly one gets the buffer, every time",
-  async () => {
+/** How many start, and how often. */
+const crowds = [
+  [2, ROUNDS],
+  [8, ROUNDS],
+] as const;
+
+test.each(crowds)(
+  "of %d readers that start at the same time exactly one gets the buffer, every time",
+  async (count, rounds) => {
     const name = uniqueName();
-    const both = await contestants("reader", name);
-    await using _first = both[0];
-    await using _second = both[1];
-    for (let round = 0; round < ROUNDS; round++) {
-      await contest(both, "READER_ALREADY_CONNECTED");
+    await using stack = new AsyncDisposableStack();
+    const all = await startContestants("reader", name, count);
+    for (const contestant of all) stack.use(contestant);
+    for (let round = 0; round < rounds; round++) {
+      await contest(all, "READER_ALREADY_CONNECTED");
       using writer = new Writer(name);
       writer.writeFrame(new Uint8Array([round]));
       writer.close();
-      await leave(both);
+      await leave(all);
       expect(remainsOfBuffers()).toEqual([]);
     }
-    await endAll(...both);
+    await endAll(...all);
   },
   TIMEOUT_MS,
 );
 
-test(
-  "of two writers that start at the same time exactly one gets the buffer, every time",
-  async () => {
+test.each(crowds)(
+  "of %d writers that start at the same time exactly one gets the buffer, every time",
+  async (count, rounds) => {
     const name = uniqueName();
     using reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
-    const both = await contestants("writer", name);
-    await using _first = both[0];
-    await using _second = both[1];
-    for (let round = 0; round < ROUNDS; round++) {
-      const winner = await contest(both, "WRITER_ALREADY_CONNECTED");
+    await using stack = new AsyncDisposableStack();
+    const all = await startContestants("writer", name, count);
+    for (const contestant of all) stack.use(contestant);
+    for (let round = 0; round < rounds; round++) {
+      const winner = await contest(all, "WRITER_ALREADY_CONNECTED");
       expect(thrownBy(() => new Writer(name))).toMatchObject({
         code: "WRITER_ALREADY_CONNECTED",
         message: expect.stringContaining(`${winner.pid}`),
       });
-      await leave(both);
+      await leave(all);
     }
-    await endAll(...both);
+    await endAll(...all);
     expect(reader.framesRead).toBe(0);
   },
   TIMEOUT_MS,

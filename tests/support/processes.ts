@@ -78,6 +78,10 @@ export class Child implements AsyncDisposable {
     return this.#process.pid;
   }
 
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** Whether it is still at what it announced last. */
   get isAtIt(): boolean {
     return !this.#isOver && this.#lines.length === this.#heard;
@@ -93,10 +97,16 @@ export class Child implements AsyncDisposable {
 
   /** The next announcement, whatever it is. */
   async hearAny(): Promise<Announcement> {
+    const announcement = await this.hearIfAny();
+    if (announcement === undefined) throw this.#failure("ended without another announcement");
+    return announcement;
+  }
+
+  /** The next announcement; undefined if it ends without one. */
+  async hearIfAny(): Promise<Announcement | undefined> {
     await this.#until(() => this.#lines.length > this.#heard || this.#isOver);
     const line = this.#lines[this.#heard++];
-    if (line === undefined) throw this.#failure("ended without another announcement");
-    return JSON.parse(line);
+    return line === undefined ? undefined : JSON.parse(line);
   }
 
   /** Tells it what to do, and returns itself: `reader.tell(…).hear(…)`. */

@@ -315,6 +315,20 @@ describe("asynchronous reading", () => {
     expect(frame.sequence).toBe(1);
   });
 
+  test("lasts no longer than asked, however long the wait was that was given up before", async () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    const durations: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const abandoned = reader.readFrameAsync(60_000, { signal: AbortSignal.timeout(1) });
+      await rejectionOf(abandoned);
+      const start = performance.now();
+      expect((await reader.readFrameAsync(5)).isValid).toBe(false);
+      durations.push(performance.now() - start);
+    }
+    // A busy machine makes some of them longer, a wait of the other length all of them.
+    expect(Math.min(...durations)).toBeLessThan(100);
+  });
+
   test("rejects when the reader is closed meanwhile", async () => {
     const reader = new Reader(uniqueName(), SMALL);
     const reading = rejectionOf(reader.readFrameAsync(10_000));

@@ -3,6 +3,7 @@
  * The semaphores are our own and not libc's for three reasons: a wait that takes no token (an event loop's thread
  * must leave it to the reader), many posts in one atomic addition, and one layout for glibc and musl builds.
  * Everything that glibc's sem_open, sem_post and sem_wait do to the same file is met (PROTOCOL.md, section 1). */
+#include "fault.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -61,24 +62,28 @@ static int32_t create_file(const char *path, uint64_t size, int32_t mode, const 
   int32_t code = ZB_OK;
   bool named = false;
   mode_t permissions = mode < 0 ? 0666 : (mode_t)mode;
-  int fd = open(SHM, O_TMPFILE | O_RDWR | O_CLOEXEC, permissions);
+  int fd = ZB_CALL(create_unnamed, open(SHM, O_TMPFILE | O_RDWR | O_CLOEXEC, permissions), -1);
   if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
     /* No unnamed files here: peers wait while the size is 0. */
-    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions);
+    fd = ZB_CALL(create_named, open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions),
+                 -1);
     named = fd >= 0;
   }
   if (fd < 0) return zb_code_of(errno);
 
-  int error = posix_fallocate(fd, 0, (off_t)size); /* now ENOSPC, instead of SIGBUS at the first touch */
+  int error = ZB_CALL(create_allocate, posix_fallocate(fd, 0, (off_t)size),
+                      errno); /* now ENOSPC, instead of SIGBUS at the first touch */
   if (error != 0) code = zb_code_of(error);
-  if (code == ZB_OK && mode >= 0 && fchmod(fd, permissions) != 0) code = zb_code_of(errno);
-  if (code == ZB_OK && head_size > 0 && pwrite(fd, head, head_size, 0) != (ssize_t)head_size)
+  if (code == ZB_OK && mode >= 0 && ZB_CALL(create_mode, fchmod(fd, permissions), -1) != 0)
+    code = zb_code_of(errno);
+  if (code == ZB_OK && head_size > 0 &&
+      ZB_CALL(create_head, pwrite(fd, head, head_size, 0), -1) != (ssize_t)head_size)
     code = zb_code_of(errno);
   if (code == ZB_OK) code = zb_object_map(fd, (size_t)size, path, object);
   if (code == ZB_OK && !named) {
     char unnamed[64];
     snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", fd);
-    if (linkat(AT_FDCWD, unnamed, AT_FDCWD, path, AT_SYMLINK_FOLLOW) != 0) {
+    if (ZB_CALL(create_link, linkat(AT_FDCWD, unnamed, AT_FDCWD, path, AT_SYMLINK_FOLLOW), -1) != 0) {
       code = zb_code_of(errno);
       zb_object_unmap(*object);
     }
@@ -91,10 +96,10 @@ static int32_t create_file(const char *path, uint64_t size, int32_t mode, const 
 /* Maps an existing file: the whole of it, or its first `length` bytes. `access` is O_RDWR or O_RDONLY. */
 static int32_t open_file(const char *path, int access, size_t least, size_t length,
                          struct zb_object **object) {
-  int fd = open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  int fd = ZB_CALL(open_existing, open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), -1);
   if (fd < 0) return zb_code_of(errno);
   struct stat status;
-  int32_t code = fstat(fd, &status) == 0 ? ZB_OK : zb_code_of(errno);
+  int32_t code = ZB_CALL(open_status, fstat(fd, &status), -1) == 0 ? ZB_OK : zb_code_of(errno);
   if (code == ZB_OK && !S_ISREG(status.st_mode)) code = ZB_UNSAFE;
   if (code == ZB_OK && (uint64_t)status.st_size < least) code = ZB_AGAIN;
   if (code == ZB_OK) code = zb_object_map(fd, length > 0 ? length : (size_t)status.st_size, path, object);
@@ -128,9 +133,9 @@ int32_t zb_memory_discard(const char *name) {
   char path[ZB_OBJECT_PATH_MAX];
   struct stat status;
   memory_path(path, name);
-  if (lstat(path, &status) != 0) return zb_code_of(errno);
+  if (ZB_CALL(discard_status, lstat(path, &status), -1) != 0) return zb_code_of(errno);
   if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_size != 0) return ZB_EXISTS;
-  return unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
+  return ZB_CALL(discard_unlink, unlink(path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
 /* ---- semaphores ---------------------------------------------------------------------------------------------- */
@@ -166,7 +171,7 @@ int32_t zb_semaphore_unlink(zb_semaphore *semaphore) { return zb_object_unlink(&
 int32_t zb_semaphore_remove(const char *name, int32_t role) {
   char path[ZB_OBJECT_PATH_MAX];
   semaphore_path(path, name, role);
-  return unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
+  return ZB_CALL(semaphore_remove, unlink(path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
 static _Atomic(uint64_t) *data_of(zb_semaphore *semaphore) {
@@ -189,11 +194,14 @@ void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
   _Atomic(uint64_t) *data = data_of(semaphore);
   /* A peer that never takes its tokens fills the semaphore; as in libc, it then stays full. */
   if ((uint32_t)atomic_load_explicit(data, memory_order_relaxed) > (uint32_t)(INT_MAX - count)) return;
+  ZB_POINT(post_token);
   /* release: pairs with the acquire of whoever takes the token, here or in libc's sem_wait */
   uint64_t before = atomic_fetch_add_explicit(data, (uint64_t)count, memory_order_release);
   /* Each token that was there has woken a waiter already; while that one gets going, further wake-ups cost and do
    * nothing. */
-  if ((uint32_t)before < before >> 32) futex(data, FUTEX_WAKE, (uint32_t)count, NULL);
+  if ((uint32_t)before >= before >> 32) return;
+  ZB_POINT(post_wake);
+  futex(data, FUTEX_WAKE, (uint32_t)count, NULL);
 }
 
 uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
@@ -218,13 +226,16 @@ int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const a
   _Atomic(uint64_t) *data = data_of(semaphore);
   const struct timespec deadline = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
   int32_t code = ZB_OK;
+  ZB_POINT(await_count);
   /* Counting the waiter and reading the value are one word: a post either sees the waiter and wakes it, or the
    * waiter sees the post. */
   uint64_t seen = atomic_fetch_add_explicit(data, one_waiter, memory_order_relaxed);
   while (code == ZB_OK && (uint32_t)seen == 0) {
+    /* EAGAIN: there is a token. EFAULT: the file was truncated, and the load below meets the guard of the mappings. */
     if (cancelled != NULL && atomic_load_explicit(cancelled, memory_order_relaxed)) {
       code = ZB_AGAIN;
-    } else if (futex(data, FUTEX_WAIT_BITSET, 0, &deadline) != 0 && errno != EAGAIN) {
+    } else if (ZB_CALL(await_sleep, futex(data, FUTEX_WAIT_BITSET, 0, &deadline), -1) != 0 &&
+               errno != EAGAIN && errno != EFAULT) {
       code = errno == ETIMEDOUT ? ZB_AGAIN : zb_code_of(errno);
     }
     seen = atomic_load_explicit(data, memory_order_relaxed);
@@ -242,9 +253,9 @@ double zb_process_start(uint32_t pid) {
   if (kill((pid_t)pid, 0) != 0 && errno != EPERM) return -1;
   char text[1024];
   snprintf(text, sizeof text, "/proc/%u/stat", pid);
-  int fd = open(text, O_RDONLY | O_CLOEXEC);
+  int fd = ZB_CALL(process_open, open(text, O_RDONLY | O_CLOEXEC), -1);
   if (fd < 0) return 0;
-  ssize_t length = read(fd, text, sizeof text - 1);
+  ssize_t length = ZB_CALL(process_read, read(fd, text, sizeof text - 1), -1);
   close(fd);
   if (length <= 0) return 0;
   text[length] = '\0';
@@ -263,7 +274,7 @@ double zb_process_start(uint32_t pid) {
 int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
   char path[64];
   snprintf(path, sizeof path, "/proc/%u/maps", pid);
-  FILE *maps = fopen(path, "re");
+  FILE *maps = ZB_CALL(maps_open, fopen(path, "re"), NULL);
   if (maps == NULL) return ZB_PERMISSION;
   int32_t found = 0;
   char *line = NULL;

@@ -1,4 +1,5 @@
 /* Lock files, mappings and what guards them, on every POSIX system. */
+#include "fault.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -101,7 +102,7 @@ static struct zb_object *unused_object(void) {
   while (object != NULL && atomic_load_explicit(&object->start, memory_order_relaxed) != 0)
     object = object->next;
   if (object != NULL) return object;
-  object = calloc(1, sizeof *object);
+  object = ZB_CALL(map_register, calloc(1, sizeof *object), NULL);
   if (object == NULL) return NULL;
   object->next = atomic_load_explicit(&objects, memory_order_relaxed);
   /* release: the handler that finds the object finds it initialised */
@@ -114,10 +115,10 @@ int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb
   pthread_once(&guarded, guard_sigbus);
 
   struct stat status;
-  if (fstat(descriptor, &status) != 0) return zb_code_of(errno);
+  if (ZB_CALL(map_status, fstat(descriptor, &status), -1) != 0) return zb_code_of(errno);
   bool writable = (fcntl(descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
   int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-  void *start = mmap(NULL, length, protection, MAP_SHARED, descriptor, 0);
+  void *start = ZB_CALL(map_memory, mmap(NULL, length, protection, MAP_SHARED, descriptor, 0), MAP_FAILED);
   if (start == MAP_FAILED) return zb_code_of(errno);
 
   pthread_mutex_lock(&objects_mutex);
@@ -145,6 +146,7 @@ int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb
 
 void zb_object_unmap(struct zb_object *object) {
   pthread_mutex_lock(&objects_mutex);
+  ZB_POINT(unmap_object);
   munmap(zb_object_address(object), object->length);
   atomic_store_explicit(&object->start, 0, memory_order_release);
   pthread_mutex_unlock(&objects_mutex);
@@ -152,14 +154,14 @@ void zb_object_unmap(struct zb_object *object) {
 
 int32_t zb_object_named(const struct zb_object *object) {
   struct stat status;
-  if (lstat(object->path, &status) != 0) return zb_code_of(errno);
+  if (ZB_CALL(named_status, lstat(object->path, &status), -1) != 0) return zb_code_of(errno);
   return status.st_dev == object->device && status.st_ino == object->inode ? ZB_OK : ZB_EXISTS;
 }
 
 int32_t zb_object_unlink(const struct zb_object *object) {
   int32_t code = zb_object_named(object);
   if (code != ZB_OK) return code;
-  return unlink(object->path) == 0 ? ZB_OK : zb_code_of(errno);
+  return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
 void zb_memory_close(zb_memory *memory) { zb_object_unmap(&memory->object); }
@@ -202,14 +204,14 @@ struct zb_lock {
  * directory. O_NONBLOCK keeps a FIFO from blocking the open. */
 static int32_t open_lock_file(const char *path, bool create, int *descriptor) {
   const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
-  int fd = open(path, flags);
+  int fd = ZB_CALL(lock_open, open(path, flags), -1);
   if (fd < 0 && errno == ENOENT && create) {
-    fd = open(path, flags | O_CREAT | O_EXCL, 0666);
+    fd = ZB_CALL(lock_create, open(path, flags | O_CREAT | O_EXCL, 0666), -1);
     if (fd < 0 && errno == EEXIST) fd = open(path, flags);
   }
   if (fd < 0) return zb_code_of(errno);
   struct stat status;
-  int32_t code = fstat(fd, &status) == 0 ? ZB_OK : zb_code_of(errno);
+  int32_t code = ZB_CALL(lock_status, fstat(fd, &status), -1) == 0 ? ZB_OK : zb_code_of(errno);
   if (code == ZB_OK && (!S_ISREG(status.st_mode) || status.st_nlink > 1)) code = ZB_UNSAFE;
   if (code != ZB_OK) {
     close(fd);
@@ -236,7 +238,7 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
       if (code == ZB_NOT_FOUND && create && round < 99) continue;
       return code;
     }
-    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+    if (ZB_CALL(lock_take, flock(descriptor, LOCK_EX | LOCK_NB), -1) != 0) {
       code = errno == EWOULDBLOCK ? ZB_LOCKED : zb_code_of(errno);
       close(descriptor);
       return code;
@@ -245,7 +247,7 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
       close(descriptor);
       continue;
     }
-    zb_lock *lock = malloc(sizeof *lock);
+    zb_lock *lock = ZB_CALL(lock_note, malloc(sizeof *lock), NULL);
     if (lock == NULL) {
       close(descriptor);
       return ZB_NO_MEMORY;
@@ -259,7 +261,9 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
 }
 
 void zb_lock_close(zb_lock *lock, int32_t remove) {
-  if (remove && names_descriptor(lock->path, lock->descriptor)) unlink(lock->path);
+  if (remove && names_descriptor(lock->path, lock->descriptor))
+    (void)ZB_CALL(lock_remove, unlink(lock->path), -1);
+  ZB_POINT(lock_release);
   close(lock->descriptor);
   free(lock);
 }
@@ -268,7 +272,9 @@ int32_t zb_lock_held(const char *path) {
   int descriptor;
   int32_t code = open_lock_file(path, false, &descriptor);
   if (code != ZB_OK) return code;
-  code = flock(descriptor, LOCK_SH | LOCK_NB) == 0 ? 0 : errno == EWOULDBLOCK ? 1 : zb_code_of(errno);
+  code = ZB_CALL(lock_probe, flock(descriptor, LOCK_SH | LOCK_NB), -1) == 0 ? 0
+         : errno == EWOULDBLOCK                                             ? 1
+                                                                            : zb_code_of(errno);
   close(descriptor);
   return code;
 }

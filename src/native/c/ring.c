@@ -6,6 +6,7 @@
  *
  * Whatever is loaded from shared memory is loaded once into a local, checked, and used from there: the peer may be
  * hostile (section 7). */
+#include "fault.h"
 #include "internal.h"
 
 #include <stdlib.h>
@@ -60,6 +61,7 @@ void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
 void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, uint64_t reader_pid,
                     uint64_t flags) {
   struct zb_oieb *oieb = oieb_of(memory);
+  ZB_POINT(oieb_fill);
   oieb->version[0] = 1;
   oieb->metadata_size = metadata_size;
   oieb->metadata_free_bytes = metadata_size;
@@ -68,6 +70,7 @@ void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_
   oieb->reader_pid = reader_pid;
   oieb->flags = flags;
   if (reader_pid != 0) atomic_store_explicit(&memory->object.holds[ZB_READER], true, memory_order_relaxed);
+  ZB_POINT(oieb_publish);
   /* release: pairs with zb_oieb_load of a connecting writer */
   STORE(oieb->oieb_size, (uint32_t)sizeof *oieb, release);
 }
@@ -75,6 +78,7 @@ void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_
 int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid) {
   struct zb_oieb *oieb = oieb_of(memory);
   _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
+  ZB_POINT(claim_pid);
   /* acquire: the new owner sees what the one before stored; release: whoever sees the pid sees what came first */
   if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
                                                memory_order_relaxed))
@@ -110,12 +114,16 @@ int32_t zb_metadata_write(zb_memory *memory, const void *data, double size) {
   if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
   if (metadata_size < sizeof length || length > metadata_size - sizeof length) return ZB_TOO_LARGE;
   uint8_t *block = (uint8_t *)(oieb + 1);
+  ZB_POINT(metadata_withdraw);
   STORE(oieb->metadata_written_bytes, 0, relaxed);
   /* A reader that saw any of the new bytes finds 0 when it looks again (zb_metadata_read). */
   atomic_thread_fence(memory_order_release);
+  ZB_POINT(metadata_length);
   memcpy(block, &length, sizeof length);
+  ZB_POINT(metadata_copy);
   memcpy(block + sizeof length, data, length);
   STORE(oieb->metadata_free_bytes, metadata_size - sizeof length - length, relaxed);
+  ZB_POINT(metadata_publish);
   /* release: pairs with the first load of zb_metadata_read */
   STORE(oieb->metadata_written_bytes, sizeof length + length, release);
   return ZB_OK;
@@ -144,7 +152,9 @@ void zb_metadata_clear(zb_memory *memory) {
   struct zb_oieb *oieb = oieb_of(memory);
   uint64_t metadata_size, payload_size;
   if (!load_sizes(memory, &metadata_size, &payload_size)) return;
+  ZB_POINT(metadata_clear);
   STORE(oieb->metadata_written_bytes, 0, release);
+  ZB_POINT(metadata_reset);
   STORE(oieb->metadata_free_bytes, metadata_size, relaxed);
   if (metadata_size >= sizeof(uint64_t)) memset(oieb + 1, 0, sizeof(uint64_t));
 }
@@ -198,7 +208,7 @@ int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   struct zb_oieb *oieb = oieb_of(memory);
   uint64_t metadata_size, payload_size;
   if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
-  zb_reader *reader = calloc(1, sizeof *reader);
+  zb_reader *reader = ZB_CALL(reader_allocate, calloc(1, sizeof *reader), NULL);
   if (reader == NULL) return ZB_NO_MEMORY;
   reader->memory = memory;
   reader->written = written;
@@ -223,7 +233,7 @@ static bool reserve_lent(zb_reader *reader) {
   uint32_t count = reader->newest - reader->oldest;
   if (count + ZB_READER_LOOKAHEAD <= reader->lent_capacity) return true;
   uint32_t capacity = reader->lent_capacity == 0 ? 2 * ZB_READER_LOOKAHEAD : 2 * reader->lent_capacity;
-  struct lent_frame *lent = malloc(capacity * sizeof *lent);
+  struct lent_frame *lent = ZB_CALL(reader_reserve, malloc(capacity * sizeof *lent), NULL);
   if (lent == NULL) return false;
   for (uint32_t index = reader->oldest; index != reader->newest; index++)
     lent[index & (capacity - 1)] = reader->lent[index & (reader->lent_capacity - 1)];
@@ -308,6 +318,7 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   }
   if (!guess && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
   if (count == 0) return reader->failed;
+  ZB_POINT(read_positions);
   /* relaxed: the release addition that follows at the latest before a rewind orders them */
   STORE(oieb->payload_read_pos, reader->read_pos, relaxed);
   STORE(oieb->payload_read_count, reader->read_count, relaxed);
@@ -317,6 +328,7 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
 int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   if (reader->failed != ZB_OK) return reader->failed;
   if (broken(reader->memory, reader->written, reader->released)) return refuse(reader, ZB_BROKEN, 0, 0);
+  ZB_POINT(read_tokens);
   uint32_t tokens = zb_semaphore_take(reader->written, ZB_READER_LOOKAHEAD);
   if (tokens == 0 && wait_us > 0) {
     int32_t code = await_token(reader->written, zb_now_ns() + (int64_t)wait_us * 1000);
@@ -324,7 +336,10 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
     tokens = zb_semaphore_take(reader->written, ZB_READER_LOOKAHEAD);
   }
   int32_t count = 0;
-  if (tokens > 0) count = read_frames(reader, tokens, 0);
+  if (tokens > 0) {
+    ZB_POINT(read_headers);
+    count = read_frames(reader, tokens, 0);
+  }
   if (count == 0 && (flags & ZB_WITHOUT_TOKEN)) count = read_frames(reader, ZB_READER_LOOKAHEAD, flags);
   return count == 0 ? ZB_AGAIN : count;
 }
@@ -342,9 +357,11 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t index) {
   }
   if (count == 0) return ZB_OK;
   reader->held -= credit;
+  ZB_POINT(release_space);
   /* release: the writer that sees the space free finds our reads of it done, and our positions stored */
   atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->oieb->payload_free_bytes, credit,
                             memory_order_release);
+  ZB_POINT(release_post);
   zb_semaphore_post(reader->released, count);
   return ZB_OK;
 }
@@ -358,6 +375,7 @@ void zb_reader_settle(zb_reader *reader) {
   bool marker;
   uint64_t unread = reader->payload_size - free_bytes;
   if (unread > waste_at(reader, position, &marker)) return;
+  ZB_POINT(settle_waste);
   if (atomic_compare_exchange_strong_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, &free_bytes,
                                               reader->payload_size, memory_order_acq_rel,
                                               memory_order_relaxed))
@@ -401,8 +419,10 @@ static bool reader_in_sight(const zb_writer *writer) {
 static int32_t no_room(const zb_writer *writer) { return reader_in_sight(writer) ? ZB_AGAIN : ZB_PEER_CHECK; }
 
 static void rewind_ring(zb_writer *writer) {
+  ZB_POINT(rewind_read);
   /* relaxed: both are published with the next frame, and the reader looks at neither before */
   STORE(writer->oieb->payload_read_pos, 0, relaxed);
+  ZB_POINT(rewind_write);
   STORE(writer->oieb->payload_write_pos, 0, relaxed);
   writer->write_pos = 0;
 }
@@ -414,7 +434,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
   uint64_t write_pos = LOAD(oieb->payload_write_pos, relaxed);
   if (write_pos > payload_size) return ZB_BAD_CONTROL;
-  zb_writer *writer = calloc(1, sizeof *writer);
+  zb_writer *writer = ZB_CALL(writer_allocate, calloc(1, sizeof *writer), NULL);
   if (writer == NULL) return ZB_NO_MEMORY;
   writer->memory = memory;
   writer->written = written;
@@ -468,7 +488,10 @@ static int32_t place(zb_writer *writer, uint64_t size) {
   }
   if (free_bytes < waste + total) return no_room(writer);
 
-  if (waste > 0) store_header(writer->payload + writer->write_pos, 0, 0);
+  if (waste > 0) {
+    ZB_POINT(write_marker);
+    store_header(writer->payload + writer->write_pos, 0, 0);
+  }
   writer->acquired.position = position;
   writer->acquired.size = size;
   writer->acquired.waste = waste;
@@ -507,19 +530,23 @@ int32_t zb_writer_commit(zb_writer *writer) {
   const uint64_t size = writer->acquired.size, waste = writer->acquired.waste, total = HEADER + size;
   if (size == 0) return ZB_ALREADY;
   struct zb_oieb *oieb = writer->oieb;
+  ZB_POINT(write_header);
   store_header(writer->payload + writer->acquired.position, size, (uint64_t)writer->view.sequence);
   writer->view.sequence++;
   writer->write_pos = writer->acquired.position + total;
   if (writer->write_pos == writer->payload_size) writer->write_pos = 0;
   writer->written_count += waste > 0 ? 2 : 1;
   writer->acquired.size = 0;
+  ZB_POINT(write_positions);
   STORE(oieb->payload_write_pos, writer->write_pos, relaxed);
   STORE(oieb->payload_written_count, writer->written_count, relaxed);
+  ZB_POINT(write_publish);
   /* release: the publication. Whoever sees the space gone sees marker, header, bytes and positions; before it, a
    * reader that is killed or a writer that is killed has seen and left nothing of this frame. */
   writer->free_left = atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, waste + total,
                                                 memory_order_release) -
                       waste - total;
+  ZB_POINT(write_post);
   zb_semaphore_post(writer->written, 1);
   /* Now and then is enough to keep the reader's tokens from filling their semaphore; each look costs both sides. */
   if (++writer->commits % EMPTY_EVERY == 0) empty_semaphore(writer->released);
@@ -531,6 +558,7 @@ void zb_writer_cancel(zb_writer *writer) { writer->acquired.size = 0; }
 int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {
   int32_t code = zb_writer_acquire(writer, size, wait_us);
   if (code != ZB_OK) return code;
+  ZB_POINT(write_copy);
   memcpy(writer->payload + writer->acquired.position + HEADER, data, writer->acquired.size);
   return zb_writer_commit(writer);
 }

@@ -1,4 +1,5 @@
 /* A thread that waits for a semaphore, so that an event loop does not have to. */
+#include "fault.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ static void *run(void *argument) {
     /* The token stays, so the wake-up has to be passed on: whoever else sleeps here may be the one to take it. */
     if (zb_semaphore_await(waiter->semaphore, deadline_ns, &waiter->stopped) == ZB_OK)
       zb_semaphore_wake(waiter->semaphore);
+    ZB_POINT(waiter_ring);
     /* A full pipe rings already, and one that is closed has nobody listening. */
     ssize_t rung = write(waiter->bell, "", 1);
     (void)rung;
@@ -45,9 +47,9 @@ static void *run(void *argument) {
 
 int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **result) {
   int ends[2];
-  zb_waiter *waiter = calloc(1, sizeof *waiter);
+  zb_waiter *waiter = ZB_CALL(waiter_allocate, calloc(1, sizeof *waiter), NULL);
   if (waiter == NULL) return ZB_NO_MEMORY;
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+  if (ZB_CALL(waiter_pipe, pipe2(ends, O_CLOEXEC | O_NONBLOCK), -1) != 0) {
     free(waiter);
     return zb_code_of(errno);
   }
@@ -57,11 +59,13 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   pthread_mutex_init(&waiter->mutex, NULL);
   pthread_cond_init(&waiter->changed, NULL);
 
-  /* Signals are for the threads that handle them. */
+  /* Signals are for the threads that handle them, but a fault belongs to the thread that meets it: where it is
+   * blocked, the system ends the process instead of calling the guard of the mappings. */
   sigset_t all, before;
   sigfillset(&all);
+  sigdelset(&all, SIGBUS);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&waiter->thread, NULL, run, waiter);
+  int error = ZB_CALL(waiter_thread, pthread_create(&waiter->thread, NULL, run, waiter), errno);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (error != 0) {
     close(ends[0]);

@@ -1,0 +1,173 @@
+// The machine around the program: full or foreign directories, other users, hostile files where it is started.
+//
+// Each command runs in a mount namespace of its own, where it has /dev/shm, /tmp and everything below for itself.
+
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { root, run } from "../../scripts/build-native.ts";
+import { leavesNoProcessBehind } from "../support/processes.ts";
+
+leavesNoProcessBehind();
+setDefaultTimeout(60_000);
+
+const command = `${process.execPath} ${join(root, "src", "main.ts")}`;
+const reader = (options: string) => `${command} reader buffer --json-output ${options}`;
+
+const isPermitted =
+  Bun.spawnSync(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]).exitCode === 0;
+/** Where mount namespaces are not permitted, the tests are reported as skipped. */
+const inNamespace = test.skipIf(!isPermitted);
+if (!isPermitted)
+  console.error("Mount namespaces are not permitted here: tests of the environment are skipped.");
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a shell script where /tmp is empty, and /dev/shm, too, with `shmSize` bytes. */
+async function runScript(script: string, shmSize = "64m"): Promise<Outcome> {
+  const setUp = `mount -t tmpfs -o mode=1777 tmpfs /tmp && mount -t tmpfs -o mode=1777,size=${shmSize} tmpfs /dev/shm`;
+  const child = Bun.spawn(["unshare", "--mount", "sh", "-c", `${setUp} && cd /tmp\n${script}`], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, TMPDIR: undefined },
+  });
+  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { code, stdout, stderr };
+}
+
+/** The last line is the listing that every script ends with. */
+function documentOf({ stdout, stderr }: Outcome) {
+  const line = stdout.split("\n").find((one) => one.startsWith("{"));
+  if (line === undefined) throw new Error(`no document:\n${stdout}${stderr}`);
+  return JSON.parse(line);
+}
+
+describe("a shared memory of 1 MiB", () => {
+  inNamespace("refuses a larger buffer, says what is needed and free, and keeps nothing of it", async () => {
+    const outcome = await runScript(
+      `${reader("--buffer-size 4MiB")}; echo "code $?"; ls /dev/shm /tmp/zerobuffer`,
+      "1m",
+    );
+    expect(documentOf(outcome).error).toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      message: expect.stringMatching(/needs 4198528 bytes of shared memory, and \/dev\/shm has \d+ free/),
+      hint: expect.stringContaining("--shm-size"),
+    });
+    expect(outcome.stdout).toContain("code 1\n/dev/shm:\n\n/tmp/zerobuffer:\nlocks\n");
+  });
+
+  inNamespace("takes a buffer that fits, and every byte of it can be written", async () => {
+    const outcome = await runScript(
+      `${reader("--buffer-size 960KiB --verify sequential -n 20")} & sleep 0
+       ${command} writer buffer -n 20 -s 900KiB --connect-timeout-ms 30s --quiet; wait $!; echo "code $?"`,
+      "1m",
+    );
+    expect(documentOf(outcome)).toMatchObject({ frames_read: 20, verification_errors: 0, errors: [] });
+    expect(outcome.stdout).toContain("code 0");
+  });
+
+  inNamespace("that is full to the last byte is told by every reader that starts", async () => {
+    const outcome = await runScript(
+      `head -c 1M /dev/zero > /dev/shm/other; ${reader("--buffer-size 64KiB")}; echo "code $?"; ls /dev/shm`,
+      "1m",
+    );
+    expect(documentOf(outcome).error.code).toBe("RESOURCE_EXHAUSTED");
+    expect(outcome.stdout).toContain("code 1\nother\n");
+  });
+});
+
+describe("a lock directory is refused, and left as it is,", () => {
+  test.skipIf(!isPermitted).each([
+    ["that is a symbolic link", "mkdir /tmp/elsewhere; ln -s /tmp/elsewhere /tmp/zerobuffer"],
+    ["that is a file", "echo precious > /tmp/zerobuffer"],
+    [
+      "that belongs to another user, who could replace what is in it",
+      "mkdir /tmp/zerobuffer; chmod 777 /tmp/zerobuffer; chown 12345 /tmp/zerobuffer",
+    ],
+  ])("%s", async (_, make) => {
+    const list =
+      "ls -ldR --time-style=+ /tmp/zerobuffer* /tmp/elsewhere 2>/dev/null; ls -A /tmp/zerobuffer/ /dev/shm";
+    const { stdout, ...rest } = await runScript(
+      `${make}; ${list} > /tmp/before; ${reader("--buffer-size 64KiB")}; ${list} > /tmp/after; cmp /tmp/before /tmp/after && echo same`,
+    );
+    expect(documentOf({ stdout, ...rest }).error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("The lock directory /tmp/zerobuffer is refused"),
+    });
+    expect(stdout).toContain("same");
+  });
+});
+
+describe("what belongs to another user", () => {
+  inNamespace("is not removed, whatever locks are planted beside it", async () => {
+    const { stdout } = await runScript(
+      `${reader("--buffer-size 64KiB --connect-timeout-ms 1m")} > /dev/null & child=$!
+       until [ -s /dev/shm/buffer ] && [ "$(od -An -tu1 -N1 /dev/shm/buffer)" -eq 128 ]; do :; done
+       kill -9 $child; wait $child
+       chown 12345 /dev/shm/buffer
+       touch /tmp/zerobuffer/buffer.lock
+       ${command} reader other --buffer-size 64KiB --connect-timeout-ms 1 --json-output > /dev/null
+       ${reader("--buffer-size 64KiB --connect-timeout-ms 1")}
+       ls /dev/shm`,
+    );
+    expect(JSON.parse(stdout.split("\n").find((line) => line.startsWith("{"))!).error).toMatchObject({
+      code: "CORRUPT_BUFFER",
+      message: expect.stringContaining("it belongs to another user"),
+    });
+    expect(stdout).toContain("\nbuffer\n");
+  });
+});
+
+describe("the executable", () => {
+  let directory: string;
+  let executable: string;
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), "zerobuffer-executable-"));
+    executable = join(root, "dist", "zerobuffer");
+    await run([process.execPath, join(root, "scripts", "build-binaries.ts")]);
+  });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  /** A transfer with `prefix` before both commands. */
+  const transfer = (prefix: string, writerPrefix = prefix) => `
+    ${prefix} ${executable} reader buffer --mode 666 --buffer-size 64KiB --verify sequential -n 100 --json-output & child=$!
+    ${writerPrefix} ${executable} writer buffer -n 100 --connect-timeout-ms 30s --quiet; wait $child; echo "code $?"`;
+
+  test.skipIf(!isPermitted).each([
+    ["is missing", "TMPDIR=/nonexistent", ""],
+    ["is read-only", "TMPDIR=/tmp/mine", "mkdir /tmp/mine; mount -t tmpfs -o ro tmpfs /tmp/mine"],
+    ["allows no execution", "TMPDIR=/tmp/mine", "mkdir /tmp/mine; mount -t tmpfs -o noexec tmpfs /tmp/mine"],
+  ])("works where its temp directory %s", async (_, environment, make) => {
+    const outcome = await runScript(`${make}\n${transfer(`env ${environment}`)}`);
+    expect(documentOf(outcome)).toMatchObject({ frames_read: 100, verification_errors: 0, errors: [] });
+    expect(outcome.stdout).toContain("code 0");
+  });
+
+  inNamespace("executes and reads nothing of the directory that it is started in", async () => {
+    const outcome = await runScript(`
+      mkdir hostile && cd hostile
+      printf 'preload = ["./evil.ts"]\\n[run]\\npreload = ["./evil.ts"]\\n' > bunfig.toml
+      echo 'require("fs").writeFileSync("/tmp/executed", "")' > evil.ts
+      echo '{"scripts": {}, "imports": {"#x": "./evil.ts"}}' > package.json
+      printf 'TMPDIR=/tmp/hostile/mine\\nNODE_OPTIONS=--require=/tmp/hostile/evil.ts\\n' > .env
+      cp .env .env.local; cp .env .env.production
+      mkdir mine
+      ${transfer("")}
+      ls /tmp/executed mine`);
+    expect(documentOf(outcome)).toMatchObject({ frames_read: 100, errors: [] });
+    expect(outcome.stdout).toEndWith("mine:\n");
+    expect(outcome.stderr).toContain("/tmp/executed");
+  });
+
+  inNamespace("connects to the reader of another user, whose process it may not even look at", async () => {
+    const outcome = await runScript(
+      transfer("", "setpriv --reuid=12345 --regid=12345 --clear-groups env HOME=/nonexistent"),
+    );
+    expect(documentOf(outcome)).toMatchObject({ frames_read: 100, verification_errors: 0, errors: [] });
+    expect(outcome.stdout).toContain("code 0");
+  });
+});

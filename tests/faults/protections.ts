@@ -1,0 +1,454 @@
+// Takes away one protection after another, in a copy of the tree, and shows that its test fails without it.
+//
+// Arguments: parts of the descriptions of those to try; none means all.
+
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { root } from "../../scripts/build-native.ts";
+
+/** A protection, and how it goes: `find` stands exactly once in the file. */
+interface Protection {
+  readonly what: string;
+  readonly file: string;
+  readonly changes: readonly (readonly [find: string, replace: string])[];
+  /** The test file that has to fail without it, and which of its tests. */
+  readonly test: string;
+  readonly only: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const RING = "src/native/c/ring.c";
+const LINUX = "src/native/c/linux.c";
+const POSIX = "src/native/c/posix.c";
+const KILLS = "tests/faults/kills.test.ts";
+const ENVIRONMENT = "tests/faults/environment.test.ts";
+const HOSTILE = "tests/unit/hostile.test.ts";
+const C_TESTS = "tests/native/c.test.ts";
+const PLACES = "tests/process/places.test.ts";
+const SURROUNDINGS = "tests/long/faults/surroundings.test.ts";
+
+const protections: readonly Protection[] = [
+  {
+    what: "the size of the control block is stored last",
+    file: RING,
+    changes: [["  ZB_POINT(oieb_fill);\n", "  oieb->oieb_size = sizeof *oieb;\n  ZB_POINT(oieb_fill);\n"]],
+    test: KILLS,
+    only: "makes and removes its buffer",
+  },
+  {
+    what: "what a killed creation left is removed",
+    file: "src/core/lifecycle.ts",
+    changes: [["if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;", ""]],
+    test: "tests/unit/lifecycle.test.ts",
+    only: "a creation that was cut short",
+  },
+  {
+    what: "a frame is published when it is whole",
+    file: RING,
+    changes: [
+      [
+        "  ZB_POINT(write_header);\n",
+        "  atomic_fetch_sub((_Atomic(uint64_t) *)&oieb->payload_free_bytes, waste + total);\n  ZB_POINT(write_header);\n",
+      ],
+      ["&oieb->payload_free_bytes, waste + total,\n", "&oieb->payload_free_bytes, 0,\n"],
+    ],
+    test: KILLS,
+    only: "writes frames of several sizes",
+  },
+  {
+    what: "a frame whose post is lost is looked for",
+    file: "src/core/reader.ts",
+    changes: [
+      ["this.#ring.next(0, Look.WITHOUT_TOKEN | flags)", "this.#ring.next(0, Look.FOR_TOKENS & flags)"],
+    ],
+    test: KILLS,
+    only: "fills the ring exactly",
+  },
+  {
+    what: "a writer looks at its reader",
+    file: "src/core/writer.ts",
+    changes: [["if (this.#reader.isAlive(readerPid) ||", "if (readerPid !== 0n ||"]],
+    test: KILLS,
+    only: "holds frames and releases them out of order",
+  },
+  {
+    what: "a reader looks at its writer",
+    file: "src/core/reader.ts",
+    changes: [["if (this.#writer.isAlive(oieb.writerPid)) {", "if (oieb.writerPid !== 0n) {"]],
+    test: KILLS,
+    only: "fills a frame in place",
+  },
+  {
+    what: "the waste of a half-done wrap is given back",
+    file: "src/core/reader.ts",
+    changes: [["    this.#ring.settle();\n", ""]],
+    test: KILLS,
+    only: "settles the half-done wrap",
+  },
+  {
+    what: "who is stopped is not dead",
+    file: LINUX,
+    changes: [["*field == 'Z' || *field == 'X'", "*field == 'Z' || *field == 'X' || *field == 'T'"]],
+    test: "tests/process/death.test.ts",
+    only: "as a reader is not taken for dead",
+  },
+  {
+    what: "a zombie is dead",
+    file: LINUX,
+    changes: [["if (*field == 'Z' || *field == 'X') return -1;", ""]],
+    test: C_TESTS,
+    only: "even as a zombie",
+  },
+  {
+    what: "a signal ends a command with what it has to give back",
+    file: "src/commands/session.ts",
+    changes: [
+      ["        controller.abort(new Interrupted(signal, exitCode));\n", "        process.exit(exitCode);\n"],
+    ],
+    test: "tests/cli/signals.test.ts",
+    only: "a reader that waits for a writer",
+  },
+  {
+    what: "shared memory is allocated when it is made",
+    file: LINUX,
+    changes: [["posix_fallocate(fd, 0, (off_t)size)", "ftruncate(fd, (off_t)size)"]],
+    test: ENVIRONMENT,
+    only: "refuses a larger buffer",
+  },
+  {
+    what: "a fault in memory that was cut off is survived",
+    file: POSIX,
+    changes: [["  sigaction(SIGBUS, &action, &previous_sigbus);\n}", "  (void)action;\n}"]],
+    test: HOSTILE,
+    only: "truncated",
+  },
+  {
+    what: "a fault in the thread that waits is survived",
+    file: "src/native/c/waiter.c",
+    changes: [["  sigdelset(&all, SIGBUS);\n", ""]],
+    test: HOSTILE,
+    only: "has truncated",
+  },
+  {
+    what: "a reader sees that its buffer was removed",
+    file: "src/core/reader.ts",
+    changes: [
+      [
+        "if (this.#buffer.memory.isNamed) return false;",
+        "if (this.#departureReported === false) return false;",
+      ],
+    ],
+    test: HOSTILE,
+    only: "unlinked",
+  },
+  {
+    what: "a descriptor is closed when a call fails",
+    file: LINUX,
+    changes: [
+      [
+        "  if (code != ZB_OK && named) unlink(path);\n  close(fd);",
+        "  if (code != ZB_OK && named) unlink(path);\n  if (code == ZB_OK) close(fd);",
+      ],
+    ],
+    test: "tests/long/faults/errors.test.ts",
+    only: "makes and removes its buffer",
+  },
+  {
+    what: "a control block is checked before a writer joins",
+    file: "src/core/lifecycle.ts",
+    changes: [
+      [
+        "  const fault = faultOfOieb(oieb, memory.size);\n  if (fault !== undefined)\n",
+        "  const fault = faultOfOieb(oieb, memory.size);\n  if (fault === null)\n",
+      ],
+    ],
+    test: "tests/unit/writer.test.ts",
+    only: "refuses a buffer that claims",
+  },
+  {
+    what: "free bytes beyond the ring are refused",
+    file: RING,
+    changes: [["  if (free_bytes > payload_size) return ZB_BAD_CONTROL;\n", ""]],
+    test: C_TESTS,
+    only: "more free bytes than the ring has",
+  },
+  {
+    what: "metadata that has no room any more is corruption",
+    file: "src/core/writer.ts",
+    changes: [["written === Code.TOO_LARGE ? Code.BAD_CONTROL : written", "written"]],
+    test: HOSTILE,
+    only: "metadataSize",
+  },
+  {
+    what: "a frame's size is checked",
+    file: RING,
+    changes: [
+      ["header.size <= size - HEADER && header.size <= size - HEADER - position;", "header.size > 0;"],
+    ],
+    test: C_TESTS,
+    only: "impossible size",
+  },
+  {
+    what: "a frame's number is checked",
+    file: RING,
+    changes: [["header.sequence == reader->next_sequence || header.sequence == 1;", "true;"]],
+    test: C_TESTS,
+    only: "repeats skips or runs backwards",
+  },
+  {
+    what: "a header is read once",
+    file: RING,
+    changes: [
+      [
+        "reader->view.frames[count].size = (double)header.size;",
+        "reader->view.frames[count].size = (double)load_header(reader->payload + position).size;",
+      ],
+    ],
+    test: C_TESTS,
+    only: "header that changes",
+  },
+  {
+    what: "the length prefix of metadata is not believed",
+    file: RING,
+    changes: [["  if (length != written - sizeof length) return ZB_AGAIN;\n", ""]],
+    test: C_TESTS,
+    only: "prefix that contradicts",
+  },
+  {
+    what: "names are checked",
+    file: "src/core/names.ts",
+    changes: [["if (foreign !== null)", "if (foreign?.length === 0)"]],
+    test: "tests/unit/names.test.ts",
+    only: "is refused",
+  },
+  {
+    what: "a lock directory has to be a directory",
+    file: "src/core/locks.ts",
+    changes: [["if (!status.isDirectory())", "if (status.isFIFO())"]],
+    test: ENVIRONMENT,
+    only: "symbolic link",
+  },
+  {
+    what: "a lock directory of somebody else has to be sticky",
+    file: "src/core/locks.ts",
+    changes: [["(status.mode & STICKY) === 0", "status.mode === 0"]],
+    test: ENVIRONMENT,
+    only: "belongs to another user, who could",
+  },
+  {
+    what: "links in the place of a lock are not followed",
+    file: POSIX,
+    changes: [["O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK", "O_RDONLY | O_CLOEXEC | O_NONBLOCK"]],
+    test: C_TESTS,
+    only: "a lock path that is a link",
+  },
+  {
+    what: "the buffer of another user is never stale",
+    file: "src/core/stale.ts",
+    changes: [['  if (!memory.isOwned) return foreign("it belongs to another user");\n', ""]],
+    test: ENVIRONMENT,
+    only: "whatever locks are planted",
+  },
+  {
+    what: "a reader holds its lock",
+    file: POSIX,
+    changes: [["flock(descriptor, LOCK_EX | LOCK_NB)", "0"]],
+    test: PLACES,
+    only: "readers that start at the same time",
+  },
+  {
+    what: "a writer takes its place by compare-and-swap",
+    file: RING,
+    changes: [
+      [
+        "if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,\n                                               memory_order_relaxed))\n    return ZB_EXISTS;",
+        "(void)expected;\n  atomic_store(field, pid);",
+      ],
+    ],
+    test: PLACES,
+    only: "writers that start at the same time",
+  },
+  {
+    what: "a recycled pid is not the peer",
+    file: "src/core/peer.ts",
+    changes: [["    if (this.#memory.isMappedBy(Number(pid)) === false) return false;\n", ""]],
+    test: "tests/unit/lifecycle.test.ts",
+    only: "is not protected by a process that has got its pid since",
+  },
+  {
+    what: "a process that may not be signalled lives",
+    file: LINUX,
+    changes: [[" && errno != EPERM) return -1;", ") return -1;"]],
+    test: ENVIRONMENT,
+    only: "the reader of another user",
+  },
+  {
+    what: "who lives in another pid namespace is known by its lock",
+    file: "src/core/lifecycle.ts",
+    changes: [["  return BufferLocks.areHeld(name)\n", '  return name === ""\n']],
+    test: SURROUNDINGS,
+    only: "pid namespace",
+  },
+  {
+    what: "time is monotonic",
+    file: LINUX,
+    changes: [["clock_ns(CLOCK_MONOTONIC);", "clock_ns(CLOCK_REALTIME);"]],
+    test: SURROUNDINGS,
+    only: "wall clock",
+  },
+  {
+    what: "a surplus token is no frame",
+    file: RING,
+    changes: [
+      ["(uint32_t)count < tokens && unread > 0", "(uint32_t)count < tokens"],
+      ["    if (unread <= (int64_t)waste) break;\n", ""],
+    ],
+    test: HOSTILE,
+    only: "posted far too often",
+  },
+  {
+    what: "a full semaphore is not posted",
+    file: LINUX,
+    changes: [["> (uint32_t)(INT_MAX - count)) return;", "> UINT32_MAX - 1) return;"]],
+    test: C_TESTS,
+    only: "semaphore that is full stays full",
+  },
+  {
+    what: "a waiter passes on the wake-up that was not for it alone",
+    file: "src/native/c/waiter.c",
+    changes: [["      zb_semaphore_wake(waiter->semaphore);\n    ZB_POINT", "      (void)0;\n    ZB_POINT"]],
+    test: C_TESTS,
+    only: "does not swallow the wake up",
+  },
+  {
+    what: "no tail of 1 to 15 bytes is left",
+    file: RING,
+    changes: [["total <= to_end && (to_end == total || to_end - total >= HEADER);", "total <= to_end;"]],
+    test: C_TESTS,
+    only: "every tail of",
+  },
+  {
+    what: "space is given back in the order of reading",
+    file: RING,
+    changes: [
+      [
+        "reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released",
+        "reader->oldest != reader->newest",
+      ],
+    ],
+    test: C_TESTS,
+    only: "held across a wrap",
+  },
+  {
+    what: "the executable ignores the working directory's configuration",
+    file: "scripts/build-binaries.ts",
+    changes: [["autoloadDotenv: false, autoloadBunfig: false", "autoloadDotenv: true, autoloadBunfig: true"]],
+    test: ENVIRONMENT,
+    only: "executes and reads nothing",
+  },
+  {
+    what: "the helper is loaded from elsewhere where the temp directory does not allow it",
+    file: "src/native/library.ts",
+    changes: [['["/tmp", "/var/tmp", "/dev/shm", process.env.HOME ?? "/"]', "[] as string[]"]],
+    test: ENVIRONMENT,
+    only: "temp directory",
+  },
+  {
+    what: "semaphores are removed with their buffer",
+    file: "src/core/lifecycle.ts",
+    changes: [["    this.written.unlink();\n", ""]],
+    test: "tests/unit/lifecycle.test.ts",
+    only: "a thousand buffers",
+  },
+];
+
+/** Longer than each of these tests takes: without its protection one may hang, and that is a failure, too. */
+const PATIENCE_MS = 120_000;
+
+function runIn(tree: string, command: string[], env: Readonly<Record<string, string>> = {}) {
+  return Bun.spawnSync(command, {
+    cwd: tree,
+    env: { ...process.env, ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: PATIENCE_MS,
+    killSignal: "SIGKILL",
+  });
+}
+
+/** Runs the test in the tree as it is. Throws if the tree does not build or has no such test. */
+function tryTest(tree: string, { test, only, env }: Protection): { passed: boolean; output: string } {
+  const built = runIn(tree, [process.execPath, "scripts/build-native.ts"]);
+  if (built.exitCode !== 0) throw new Error(`it does not build: ${built.stderr}`);
+  const { exitCode, stderr } = runIn(tree, [process.execPath, "test", `./${test}`, "-t", only], env);
+  const ran = /^ *(\d+) (pass|fail)$/m.test(stderr.toString());
+  if (exitCode === 0 && !ran) throw new Error(`no test of ${test} is called "${only}"`);
+  return { passed: exitCode === 0, output: stderr.toString() };
+}
+
+/** Not in the temp directory, which some tests hide from what they run. */
+function copyTree(): string {
+  mkdirSync(join(root, "dist"), { recursive: true });
+  const tree = mkdtempSync(join(root, "dist", "protections-"));
+  // Some tests run the executable as another user.
+  chmodSync(tree, 0o755);
+  const files = Bun.spawnSync(["git", "ls-files", "-z"], { cwd: root }).stdout.toString().split("\0");
+  for (const file of files.filter((name) => name !== "")) cpSync(join(root, file), join(tree, file));
+  symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
+  return tree;
+}
+
+/** Takes the protection away in the tree, tries its test, and puts it back. */
+function isShown(tree: string, protection: Protection): boolean {
+  const path = join(tree, protection.file);
+  const whole = readFileSync(path, "utf8");
+  let changed = whole;
+  for (const [find, replace] of protection.changes) {
+    if (changed.split(find).length !== 2) throw new Error(`${protection.file} has not exactly one: ${find}`);
+    changed = changed.replace(find, () => replace);
+  }
+  writeFileSync(path, changed);
+  try {
+    return !tryTest(tree, protection).passed;
+  } finally {
+    writeFileSync(path, whole);
+  }
+}
+
+const wanted = process.argv.slice(2);
+const chosen = protections.filter(
+  ({ what }) => wanted.length === 0 || wanted.some((part) => what.includes(part)),
+);
+const tree = copyTree();
+let missed = 0;
+try {
+  for (const protection of chosen) {
+    let outcome: string;
+    try {
+      const shown = isShown(tree, protection);
+      const { passed, output } = tryTest(tree, protection);
+      if (!passed) console.error(output);
+      outcome = !passed ? "FAILS ALSO WITH IT" : shown ? "shown" : "NOT SHOWN";
+    } catch (error) {
+      outcome = (error as Error).message;
+    }
+    if (outcome !== "shown") missed++;
+    console.log(`${outcome}: ${protection.what} (${protection.test})`);
+  }
+} finally {
+  rmSync(tree, { recursive: true });
+}
+console.log(
+  `${chosen.length - missed} of ${chosen.length} protections shown by a test that fails without them`,
+);
+process.exitCode = missed > 0 || chosen.length === 0 ? 1 : 0;

@@ -1,0 +1,399 @@
+// What children do that are killed in the middle of it, and whose system calls fail.
+
+import { expect } from "bun:test";
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { type Frame, Reader, Writer } from "../../src/core/index.ts";
+import { bytesOf, thrownBy } from "../support/buffers.ts";
+import {
+  expectNoHalfBuffer,
+  expectTheNextReaderToWork,
+  PROMPT_MS,
+  type Scenario,
+  type Stage,
+} from "./stage.ts";
+
+/** Small, so that frames wrap, fill it and find it full. */
+const RING = { metadataSize: 64, payloadSize: 1024 };
+
+/** Long enough to see that somebody has died. */
+const NOTICED_MS = 300;
+
+/** A process id that no process ever has, because Linux gives out smaller ones only. */
+const deadPid = 2 ** 22;
+
+// ---- creating and removing -----------------------------------------------------------------------------------------
+
+async function create(stage: Stage, config: object = RING): Promise<void> {
+  await stage.perform(async () => {
+    stage.begin();
+    await stage.ask({ do: "open", config });
+    await stage.ask({ do: "close" });
+  });
+  expectNoHalfBuffer(stage.name);
+  expectTheNextReaderToWork(stage.name);
+}
+
+/** Leaves what a reader leaves that was killed, with pids in it that may belong to others. */
+function leaveRemains(name: string, readerPid: number): void {
+  const reader = new Reader(name, RING);
+  const paths = [`/dev/shm/${name}`, `/dev/shm/sem.sem-w-${name}`, `/dev/shm/sem.sem-r-${name}`];
+  const contents = paths.map((path) => readFileSync(path));
+  reader.close();
+  contents[0]?.writeBigUInt64LE(BigInt(readerPid), 88);
+  for (const [index, path] of paths.entries()) writeFileSync(path, contents[index]!);
+  writeFileSync(`/tmp/zerobuffer/${name}.lock`, "");
+}
+
+const creation: Scenario[] = [
+  { name: "a reader that makes and removes its buffer", role: "reader", play: (stage) => create(stage) },
+  {
+    name: "a reader that makes a buffer with permissions of its own",
+    role: "reader",
+    play: (stage) => create(stage, { ...RING, mode: 0o600 }),
+  },
+  {
+    name: "a reader on a file system without unnamed files",
+    role: "reader",
+    always: "create_unnamed:errno=95:0",
+    play: (stage) => create(stage),
+  },
+  {
+    name: "a reader that takes the place of a dead one",
+    role: "reader",
+    play: async (stage) => {
+      leaveRemains(stage.name, process.ppid);
+      await create(stage);
+    },
+  },
+  {
+    name: "a reader that finds the empty file of a creation that was killed",
+    role: "reader",
+    play: async (stage) => {
+      writeFileSync(`/dev/shm/${stage.name}`, "");
+      writeFileSync(`/tmp/zerobuffer/${stage.name}.lock`, "");
+      await create(stage);
+    },
+  },
+  {
+    name: "a reader that adopts the buffer of a writer",
+    role: "reader",
+    play: async (stage) => {
+      const writer = new Writer(stage.name, { create: RING, writeTimeout: NOTICED_MS });
+      writer.writeFrame(bytesOf(1, 100));
+      await stage.perform(async () => {
+        stage.begin();
+        if ((await stage.ask({ do: "open", config: RING })).event === "did") {
+          const read = await stage.ask({ do: "read" });
+          if (read.event === "did") expect(read).toMatchObject({ sequence: 1, isWhole: true });
+        }
+        await stage.ask({ do: "close" });
+      });
+      // Its reader has died or left, unless it was killed before it became the reader.
+      const error = thrownBy(() => {
+        for (;;) writer.writeFrame(bytesOf(2, 100));
+      });
+      expect(["READER_DEAD", "BUFFER_FULL", "CORRUPT_BUFFER"]).toContain((error as { code: string }).code);
+      writer.close();
+      expectNoHalfBuffer(stage.name);
+      expectTheNextReaderToWork(stage.name);
+    },
+  },
+];
+
+// ---- writing -------------------------------------------------------------------------------------------------------
+
+/** The reader of a child that writes: it takes frames, and checks all of them. */
+class Audience implements Disposable {
+  readonly reader: Reader;
+  readonly held: Frame[] = [];
+  /** Frames that have been read. */
+  delivered = 0;
+  #awaited: Promise<void> | undefined;
+
+  constructor(name: string) {
+    this.reader = new Reader(name, RING);
+  }
+
+  /** Reads what is there, and holds it. */
+  take(): void {
+    for (;;) {
+      const frame = this.reader.tryReadFrame();
+      if (!frame.isValid) return;
+      this.#check(frame);
+    }
+  }
+
+  #check(frame: Frame): void {
+    expect(frame.sequence).toBe(++this.delivered);
+    expect(Buffer.compare(frame.data, bytesOf(frame.sequence, frame.size))).toBe(0);
+    this.held.push(frame);
+  }
+
+  /** Begins to wait for a frame, and returns when the child's posts have somebody to wake. */
+  async wait(stage: Stage): Promise<void> {
+    this.#awaited = this.reader.readFrameAsync(60_000).then((frame) => this.#check(frame));
+    // It is looked at when the child has gone, which may be after it was rejected.
+    this.#awaited.catch(() => {});
+    await stage.hasWaiter("w");
+  }
+
+  release(count = this.held.length): void {
+    for (const frame of this.held.splice(0, count)) frame.release();
+  }
+
+  /** Reads what is left, until the writer is reported gone. */
+  async takeTheRest(patienceMs: number): Promise<{ code: string }> {
+    const ended = await this.#awaited?.then(
+      () => undefined,
+      (error) => error,
+    );
+    this.release();
+    if (ended !== undefined) return ended;
+    return thrownBy(() => {
+      for (;;) {
+        const frame = this.reader.readFrame(patienceMs);
+        if (!frame.isValid) throw Object.assign(new Error("no report"), { code: "NONE" });
+        this.#check(frame);
+        this.release();
+      }
+    }) as { code: string };
+  }
+
+  [Symbol.dispose](): void {
+    this.reader.close();
+  }
+}
+
+/** Has the child write a frame; with `meanwhile`, one that it has to wait for. */
+type Write = (size: number, how?: string, meanwhile?: () => void) => Promise<void>;
+
+/** Killed at one of these, a writer has published its frame, though nobody has been told. */
+const AFTER_PUBLICATION = ["write_post", "post_token", "post_wake"];
+const BEFORE_PUBLICATION = ["write_marker", "write_copy", "write_header", "write_positions", "write_publish"];
+
+/** A child that writes: whatever becomes of it, each frame whose write returned arrives, and none is torn. */
+function writing(
+  name: string,
+  play: (stage: Stage, audience: Audience, write: Write) => Promise<void>,
+  { connects = false } = {},
+): Scenario {
+  return {
+    name: `a writer that ${name}`,
+    role: "writer",
+    play: async (stage) => {
+      using audience = new Audience(stage.name);
+      let begun = 0;
+      let returned = 0;
+      const write: Write = async (size, how = "write", meanwhile) => {
+        begun++;
+        const instruction = { do: how, size };
+        const answer = await (meanwhile === undefined
+          ? stage.ask(instruction)
+          : stage.askAndLetWait(instruction, "r", meanwhile));
+        if (answer.event === "did") returned++;
+        else begun--;
+      };
+      await stage.perform(async () => {
+        if (connects) stage.begin();
+        if ((await stage.ask({ do: "open" })).event === "did") await play(stage, audience, write);
+        await stage.ask({ do: "close" });
+      });
+      audience.release();
+      const { code } = await audience.takeTheRest(connects ? NOTICED_MS : PROMPT_MS);
+      const sinceMs = performance.now() - (stage.goneAt ?? performance.now());
+      if (!connects) expect(code).toBe("WRITER_DEAD");
+      if (code === "WRITER_DEAD") expect(sinceMs).toBeLessThan(PROMPT_MS);
+      expect(audience.delivered).toBeGreaterThanOrEqual(returned);
+      expect(audience.delivered).toBeLessThanOrEqual(begun);
+      if (stage.goneAt !== undefined) {
+        const step = stage.fault?.step ?? "";
+        if (AFTER_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun);
+        if (BEFORE_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun - 1);
+      }
+      expectTheNextWriterToWork(stage.name, audience.reader);
+    },
+  };
+}
+
+function expectTheNextWriterToWork(name: string, reader: Reader): void {
+  using writer = new Writer(name, { connectTimeoutMs: PROMPT_MS });
+  writer.setMetadata(Buffer.from("next"));
+  writer.writeFrame(bytesOf(1, 1000));
+  for (let tries = 0; tries < 2; tries++) {
+    try {
+      using frame = reader.readFrame(PROMPT_MS);
+      expect([frame.sequence, frame.size]).toEqual([1, 1000]);
+      break;
+    } catch (error) {
+      // The departure of the one before is reported once.
+      expect((error as { code: string }).code).toBe("WRITER_DEAD");
+      expect(tries).toBe(0);
+    }
+  }
+  expect(Buffer.from(reader.getMetadata()).toString()).toBe("next");
+}
+
+const writers: Scenario[] = [
+  writing(
+    "connects, sends metadata, writes and leaves",
+    async (stage, _, write) => {
+      await stage.ask({ do: "metadata" });
+      await write(100);
+    },
+    { connects: true },
+  ),
+  writing("writes frames of several sizes", async (stage, _, write) => {
+    stage.begin();
+    for (const size of [1, 24, 100, 500]) await write(size);
+  }),
+  writing("fills a frame in place", async (stage, _, write) => {
+    stage.begin();
+    await write(100, "write-in-place");
+  }),
+  writing("wakes a reader that waits", async (stage, audience, write) => {
+    await audience.wait(stage);
+    stage.begin();
+    await write(100);
+  }),
+  writing("wraps", async (stage, audience, write) => {
+    await write(400);
+    await write(400);
+    audience.take();
+    audience.release(1);
+    stage.begin();
+    await write(300);
+  }),
+  writing("fills the ring exactly", async (stage, _, write) => {
+    stage.begin();
+    await write(1008);
+  }),
+  writing("would leave a tail too short for a header", async (stage, _, write) => {
+    stage.begin();
+    await write(1000);
+  }),
+  writing("finds an empty ring and rewinds it", async (stage, audience, write) => {
+    await write(100);
+    audience.take();
+    audience.release();
+    stage.begin();
+    await write(200);
+  }),
+  ...(["write", "write-async"] as const).map((how) =>
+    writing(`waits for room (${how})`, async (stage, audience, write) => {
+      await write(1000);
+      audience.take();
+      stage.begin();
+      await write(900, how, () => audience.release());
+    }),
+  ),
+];
+
+/** A child whose reader is killed: it has to find that out. */
+const bereaved: Scenario = {
+  name: "a writer that finds its reader dead",
+  role: "writer",
+  play: async (stage) => {
+    const reader = new Reader(stage.name, RING);
+    await stage.perform(async () => {
+      await stage.ask({ do: "open" });
+      // A pid that nobody has stands for one whose process has been killed.
+      pokeOieb(stage.name, 88, deadPid);
+      stage.begin();
+      for (let i = 0; i < 3; i++) {
+        const answer = await stage.ask({ do: "write", size: 1000 });
+        if (answer.event === "refused") expect(answer.code).toBe("READER_DEAD");
+      }
+      await stage.ask({ do: "close" });
+    });
+    pokeOieb(stage.name, 88, process.pid);
+    reader.close();
+    expectTheNextReaderToWork(stage.name);
+  },
+};
+
+// ---- reading -------------------------------------------------------------------------------------------------------
+
+function pokeOieb(name: string, offset: number, value: number): void {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt(value));
+  const descriptor = openSync(`/dev/shm/${name}`, "r+");
+  writeSync(descriptor, bytes, 0, 8, offset);
+  closeSync(descriptor);
+}
+
+/** A child that reads: whatever becomes of it, its writer learns of it, and the next reader has the name. */
+function reading(name: string, play: (stage: Stage, writer: Writer) => Promise<void>): Scenario {
+  return {
+    name: `a reader that ${name}`,
+    role: "reader",
+    play: async (stage) => {
+      let writer: Writer | undefined;
+      await stage.perform(async () => {
+        if ((await stage.ask({ do: "open", config: RING })).event === "did") {
+          writer = new Writer(stage.name, { writeTimeout: 5 * PROMPT_MS });
+          await play(stage, writer);
+        }
+        await stage.ask({ do: "close" });
+      });
+      const start = performance.now();
+      if (writer !== undefined) {
+        const error = thrownBy(() => {
+          for (;;) writer?.writeFrame(bytesOf(1, 500));
+        }) as { code: string };
+        // Closed by the play, it has nothing to find out.
+        expect(["READER_DEAD", "CLOSED"]).toContain(error.code);
+        expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+        writer.close();
+      }
+      expectTheNextReaderToWork(stage.name);
+    },
+  };
+}
+
+const readers: Scenario[] = [
+  reading("holds frames and releases them out of order", async (stage, writer) => {
+    writer.setMetadata(Buffer.from("metadata"));
+    for (const [index, size] of [100, 300, 200].entries()) writer.writeFrame(bytesOf(index + 1, size));
+    stage.begin();
+    let sequence = 0;
+    for (let i = 0; i < 3; i++) {
+      const answer = await stage.ask({ do: "read" });
+      if (answer.event === "did") expect(answer).toMatchObject({ sequence: ++sequence, isWhole: true });
+    }
+    await stage.ask({ do: "metadata" });
+    for (const index of [1, 0, 2]) await stage.ask({ do: "release", index });
+  }),
+  ...(["read", "read-async"] as const).map((how) =>
+    reading(`waits for a frame (${how})`, async (stage, writer) => {
+      stage.begin();
+      const answer = await stage.askAndLetWait({ do: how }, "w", () => writer.writeFrame(bytesOf(1, 100)));
+      // A signal ends the wait without a frame.
+      if (answer.event === "did" && answer.sequence !== null)
+        expect(answer).toMatchObject({ sequence: 1, isWhole: true });
+    }),
+  ),
+  reading("goes on to the next writer", async (stage, writer) => {
+    writer.setMetadata(Buffer.from("metadata"));
+    writer.writeFrame(bytesOf(1, 100));
+    writer.close();
+    await stage.ask({ do: "read" });
+    await stage.ask({ do: "release", index: 0 });
+    await stage.ask({ do: "read" });
+    stage.begin();
+    await stage.ask({ do: "read", timeoutMs: 0 });
+  }),
+  reading("settles the half-done wrap of a writer that died", async (stage, writer) => {
+    writer.close();
+    stage.begin();
+    // As a writer of another implementation leaves it: a marker, zeros, at the start, and the space behind it taken.
+    pokeOieb(stage.name, 40, RING.payloadSize - 100);
+    pokeOieb(stage.name, 80, deadPid);
+    const { code } = await stage.ask({ do: "read", timeoutMs: 500 });
+    // It has given back what was lost with its writer.
+    if (code === "WRITER_DEAD")
+      expect(Number(readFileSync(`/dev/shm/${stage.name}`).readBigUInt64LE(40))).toBe(RING.payloadSize);
+  }),
+];
+
+/** All of them; together they reach every fault point there is. */
+export const scenarios: readonly Scenario[] = [...creation, ...writers, bereaved, ...readers];

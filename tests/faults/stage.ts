@@ -1,0 +1,168 @@
+// A child process on the build of the helper with fault points, and the test that plays its peer.
+
+import { expect } from "bun:test";
+import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Reader, Writer } from "../../src/core/index.ts";
+import { sweep } from "../process/peers.ts";
+import { bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
+import { type Announcement, Child, remainsOfBuffers } from "../support/processes.ts";
+
+/** How soon a death has to be noticed, and how soon the next one can start. */
+export const PROMPT_MS = 1000;
+
+const MARKER = "begin";
+
+/** The child has ended, as the fault wanted. */
+class Gone extends Error {}
+
+/** What happens between a child and its test: told once, it is played with every fault. */
+export interface Scenario {
+  readonly name: string;
+  readonly role: "reader" | "writer";
+  /** A fault that goes with every run of it. */
+  readonly always?: string;
+  /** Plays the test's part, and checks what has to hold however the child ended. */
+  readonly play: (stage: Stage) => Promise<void>;
+}
+
+/** One step of a scenario: the `nth` time that the child reaches the fault point `step`. */
+export interface Moment {
+  readonly step: string;
+  readonly nth: number;
+}
+
+/** What happens at a moment: an action of ZB_FAULT. */
+export interface Fault extends Moment {
+  readonly action: string;
+}
+
+/** One run of a scenario. */
+export class Stage implements AsyncDisposable {
+  readonly name = uniqueName();
+  readonly child: Child;
+  readonly #tracePath = join(tmpdir(), `zerobuffer-trace-${uniqueName()}`);
+  /** What was refused, in order. */
+  readonly refusals: Announcement[] = [];
+  /** When the child was found to be gone, by performance.now(). */
+  goneAt: number | undefined;
+
+  constructor(
+    scenario: Scenario,
+    readonly fault?: Fault,
+  ) {
+    const order = fault && `${fault.step}:${fault.action}:${fault.nth}`;
+    const faults = [scenario.always, order].filter((one) => one !== undefined).join(",");
+    const trace = fault === undefined ? [`ZB_FAULT_TRACE=${this.#tracePath}`] : [];
+    const orders = [...trace, ...(faults === "" ? [] : [`ZB_FAULT=${faults}`])];
+    const preload = join(import.meta.dir, "preload.ts");
+    const program = join(import.meta.dir, "fixtures", "peer.ts");
+    const command = [process.execPath, "--preload", preload, program, scenario.role, this.name];
+    this.child = Child.program("env", ...orders, ...command);
+  }
+
+  /** Tells the child what to do, and returns what came of it. Ends the play if the child has gone. */
+  async ask(instruction: { do: string; [detail: string]: unknown }): Promise<Announcement> {
+    if (!this.child.isOver) this.child.tell(instruction);
+    return await this.hear();
+  }
+
+  /** The child's next announcement. Ends the play if there is none. */
+  async hear(): Promise<Announcement> {
+    const announcement = await this.child.hearIfAny();
+    if (announcement === undefined) throw new Gone();
+    if (announcement.event === "refused") this.refusals.push(announcement);
+    return announcement;
+  }
+
+  /** As {@link ask}, for what can only end after `meanwhile`, which is done once the child waits for the semaphore. */
+  async askAndLetWait(
+    instruction: { do: string; [detail: string]: unknown },
+    semaphore: "w" | "r",
+    meanwhile: () => void,
+  ): Promise<Announcement> {
+    await this.ask({ ...instruction, waits: true });
+    await this.hasWaiter(semaphore);
+    meanwhile();
+    return await this.hear();
+  }
+
+  /** Waits until somebody waits for the semaphore, or the child does not wait any more. */
+  async hasWaiter(semaphore: "w" | "r"): Promise<void> {
+    const path = `/dev/shm/sem.sem-${semaphore}-${this.name}`;
+    // Its second word counts those who wait for it.
+    await eventually(() => !this.child.isAtIt || readFileSync(path).readUInt32LE(4) > 0, 30_000);
+  }
+
+  /** Plays until the child does not answer any more, or to the end. */
+  async perform(play: () => Promise<void>): Promise<void> {
+    try {
+      expect(await this.hear()).toEqual({ event: "ready" });
+      await play();
+      await this.child.succeed();
+    } catch (error) {
+      if (!(error instanceof Gone)) throw error;
+      this.goneAt = performance.now();
+      await this.child.end();
+    }
+  }
+
+  /** What happened before this is of no interest: faults come later. */
+  begin(): void {
+    appendFileSync(this.#tracePath, `${MARKER}\n`);
+  }
+
+  /** The steps that the child has taken since {@link begin}, each with its number since the child's start. */
+  moments(): Moment[] {
+    const lines = existsSync(this.#tracePath) ? readFileSync(this.#tracePath, "utf8").trim().split("\n") : [];
+    const counts = new Map<string, number>();
+    const all = lines.map((step) => {
+      const nth = (counts.get(step) ?? 0) + 1;
+      counts.set(step, nth);
+      return { step, nth };
+    });
+    // How often a wait begins again is a matter of chance.
+    return all
+      .slice(lines.indexOf(MARKER) + 1)
+      .filter(
+        ({ step }, index, rest) =>
+          step !== "await_sleep" || rest.findIndex((one) => one.step === step) === index,
+      );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.child[Symbol.asyncDispose]();
+    rmSync(this.#tracePath, { force: true });
+  }
+}
+
+/** The steps of a scenario, in the order they are taken in when nothing happens. */
+export async function momentsOf(scenario: Scenario): Promise<Moment[]> {
+  // What other programs have left goes now: its removal is no step of the scenario.
+  sweep();
+  await using stage = new Stage(scenario);
+  await scenario.play(stage);
+  return stage.moments();
+}
+
+/** A writer finds no buffer, or one that is not ready: never half of one. */
+export function expectNoHalfBuffer(name: string): void {
+  expect(["BUFFER_NOT_FOUND", "PEER_TIMEOUT"]).toContain(
+    (thrownBy(() => new Writer(name)) as { code: string }).code,
+  );
+}
+
+/** The next reader of the name starts at once, works, and leaves nothing behind. */
+export function expectTheNextReaderToWork(name: string): void {
+  const start = performance.now();
+  const reader = new Reader(name, { metadataSize: 64, payloadSize: 1024 });
+  expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+  const writer = new Writer(name);
+  writer.writeFrame(bytesOf(1, 100));
+  const frame = reader.readFrame(0);
+  expect([frame.sequence, frame.size]).toEqual([1, 100]);
+  writer.close();
+  reader.close();
+  expect(remainsOfBuffers().filter((path) => path.includes(name))).toEqual([]);
+}
