@@ -63,6 +63,8 @@ int64_t zb_now_ns(void);
 int64_t zb_now_coarse_ns(void);
 /* Whether spinning can pay: more than one processor is ours to run on. */
 bool zb_may_spin(void);
+/* Lets another thread run that waits for this processor, if there is one. */
+void zb_yield(void);
 /* Takes up to `most` tokens without waiting, and returns how many. What was published before their posts is visible
  * afterwards (acquire). */
 uint32_t zb_semaphore_take(struct zb_semaphore *semaphore, uint32_t most);

@@ -52,6 +52,8 @@ bool zb_may_spin(void) {
   return count > 1;
 }
 
+void zb_yield(void) { sched_yield(); }
+
 /* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
 
 /* Makes a file under its final name with its size allocated and its first bytes filled, all in one step for everybody

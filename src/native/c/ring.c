@@ -22,6 +22,7 @@
 
 #define HEADER sizeof(struct zb_frame_header)
 #define SPIN_NS 20000    /* a blocked peer takes about twice as long to wake */
+#define SPIN_LOOKS 32    /* between two times that a spinning thread offers its processor to others */
 #define EMPTY_EVERY 4096 /* frames between two times that a writer with room empties the other semaphore */
 #define PEER_LOOK_NS 250000000 /* how long a writer goes on without a sign of its reader */
 
@@ -169,10 +170,12 @@ static int32_t await_token(zb_semaphore *semaphore, int64_t deadline_ns) {
   if (zb_may_spin()) {
     int64_t spin_end = now + SPIN_NS < deadline_ns ? now + SPIN_NS : deadline_ns;
     do {
-      for (int i = 0; i < 16; i++) {
+      for (int i = 0; i < SPIN_LOOKS; i++) {
         pause_cpu();
         if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
       }
+      /* The peer may be waiting for this very processor. */
+      zb_yield();
     } while (zb_now_ns() < spin_end);
   }
   return zb_semaphore_await(semaphore, deadline_ns, NULL);
