@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { root, run } from "../../scripts/build-native.ts";
 import { leavesNoProcessBehind } from "../support/processes.ts";
 
@@ -28,9 +28,17 @@ interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs a shell script where /tmp is empty, and /dev/shm, too, with `shmSize` bytes. */
+/** What has to stay where it is, even below /tmp. */
+const kept = [root, dirname(process.execPath)].filter((path) => path.startsWith("/tmp/"));
+
+/** Runs a shell script where /tmp is empty but for this checkout, and so is /dev/shm, which has `shmSize` bytes. */
 async function runScript(script: string, shmSize = "64m"): Promise<Outcome> {
-  const setUp = `mount -t tmpfs -o mode=1777 tmpfs /tmp && mount -t tmpfs -o mode=1777,size=${shmSize} tmpfs /dev/shm`;
+  const setUp = [
+    "mount -t tmpfs -o mode=1777 tmpfs /mnt",
+    ...kept.map((path) => `mkdir -p "/mnt${path.slice(4)}" && mount --bind "${path}" "/mnt${path.slice(4)}"`),
+    "mount --move /mnt /tmp",
+    `mount -t tmpfs -o mode=1777,size=${shmSize} tmpfs /dev/shm`,
+  ].join(" && ");
   const child = Bun.spawn(["unshare", "--mount", "sh", "-c", `${setUp} && cd /tmp\n${script}`], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, TMPDIR: undefined },
