@@ -51,7 +51,10 @@ export class Pace {
 
   /** Whether frame number `index` is to go now. */
   isDue(index: number): boolean {
-    return index % this.#batchSize !== 0 || performance.now() >= this.dueAt(index);
+    if (index % this.#batchSize !== 0) return true;
+    // Before the clock is read: the first question starts it, and the first frame is due then.
+    const dueAt = this.dueAt(index);
+    return performance.now() >= dueAt;
   }
 
   /** Waits until it is, or up to a millisecond longer; rejects with the signal's reason once it is aborted. */
