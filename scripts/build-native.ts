@@ -60,6 +60,8 @@ export interface LibraryBuild {
   readonly path: string;
   readonly sources: readonly string[];
   readonly flags: readonly string[];
+  /** As `zig cc -target` takes it; empty for this machine. */
+  readonly target: string;
   readonly findCompiler: () => Promise<Compiler>;
 }
 
@@ -67,6 +69,7 @@ const helper: LibraryBuild = {
   path: libraryPath,
   sources: helperSources(hostSystem),
   flags: libraryFlagsFor(hostSystem),
+  target: "",
   findCompiler,
 };
 
@@ -86,11 +89,12 @@ export function helperPath({ helper, helperFile }: Target): string {
 /** The helper of a target: always made by zig, so that it is the same wherever it is built. */
 function helperBuild(target: Target): LibraryBuild {
   return {
+    target: target.zigTarget,
     path: helperPath(target),
     sources: helperSources(target.os),
     // Neither names nor debug information: they hold paths.
-    flags: [...libraryFlagsFor(target.os), "-s", "-Wl,--build-id=none", "-target", target.zigTarget],
-    findCompiler: installZig,
+    flags: [...libraryFlagsFor(target.os), "-s", "-Wl,--build-id=none"],
+    findCompiler: () => zigFor(target.os, target.zigTarget),
   };
 }
 
@@ -185,8 +189,12 @@ export async function sanitizersWork(compiler: Compiler, sanitizers: string): Pr
   return await succeeds(attempt);
 }
 
-/** zig, which compiles for every target (`-target`); installed into scripts/zig where it is not yet. */
-export async function installZig(): Promise<Compiler> {
+/**
+ * zig as a compiler for a system, which is installed into scripts/zig where it is not yet.
+ *
+ * @param target as `-target` takes it; this machine by default.
+ */
+export async function zigFor(system: OperatingSystem, target?: string): Promise<Compiler> {
   const directory = join(root, "scripts", "zig");
   const packages = join(directory, "node_modules");
   const program = process.platform === "win32" ? "zig.exe" : "zig";
@@ -195,17 +203,19 @@ export async function installZig(): Promise<Compiler> {
     console.error("setup: installing zig (400 MB)");
     await run([process.execPath, "install", "--frozen-lockfile"], { cwd: directory });
   }
+  const command = [zig, "cc"];
+  if (target !== undefined) command.push("-target", target);
+  // Without a C runtime zig gives no system headers.
+  if (system === "windows")
+    command.push("-isystem", join(packages, "@zigc", "lib", "libc", "include", "any-windows-any"));
   const cache = join(packages, ".cache");
-  return { command: [zig, "cc"], env: { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache } };
+  return { command, env: { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache } };
 }
 
-/** zig for this machine. */
-async function nativeZig(): Promise<Compiler> {
-  const { command, env } = await installZig();
-  if (hostSystem !== "linux") return { command, env };
-  const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
-  // By itself zig links for the newest glibc it knows, which may be newer than the one here.
-  return { command: [...command, "-target", `${architecture}-linux-gnu.2.17`], env };
+/** By itself zig links for the newest glibc it knows, which may be newer than the one here. */
+function nativeZigTarget(): string | undefined {
+  if (hostSystem !== "linux") return undefined;
+  return `${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu.2.17`;
 }
 
 /**
@@ -227,13 +237,13 @@ export async function findCompiler(): Promise<Compiler> {
     const compiler = { command: [name], env: {} };
     if (await succeeds(requireSharedLibraries(compiler))) return compiler;
   }
-  return await nativeZig();
+  return await zigFor(hostSystem, nativeZigTarget());
 }
 
 /** Changes whenever anything changes that the library is made from. */
-function hashSources({ sources, flags }: LibraryBuild): string {
+function hashSources({ sources, flags, target }: LibraryBuild): string {
   const hasher = new Bun.CryptoHasher("sha256");
-  hasher.update(JSON.stringify([process.platform, process.arch, process.env.CC ?? "", flags]));
+  hasher.update(JSON.stringify([process.platform, process.arch, process.env.CC ?? "", flags, target]));
   const headers = [...new Bun.Glob("*.{h,def}").scanSync(nativeSourceDirectory)].sort();
   for (const path of [...headers.map((name) => join(nativeSourceDirectory, name)), ...sources]) {
     hasher.update(`\n${basename(path)}\n`).update(readFileSync(path));
