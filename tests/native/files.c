@@ -1,4 +1,4 @@
-/* Objects and locks as files, libc's semaphores, processes from /proc: what only Linux has (PROTOCOL.md, sections 1, 4
+/* Objects and locks as files, processes from /proc: what only Linux has (PROTOCOL.md, sections 1, 4
  * and 7). */
 #include "posix.h"
 
@@ -266,104 +266,6 @@ TEST(a_semaphore_that_is_full_stays_full) {
   EQUAL(zb_semaphore_take(ring.written, UINT32_MAX), INT32_MAX);
   zb_semaphore_post(ring.written, 1);
   EQUAL(zb_semaphore_value(ring.written), 1);
-  close_ring(&ring);
-}
-
-/* ---- semaphores shared with libc ----------------------------------------------------------------------------- */
-
-static sem_t *open_with_libc(const char *name, char role, int flags) {
-  char libc_name[80];
-  snprintf(libc_name, sizeof libc_name, "/sem-%c-%s", role, name);
-  sem_t *semaphore = sem_open(libc_name, flags, 0600, 0);
-  CHECK(semaphore != SEM_FAILED);
-  return semaphore;
-}
-
-static void check_both_ways(zb_semaphore *ours, sem_t *theirs) {
-  int value;
-  EQUAL(sem_trywait(theirs), -1);
-  zb_semaphore_post(ours, 3);
-  EQUAL(sem_getvalue(theirs, &value), 0);
-  EQUAL(value, 3);
-  EQUAL(sem_trywait(theirs), 0);
-  EQUAL(sem_wait(theirs), 0);
-  EQUAL(zb_semaphore_take(ours, 5), 1);
-  EQUAL(sem_trywait(theirs), -1);
-  EQUAL(sem_post(theirs), 0);
-  EQUAL(sem_post(theirs), 0);
-  EQUAL(zb_semaphore_value(ours), 2);
-  EQUAL(zb_semaphore_take(ours, 5), 2);
-}
-
-TEST(libc_opens_our_semaphore_and_both_count_on_it) {
-  struct ring ring;
-  open_buffer(&ring, 64, 256);
-  sem_t *theirs = open_with_libc(ring.name, 'r', 0);
-  check_both_ways(ring.released, theirs);
-  EQUAL(sem_close(theirs), 0);
-  close_ring(&ring);
-}
-
-TEST(we_open_a_semaphore_of_libc_and_both_count_on_it) {
-  zb_semaphore *ours;
-  char name[64];
-  snprintf(name, sizeof name, "%s", unique_name());
-  sem_t *theirs = open_with_libc(name, 'w', O_CREAT | O_EXCL);
-  OK(zb_semaphore_open(name, ZB_WRITER, &ours));
-  check_both_ways(ours, theirs);
-  OK(zb_semaphore_unlink(ours));
-  zb_semaphore_close(ours);
-  EQUAL(sem_close(theirs), 0);
-}
-
-static void *wait_with_libc(void *argument) {
-  struct timespec deadline;
-  clock_gettime(CLOCK_REALTIME, &deadline);
-  deadline.tv_sec += 30;
-  EQUAL(sem_timedwait(argument, &deadline), 0);
-  return NULL;
-}
-
-TEST(our_post_wakes_waiters_that_block_in_libc) {
-  struct ring ring;
-  pthread_t threads[3];
-  open_buffer(&ring, 64, 256);
-  sem_t *theirs = open_with_libc(ring.name, 'w', 0);
-  int64_t start = zb_now_ns();
-  for (int i = 0; i < 3; i++) start_thread(&threads[i], wait_with_libc, theirs);
-  UNTIL(waits(ring.written, 3));
-  zb_semaphore_post(ring.written, 1);
-  UNTIL(waits(ring.written, 2));
-  zb_semaphore_post(ring.written, 2);
-  for (int i = 0; i < 3; i++) join_thread(threads[i]);
-  EQUAL(zb_semaphore_value(ring.written), 0);
-  CHECK(elapsed_ms(start) < 15000);
-  EQUAL(sem_close(theirs), 0);
-  close_ring(&ring);
-}
-
-static void post_with_libc(struct ring *ring) {
-  sem_t *semaphore = open_with_libc(ring->name, 'w', 0);
-  UNTIL(waits(ring->written, 1));
-  EQUAL(sem_post(semaphore), 0);
-}
-
-TEST(a_post_of_libc_in_another_process_wakes_us_and_leaves_the_token) {
-  struct ring ring;
-  int status;
-  open_buffer(&ring, 64, 256);
-  int64_t start = zb_now_ns();
-  pid_t pid = start_child();
-  if (pid == 0) {
-    post_with_libc(&ring);
-    _exit(0);
-  }
-  OK(zb_semaphore_await(ring.written, start + 30000000000, NULL));
-  CHECK(elapsed_ms(start) < 15000);
-  EQUAL(zb_semaphore_value(ring.written), 1);
-  CHECK(waits(ring.written, 0));
-  EQUAL(waitpid(pid, &status, 0), pid);
-  EQUAL(status, 0);
   close_ring(&ring);
 }
 

@@ -12,7 +12,7 @@ import {
   nativeSourceDirectory,
   sanitizersWork,
 } from "../../scripts/build-native.ts";
-import type { OperatingSystem } from "../../scripts/targets.ts";
+import type { Target } from "../../scripts/targets.ts";
 
 /** ThreadSanitizer does not always come to terms with where the system has put the program; another start may do. */
 const badLuck = /ThreadSanitizer: unexpected memory mapping/;
@@ -25,31 +25,37 @@ export interface Outcome {
   leftBehind: string[];
 }
 
+/** What C tests are built for: a target, or this machine. */
+export type TestPlatform = Pick<Target, "os" | "libc">;
+
+const host: TestPlatform = { os: hostSystem, libc: hostSystem === "linux" ? "glibc" : null };
+
 /** The cases' sources, and what they need of the system. */
-function testSources(system: OperatingSystem): string[] {
+function testSources({ os, libc }: TestPlatform): string[] {
   const everywhere = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c"];
   const files = {
     linux: ["posix.c", "linux.c", "processes.c", "files.c", "semaphores.c"],
     darwin: ["posix.c", "darwin.c", "processes.c"],
     windows: ["win32.c"],
-  };
-  return [...everywhere, ...files[system]].map((file) => join(import.meta.dir, file));
+  }[os];
+  if (libc === "glibc") files.push("glibc.c");
+  return [...everywhere, ...files].map((file) => join(import.meta.dir, file));
 }
 
-/** Compiles the helper and the C tests of a system, this machine's by default, to the program `output`. */
+/** Compiles the helper and the C tests to the program `output`. */
 export async function buildTests(
   compiler: Compiler,
   output: string,
   flags: readonly string[],
-  system = hostSystem,
+  platform = host,
 ): Promise<string> {
   // The tests have a C runtime.
-  const helper = helperSources(system).filter((path) => basename(path) !== "freestanding.c");
+  const helper = helperSources(platform.os).filter((path) => basename(path) !== "freestanding.c");
   const includes = ["-I", nativeSourceDirectory, "-I", import.meta.dir];
   await compile(compiler, {
-    sources: [...helper, ...testSources(system)],
+    sources: [...helper, ...testSources(platform)],
     output,
-    flags: [...cFlagsFor(system), ...flags, ...includes],
+    flags: [...cFlagsFor(platform.os), ...flags, ...includes],
   });
   return output;
 }
