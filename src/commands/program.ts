@@ -1,6 +1,5 @@
 // What the program answers where its first argument is no command: help, its version, or what is wrong.
 
-import { version } from "../../package.json";
 import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
 import type { Document } from "./command.ts";
 import { CommandError, explain } from "./failure.ts";
@@ -9,6 +8,7 @@ import { commands } from "./index.ts";
 import { flag, outputOptions } from "./options.ts";
 import { report } from "./result.ts";
 import { Descriptor } from "./terminal.ts";
+import { versions, versionText } from "./version.ts";
 
 const HINT = "See zerobuffer --help.";
 
@@ -28,8 +28,9 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
     if (scan.given.has("help")) return await printProgramHelp(Object.values(commands), json);
     const given = await parseArguments(scan, options, HINT);
     if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
-    const document = { operation: "version", version, errors: [] };
-    await report(document, () => [`zerobuffer ${version}`], undefined, channel);
+    const told = await versions();
+    const document = { operation: "version", ...told, errors: [] };
+    await report(document, () => [versionText(told)], undefined, channel);
     return 0;
   } catch (error) {
     const failure = explain(error);
