@@ -23,7 +23,8 @@ export function printCommandHelp(command: AnyCommand, json: boolean): Promise<nu
 /** Prints the page of the program, with the commands there are; returns the exit code. */
 export async function printProgramHelp(loads: readonly Load[], json: boolean): Promise<number> {
   const commands = await Promise.all(loads.map((load) => load()));
-  return printPage((style) => programPage(commands, style), json);
+  const shown = commands.filter(({ meta }) => !meta.hidden);
+  return printPage((style) => programPage(shown, style), json);
 }
 
 async function printPage(page: (style: Style) => string[], json: boolean): Promise<number> {

@@ -12,7 +12,8 @@ import { versions, versionText } from "./version.ts";
 
 const HINT = "See zerobuffer --help.";
 
-const options = {
+/** What the program takes where no command is named. */
+export const programOptions = {
   help: outputOptions.help,
   jsonOutput: outputOptions.jsonOutput,
   version: flag({ group: "Output", description: "show the version" }),
@@ -24,9 +25,9 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
   try {
     const [first] = argv;
     if (first !== undefined && !first.startsWith("-")) throw await unknownCommand(first, argv[1]);
-    const scan = scanArguments(argv, options);
+    const scan = scanArguments(argv, programOptions);
     if (scan.given.has("help")) return await printProgramHelp(Object.values(commands), json);
-    const given = await parseArguments(scan, options, HINT);
+    const given = await parseArguments(scan, programOptions, HINT);
     if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
     const told = await versions();
     const document = { operation: "version", ...told, errors: [] };
