@@ -7,6 +7,8 @@ import {
   type Compiler,
   cFlags,
   compile,
+  helperSources,
+  hostSystem,
   nativeSourceDirectory,
   sanitizersWork,
 } from "../../scripts/build-native.ts";
@@ -28,15 +30,12 @@ export async function buildTests(
   output: string,
   flags: readonly string[],
 ): Promise<string> {
-  const helper = ["ring.c", "posix.c", "linux.c", "waiter.c"].map((file) =>
-    join(nativeSourceDirectory, file),
-  );
   const tests = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c", "semaphores.c"].map((file) =>
     join(import.meta.dir, file),
   );
   const includes = ["-I", nativeSourceDirectory, "-I", import.meta.dir];
   await compile(compiler, {
-    sources: [...helper, ...tests],
+    sources: [...helperSources(hostSystem), ...tests],
     output,
     flags: [...cFlags, ...flags, ...includes],
   });

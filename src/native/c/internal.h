@@ -22,6 +22,7 @@ struct zb_object {
   ino_t inode;
   bool owned;                    /* by the user of this process */
   char path[ZB_OBJECT_PATH_MAX]; /* what it was opened by */
+  void *handle;                  /* on Windows */
   struct zb_object *next;
 };
 
