@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { manual } from "../../scripts/manual.ts";
+import { manual } from "../../scripts/binaries/manual.ts";
 import { commands } from "../../src/commands/index.ts";
 import { flagOf } from "../../src/commands/options.ts";
 

@@ -1,7 +1,7 @@
 // Needs mandoc.
 
 import { expect, test } from "bun:test";
-import { manual } from "../../../scripts/manual.ts";
+import { manual } from "../../../scripts/binaries/manual.ts";
 
 test("mandoc finds no fault in the manual page", async () => {
   const child = Bun.spawn(["mandoc", "-Tlint", "-Wwarning"], {
