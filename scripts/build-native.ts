@@ -29,7 +29,7 @@ export function helperSources(system: OperatingSystem): string[] {
   const files = {
     linux: ["posix.c", "linux.c", "waiter.c"],
     darwin: ["posix.c", "darwin.c", "waiter.c"],
-    windows: ["win32.c"],
+    windows: ["win32.c", "freestanding.c"],
   };
   return ["ring.c", ...files[system]].map((file) => join(nativeSourceDirectory, file));
 }

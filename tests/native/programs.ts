@@ -2,16 +2,17 @@
 
 import { readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   type Compiler,
-  cFlags,
+  cFlagsFor,
   compile,
   helperSources,
   hostSystem,
   nativeSourceDirectory,
   sanitizersWork,
 } from "../../scripts/build-native.ts";
+import type { OperatingSystem } from "../../scripts/targets.ts";
 
 /** ThreadSanitizer does not always come to terms with where the system has put the program; another start may do. */
 const badLuck = /ThreadSanitizer: unexpected memory mapping/;
@@ -24,20 +25,31 @@ export interface Outcome {
   leftBehind: string[];
 }
 
-/** Compiles the helper and the C tests to the program `output`. */
+/** The cases' sources, and what they need of the system. */
+function testSources(system: OperatingSystem): string[] {
+  const everywhere = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c"];
+  const files = {
+    linux: ["posix.c", "linux.c", "processes.c", "files.c", "semaphores.c"],
+    darwin: ["posix.c", "darwin.c", "processes.c"],
+    windows: ["win32.c"],
+  };
+  return [...everywhere, ...files[system]].map((file) => join(import.meta.dir, file));
+}
+
+/** Compiles the helper and the C tests of a system, this machine's by default, to the program `output`. */
 export async function buildTests(
   compiler: Compiler,
   output: string,
   flags: readonly string[],
+  system = hostSystem,
 ): Promise<string> {
-  const tests = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c", "semaphores.c"].map((file) =>
-    join(import.meta.dir, file),
-  );
+  // The tests have a C runtime.
+  const helper = helperSources(system).filter((path) => basename(path) !== "freestanding.c");
   const includes = ["-I", nativeSourceDirectory, "-I", import.meta.dir];
   await compile(compiler, {
-    sources: [...helperSources(hostSystem), ...tests],
+    sources: [...helper, ...testSources(system)],
     output,
-    flags: [...cFlags, ...flags, ...includes],
+    flags: [...cFlagsFor(system), ...flags, ...includes],
   });
   return output;
 }

@@ -1,5 +1,5 @@
 /* The semaphore between many: no wake-up is lost, whoever waits beside whom, and libc meets it (linux.c). */
-#include "test.h"
+#include "posix.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,7 +98,7 @@ static void run_crowd(struct crowd *crowd, void *(*const roles[])(void *), int c
   for (int i = 0; i < count; i++) start_thread(&threads[i], roles[i], crowd);
   for (int i = 0; i < count; i++) join_thread(threads[i]);
   while (zb_semaphore_take(crowd->semaphore, UINT32_MAX) > 0) continue;
-  EQUAL(waiters_of(crowd->semaphore), 0);
+  CHECK(waits(crowd->semaphore, 0));
 }
 
 TEST(nobody_in_a_crowd_of_waiters_sleeps_while_there_is_a_token) {
@@ -129,7 +129,7 @@ TEST(whoever_takes_a_part_of_the_tokens_wakes_who_sleeps_beside_the_rest) {
   pthread_t thread;
   open_buffer(&ring, 0, 64);
   start_thread(&thread, await_one, &ring);
-  UNTIL(waiters_of(ring.written) == 1);
+  UNTIL(waits(ring.written, 1));
   usleep(20000); /* asleep by now; if it is not, it sees the tokens */
   /* Posts whose wake-ups went to this thread, which waited as well and has left the count of waiters. */
   struct zb_semaphore_layout *layout = zb_object_address(&ring.written->object);

@@ -1,12 +1,8 @@
 /* `test list` prints the names of all cases, `test NAME` runs one of them: exit code 0, or a message and 1. */
 #include "test.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <signal.h>
+#include <sched.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #define MOST_TESTS 200
 
@@ -38,27 +34,9 @@ void check_equal(double actual, double expected, const char *text, const char *f
 
 int64_t elapsed_ms(int64_t start_ns) { return (zb_now_ns() - start_ns) / 1000000; }
 
-/* ---- what has to go with the program ------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------------- */
 
-static pid_t owner; /* a forked child cleans up nothing */
-static char name_prefix[32];
-static char directory[64];
-
-static void clean_up(void) {
-  char command[128];
-  if (getpid() != owner) return;
-  DIR *shm = opendir("/dev/shm");
-  for (struct dirent *entry; shm != NULL && (entry = readdir(shm)) != NULL;) {
-    char path[300];
-    if (strstr(entry->d_name, name_prefix) == NULL) continue;
-    snprintf(path, sizeof path, "/dev/shm/%s", entry->d_name);
-    unlink(path);
-  }
-  if (shm != NULL) closedir(shm);
-  if (directory[0] == '\0') return;
-  snprintf(command, sizeof command, "rm -rf '%s'", directory);
-  if (system(command) != 0) fprintf(stderr, "left behind: %s\n", directory);
-}
+char name_prefix[32];
 
 const char *unique_name(void) {
   static char name[64];
@@ -67,23 +45,7 @@ const char *unique_name(void) {
   return name;
 }
 
-const char *temporary_path(const char *file) {
-  static char path[128];
-  if (directory[0] == '\0') {
-    const char *parent = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/%sXXXXXX", parent == NULL ? "/tmp" : parent, name_prefix);
-    CHECK(mkdtemp(directory) != NULL);
-  }
-  snprintf(path, sizeof path, "%s/%s", directory, file);
-  return path;
-}
-
-/* ---- threads and processes ----------------------------------------------------------------------------------- */
-
-uint32_t waiters_of(zb_semaphore *semaphore) {
-  struct zb_semaphore_layout *layout = zb_object_address(&semaphore->object);
-  return (uint32_t)(atomic_load_explicit(&layout->data, memory_order_relaxed) >> 32);
-}
+/* ---- threads ------------------------------------------------------------------------------------------------- */
 
 uint32_t long_run(uint32_t count) {
   const char *factor = getenv("ZB_TEST_FACTOR");
@@ -95,34 +57,6 @@ void start_thread(pthread_t *thread, void *(*run)(void *), void *argument) {
 }
 
 void join_thread(pthread_t thread) { EQUAL(pthread_join(thread, NULL), 0); }
-
-pid_t start_child(void) {
-  pid_t pid = fork();
-  CHECK(pid >= 0);
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != owner) _exit(1);
-  }
-  return pid;
-}
-
-int run_child(void (*work)(void *), void *argument) {
-  int status;
-  pid_t pid = start_child();
-  if (pid == 0) {
-    work(argument);
-    _exit(0);
-  }
-  while (waitpid(pid, &status, 0) != pid) EQUAL(errno, EINTR);
-  return status;
-}
-
-static void ignore_signal(int number) { (void)number; }
-
-void catch_signal(void) {
-  struct sigaction action = {.sa_handler = ignore_signal};
-  EQUAL(sigaction(SIGUSR1, &action, NULL), 0);
-}
 
 /* ---- a ring -------------------------------------------------------------------------------------------------- */
 
@@ -238,12 +172,82 @@ void publish(struct ring *ring, uint64_t bytes, int32_t posts) {
   if (posts > 0) zb_semaphore_post(ring->written, posts);
 }
 
+/* ---- a stream ------------------------------------------------------------------------------------------------ */
+
+/* Sizes that wrap a small ring every few frames, and now and then take nearly all of it. */
+uint64_t size_of(uint64_t sequence, uint64_t payload_size) {
+  uint64_t mixed = sequence * 0x9E3779B97F4A7C15u >> 40;
+  uint64_t most = mixed % 50 == 0 ? payload_size - 16 : payload_size / 4;
+  return 1 + (mixed >> 6) % most;
+}
+
+void *write_stream(void *argument) {
+  struct stream *stream = argument;
+  struct ring *ring = stream->ring;
+  for (uint64_t sequence = 1; sequence <= stream->frames; sequence++) {
+    uint64_t size = size_of(sequence, ring->payload_size);
+    for (;;) {
+      int32_t code = zb_writer_acquire(ring->writer, (double)size, 100000);
+      if (code == ZB_OK) break;
+      CHECK(code == ZB_AGAIN || code == ZB_PEER_CHECK);
+      zb_writer_peer(ring->writer, word(&ring->oieb->reader_pid));
+    }
+    fill((uint8_t *)ring->oieb + (uint64_t)ring->writer_view->offset, size, sequence);
+    OK(zb_writer_commit(ring->writer));
+  }
+  return NULL;
+}
+
+/* Reads all frames of a stream. The last one of each look is held for a while beyond it, so that the ring wraps instead
+ * of being rewound; but the writer may need an empty ring. */
+void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags) {
+  uint64_t read = 0, released = 0;
+  int looks = 0, yields = 100;
+  while (released < frames) {
+    bool holding = released < read;
+    int32_t count = zb_reader_next(ring->reader, holding || flags != 0 ? 0 : 100000, flags);
+    CHECK(count > 0 || count == ZB_AGAIN);
+    if (count == ZB_AGAIN && holding && looks++ < 10) {
+      /* On a busy machine the writer gets a processor only this way, and it takes long. */
+      if (yields-- > 0) sched_yield();
+      continue;
+    }
+    looks = 0;
+    for (int i = 0; i < count; i++)
+      check_frame(ring, i, size_of(read + (uint64_t)i + 1, ring->payload_size), read + (uint64_t)i + 1);
+    if (holding) OK(zb_reader_release(ring->reader, (uint32_t)released++));
+    if (count <= 0) continue;
+    read += (uint64_t)count;
+    for (uint64_t i = read - 1; i-- > released;) OK(zb_reader_release(ring->reader, (uint32_t)i));
+    released = read - 1;
+  }
+}
+
+/* The same, with nothing left over. */
+void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
+  read_frames_of(ring, frames, flags);
+  EQUAL(zb_reader_next(ring->reader, 0, ZB_WITHOUT_TOKEN), ZB_AGAIN);
+  EQUAL(ring->view->surplus_tokens, 0);
+  EQUAL(word(&ring->oieb->payload_free_bytes), ring->payload_size);
+}
+
+void write_stream_from_outside(void *argument) {
+  struct stream *stream = argument;
+  struct ring ring = {.payload_size = stream->ring->payload_size};
+  OK(zb_memory_open(stream->ring->name, &ring.memory));
+  OK(zb_semaphore_open(stream->ring->name, ZB_WRITER, &ring.written));
+  OK(zb_semaphore_open(stream->ring->name, ZB_READER, &ring.released));
+  ring.oieb = zb_memory_address(ring.memory);
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), &ring.writer));
+  ring.writer_view = (const struct zb_writer_view *)ring.writer;
+  write_stream(&(struct stream){.ring = &ring, .frames = stream->frames});
+}
+
 /* -------------------------------------------------------------------------------------------------------------- */
 
 int main(int count, char **arguments) {
-  owner = getpid();
-  snprintf(name_prefix, sizeof name_prefix, "zb-ctest-%d-", (int)owner);
-  atexit(clean_up);
+  snprintf(name_prefix, sizeof name_prefix, "zb-ctest-%d-", (int)getpid());
+  prepare_system();
   for (int i = 0; count == 2 && i < test_count; i++) {
     if (strcmp(arguments[1], "list") == 0) {
       puts(tests[i].name);

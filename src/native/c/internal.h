@@ -47,9 +47,6 @@ struct zb_semaphore {
  * ownership of the descriptor. */
 int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb_object **object);
 void zb_object_unmap(struct zb_object *object);
-/* 0, ZB_NOT_FOUND or ZB_EXISTS: see zb_memory_named. */
-int32_t zb_object_named(const struct zb_object *object);
-int32_t zb_object_unlink(const struct zb_object *object);
 /* Notes errno and gives the code for it. */
 int32_t zb_code_of(int error);
 
@@ -57,7 +54,7 @@ static inline void *zb_object_address(struct zb_object *object) {
   return (void *)atomic_load_explicit(&object->start, memory_order_relaxed);
 }
 
-/* The system's file: linux.c */
+/* The system's file: linux.c, darwin.c, win32.c */
 
 /* Monotonic, in nanoseconds; the coarse one is cheaper and up to 10 ms behind. */
 int64_t zb_now_ns(void);
@@ -74,5 +71,14 @@ uint32_t zb_semaphore_take(struct zb_semaphore *semaphore, uint32_t most);
 int32_t zb_semaphore_await(struct zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled);
 /* Wakes whoever waits, without a token. */
 void zb_semaphore_wake(struct zb_semaphore *semaphore);
+
+/* The same, for posix.c and waiter.c */
+
+/* 0, ZB_NOT_FOUND or ZB_EXISTS: see zb_memory_named. */
+int32_t zb_object_named(const struct zb_object *object);
+/* Removes the name, only if it still means this object. */
+int32_t zb_object_unlink(const struct zb_object *object);
+/* pipe(2) whose ends neither block nor go to other programs. */
+int zb_pipe(int ends[2]);
 
 #endif

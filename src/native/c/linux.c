@@ -54,6 +54,8 @@ bool zb_may_spin(void) {
 
 void zb_yield(void) { sched_yield(); }
 
+int zb_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC | O_NONBLOCK); }
+
 /* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
 
 /* Makes a file under its final name with its size allocated and its first bytes filled, all in one step for everybody
@@ -107,6 +109,18 @@ static int32_t open_file(const char *path, int access, size_t least, size_t leng
   if (code == ZB_OK) code = zb_object_map(fd, length > 0 ? length : (size_t)status.st_size, path, object);
   close(fd);
   return code;
+}
+
+int32_t zb_object_named(const struct zb_object *object) {
+  struct stat status;
+  if (ZB_CALL(named_status, lstat(object->path, &status), -1) != 0) return zb_code_of(errno);
+  return status.st_dev == object->device && status.st_ino == object->inode ? ZB_OK : ZB_EXISTS;
+}
+
+int32_t zb_object_unlink(const struct zb_object *object) {
+  int32_t code = zb_object_named(object);
+  if (code != ZB_OK) return code;
+  return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
 static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) {

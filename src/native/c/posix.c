@@ -152,18 +152,6 @@ void zb_object_unmap(struct zb_object *object) {
   pthread_mutex_unlock(&objects_mutex);
 }
 
-int32_t zb_object_named(const struct zb_object *object) {
-  struct stat status;
-  if (ZB_CALL(named_status, lstat(object->path, &status), -1) != 0) return zb_code_of(errno);
-  return status.st_dev == object->device && status.st_ino == object->inode ? ZB_OK : ZB_EXISTS;
-}
-
-int32_t zb_object_unlink(const struct zb_object *object) {
-  int32_t code = zb_object_named(object);
-  if (code != ZB_OK) return code;
-  return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
-}
-
 void zb_memory_close(zb_memory *memory) { zb_object_unmap(&memory->object); }
 
 void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->object); }
@@ -187,6 +175,7 @@ int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
        object != NULL && !held; object = object->next) {
     held = object != &memory->object && atomic_load_explicit(&object->start, memory_order_relaxed) != 0 &&
            object->device == memory->object.device && object->inode == memory->object.inode &&
+           strcmp(object->path, memory->object.path) == 0 &&
            atomic_load_explicit(&object->holds[role], memory_order_relaxed);
   }
   pthread_mutex_unlock(&objects_mutex);

@@ -1,8 +1,7 @@
 /* Windows: file mappings and semaphores in the namespace of the session, lock files that go with their handles,
  * processes by their handles.
  *
- * Names cannot be removed: each is there until the last handle of its object is closed, and means that object as long.
- * There is no C runtime, which would be most of the library: what little of it the ring needs is at the end. */
+ * Names cannot be removed: each is there until the last handle of its object is closed, and means that object as long. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -563,38 +562,4 @@ void zb_waiter_close(zb_waiter *waiter) {
   SetEvent(waiter->stopped);
   WaitForSingleObject(waiter->thread, INFINITE);
   free_waiter(waiter);
-}
-
-/* ---- in the place of a C runtime ----------------------------------------------------------------------------- */
-
-/* The system's headers make macros of these. */
-#undef RtlMoveMemory
-#undef RtlFillMemory
-__declspec(dllimport) void WINAPI RtlMoveMemory(void *target, const void *source, size_t size);
-__declspec(dllimport) void WINAPI RtlFillMemory(void *target, size_t size, int value);
-
-void *memcpy(void *restrict target, const void *restrict source, size_t size) {
-  RtlMoveMemory(target, source, size);
-  return target;
-}
-
-void *memset(void *target, int value, size_t size) {
-  RtlFillMemory(target, size, value);
-  return target;
-}
-
-int strcmp(const char *one, const char *other) {
-  while (*one != '\0' && *one == *other) one++, other++;
-  return (unsigned char)*one - (unsigned char)*other;
-}
-
-void *malloc(size_t size) { return HeapAlloc(GetProcessHeap(), 0, size); }
-
-void *calloc(size_t count, size_t size) {
-  if (size > 0 && count > SIZE_MAX / size) return NULL;
-  return HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, count * size);
-}
-
-void free(void *memory) {
-  if (memory != NULL) HeapFree(GetProcessHeap(), 0, memory);
 }
