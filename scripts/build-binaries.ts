@@ -1,22 +1,259 @@
-// Builds the executable for this machine, with the native helper inside.
+// Builds executables, each with its native helper inside.
+//
+//   build-binaries.ts                  dist/zerobuffer, for this machine
+//   build-binaries.ts --target NAME…   dist/NAME/zerobuffer and what is published of it: archive, hashes, manifest
+//   build-binaries.ts --all            the same for all targets
+//
+// What is wrong with a helper or an executable is found here, and not by those who run it.
 
-import { statSync } from "node:fs";
+import { dlopen } from "bun:ffi";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { root } from "./build-native.ts";
+import { parseArgs } from "node:util";
+import { version } from "../package.json";
+import { commitOf } from "../src/commands/checkout.ts";
+import { PROTOCOL_VERSION } from "../src/commands/version.ts";
+import { ABI_VERSION } from "../src/native/library.ts";
+import { SYMBOLS } from "../src/native/symbols.ts";
+import { type Entry, tarGz, zip } from "./binaries/archive.ts";
+import { exportsOf, platformOf } from "./binaries/formats.ts";
+import { manual } from "./binaries/manual.ts";
+import { sign, verifySignature } from "./binaries/signature.ts";
+import { buildHelper, embedHelper, hostSystem, libraryPath, root } from "./build-native.ts";
+import { type Target, targetNamed, targets } from "./targets.ts";
 
-const output = join(root, "dist", process.platform === "win32" ? "zerobuffer.exe" : "zerobuffer");
+const dist = join(root, "dist");
+const commit = commitOf();
 
-await Bun.build({
-  entrypoints: [join(root, "src", "main.ts")],
-  // The format is needed: with bytecode in any other the executable builds, and dies when it starts.
-  format: "esm",
-  bytecode: true,
-  minify: true,
-  // A command that starts reads its own code and not that of the others.
-  splitting: true,
-  // The working directory's .env and bunfig.toml belong to somebody else.
-  compile: { outfile: output, autoloadDotenv: false, autoloadBunfig: false },
-});
+/** What is known of a published target, as in manifest.json; sizes in bytes. */
+interface Artifact {
+  readonly target: string;
+  readonly file: string;
+  readonly size: number;
+  readonly sha256: string;
+  readonly executable: { readonly file: string; readonly size: number; readonly sha256: string };
+  readonly helper: { readonly size: number; readonly sha256: string };
+}
 
-const mebibytes = (statSync(output).size / 2 ** 20).toFixed(1);
-console.log(`${relative(process.cwd(), output)} ${mebibytes} MiB`);
+/** The target that this machine is. */
+function hostTarget(): Target {
+  const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  const libc =
+    hostSystem !== "linux" ? null : report.header.glibcVersionRuntime === undefined ? "musl" : "glibc";
+  const host = targets.find(
+    (target) => target.os === hostSystem && target.arch === process.arch && target.libc === libc,
+  );
+  if (host === undefined) throw new Error(`there is no target for ${process.platform}-${process.arch}`);
+  return host;
+}
+
+const host = hostTarget();
+
+/** Whether this machine runs what is built for the target. */
+function runsHere({ os, arch, libc }: Target): boolean {
+  return os === host.os && arch === host.arch && libc === host.libc;
+}
+
+/**
+ * Builds an executable of the target with a helper inside, and checks both.
+ *
+ * @throws if anything is wrong with either.
+ */
+async function buildExecutable(target: Target, helperPath: string, outfile: string): Promise<void> {
+  const helper = readFileSync(helperPath);
+  checkFile(helperPath, () => checkHelper(target, helper, helperPath));
+  await Bun.build({
+    entrypoints: [join(root, "src", "main.ts")],
+    // The format is needed: with bytecode in any other the executable builds, and dies when it starts.
+    format: "esm",
+    bytecode: true,
+    minify: true,
+    // A command that starts reads its own code and not that of the others.
+    splitting: true,
+    define: { BUILD_COMMIT: JSON.stringify(commit), BUILD_TARGET: JSON.stringify(target.name) },
+    ...(helperPath !== libraryPath && { plugins: [embedHelper(target)] }),
+    // The working directory's .env and bunfig.toml belong to somebody else.
+    compile: {
+      outfile,
+      // For this machine it is the Bun that runs here: another may need a newer processor.
+      ...(helperPath !== libraryPath && { target: target.bunTarget }),
+      ...{ autoloadDotenv: false, autoloadBunfig: false },
+    },
+  });
+  if (target.os === "darwin") writeFileSync(outfile, sign(readFileSync(outfile), "zerobuffer"));
+  checkFile(outfile, () => checkExecutable(target, readFileSync(outfile), helper));
+  if (runsHere(target)) checkFile(outfile, () => checkVersion(target, outfile));
+}
+
+/** Puts the file's name before what is wrong with it. */
+function checkFile(path: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    throw new Error(`${relative(root, path)}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function checkPlatform({ os, arch }: Target, file: Buffer): void {
+  const platform = platformOf(file);
+  if (platform.os !== os || platform.arch !== arch)
+    throw new Error(`it is for ${platform.os}-${platform.arch} and not for ${os}-${arch}`);
+}
+
+function checkHelper(target: Target, helper: Buffer, path: string): void {
+  checkPlatform(target, helper);
+  const names = exportsOf(helper).filter((name) => name.startsWith("zb_"));
+  const wanted = Object.keys(SYMBOLS).sort();
+  if (names.join() !== wanted.join())
+    throw new Error(`it exports ${names.join(", ")} and not ${wanted.join(", ")}`);
+  const header = readFileSync(join(root, "src", "native", "c", "zerobuffer.h"), "utf8");
+  const abi = runsHere(target) ? loadAbi(path) : Number(/ZB_ABI_VERSION (\d+)/.exec(header)?.[1]);
+  if (abi !== ABI_VERSION)
+    throw new Error(`it has ABI ${abi}, and src/native/library.ts needs ${ABI_VERSION}`);
+  // Loading an unsigned library is refused only where programs have to be signed, too.
+  if (target.os === "darwin" && target.arch === "arm64") verifySignature(helper);
+}
+
+function loadAbi(path: string): number {
+  const library = dlopen(path, { zb_abi_version: SYMBOLS.zb_abi_version });
+  const abi = library.symbols.zb_abi_version();
+  library.close();
+  return abi;
+}
+
+function checkExecutable(target: Target, executable: Buffer, helper: Buffer): void {
+  checkPlatform(target, executable);
+  if (!executable.includes(helper)) throw new Error("the helper is not in it");
+  if (target.os === "darwin") verifySignature(executable);
+}
+
+function checkVersion(target: Target, path: string): void {
+  const { stdout, stderr, exitCode } = Bun.spawnSync([path, "--version", "--json-output"]);
+  if (exitCode !== 0) throw new Error(`--version ends with code ${exitCode}: ${stderr}`);
+  const told = JSON.parse(stdout.toString());
+  const expected = { version, commit, protocol: PROTOCOL_VERSION, target: target.name, bun: Bun.version };
+  for (const [name, value] of Object.entries(expected))
+    if (told[name] !== value) throw new Error(`--version tells ${name} ${told[name]} and not ${value}`);
+}
+
+/** Builds the executable of a target, and the archive that is published. */
+async function buildArtifact(target: Target, documents: readonly Entry[], time: Date): Promise<Artifact> {
+  const file = target.os === "windows" ? "zerobuffer.exe" : "zerobuffer";
+  const path = join(dist, target.name, file);
+  const clock = new Stopwatch();
+  const helperPath = await buildHelper(target);
+  const helperSeconds = clock.lap();
+  await buildExecutable(target, helperPath, path);
+  const executableSeconds = clock.lap();
+
+  const executable = readFileSync(path);
+  const name = `zerobuffer-${target.name}`;
+  const entries = [{ name: file, content: executable, isExecutable: true }, ...documents].map((entry) => ({
+    ...entry,
+    name: `${name}/${entry.name}`,
+  }));
+  const isZip = target.os === "windows";
+  const archive = isZip ? zip(entries, time) : await tarGz(entries, time);
+  const archiveName = `${name}${isZip ? ".zip" : ".tar.gz"}`;
+  writeFileSync(join(dist, archiveName), archive);
+
+  const columns = [
+    target.name.padEnd(20),
+    `executable ${mebibytes(executable)} MiB`,
+    `archive ${mebibytes(archive)} MiB`,
+    `helper ${helperSeconds} s, executable ${executableSeconds} s, archive ${clock.lap()} s`,
+  ];
+  console.log(columns.join("  "));
+  const helper = readFileSync(helperPath);
+  return {
+    target: target.name,
+    file: archiveName,
+    size: archive.length,
+    sha256: sha256(archive),
+    executable: { file, size: executable.length, sha256: sha256(executable) },
+    helper: { size: helper.length, sha256: sha256(helper) },
+  };
+}
+
+/** What is in every archive besides the executable. */
+async function readDocuments(time: Date): Promise<Entry[]> {
+  const files: Readonly<Record<string, string>> = {
+    "README.md": "README.md",
+    LICENSE: "LICENSE",
+    "completions/zerobuffer.bash": "src/commands/completion/zerobuffer.bash",
+    "completions/_zerobuffer": "src/commands/completion/zerobuffer.zsh",
+    "completions/zerobuffer.fish": "src/commands/completion/zerobuffer.fish",
+    "completions/zerobuffer.ps1": "src/commands/completion/zerobuffer.ps1",
+  };
+  return [
+    { name: "zerobuffer.1", content: Buffer.from(await manual(time)) },
+    ...Object.entries(files).map(([name, path]) => ({ name, content: readFileSync(join(root, path)) })),
+  ];
+}
+
+/** When the commit was made; the first moment that a zip archive can have where there is none. */
+function timeOfCommit(): Date {
+  const { success, stdout } = Bun.spawnSync(["git", "log", "-1", "--format=%ct"], { cwd: root });
+  return success && commit !== "unknown" ? new Date(Number(stdout) * 1000) : new Date(Date.UTC(1980, 0, 1));
+}
+
+/** Builds what is published of the targets. Nothing that an earlier build made stays beside it. */
+async function buildArtifacts(wanted: readonly Target[]): Promise<void> {
+  mkdirSync(dist, { recursive: true });
+  for (const name of new Bun.Glob("{zerobuffer-*,SHA256SUMS,manifest.json}").scanSync(dist))
+    rmSync(join(dist, name));
+  for (const { name } of targets) rmSync(join(dist, name), { recursive: true, force: true });
+
+  const time = timeOfCommit();
+  const documents = await readDocuments(time);
+  const artifacts: Artifact[] = [];
+  for (const target of wanted) artifacts.push(await buildArtifact(target, documents, time));
+  writeFileSync(
+    join(dist, "SHA256SUMS"),
+    artifacts.map(({ sha256, file }) => `${sha256}  ${file}\n`).join(""),
+  );
+  const manifest = { version, commit, protocol: PROTOCOL_VERSION, bun: Bun.version, artifacts };
+  writeFileSync(join(dist, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
+}
+
+class Stopwatch {
+  #start = performance.now();
+
+  /** Seconds since the last lap. */
+  lap(): string {
+    const now = performance.now();
+    const seconds = (now - this.#start) / 1000;
+    this.#start = now;
+    return seconds.toFixed(1);
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function mebibytes({ length }: Uint8Array): string {
+  return (length / 2 ** 20).toFixed(1);
+}
+
+try {
+  const { values } = parseArgs({
+    options: {
+      target: { type: "string", multiple: true, default: [] },
+      all: { type: "boolean", default: false },
+    },
+  });
+  const wanted = values.all ? targets : values.target.map(targetNamed);
+  if (wanted.length > 0) {
+    await buildArtifacts(wanted);
+  } else {
+    const path = join(dist, host.os === "windows" ? "zerobuffer.exe" : "zerobuffer");
+    await buildExecutable(host, libraryPath, path);
+    console.log(`${relative(process.cwd(), path)} ${mebibytes(readFileSync(path))} MiB`);
+  }
+} catch (error) {
+  const faults = error instanceof AggregateError ? error.errors : [error];
+  for (const fault of faults) console.error(`build: ${fault instanceof Error ? fault.message : fault}`);
+  process.exitCode = 1;
+}

@@ -17,6 +17,8 @@ export type Option<T> = (
   readonly variadic?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
+  /** What a shell offers for it: words, or what is there when it asks. Nothing for a number, say. */
+  readonly offers?: readonly string[] | "buffers" | "channels" | "files";
   /** The value where the option is not given. */
   readonly absent: T;
   /** The value of a text, `undefined` if the text is not acceptable. */
@@ -47,6 +49,7 @@ type PlainSpec = Omit<Spec<undefined>, "default">;
 interface Kind<T> {
   takes: string;
   valueHint: string;
+  offers?: Option<T>["offers"];
   parse(text: string): T | undefined | Promise<T | undefined>;
   show?(value: T): string;
 }
@@ -110,6 +113,7 @@ export function choice<const C extends string, D extends C | undefined>(
   return option(described, {
     takes: list(choices),
     valueHint: spec.valueHint,
+    offers: choices,
     parse: (text) => choices.find((word) => word === text),
   });
 }
@@ -137,6 +141,7 @@ export function path(spec: PlainSpec & { dash?: boolean }): Option<string | unde
     {
       takes: spec.dash ? "a path, or -" : "a path",
       valueHint: spec.dash ? "PATH|-" : "PATH",
+      offers: "files",
       parse: (text) => (text === "" || (text === "-" && !spec.dash) ? undefined : text),
     },
   );
@@ -149,7 +154,7 @@ export function flag(spec: { group: string; description: string; alias?: string 
 
 /** The name of a channel, as a positional argument. The core checks it. */
 export function channelName(description: string): Option<string> {
-  return { ...bufferName(description), takes: "the name of a channel" };
+  return { ...bufferName(description), takes: "the name of a channel", offers: "channels" };
 }
 
 /** The name of a buffer, as the positional argument every command starts with. The core checks it. */
@@ -159,6 +164,7 @@ export function bufferName(description: string): Option<string> {
     group: "",
     description,
     takes: "the name of a buffer",
+    offers: "buffers",
     absent: "",
     parse: (text) => text,
   };
@@ -172,8 +178,25 @@ export function bufferNames(description: string): Option<readonly string[]> {
     group: "",
     description,
     takes: "names of buffers",
+    offers: "buffers",
     absent: [],
     parse: (text) => [text],
+  };
+}
+
+/** One of a list of words, as a positional argument. */
+export function chosenWord<const C extends string>(
+  choices: readonly C[],
+  description: string,
+): Option<C | undefined> {
+  return {
+    type: "positional",
+    group: "",
+    description: `${description}: ${list(choices)}`,
+    takes: list(choices),
+    offers: choices,
+    absent: undefined,
+    parse: (text) => choices.find((word) => word === text),
   };
 }
 
@@ -204,6 +227,7 @@ function option<T extends string | number, D extends T | undefined>(
     ...(alias !== undefined && { alias }),
     ...(shown !== undefined && { default: shown }),
     takes: kind.takes,
+    ...(kind.offers !== undefined && { offers: kind.offers }),
     absent: spec.default,
     parse: kind.parse,
   };

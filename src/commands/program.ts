@@ -1,6 +1,5 @@
 // What the program answers where its first argument is no command: help, its version, or what is wrong.
 
-import { version } from "../../package.json";
 import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
 import type { Document } from "./command.ts";
 import { CommandError, explain } from "./failure.ts";
@@ -9,10 +8,12 @@ import { commands } from "./index.ts";
 import { flag, outputOptions } from "./options.ts";
 import { report } from "./result.ts";
 import { Descriptor } from "./terminal.ts";
+import { versions, versionText } from "./version.ts";
 
 const HINT = "See zerobuffer --help.";
 
-const options = {
+/** What the program takes where no command is named. */
+export const programOptions = {
   help: outputOptions.help,
   jsonOutput: outputOptions.jsonOutput,
   version: flag({ group: "Output", description: "show the version" }),
@@ -24,12 +25,13 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
   try {
     const [first] = argv;
     if (first !== undefined && !first.startsWith("-")) throw await unknownCommand(first, argv[1]);
-    const scan = scanArguments(argv, options);
+    const scan = scanArguments(argv, programOptions);
     if (scan.given.has("help")) return await printProgramHelp(Object.values(commands), json);
-    const given = await parseArguments(scan, options, HINT);
+    const given = await parseArguments(scan, programOptions, HINT);
     if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
-    const document = { operation: "version", version, errors: [] };
-    await report(document, () => [`zerobuffer ${version}`], undefined, channel);
+    const told = await versions();
+    const document = { operation: "version", ...told, errors: [] };
+    await report(document, () => [versionText(told)], undefined, channel);
     return 0;
   } catch (error) {
     const failure = explain(error);
