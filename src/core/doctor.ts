@@ -252,7 +252,8 @@ function countOfList(list: string): number {
 }
 
 function examineLibc(): Verdict {
-  if (readFileSync("/proc/self/maps", "utf8").includes("/ld-musl-")) return ok("musl");
+  // musl's loader and its library are one file, which has two names.
+  if (/\/(?:ld-musl-[^/]+|libc\.so)$/m.test(readFileSync("/proc/self/maps", "utf8"))) return ok("musl");
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
   const version = report?.header?.glibcVersionRuntime;
   return version === undefined ? warning("unknown", null) : ok(`glibc ${version}`);
