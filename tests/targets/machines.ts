@@ -79,11 +79,11 @@ export interface Started {
 
 let count = 0;
 
-/** Starts a program on its machine. It is killed after `timeoutMs`. */
+/** Starts a program on its machine, on request in a terminal of its own. It is killed after `timeoutMs`. */
 export function start(
   { prefix, env }: Machine,
   [program, ...args]: readonly [string, ...string[]],
-  { timeoutMs = 120_000 } = {},
+  { timeoutMs = 120_000, terminal = false } = {},
 ): Started {
   // Not pipes: what Wine starts in the background keeps them open.
   const [stdout, stderr] = [join(directory, `${++count}.out`), join(directory, `${count}.err`)];
@@ -91,7 +91,9 @@ export function start(
     name,
     value.replace("$ORIGIN", dirname(program)),
   ]);
-  const child = Bun.spawn([...prefix, program, ...args], {
+  const command = [...prefix, program, ...args];
+  const inTerminal = ["script", "-qec", command.map((word) => `'${word}'`).join(" "), "/dev/null"];
+  const child = Bun.spawn(terminal ? inTerminal : command, {
     env: { ...process.env, ...Object.fromEntries(variables) },
     stdio: ["ignore", Bun.file(stdout), Bun.file(stderr)],
     timeout: timeoutMs,

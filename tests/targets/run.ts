@@ -5,10 +5,12 @@
 //
 // It ends with 1 if anything fails, or could not be run for want of a package.
 
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { exportsOf, platformOf } from "../../scripts/binaries/formats.ts";
 import { buildHelper, root, run, zigFor } from "../../scripts/build-native.ts";
 import { type Target, targetNamed, targets } from "../../scripts/targets.ts";
+import { SYMBOLS } from "../../src/native/symbols.ts";
 import { buildTests } from "../native/programs.ts";
 import {
   cleanUp,
@@ -79,6 +81,19 @@ function leftBehind(prefix: string): string[] {
   return existsSync("/dev/shm") ? readdirSync("/dev/shm").filter((file) => file.includes(prefix)) : [];
 }
 
+// ---- the helper ----------------------------------------------------------------------------------------------------
+
+/** It is made, and exports just what src/native/symbols.ts wants. */
+async function checkHelper(target: Target): Promise<string> {
+  const helper = readFileSync(await buildHelper(target));
+  const { os, arch } = platformOf(helper);
+  if (os !== target.os || arch !== target.arch) throw new Error(`it is for ${os}-${arch}`);
+  const names = exportsOf(helper).filter((name) => name.startsWith("zb_"));
+  const wanted = Object.keys(SYMBOLS).sort();
+  if (names.join() !== wanted.join()) throw new Error(`it exports ${names.join(", ")}`);
+  return `${helper.length} bytes, ${names.length} functions`;
+}
+
 // ---- the C tests ---------------------------------------------------------------------------------------------------
 
 async function buildCTests(target: Target): Promise<string> {
@@ -96,7 +111,11 @@ async function runCTests(target: string, program: Program): Promise<void> {
     if (names.length < 50) throw new Error(`there are only ${names.length}`);
     const failed: string[] = [];
     for (const name of names) {
-      const { exitCode, stdout, stderr } = await begin(program, name).outcome;
+      // Only what runs in a terminal can be sent Ctrl+C on Windows.
+      const terminal = name.startsWith("control_c");
+      const { machine, path } = program;
+      const { outcome } = start(machine, [path, name], { timeoutMs: CASE_TIMEOUT_MS, terminal });
+      const { exitCode, stdout, stderr } = await outcome;
       if (exitCode !== 0)
         failed.push(`${name.replaceAll("_", " ")}: exit code ${exitCode}\n${stdout}${stderr}`);
     }
@@ -220,7 +239,7 @@ async function placeExecutable(target: Target, machine: Machine): Promise<Progra
 
 async function runTarget(target: Target, nativeTests: Program, nativeExecutable: Program): Promise<void> {
   const { name } = target;
-  await check(name, "helper", async () => `${Bun.file(await buildHelper(target)).size} bytes`);
+  await check(name, "helper", () => checkHelper(target));
   let tests: string | undefined;
   await check(name, "C tests compile and link", async () => {
     tests = await buildCTests(target);

@@ -124,13 +124,6 @@ int32_t zb_memory_discard(const char *name) {
   return shm_unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
-/* Whether two mappings are of one memory: the system gives it no number, so what only a creator stores has to agree,
- * and the pid of the reader, who is the one that creates and removes. */
-static bool are_same(const struct zb_oieb *one, const struct zb_oieb *other) {
-  return memcmp(one, other, offsetof(struct zb_oieb, metadata_free_bytes)) == 0 &&
-         one->payload_size == other->payload_size && one->reader_pid == other->reader_pid;
-}
-
 int32_t zb_object_named(const struct zb_object *object) {
   struct stat status;
   int fd = shm_open(object->path, O_RDONLY, 0);
@@ -139,8 +132,8 @@ int32_t zb_object_named(const struct zb_object *object) {
   if (fstat(fd, &status) == 0 && (uint64_t)status.st_size >= sizeof(struct zb_oieb)) {
     void *there = mmap(NULL, sizeof(struct zb_oieb), PROT_READ, MAP_SHARED, fd, 0);
     if (there != MAP_FAILED) {
-      const struct zb_oieb *ours = (const void *)atomic_load_explicit(&object->start, memory_order_relaxed);
-      if (are_same(ours, there)) code = ZB_OK;
+      struct zb_oieb *ours = (void *)atomic_load_explicit(&object->start, memory_order_relaxed);
+      if (zb_oieb_agrees(ours, there)) code = ZB_OK;
       munmap(there, sizeof(struct zb_oieb));
     }
   }

@@ -22,7 +22,7 @@ struct zb_object {
   ino_t inode;
   bool owned;                    /* by the user of this process */
   char path[ZB_OBJECT_PATH_MAX]; /* what it was opened by */
-  void *handle;                  /* on Windows */
+  void *handle;                  /* on Windows; NULL for a view */
   struct zb_object *next;
 };
 
@@ -40,6 +40,10 @@ struct zb_semaphore_layout {
 struct zb_semaphore {
   struct zb_object object;
 };
+
+/* Whether two mappings seem to be of one memory, where the system gives it no number: what only a creator stores agrees,
+ * and so does the pid of the reader, who is the one that creates and removes. */
+bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other);
 
 /* posix.c */
 

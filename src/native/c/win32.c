@@ -152,7 +152,7 @@ static void close_object(struct zb_object *object) {
   ReleaseSRWLockExclusive(&objects_lock);
   void *view = zb_object_address(object);
   if (view != NULL) UnmapViewOfFile(view);
-  CloseHandle(object->handle);
+  if (object->handle != NULL) CloseHandle(object->handle);
   free(object);
 }
 
@@ -215,7 +215,12 @@ int32_t zb_memory_open(const char *name, zb_memory **memory) {
 }
 
 int32_t zb_memory_view(const char *name, zb_memory **memory) {
-  return open_memory(name, FILE_MAP_READ, memory);
+  int32_t code = open_memory(name, FILE_MAP_READ, memory);
+  if (code != ZB_OK) return code;
+  /* The name must not last because somebody looks. */
+  CloseHandle((*memory)->object.handle);
+  (*memory)->object.handle = NULL;
+  return ZB_OK;
 }
 
 int32_t zb_memory_discard(const char *name) {
@@ -234,8 +239,13 @@ void zb_memory_copy(zb_memory *memory, double offset, double size, void *target)
 }
 
 int32_t zb_memory_named(zb_memory *memory) {
-  (void)memory; /* its name cannot mean another as long as it is open */
-  return ZB_OK;
+  zb_memory *there;
+  if (memory->object.handle != NULL) return ZB_OK; /* its name cannot mean another as long as it is open */
+  int32_t code = zb_memory_view(memory->object.path, &there);
+  if (code != ZB_OK) return code;
+  bool same = zb_oieb_agrees(zb_object_address(&memory->object), zb_object_address(&there->object));
+  zb_memory_close(there);
+  return same ? ZB_OK : ZB_EXISTS;
 }
 
 int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }
