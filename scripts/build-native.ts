@@ -31,7 +31,7 @@ export function helperSources(system: OperatingSystem): string[] {
     darwin: ["posix.c", "darwin.c", "waiter.c"],
     windows: ["win32.c", "freestanding.c"],
   };
-  return ["ring.c", ...files[system]].map((file) => join(nativeSourceDirectory, file));
+  return ["ring.c", "memory.c", ...files[system]].map((file) => join(nativeSourceDirectory, file));
 }
 
 /** What all our C is compiled with for a system, in the helper and in tests. */

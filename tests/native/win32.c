@@ -160,7 +160,7 @@ TEST(a_writer_that_is_killed_at_any_moment_leaves_whole_frames_only) {
       CHECK(count > 0);
       for (int i = 0; i < count; i++) {
         check_frame(&ring, i, size_of(read + 1, 1024), read + 1);
-        OK(zb_reader_release(ring.reader, (uint32_t)read++));
+        OK(zb_reader_release(ring.reader, (uint32_t)read++, 1));
       }
       if (read > 200 + (uint64_t)round * 7 && !killed) {
         kill_process(writer);

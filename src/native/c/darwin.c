@@ -33,7 +33,16 @@ int64_t zb_now_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW
 
 int64_t zb_now_coarse_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW_APPROX); }
 
-bool zb_may_spin(void) { return sysconf(_SC_NPROCESSORS_ONLN) > 1; }
+bool zb_runs_apart(uint64_t pid) {
+  (void)pid; /* the system binds nobody to a processor */
+  return sysconf(_SC_NPROCESSORS_ONLN) > 1;
+}
+
+void zb_populate(void *start, size_t length, bool write) {
+  (void)start; /* the system has no call for it */
+  (void)length;
+  (void)write;
+}
 
 void zb_yield(void) { sched_yield(); }
 
