@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
-import type { OperatingSystem, Target } from "./targets.ts";
+import { helperFiles, type OperatingSystem, type Target } from "./targets.ts";
 
 /** Root of the checkout. */
 export const root = join(import.meta.dir, "..");
@@ -91,14 +91,20 @@ export function helperPath({ helper, helperFile }: Target): string {
   return join(builtDirectory, helper, helperFile);
 }
 
+/** Nothing that differs from build to build or holds a path: names, debug information, what the library calls itself. */
+const reproducibleFlags: Readonly<Record<OperatingSystem, readonly string[]>> = {
+  linux: ["-s", "-Wl,--build-id=none"],
+  darwin: ["-s", `-Wl,-install_name,@rpath/${helperFiles.darwin}`],
+  windows: ["-s"],
+};
+
 /** The helper of a target: always made by zig, so that it is the same wherever it is built. */
 function helperBuild(target: Target): LibraryBuild {
   return {
     target: target.zigTarget,
     path: helperPath(target),
     sources: helperSources(target.os),
-    // Neither names nor debug information: they hold paths.
-    flags: [...libraryFlagsFor(target.os), "-s", "-Wl,--build-id=none"],
+    flags: [...libraryFlagsFor(target.os), ...reproducibleFlags[target.os]],
     findCompiler: () => zigFor(target.zigTarget),
   };
 }

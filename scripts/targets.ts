@@ -22,7 +22,8 @@ export interface Target {
   readonly helperFile: string;
 }
 
-const helperFiles: Readonly<Record<OperatingSystem, string>> = {
+/** The name of the helper's file. */
+export const helperFiles: Readonly<Record<OperatingSystem, string>> = {
   linux: "libzerobuffer.so",
   darwin: "libzerobuffer.dylib",
   windows: "zerobuffer.dll",
