@@ -363,6 +363,20 @@ const protections: readonly Protection[] = [
     only: "temp directory",
   },
   {
+    what: "a helper that was unpacked to a name of its own does not stay",
+    file: "src/native/library.ts",
+    changes: [["removeSurplusCopy(pathOf(functions));", ""]],
+    test: ENVIRONMENT,
+    only: "has taken the name",
+  },
+  {
+    what: "nor does one that cannot be loaded",
+    file: "src/native/library.ts",
+    changes: [["removeSurplusCopy(/^Failed", "void (/^Failed"]],
+    test: ENVIRONMENT,
+    only: "has taken the name",
+  },
+  {
     what: "semaphores are removed with their buffer",
     file: "src/core/lifecycle.ts",
     changes: [["    this.written.unlink();\n", ""]],

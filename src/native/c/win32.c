@@ -16,6 +16,15 @@
 
 int32_t zb_abi_version(void) { return ZB_ABI_VERSION; }
 
+int32_t zb_library_path(char *path, uint32_t capacity) {
+  HMODULE library;
+  const DWORD by_address =
+      GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
+  if (!GetModuleHandleExA(by_address, (LPCSTR)&zb_library_path, &library)) return ZB_NOT_FOUND;
+  const DWORD length = GetModuleFileNameA(library, path, capacity);
+  return length > 0 && length < capacity ? ZB_OK : ZB_NOT_FOUND;
+}
+
 /* ---- the library's own state --------------------------------------------------------------------------------- */
 
 typedef LONG(WINAPI *query_semaphore)(HANDLE semaphore, int kind, void *result, ULONG size, ULONG *written);
