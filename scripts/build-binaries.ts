@@ -14,15 +14,15 @@ import { version } from "../package.json";
 import { commitOf } from "../src/commands/checkout.ts";
 import { PROTOCOL_VERSION } from "../src/commands/version.ts";
 import { type Entry, tarGz, zip } from "./binaries/archive.ts";
-import { checkExecutable, checkHelper, host } from "./binaries/check.ts";
+import { checkExecutable, checkHelper } from "./binaries/check.ts";
 import { manual } from "./binaries/manual.ts";
 import { sign } from "./binaries/signature.ts";
-import { buildHelper, embedHelper, libraryPath, root } from "./build-native.ts";
+import { buildHelper, libraryPath, root } from "./build-native.ts";
+import { buildExecutable, host } from "./executable.ts";
 import { type Target, targetNamed, targets } from "./targets.ts";
 
 const dist = join(root, "dist");
-const commit = commitOf();
-const versions = { version, commit, protocol: PROTOCOL_VERSION, bun: Bun.version };
+const versions = { version, commit: commitOf(), protocol: PROTOCOL_VERSION, bun: Bun.version };
 
 /** What is known of a published target, as in manifest.json; sizes in bytes. */
 interface Artifact {
@@ -34,34 +34,12 @@ interface Artifact {
   readonly helper: { readonly size: number; readonly sha256: string };
 }
 
-/**
- * Builds an executable of the target with a helper inside, and checks both.
- *
- * @throws if anything is wrong with either.
- */
-async function buildExecutable(target: Target, helperPath: string, outfile: string): Promise<void> {
-  const helper = readFileSync(helperPath);
-  checkHelper(target, helperPath);
-  await Bun.build({
-    entrypoints: [join(root, "src", "main.ts")],
-    // The format is needed: with bytecode in any other the executable builds, and dies when it starts.
-    format: "esm",
-    bytecode: true,
-    minify: true,
-    // A command that starts reads its own code and not that of the others.
-    splitting: true,
-    define: { BUILD_COMMIT: JSON.stringify(commit), BUILD_TARGET: JSON.stringify(target.name) },
-    ...(helperPath !== libraryPath && { plugins: [embedHelper(target)] }),
-    // The working directory's .env and bunfig.toml belong to somebody else.
-    compile: {
-      outfile,
-      // For this machine it is the Bun that runs here: another may need a newer processor.
-      ...(helperPath !== libraryPath && { target: target.bunTarget }),
-      ...{ autoloadDotenv: false, autoloadBunfig: false },
-    },
-  });
-  if (target.os === "darwin") writeFileSync(outfile, sign(readFileSync(outfile), "zerobuffer"));
-  checkExecutable(target, outfile, helper, versions);
+/** Builds the executable of a target, or of this machine, with its helper inside, and checks both. */
+async function buildChecked(output: string, helperPath: string, target?: Target): Promise<void> {
+  checkHelper(target ?? host, helperPath);
+  await buildExecutable(join(root, "src", "main.ts"), output, target);
+  if (target?.os === "darwin") writeFileSync(output, sign(readFileSync(output), "zerobuffer"));
+  checkExecutable(target ?? host, output, readFileSync(helperPath), versions);
 }
 
 /** Builds the executable of a target, and the archive that is published. */
@@ -71,7 +49,7 @@ async function buildArtifact(target: Target, documents: readonly Entry[], time: 
   const clock = new Stopwatch();
   const helperPath = await buildHelper(target);
   const helperSeconds = clock.lap();
-  await buildExecutable(target, helperPath, path);
+  await buildChecked(path, helperPath, target);
   const executableSeconds = clock.lap();
 
   const executable = readFileSync(path);
@@ -122,7 +100,9 @@ async function readDocuments(time: Date): Promise<Entry[]> {
 /** When the commit was made; the first moment that a zip archive can have where there is none. */
 function timeOfCommit(): Date {
   const { success, stdout } = Bun.spawnSync(["git", "log", "-1", "--format=%ct"], { cwd: root });
-  return success && commit !== "unknown" ? new Date(Number(stdout) * 1000) : new Date(Date.UTC(1980, 0, 1));
+  return success && versions.commit !== "unknown"
+    ? new Date(Number(stdout) * 1000)
+    : new Date(Date.UTC(1980, 0, 1));
 }
 
 /** Builds what is published of the targets. Nothing that an earlier build made stays beside it. */
@@ -176,7 +156,7 @@ try {
     await buildArtifacts(wanted);
   } else {
     const path = join(dist, host.os === "windows" ? "zerobuffer.exe" : "zerobuffer");
-    await buildExecutable(host, libraryPath, path);
+    await buildChecked(path, libraryPath);
     console.log(`${relative(process.cwd(), path)} ${mebibytes(readFileSync(path))} MiB`);
   }
 } catch (error) {

@@ -6,24 +6,11 @@ import { join, relative } from "node:path";
 import type { Versions } from "../../src/commands/version.ts";
 import { ABI_VERSION } from "../../src/native/library.ts";
 import { SYMBOLS } from "../../src/native/symbols.ts";
-import { hostSystem, nativeSourceDirectory, root } from "../build-native.ts";
-import { type Target, targets } from "../targets.ts";
+import { nativeSourceDirectory, root } from "../build-native.ts";
+import { host } from "../executable.ts";
+import type { Target } from "../targets.ts";
 import { exportsOf, platformOf } from "./formats.ts";
 import { verifySignature } from "./signature.ts";
-
-/** The target that this machine is. */
-export const host = hostTarget();
-
-function hostTarget(): Target {
-  const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  const libc =
-    hostSystem !== "linux" ? null : report.header.glibcVersionRuntime === undefined ? "musl" : "glibc";
-  const found = targets.find(
-    (target) => target.os === hostSystem && target.arch === process.arch && target.libc === libc,
-  );
-  if (found === undefined) throw new Error(`there is no target for ${process.platform}-${process.arch}`);
-  return found;
-}
 
 /** Whether this machine runs what is built for the target. */
 function runsHere({ os, arch, libc }: Target): boolean {
