@@ -14,6 +14,7 @@ import {
 import { checkHelper, failure, outOfSharedMemory } from "./failures.ts";
 import { alreadyOwned, BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
+import { howToRemove } from "./objects.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
 import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
@@ -233,7 +234,7 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
         `Buffer "${name}" exists and is not ours to replace: ${obstacle.reason}.`,
         {
           buffer: name,
-          hint: `Use another name, or remove /dev/shm/${name} if nobody needs it.`,
+          hint: `Use another name, or ${howToRemove(name)}.`,
         },
       );
     }

@@ -37,8 +37,14 @@ function loadEmbedded(): Native {
   } catch (error) {
     // What could not be loaded has been unpacked all the same.
     removeSurplusCopy(/^Failed to open library "(.+?)"/.exec((error as Error).message)?.[1]);
-    for (const directory of ["/tmp", "/var/tmp", "/dev/shm", process.env.HOME ?? "/"]) {
-      const copy = loadCopyIn(directory);
+    const isWindows = process.platform === "win32";
+    const { TEMP, LOCALAPPDATA, USERPROFILE, HOME } = process.env;
+    const directories = isWindows
+      ? [TEMP, LOCALAPPDATA, USERPROFILE]
+      : ["/tmp", "/var/tmp", "/dev/shm", HOME ?? "/"];
+    for (const directory of directories) {
+      if (directory === undefined) continue;
+      const copy = isWindows ? loadLastingCopyIn(directory) : loadCopyIn(directory);
       if (copy !== undefined) return copy;
     }
     throw error;
@@ -80,5 +86,35 @@ function loadCopyIn(directory: string): Native | undefined {
     } catch {
       // It could not be made, and so there is nothing to remove.
     }
+  }
+}
+
+/** Windows keeps the file of a library that is loaded: all runs share one copy, named by what is in it. */
+function loadLastingCopyIn(directory: string): Native | undefined {
+  try {
+    const helper = files().readFileSync(helperPath);
+    const hash = new Bun.CryptoHasher("sha256").update(helper).digest("hex").slice(0, 16);
+    const path = join(directory, `zerobuffer-${hash}.dll`);
+    if (!holds(path, helper)) {
+      const unfinished = join(directory, `zerobuffer-${crypto.randomUUID()}.tmp`);
+      files().writeFileSync(unfinished, helper, { flag: "wx" });
+      try {
+        files().renameSync(unfinished, path);
+      } catch {
+        files().unlinkSync(unfinished); // another process was quicker
+      }
+    }
+    return holds(path, helper) ? loadLibrary(path) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the file has just these bytes: what else lies there under its name is not loaded. */
+function holds(path: string, bytes: Buffer): boolean {
+  try {
+    return files().readFileSync(path).equals(bytes);
+  } catch {
+    return false;
   }
 }

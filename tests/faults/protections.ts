@@ -358,7 +358,7 @@ const protections: readonly Protection[] = [
   {
     what: "the helper is loaded from elsewhere where the temp directory does not allow it",
     file: "src/native/library.ts",
-    changes: [['["/tmp", "/var/tmp", "/dev/shm", process.env.HOME ?? "/"]', "[] as string[]"]],
+    changes: [['["/tmp", "/var/tmp", "/dev/shm", HOME ?? "/"]', "[] as string[]"]],
     test: ENVIRONMENT,
     only: "temp directory",
   },

@@ -10,7 +10,8 @@ void remove_names(void) {
   /* The system lists no names: those of a case that fails stay until it restarts. */
 }
 
-void die_with_parent(void) { /* There is no such thing. */ }
+void die_with_parent(void) { /* There is no such thing. */
+}
 
 bool waits(zb_semaphore *semaphore, uint32_t count) {
   (void)semaphore;

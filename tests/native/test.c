@@ -1,4 +1,7 @@
-/* `test list` prints the names of all cases, `test NAME` runs one of them: exit code 0, or a message and 1. */
+/* `test list` prints the names of all cases, `test NAME` runs one of them: exit code 0, or a message and 1.
+ *
+ * `test read NAME FRAMES` makes a buffer and reads a stream from it, and `test write NAME FRAMES` writes one: two
+ * programs that were built for different systems do so to each other. */
 #include "test.h"
 
 #include <sched.h>
@@ -68,9 +71,10 @@ void set_word(uint64_t *field, uint64_t value) {
   atomic_store_explicit((_Atomic(uint64_t) *)field, value, memory_order_release);
 }
 
-void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_size) {
+static void open_named_buffer(struct ring *ring, const char *name, uint64_t metadata_size,
+                              uint64_t payload_size) {
   memset(ring, 0, sizeof *ring);
-  snprintf(ring->name, sizeof ring->name, "%s", unique_name());
+  snprintf(ring->name, sizeof ring->name, "%s", name);
   OK(zb_semaphore_create(ring->name, ZB_WRITER, 0600, &ring->written));
   OK(zb_semaphore_create(ring->name, ZB_READER, 0600, &ring->released));
   OK(zb_memory_create(ring->name, sizeof(struct zb_oieb) + metadata_size + payload_size, 0600,
@@ -79,6 +83,10 @@ void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_siz
   ring->oieb = zb_memory_address(ring->memory);
   ring->payload = (uint8_t *)(ring->oieb + 1) + metadata_size;
   ring->payload_size = payload_size;
+}
+
+void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_size) {
+  open_named_buffer(ring, unique_name(), metadata_size, payload_size);
 }
 
 static void open_ends(struct ring *ring) {
@@ -233,11 +241,12 @@ void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
 
 void write_stream_from_outside(void *argument) {
   struct stream *stream = argument;
-  struct ring ring = {.payload_size = stream->ring->payload_size};
+  struct ring ring = {.oieb = NULL};
   OK(zb_memory_open(stream->ring->name, &ring.memory));
   OK(zb_semaphore_open(stream->ring->name, ZB_WRITER, &ring.written));
   OK(zb_semaphore_open(stream->ring->name, ZB_READER, &ring.released));
   ring.oieb = zb_memory_address(ring.memory);
+  ring.payload_size = word(&ring.oieb->payload_size);
   OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   write_stream(&(struct stream){.ring = &ring, .frames = stream->frames});
@@ -245,9 +254,36 @@ void write_stream_from_outside(void *argument) {
 
 /* -------------------------------------------------------------------------------------------------------------- */
 
+static int take_part(const char *role, const char *name, const char *frames) {
+  struct ring ring;
+  struct stream stream = {.ring = &ring, .frames = strtoul(frames, NULL, 10)};
+  if (strcmp(role, "read") == 0) {
+    snprintf(name_prefix, sizeof name_prefix, "%s", name);
+    open_named_buffer(&ring, name, 64, 4096);
+    open_ends(&ring);
+    read_stream(&ring, stream.frames, 0);
+    close_ring(&ring);
+  } else {
+    zb_memory *memory;
+    uint64_t words[16];
+    snprintf(ring.name, sizeof ring.name, "%s", name);
+    /* An emulator may take a while to start. */
+    for (int64_t give_up_ns = zb_now_ns() + 60000000000;; usleep(1000)) {
+      CHECK(zb_now_ns() < give_up_ns);
+      if (zb_memory_view(ring.name, &memory) != ZB_OK) continue;
+      zb_oieb_load(memory, words);
+      zb_memory_close(memory);
+      if (words[0] != 0) break;
+    }
+    write_stream_from_outside(&stream);
+  }
+  return 0;
+}
+
 int main(int count, char **arguments) {
   snprintf(name_prefix, sizeof name_prefix, "zb-ctest-%d-", (int)getpid());
   prepare_system();
+  if (count == 4) return take_part(arguments[1], arguments[2], arguments[3]);
   for (int i = 0; count == 2 && i < test_count; i++) {
     if (strcmp(arguments[1], "list") == 0) {
       puts(tests[i].name);

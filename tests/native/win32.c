@@ -80,17 +80,15 @@ bool is_open(int32_t bell) {
 
 /* ---- child processes ------------------------------------------------------------------------------------------ */
 
-/* Starts this program again, to do what `work` says with the name. */
-static HANDLE start_process(const char *work, const char *name, uint64_t number) {
-  char program[MAX_PATH], command[2 * MAX_PATH], digits[24];
+/* Starts this program again, to do what the arguments say, or `work` with the name. */
+static HANDLE start_process(const char *arguments, const char *work, const char *name) {
+  char program[MAX_PATH], command[2 * MAX_PATH];
   STARTUPINFOA startup = {.cb = sizeof startup};
   PROCESS_INFORMATION process;
   CHECK(GetModuleFileNameA(NULL, program, sizeof program) > 0);
-  snprintf(command, sizeof command, "\"%s\" child", program);
-  snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+  snprintf(command, sizeof command, "\"%s\" %s", program, arguments);
   SetEnvironmentVariableA("ZB_TEST_CHILD", work);
   SetEnvironmentVariableA("ZB_TEST_NAME", name);
-  SetEnvironmentVariableA("ZB_TEST_NUMBER", digits);
   CHECK(CreateProcessA(program, command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &process));
   SetEnvironmentVariableA("ZB_TEST_CHILD", NULL);
   CloseHandle(process.hThread);
@@ -112,13 +110,7 @@ static void kill_process(HANDLE process) {
 
 static int as_child(void) {
   const char *work = getenv("ZB_TEST_CHILD"), *name = getenv("ZB_TEST_NAME");
-  uint64_t number = strtoull(getenv("ZB_TEST_NUMBER"), NULL, 10);
-  if (strcmp(work, "write") == 0) {
-    struct ring ring = {.payload_size = number & 0xFFFFFFFF};
-    struct stream stream = {.ring = &ring, .frames = number >> 32};
-    snprintf(ring.name, sizeof ring.name, "%s", name);
-    write_stream_from_outside(&stream);
-  } else if (strcmp(work, "lock") == 0) {
+  if (strcmp(work, "lock") == 0) {
     zb_lock *lock;
     OK(zb_lock_open(name, 1, &lock));
     Sleep(INFINITE);
@@ -133,8 +125,10 @@ static int as_child(void) {
   return 0;
 }
 
-static HANDLE start_writer(struct ring *ring, uint64_t frames) {
-  return start_process("write", ring->name, frames << 32 | ring->payload_size);
+static HANDLE start_writer(struct ring *ring, uint32_t frames) {
+  char arguments[128];
+  snprintf(arguments, sizeof arguments, "write %s %lu", ring->name, (unsigned long)frames);
+  return start_process(arguments, NULL, NULL);
 }
 
 /* ---- two processes -------------------------------------------------------------------------------------------- */
@@ -142,7 +136,7 @@ static HANDLE start_writer(struct ring *ring, uint64_t frames) {
 TEST(frames_pass_between_two_processes_byte_for_byte) {
   struct ring ring;
   open_ring(&ring, 4096);
-  uint64_t frames = long_run(STREAM_FRAMES / 30);
+  uint32_t frames = long_run(STREAM_FRAMES / 30);
   HANDLE writer = start_writer(&ring, frames);
   read_stream(&ring, frames, 0);
   EQUAL(end_of(writer), 0);
@@ -180,7 +174,7 @@ TEST(a_writer_that_is_killed_at_any_moment_leaves_whole_frames_only) {
 TEST(a_process_that_has_ended_does_not_live_even_if_somebody_has_a_handle_of_it) {
   struct ring ring;
   open_buffer(&ring, 64, 256);
-  HANDLE process = start_process("hold", ring.name, 0);
+  HANDLE process = start_process("child", "hold", ring.name);
   UNTIL(word(&ring.oieb->writer_pid) != 0);
   uint32_t pid = (uint32_t)word(&ring.oieb->writer_pid);
   EQUAL(pid, GetProcessId(process));
@@ -196,7 +190,7 @@ TEST(a_lock_file_goes_with_the_process_that_made_it) {
   zb_lock *lock;
   char path[MAX_PATH];
   snprintf(path, sizeof path, "%s", temporary_path("a.lock"));
-  HANDLE process = start_process("lock", path, 0);
+  HANDLE process = start_process("child", "lock", path);
   UNTIL(zb_lock_held(path) == 1);
   EQUAL(zb_lock_open(path, 1, &lock), ZB_LOCKED);
   kill_process(process);
