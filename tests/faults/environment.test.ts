@@ -161,9 +161,7 @@ describe("the executable", () => {
       mount -o remount,noexec /tmp
       HOME=/nonexistent ${executable} list; echo "code $?"`);
     expect(stdout).toBe("code 1\n");
-    expect(stderr).toContain(
-      "Set TMPDIR to a directory that exists, is writable and is not mounted noexec.\n",
-    );
+    expect(stderr).toContain("\n  Set TMPDIR to a directory that exists");
   });
 
   inNamespace("leaves one file in the temp directory, however often it starts", async () => {
