@@ -31,7 +31,7 @@ export function helperSources(system: OperatingSystem): string[] {
     darwin: ["posix.c", "darwin.c", "waiter.c"],
     windows: ["win32.c", "freestanding.c"],
   };
-  return ["ring.c", ...files[system]].map((file) => join(nativeSourceDirectory, file));
+  return ["ring.c", "memory.c", ...files[system]].map((file) => join(nativeSourceDirectory, file));
 }
 
 /** What all our C is compiled with for a system, in the helper and in tests. */
@@ -43,6 +43,10 @@ export function cFlagsFor(system: OperatingSystem): string[] {
 /** {@link cFlagsFor} this machine's. */
 export const cFlags: readonly string[] = cFlagsFor(hostSystem);
 
+const zigPackages = join(root, "scripts", "zig", "node_modules");
+
+const windowsHeaders = join(zigPackages, "@zigc", "lib", "libc", "include", "any-windows-any");
+
 /** What the helper is compiled with for a system. */
 function libraryFlagsFor(system: OperatingSystem): string[] {
   const flags = [...cFlagsFor(system), "-shared", "-O2", "-fvisibility=hidden"];
@@ -50,8 +54,9 @@ function libraryFlagsFor(system: OperatingSystem): string[] {
   // linkers see to that by themselves.
   if (system === "linux") return [...flags, "-fPIC", "-Wl,-z,defs"];
   if (system === "darwin") return [...flags, "-fPIC"];
-  // Without a C runtime there is nothing in the library but our own code and the names of KERNEL32's functions.
-  return [...flags, "-nostdlib", "-ffreestanding", "-lkernel32"];
+  // Without a C runtime there is nothing in the library but our own code and the names of KERNEL32's functions, and zig
+  // gives no headers of the system's.
+  return [...flags, "-nostdlib", "-ffreestanding", "-lkernel32", "-isystem", windowsHeaders];
 }
 
 /** A library made from the helper's sources. */
@@ -94,7 +99,7 @@ function helperBuild(target: Target): LibraryBuild {
     sources: helperSources(target.os),
     // Neither names nor debug information: they hold paths.
     flags: [...libraryFlagsFor(target.os), "-s", "-Wl,--build-id=none"],
-    findCompiler: () => zigFor(target.os, target.zigTarget),
+    findCompiler: () => zigFor(target.zigTarget),
   };
 }
 
@@ -190,25 +195,20 @@ export async function sanitizersWork(compiler: Compiler, sanitizers: string): Pr
 }
 
 /**
- * zig as a compiler for a system, which is installed into scripts/zig where it is not yet.
+ * zig, which is installed into scripts/zig where it is not yet.
  *
  * @param target as `-target` takes it; this machine by default.
  */
-export async function zigFor(system: OperatingSystem, target?: string): Promise<Compiler> {
-  const directory = join(root, "scripts", "zig");
-  const packages = join(directory, "node_modules");
+export async function zigFor(target?: string): Promise<Compiler> {
   const program = process.platform === "win32" ? "zig.exe" : "zig";
-  const zig = join(packages, "@zigc", `${process.platform}-${process.arch}`, "bin", program);
+  const zig = join(zigPackages, "@zigc", `${process.platform}-${process.arch}`, "bin", program);
   if (!existsSync(zig)) {
     console.error("setup: installing zig (400 MB)");
-    await run([process.execPath, "install", "--frozen-lockfile"], { cwd: directory });
+    await run([process.execPath, "install", "--frozen-lockfile"], { cwd: dirname(zigPackages) });
   }
   const command = [zig, "cc"];
   if (target !== undefined) command.push("-target", target);
-  // Without a C runtime zig gives no system headers.
-  if (system === "windows")
-    command.push("-isystem", join(packages, "@zigc", "lib", "libc", "include", "any-windows-any"));
-  const cache = join(packages, ".cache");
+  const cache = join(zigPackages, ".cache");
   return { command, env: { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache } };
 }
 
@@ -237,7 +237,7 @@ export async function findCompiler(): Promise<Compiler> {
     const compiler = { command: [name], env: {} };
     if (await succeeds(requireSharedLibraries(compiler))) return compiler;
   }
-  return await zigFor(hostSystem, nativeZigTarget());
+  return await zigFor(nativeZigTarget());
 }
 
 /** Changes whenever anything changes that the library is made from. */

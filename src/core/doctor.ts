@@ -26,7 +26,8 @@ export interface Finding {
 
 type Verdict = Omit<Finding, "check">;
 
-type Check = readonly [check: string, examine: () => Verdict];
+/** Some look at what only one system has, or tells. */
+type Check = readonly [check: string, examine: () => Verdict, platform?: NodeJS.Platform];
 
 const isWindows = process.platform === "win32";
 
@@ -49,29 +50,25 @@ const error = (code: ErrorCode, message: string, remedy: string | null): Verdict
   remedy,
 });
 
-const everywhere: readonly Check[] = [
+const checks: readonly Check[] = [
   ["helper", examineHelper],
+  ["shared memory", () => examineSharedMemory("/dev/shm"), "linux"],
   ["lock directory", examineLockDirectory],
   ["C# locks", examineForeignLockDirectories],
   ["temp directory", examineTempDirectory],
+  ["open files", examineOpenFiles, "linux"],
+  ["address space", () => examineLimit("Max address space", "v", "a buffer is mapped whole"), "linux"],
+  ["file size", () => examineLimit("Max file size", "f", "shared memory is a file"), "linux"],
+  ["processes", examineProcesses, "linux"],
   ["processors", examineProcessors],
+  ["libc", examineLibc, "linux"],
   ["leftovers", examineLeftovers],
-];
-
-/** What the others have no limits for, or do not tell. */
-const onLinux: readonly Check[] = [
-  ["shared memory", () => examineSharedMemory("/dev/shm")],
-  ["open files", examineOpenFiles],
-  ["address space", () => examineLimit("Max address space", "v", "a buffer is mapped whole")],
-  ["file size", () => examineLimit("Max file size", "f", "shared memory is a file")],
-  ["processes", examineProcesses],
-  ["libc", examineLibc],
 ];
 
 /** Looks at everything that buffers need. Changes nothing, and works where the helper cannot be loaded. */
 export function diagnose(): Finding[] {
-  const checks = process.platform === "linux" ? [...everywhere, ...onLinux] : everywhere;
-  return checks.map(([check, examine]) => {
+  const ours = checks.filter(([, , platform = process.platform]) => platform === process.platform);
+  return ours.map(([check, examine]) => {
     try {
       return { check, ...examine() };
     } catch (cause) {
@@ -252,7 +249,8 @@ function countOfList(list: string): number {
 }
 
 function examineLibc(): Verdict {
-  if (readFileSync("/proc/self/maps", "utf8").includes("/ld-musl-")) return ok("musl");
+  // musl's loader and its library are one file, which has two names.
+  if (/\/(?:ld-musl-[^/]+|libc\.so)$/m.test(readFileSync("/proc/self/maps", "utf8"))) return ok("musl");
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
   const version = report?.header?.glibcVersionRuntime;
   return version === undefined ? warning("unknown", null) : ok(`glibc ${version}`);

@@ -28,6 +28,12 @@ const POLL_MS = 5;
 /** How often creation starts again when other processes make and remove objects of the name meanwhile. */
 const CREATE_ATTEMPTS = 10;
 
+/**
+ * On Windows a name lasts until the last process has closed what it means: how long a writer may take to notice that its
+ * reader has left, before the next reader gives up.
+ */
+const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
+
 /** How long a writer pid that equals the reader's may be the reader's own, on its way to the next writer. */
 const HANDOVER_MS = 20;
 
@@ -104,11 +110,15 @@ export function createForReader(name: string, config?: BufferConfig, flags = 0n)
   const resolved = resolveConfig(config);
   removeStaleBuffers();
   const locks = takeLocks(name);
-  try {
-    return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
-  } catch (error) {
-    locks.release({ remove: true });
-    throw error;
+  const deadline = performance.now() + NAME_LINGERS_MS;
+  for (;;) {
+    try {
+      return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
+    } catch (error) {
+      if (performance.now() < deadline && sleep(POLL_MS)) continue;
+      locks.release({ remove: true });
+      throw error;
+    }
   }
 }
 

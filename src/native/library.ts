@@ -6,7 +6,7 @@ import { files } from "../files.ts";
 import { loadLibrary, type Native } from "./symbols.ts";
 
 /** The ABI that this source is written for: ZB_ABI_VERSION in zerobuffer.h. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 const MAX_PATH_LENGTH = 4096;
 

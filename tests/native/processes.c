@@ -47,7 +47,7 @@ TEST(a_writer_that_is_killed_at_any_moment_leaves_whole_frames_only) {
       CHECK(count > 0);
       for (int i = 0; i < count; i++) {
         check_frame(&ring, i, size_of(read + 1, 1024), read + 1);
-        OK(zb_reader_release(ring.reader, (uint32_t)read++));
+        OK(zb_reader_release(ring.reader, (uint32_t)read++, 1));
       }
       if (read > 200 + (uint64_t)round * 7 && !killed) {
         kill(pid, SIGKILL);
@@ -145,7 +145,7 @@ TEST(a_header_that_changes_while_it_is_checked_is_used_as_it_was_checked) {
     zb_reader_close(ring.reader);
     set_word(&ring.oieb->payload_free_bytes, 256);
     set_word(&ring.oieb->payload_read_pos, 0);
-    OK(zb_reader_open(ring.memory, ring.written, ring.released, 1, &ring.reader));
+    OK(zb_reader_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &ring.reader));
     ring.view = (const struct zb_reader_view *)ring.reader;
     publish(&ring, 40, 1);
     int32_t code = zb_reader_next(ring.reader, 0, 0);

@@ -90,8 +90,9 @@ void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_siz
 }
 
 static void open_ends(struct ring *ring) {
-  OK(zb_reader_open(ring->memory, ring->written, ring->released, 1, &ring->reader));
-  OK(zb_writer_open(ring->memory, ring->written, ring->released, (uint64_t)getpid(), &ring->writer));
+  OK(zb_reader_open(ring->memory, ring->written, ring->released, 1, ZB_WAIT_ADAPTIVE, &ring->reader));
+  OK(zb_writer_open(ring->memory, ring->written, ring->released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &ring->writer));
   ring->view = (const struct zb_reader_view *)ring->reader;
   ring->writer_view = (const struct zb_writer_view *)ring->writer;
 }
@@ -223,10 +224,10 @@ void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags) {
     looks = 0;
     for (int i = 0; i < count; i++)
       check_frame(ring, i, size_of(read + (uint64_t)i + 1, ring->payload_size), read + (uint64_t)i + 1);
-    if (holding) OK(zb_reader_release(ring->reader, (uint32_t)released++));
+    if (holding) OK(zb_reader_release(ring->reader, (uint32_t)released++, 1));
     if (count <= 0) continue;
     read += (uint64_t)count;
-    for (uint64_t i = read - 1; i-- > released;) OK(zb_reader_release(ring->reader, (uint32_t)i));
+    for (uint64_t i = read - 1; i-- > released;) OK(zb_reader_release(ring->reader, (uint32_t)i, 1));
     released = read - 1;
   }
 }
@@ -247,7 +248,8 @@ void write_stream_from_outside(void *argument) {
   OK(zb_semaphore_open(stream->ring->name, ZB_READER, &ring.released));
   ring.oieb = zb_memory_address(ring.memory);
   ring.payload_size = word(&ring.oieb->payload_size);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), &ring.writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   write_stream(&(struct stream){.ring = &ring, .frames = stream->frames});
 }

@@ -37,7 +37,8 @@ TEST(frames_pass_between_two_threads_on_two_mappings_until_the_writer_closes) {
   other.oieb = zb_memory_address(other.memory);
   CHECK(other.oieb != ring.oieb);
   OK(zb_oieb_claim(other.memory, ZB_WRITER, 0, (uint64_t)getpid()));
-  OK(zb_writer_open(other.memory, other.written, other.released, (uint64_t)getpid(), &other.writer));
+  OK(zb_writer_open(other.memory, other.written, other.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &other.writer));
   other.writer_view = (const struct zb_writer_view *)other.writer;
   struct stream stream = {.ring = &other, .frames = long_run(STREAM_FRAMES / 3)};
   start_thread(&thread, write_stream_through_another_mapping, &stream);
@@ -71,7 +72,8 @@ TEST(frames_whose_posts_are_all_lost_pass_between_two_threads) {
   open_ring(&ring, 1024);
   open_buffer(&elsewhere, 0, 64);
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, elsewhere.written, ring.released, (uint64_t)getpid(), &ring.writer));
+  OK(zb_writer_open(ring.memory, elsewhere.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   struct stream stream = {.ring = &ring, .frames = long_run(STREAM_FRAMES / 10)};
   start_thread(&thread, write_stream, &stream);
@@ -109,7 +111,7 @@ static void *release_when_awaited(void *argument) {
   struct ring *ring = argument;
   for (uint32_t index = 0; index < 3; index++) {
     UNTIL(waits(ring->released, 1));
-    OK(zb_reader_release(ring->reader, index));
+    OK(zb_reader_release(ring->reader, index, 1));
   }
   return NULL;
 }
@@ -156,7 +158,7 @@ TEST(a_waiter_rings_when_a_token_comes_and_leaves_it) {
     EQUAL(zb_semaphore_value(ring.written), 1);
     CHECK(!rings(bell, 0));
     read_frame(&ring, 24, sequence);
-    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1));
+    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
   }
   CHECK(waits(ring.written, 0));
   zb_waiter_close(waiter);

@@ -10,6 +10,7 @@
 
 static char directory[MAX_PATH];
 static int as_child(void);
+static BOOL WINAPI swallow_control(DWORD kind) { return kind == CTRL_C_EVENT; }
 
 BOOL WINAPI _DllMainCRTStartup(HINSTANCE library, DWORD reason, void *reserved);
 
@@ -28,7 +29,8 @@ static void clean_up(void) {
 }
 
 void prepare_system(void) {
-  /* As the system does when it loads the library. */
+  /* As the system does when it loads the library, into a program that handles Ctrl+C. */
+  CHECK(SetConsoleCtrlHandler(swallow_control, TRUE));
   CHECK(_DllMainCRTStartup(NULL, DLL_PROCESS_ATTACH, NULL));
   if (getenv("ZB_TEST_CHILD") != NULL) exit(as_child());
   atexit(clean_up);
@@ -158,7 +160,7 @@ TEST(a_writer_that_is_killed_at_any_moment_leaves_whole_frames_only) {
       CHECK(count > 0);
       for (int i = 0; i < count; i++) {
         check_frame(&ring, i, size_of(read + 1, 1024), read + 1);
-        OK(zb_reader_release(ring.reader, (uint32_t)read++));
+        OK(zb_reader_release(ring.reader, (uint32_t)read++, 1));
       }
       if (read > 200 + (uint64_t)round * 7 && !killed) {
         kill_process(writer);
@@ -197,6 +199,53 @@ TEST(a_lock_file_goes_with_the_process_that_made_it) {
   UNTIL(zb_lock_held(path) == ZB_NOT_FOUND);
 }
 
+/* ---- Ctrl+C --------------------------------------------------------------------------------------------------- */
+
+static void *press_control_c_until_done(void *argument) {
+  atomic_bool *done = argument;
+  while (!atomic_load(done)) {
+    CHECK(GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0));
+    Sleep(1);
+  }
+  return NULL;
+}
+
+TEST(control_c_ends_a_sleep_and_the_waits_of_a_reader_and_of_a_writer) {
+  struct ring ring;
+  pthread_t thread;
+  atomic_bool done = false;
+  open_ring(&ring, 64);
+  OK(write_frame(&ring, 48, 1));
+  int64_t start = zb_now_ns();
+  start_thread(&thread, press_control_c_until_done, &done);
+  EQUAL(zb_sleep(30000000), ZB_INTERRUPTED);
+  EQUAL(zb_writer_acquire(ring.writer, 48, 30000000), ZB_INTERRUPTED);
+  read_frame(&ring, 48, 1);
+  EQUAL(zb_reader_next(ring.reader, 30000000, 0), ZB_INTERRUPTED);
+  CHECK(elapsed_ms(start) < 15000);
+  atomic_store(&done, true);
+  join_thread(thread);
+  close_ring(&ring);
+}
+
+static void *post_for_ever(void *argument) {
+  struct ring *ring = argument;
+  for (;;) zb_semaphore_post(ring->released, 1);
+}
+
+TEST(a_reader_that_posts_without_end_holds_no_writer_beyond_its_wait) {
+  struct ring ring;
+  pthread_t thread;
+  open_ring(&ring, 64);
+  OK(write_frame(&ring, 48, 1));
+  start_thread(&thread, post_for_ever, &ring);
+  UNTIL(zb_semaphore_value(ring.released) > 100);
+  int64_t start = zb_now_ns();
+  EQUAL(zb_writer_acquire(ring.writer, 48, 50000), ZB_AGAIN);
+  CHECK(elapsed_ms(start) < 3000);
+  ExitProcess(0); /* the thread ends with it */
+}
+
 /* ---- objects -------------------------------------------------------------------------------------------------- */
 
 TEST(a_name_lasts_as_long_as_anybody_has_its_object_open) {
@@ -229,7 +278,7 @@ TEST(a_name_that_is_used_by_an_object_of_another_kind_is_refused) {
   zb_semaphore_close(semaphore);
 }
 
-TEST(a_view_cannot_be_written_and_shows_what_is_written) {
+TEST(a_view_cannot_be_written_shows_what_is_written_and_keeps_no_name) {
   struct ring ring;
   zb_memory *view;
   MEMORY_BASIC_INFORMATION region;
@@ -239,8 +288,16 @@ TEST(a_view_cannot_be_written_and_shows_what_is_written) {
   EQUAL(region.Protect, PAGE_READONLY);
   ring.payload[5] = 9;
   EQUAL(((const uint8_t *)zb_memory_address(view))[128 + 64 + 5], 9);
-  zb_memory_close(view);
+  OK(zb_memory_named(view));
+  char name[64];
+  snprintf(name, sizeof name, "%s", ring.name);
   close_ring(&ring);
+  EQUAL(zb_memory_named(view), ZB_NOT_FOUND); /* a view keeps no name */
+  zb_memory *next;
+  OK(zb_memory_create(name, 4096, -1, &next));
+  EQUAL(zb_memory_named(view), ZB_EXISTS);
+  zb_memory_close(next);
+  zb_memory_close(view);
 }
 
 TEST(a_view_of_a_semaphore_tells_its_value_and_takes_nothing) {

@@ -42,7 +42,16 @@ int64_t zb_now_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW
 
 int64_t zb_now_coarse_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW_APPROX); }
 
-bool zb_may_spin(void) { return sysconf(_SC_NPROCESSORS_ONLN) > 1; }
+bool zb_runs_apart(uint64_t pid) {
+  (void)pid; /* the system binds nobody to a processor */
+  return sysconf(_SC_NPROCESSORS_ONLN) > 1;
+}
+
+void zb_populate(void *start, size_t length, bool write) {
+  (void)start; /* the system has no call for it */
+  (void)length;
+  (void)write;
+}
 
 void zb_yield(void) { sched_yield(); }
 
@@ -133,13 +142,6 @@ int32_t zb_memory_discard(const char *name) {
   return shm_unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
-/* Whether two mappings are of one memory: the system gives it no number, so what only a creator stores has to agree,
- * and the pid of the reader, who is the one that creates and removes. */
-static bool are_same(const struct zb_oieb *one, const struct zb_oieb *other) {
-  return memcmp(one, other, offsetof(struct zb_oieb, metadata_free_bytes)) == 0 &&
-         one->payload_size == other->payload_size && one->reader_pid == other->reader_pid;
-}
-
 int32_t zb_object_named(const struct zb_object *object) {
   struct stat status;
   int fd = shm_open(object->path, O_RDONLY, 0);
@@ -148,8 +150,8 @@ int32_t zb_object_named(const struct zb_object *object) {
   if (fstat(fd, &status) == 0 && (uint64_t)status.st_size >= sizeof(struct zb_oieb)) {
     void *there = mmap(NULL, sizeof(struct zb_oieb), PROT_READ, MAP_SHARED, fd, 0);
     if (there != MAP_FAILED) {
-      const struct zb_oieb *ours = (const void *)atomic_load_explicit(&object->start, memory_order_relaxed);
-      if (are_same(ours, there)) code = ZB_OK;
+      struct zb_oieb *ours = (void *)atomic_load_explicit(&object->start, memory_order_relaxed);
+      if (zb_oieb_agrees(ours, there)) code = ZB_OK;
       munmap(there, sizeof(struct zb_oieb));
     }
   }

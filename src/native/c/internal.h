@@ -22,7 +22,7 @@ struct zb_object {
   ino_t inode;
   bool owned;                    /* by the user of this process */
   char path[ZB_OBJECT_PATH_MAX]; /* what it was opened by */
-  void *handle;                  /* on Windows */
+  void *handle;                  /* on Windows; NULL for a view */
   struct zb_object *next;
 };
 
@@ -40,6 +40,10 @@ struct zb_semaphore_layout {
 struct zb_semaphore {
   struct zb_object object;
 };
+
+/* Whether two mappings seem to be of one memory, where the system gives it no number: what only a creator stores agrees,
+ * and so does the pid of the reader, who is the one that creates and removes. */
+bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other);
 
 /* posix.c */
 
@@ -59,8 +63,19 @@ static inline void *zb_object_address(struct zb_object *object) {
 /* Monotonic, in nanoseconds; the coarse one is cheaper and up to 10 ms behind. */
 int64_t zb_now_ns(void);
 int64_t zb_now_coarse_ns(void);
-/* Whether spinning can pay: more than one processor is ours to run on. */
-bool zb_may_spin(void);
+/* Fills the page table of a part of a mapping ahead of its use, as far as the system can; for writing or reading. */
+void zb_populate(void *start, size_t length, bool write);
+/* Whether this thread and the process can run at the same time, each on a processor of its own; with 0 or a process
+ * that cannot be asked, whether this thread has more than one processor to choose from. */
+bool zb_runs_apart(uint64_t pid);
+/* Tells the processor that this thread spins. */
+static inline void zb_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 /* Lets another thread run that waits for this processor, if there is one. */
 void zb_yield(void);
 /* Takes up to `most` tokens without waiting, and returns how many. What was published before their posts is visible

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -69,16 +70,12 @@ int64_t zb_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 int64_t zb_now_coarse_ns(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 
-bool zb_may_spin(void) {
-  static _Atomic(int) processors;
-  int count = atomic_load_explicit(&processors, memory_order_relaxed);
-  if (count == 0) {
-    cpu_set_t set;
-    count =
-        sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    atomic_store_explicit(&processors, count, memory_order_relaxed);
-  }
-  return count > 1;
+bool zb_runs_apart(uint64_t pid) {
+  cpu_set_t own, other;
+  if (sched_getaffinity(0, sizeof own, &own) != 0) return sysconf(_SC_NPROCESSORS_ONLN) > 1;
+  if (pid != 0 && pid <= INT_MAX && sched_getaffinity((pid_t)pid, sizeof other, &other) == 0)
+    CPU_OR(&own, &own, &other);
+  return CPU_COUNT(&own) > 1;
 }
 
 void zb_yield(void) { sched_yield(); }
@@ -150,6 +147,20 @@ int32_t zb_object_unlink(const struct zb_object *object) {
   int32_t code = zb_object_named(object);
   if (code != ZB_OK) return code;
   return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
+}
+
+/* The kernel's; not every C library has them. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+void zb_populate(void *start, size_t length, bool write) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t first = (uintptr_t)start & ~(page - 1), end = (uintptr_t)start + length;
+  /* Where it fails, the pages are found one by one as they are used. */
+  (void)ZB_CALL(populate,
+                madvise((void *)first, end - first, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ), -1);
 }
 
 static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) {

@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-int32_t zb_abi_version(void) { return ZB_ABI_VERSION; }
-
 /* ---- codes --------------------------------------------------------------------------------------------------- */
 
 static _Thread_local int32_t last_system_error;
@@ -154,17 +152,7 @@ void zb_object_unmap(struct zb_object *object) {
 
 void zb_memory_close(zb_memory *memory) { zb_object_unmap(&memory->object); }
 
-void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->object); }
-
-double zb_memory_size(zb_memory *memory) { return (double)memory->object.length; }
-
-void zb_memory_copy(zb_memory *memory, double offset, double size, void *target) {
-  memcpy(target, (const uint8_t *)zb_object_address(&memory->object) + (size_t)offset, (size_t)size);
-}
-
 int32_t zb_memory_named(zb_memory *memory) { return zb_object_named(&memory->object); }
-
-int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }
 
 int32_t zb_memory_unlink(zb_memory *memory) { return zb_object_unlink(&memory->object); }
 

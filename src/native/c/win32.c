@@ -14,7 +14,7 @@
 #define WIDE_PATH_CAPACITY 32768 /* what the system takes with the prefix of long paths */
 #define MOST_TOKENS INT32_MAX
 
-int32_t zb_abi_version(void) { return ZB_ABI_VERSION; }
+/* ---- this library -------------------------------------------------------------------------------------------- */
 
 int32_t zb_library_path(char *path, uint32_t capacity) {
   HMODULE library;
@@ -105,10 +105,21 @@ int64_t zb_now_ns(void) {
 
 int64_t zb_now_coarse_ns(void) { return (int64_t)GetTickCount64() * 1000000; }
 
-bool zb_may_spin(void) {
-  DWORD_PTR ours, all;
-  if (!GetProcessAffinityMask(GetCurrentProcess(), &ours, &all)) return false;
-  return (ours & (ours - 1)) != 0;
+bool zb_runs_apart(uint64_t pid) {
+  DWORD_PTR own, other, all;
+  if (!GetProcessAffinityMask(GetCurrentProcess(), &own, &all)) return false;
+  HANDLE process = pid == 0 ? NULL : OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)pid);
+  if (process != NULL) {
+    if (GetProcessAffinityMask(process, &other, &all)) own |= other;
+    CloseHandle(process);
+  }
+  return (own & (own - 1)) != 0;
+}
+
+void zb_populate(void *start, size_t length, bool write) {
+  (void)start; /* the system has no call for it */
+  (void)length;
+  (void)write;
 }
 
 void zb_yield(void) { SwitchToThread(); }
@@ -161,7 +172,7 @@ static void close_object(struct zb_object *object) {
   ReleaseSRWLockExclusive(&objects_lock);
   void *view = zb_object_address(object);
   if (view != NULL) UnmapViewOfFile(view);
-  CloseHandle(object->handle);
+  if (object->handle != NULL) CloseHandle(object->handle);
   free(object);
 }
 
@@ -224,7 +235,12 @@ int32_t zb_memory_open(const char *name, zb_memory **memory) {
 }
 
 int32_t zb_memory_view(const char *name, zb_memory **memory) {
-  return open_memory(name, FILE_MAP_READ, memory);
+  int32_t code = open_memory(name, FILE_MAP_READ, memory);
+  if (code != ZB_OK) return code;
+  /* The name must not last because somebody looks. */
+  CloseHandle((*memory)->object.handle);
+  (*memory)->object.handle = NULL;
+  return ZB_OK;
 }
 
 int32_t zb_memory_discard(const char *name) {
@@ -234,20 +250,15 @@ int32_t zb_memory_discard(const char *name) {
 
 void zb_memory_close(zb_memory *memory) { close_object(&memory->object); }
 
-void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->object); }
-
-double zb_memory_size(zb_memory *memory) { return (double)memory->object.length; }
-
-void zb_memory_copy(zb_memory *memory, double offset, double size, void *target) {
-  memcpy(target, (const uint8_t *)zb_object_address(&memory->object) + (size_t)offset, (size_t)size);
-}
-
 int32_t zb_memory_named(zb_memory *memory) {
-  (void)memory; /* its name cannot mean another as long as it is open */
-  return ZB_OK;
+  zb_memory *there;
+  if (memory->object.handle != NULL) return ZB_OK; /* its name cannot mean another as long as it is open */
+  int32_t code = zb_memory_view(memory->object.path, &there);
+  if (code != ZB_OK) return code;
+  bool same = zb_oieb_agrees(zb_object_address(&memory->object), zb_object_address(&there->object));
+  zb_memory_close(there);
+  return same ? ZB_OK : ZB_EXISTS;
 }
-
-int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }
 
 int32_t zb_memory_unlink(zb_memory *memory) {
   (void)memory;
