@@ -1,6 +1,6 @@
 // Builds the program of the C tests, plainly or with sanitizers, and runs its cases, each in a process of its own.
 
-import { readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import {
@@ -28,7 +28,11 @@ export interface Outcome {
 /** What C tests are built for: a target, or this machine. */
 export type TestPlatform = Pick<Target, "os" | "libc">;
 
-const host: TestPlatform = { os: hostSystem, libc: hostSystem === "linux" ? "glibc" : null };
+const header = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+const host: TestPlatform = {
+  os: hostSystem,
+  libc: header.header.glibcVersionRuntime === undefined ? null : "glibc",
+};
 
 /** The cases' sources, and what they need of the system. */
 function testSources({ os, libc }: TestPlatform): string[] {
@@ -95,7 +99,7 @@ export async function runTest(
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
     if (attempt < attempts && badLuck.test(stderr)) continue;
     const own = `zb-ctest-${child.pid}-`;
-    const leftBehind = ["/dev/shm", tmpdir()].flatMap((place) =>
+    const leftBehind = ["/dev/shm", tmpdir()].filter(existsSync).flatMap((place) =>
       readdirSync(place)
         .filter((file) => file.includes(own))
         .map((file) => join(place, file)),
