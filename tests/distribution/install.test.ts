@@ -90,8 +90,12 @@ function pretendMachine(
   pretend("sysctl", "exit 1");
 }
 
-async function install(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const child = Bun.spawn(["sh", join(root, "install.sh"), ...args], {
+async function install(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  script = join(root, "install.sh"),
+) {
+  const child = Bun.spawn(["sh", script, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       PATH: `${join(directory, "bin")}:${process.env.PATH}`,
@@ -263,4 +267,16 @@ test("from an address, with what there is to fetch it", async () => {
   const missing = await install(["--target", "linux-x64", "--from", `${from}/nosuch`]);
   expect(missing.code).toBe(1);
   expect(missing.stderr).toContain("cannot get SHA256SUMS from");
+});
+
+test("of a release, from that release", async () => {
+  const workflow = readFileSync(join(root, ".github", "workflows", "release.yml"), "utf8");
+  const [, stamp] = /sed "s\|(.*?)\|from='\$address'\|" install\.sh/.exec(workflow) ?? [];
+  const line = new RegExp((stamp ?? "").replace("\\$", "$"), "mg");
+  const script = readFileSync(join(root, "install.sh"), "utf8");
+  expect(script.match(line)).toHaveLength(1);
+  const path = join(directory, "install.sh");
+  writeFileSync(path, script.replace(line, `from='${artifacts}'`));
+  await publish("linux-x64");
+  expect((await install(["--target", "linux-x64"], {}, path)).code).toBe(0);
 });
