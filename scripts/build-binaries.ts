@@ -6,7 +6,6 @@
 //
 // What is wrong with a helper or an executable is found here, and not by those who run it.
 
-import { dlopen } from "bun:ffi";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -14,17 +13,16 @@ import { parseArgs } from "node:util";
 import { version } from "../package.json";
 import { commitOf } from "../src/commands/checkout.ts";
 import { PROTOCOL_VERSION } from "../src/commands/version.ts";
-import { ABI_VERSION } from "../src/native/library.ts";
-import { SYMBOLS } from "../src/native/symbols.ts";
 import { type Entry, tarGz, zip } from "./binaries/archive.ts";
-import { exportsOf, platformOf } from "./binaries/formats.ts";
+import { checkExecutable, checkHelper } from "./binaries/check.ts";
 import { manual } from "./binaries/manual.ts";
-import { sign, verifySignature } from "./binaries/signature.ts";
-import { buildHelper, embedHelper, hostSystem, libraryPath, root } from "./build-native.ts";
+import { sign } from "./binaries/signature.ts";
+import { buildHelper, libraryPath, root } from "./build-native.ts";
+import { buildExecutable, host } from "./executable.ts";
 import { type Target, targetNamed, targets } from "./targets.ts";
 
 const dist = join(root, "dist");
-const commit = commitOf();
+const versions = { version, commit: commitOf(), protocol: PROTOCOL_VERSION, bun: Bun.version };
 
 /** What is known of a published target, as in manifest.json; sizes in bytes. */
 interface Artifact {
@@ -36,105 +34,12 @@ interface Artifact {
   readonly helper: { readonly size: number; readonly sha256: string };
 }
 
-/** The target that this machine is. */
-function hostTarget(): Target {
-  const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  const libc =
-    hostSystem !== "linux" ? null : report.header.glibcVersionRuntime === undefined ? "musl" : "glibc";
-  const host = targets.find(
-    (target) => target.os === hostSystem && target.arch === process.arch && target.libc === libc,
-  );
-  if (host === undefined) throw new Error(`there is no target for ${process.platform}-${process.arch}`);
-  return host;
-}
-
-const host = hostTarget();
-
-/** Whether this machine runs what is built for the target. */
-function runsHere({ os, arch, libc }: Target): boolean {
-  return os === host.os && arch === host.arch && libc === host.libc;
-}
-
-/**
- * Builds an executable of the target with a helper inside, and checks both.
- *
- * @throws if anything is wrong with either.
- */
-async function buildExecutable(target: Target, helperPath: string, outfile: string): Promise<void> {
-  const helper = readFileSync(helperPath);
-  checkFile(helperPath, () => checkHelper(target, helper, helperPath));
-  await Bun.build({
-    entrypoints: [join(root, "src", "main.ts")],
-    // The format is needed: with bytecode in any other the executable builds, and dies when it starts.
-    format: "esm",
-    bytecode: true,
-    minify: true,
-    // A command that starts reads its own code and not that of the others.
-    splitting: true,
-    define: { BUILD_COMMIT: JSON.stringify(commit), BUILD_TARGET: JSON.stringify(target.name) },
-    ...(helperPath !== libraryPath && { plugins: [embedHelper(target)] }),
-    // The working directory's .env and bunfig.toml belong to somebody else.
-    compile: {
-      outfile,
-      // For this machine it is the Bun that runs here: another may need a newer processor.
-      ...(helperPath !== libraryPath && { target: target.bunTarget }),
-      ...{ autoloadDotenv: false, autoloadBunfig: false },
-    },
-  });
-  if (target.os === "darwin") writeFileSync(outfile, sign(readFileSync(outfile), "zerobuffer"));
-  checkFile(outfile, () => checkExecutable(target, readFileSync(outfile), helper));
-  if (runsHere(target)) checkFile(outfile, () => checkVersion(target, outfile));
-}
-
-/** Puts the file's name before what is wrong with it. */
-function checkFile(path: string, check: () => void): void {
-  try {
-    check();
-  } catch (error) {
-    throw new Error(`${relative(root, path)}: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-function checkPlatform({ os, arch }: Target, file: Buffer): void {
-  const platform = platformOf(file);
-  if (platform.os !== os || platform.arch !== arch)
-    throw new Error(`it is for ${platform.os}-${platform.arch} and not for ${os}-${arch}`);
-}
-
-function checkHelper(target: Target, helper: Buffer, path: string): void {
-  checkPlatform(target, helper);
-  const names = exportsOf(helper).filter((name) => name.startsWith("zb_"));
-  const wanted = Object.keys(SYMBOLS).sort();
-  if (names.join() !== wanted.join())
-    throw new Error(`it exports ${names.join(", ")} and not ${wanted.join(", ")}`);
-  const header = readFileSync(join(root, "src", "native", "c", "zerobuffer.h"), "utf8");
-  const abi = runsHere(target) ? loadAbi(path) : Number(/ZB_ABI_VERSION (\d+)/.exec(header)?.[1]);
-  if (abi !== ABI_VERSION)
-    throw new Error(`it has ABI ${abi}, and src/native/library.ts needs ${ABI_VERSION}`);
-  // Loading an unsigned library is refused only where programs have to be signed, too.
-  if (target.os === "darwin" && target.arch === "arm64") verifySignature(helper);
-}
-
-function loadAbi(path: string): number {
-  const library = dlopen(path, { zb_abi_version: SYMBOLS.zb_abi_version });
-  const abi = library.symbols.zb_abi_version();
-  library.close();
-  return abi;
-}
-
-function checkExecutable(target: Target, executable: Buffer, helper: Buffer): void {
-  checkPlatform(target, executable);
-  if (!executable.includes(helper)) throw new Error("the helper is not in it");
-  if (target.os === "darwin") verifySignature(executable);
-}
-
-function checkVersion(target: Target, path: string): void {
-  const { stdout, stderr, exitCode } = Bun.spawnSync([path, "--version", "--json-output"]);
-  if (exitCode !== 0) throw new Error(`--version ends with code ${exitCode}: ${stderr}`);
-  const told = JSON.parse(stdout.toString());
-  const expected = { version, commit, protocol: PROTOCOL_VERSION, target: target.name, bun: Bun.version };
-  for (const [name, value] of Object.entries(expected))
-    if (told[name] !== value) throw new Error(`--version tells ${name} ${told[name]} and not ${value}`);
+/** Builds the executable of a target, or of this machine, with its helper inside, and checks both. */
+async function buildChecked(output: string, helperPath: string, target?: Target): Promise<void> {
+  checkHelper(target ?? host, helperPath);
+  await buildExecutable(join(root, "src", "main.ts"), output, target);
+  if (target?.os === "darwin") writeFileSync(output, sign(readFileSync(output), "zerobuffer"));
+  checkExecutable(target ?? host, output, readFileSync(helperPath), versions);
 }
 
 /** Builds the executable of a target, and the archive that is published. */
@@ -144,7 +49,7 @@ async function buildArtifact(target: Target, documents: readonly Entry[], time: 
   const clock = new Stopwatch();
   const helperPath = await buildHelper(target);
   const helperSeconds = clock.lap();
-  await buildExecutable(target, helperPath, path);
+  await buildChecked(path, helperPath, target);
   const executableSeconds = clock.lap();
 
   const executable = readFileSync(path);
@@ -195,7 +100,9 @@ async function readDocuments(time: Date): Promise<Entry[]> {
 /** When the commit was made; the first moment that a zip archive can have where there is none. */
 function timeOfCommit(): Date {
   const { success, stdout } = Bun.spawnSync(["git", "log", "-1", "--format=%ct"], { cwd: root });
-  return success && commit !== "unknown" ? new Date(Number(stdout) * 1000) : new Date(Date.UTC(1980, 0, 1));
+  return success && versions.commit !== "unknown"
+    ? new Date(Number(stdout) * 1000)
+    : new Date(Date.UTC(1980, 0, 1));
 }
 
 /** Builds what is published of the targets. Nothing that an earlier build made stays beside it. */
@@ -213,7 +120,7 @@ async function buildArtifacts(wanted: readonly Target[]): Promise<void> {
     join(dist, "SHA256SUMS"),
     artifacts.map(({ sha256, file }) => `${sha256}  ${file}\n`).join(""),
   );
-  const manifest = { version, commit, protocol: PROTOCOL_VERSION, bun: Bun.version, artifacts };
+  const manifest = { ...versions, artifacts };
   writeFileSync(join(dist, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
 }
 
@@ -249,7 +156,7 @@ try {
     await buildArtifacts(wanted);
   } else {
     const path = join(dist, host.os === "windows" ? "zerobuffer.exe" : "zerobuffer");
-    await buildExecutable(host, libraryPath, path);
+    await buildChecked(path, libraryPath);
     console.log(`${relative(process.cwd(), path)} ${mebibytes(readFileSync(path))} MiB`);
   }
 } catch (error) {

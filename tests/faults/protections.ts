@@ -350,7 +350,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "the executable ignores the working directory's configuration",
-    file: "scripts/build-binaries.ts",
+    file: "scripts/executable.ts",
     changes: [["autoloadDotenv: false, autoloadBunfig: false", "autoloadDotenv: true, autoloadBunfig: true"]],
     test: ENVIRONMENT,
     only: "executes and reads nothing",
@@ -361,6 +361,20 @@ const protections: readonly Protection[] = [
     changes: [['["/tmp", "/var/tmp", "/dev/shm", HOME ?? "/"]', "[] as string[]"]],
     test: ENVIRONMENT,
     only: "temp directory",
+  },
+  {
+    what: "a helper that was unpacked to a name of its own does not stay",
+    file: "src/native/library.ts",
+    changes: [["removeSurplusCopy(pathOf(functions));", ""]],
+    test: ENVIRONMENT,
+    only: "has taken the name",
+  },
+  {
+    what: "nor does one that cannot be loaded",
+    file: "src/native/library.ts",
+    changes: [["removeSurplusCopy(/^Failed", "void (/^Failed"]],
+    test: ENVIRONMENT,
+    only: "has taken the name",
   },
   {
     what: "semaphores are removed with their buffer",

@@ -31,7 +31,8 @@ const MUSL_LOADER = "/lib/ld-musl-x86_64.so.1";
 const WINE = "/usr/lib/wine/wine64";
 const WINE_SERVER = "/usr/lib/wine/wineserver64";
 
-const native: Machine = { prefix: [], env: {}, complete: async () => {} };
+/** This machine, without anything between. */
+export const native: Machine = { prefix: [], env: {}, complete: async () => {} };
 
 /** The machine of each target that can be run here, and the Debian packages without which it cannot. */
 const machines: Readonly<

@@ -2,11 +2,13 @@
 // of two targets over the same memory, and the executables.
 //
 //   bun tests/targets/run.ts [TARGET…]
+//   bun tests/targets/run.ts --executable PATH TARGET   only this executable, on whatever machine this is
 //
 // It ends with 1 if anything fails, or could not be run for want of a package.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { exportsOf, platformOf } from "../../scripts/binaries/formats.ts";
 import { buildHelper, root, run, zigFor } from "../../scripts/build-native.ts";
 import { type Target, targetNamed, targets } from "../../scripts/targets.ts";
@@ -18,6 +20,7 @@ import {
   type Machine,
   machineOf,
   missingPackages,
+  native,
   type Outcome,
   start,
 } from "./machines.ts";
@@ -271,21 +274,34 @@ async function runTarget(target: Target, nativeTests: Program, nativeExecutable:
   });
 }
 
-if (process.platform !== "linux" || process.arch !== "x64")
-  throw new Error("this suite is for Linux x64, where the emulators of the others are");
-const chosen = process.argv.length > 2 ? process.argv.slice(2).map(targetNamed) : targets;
-try {
-  const native = targetNamed("linux-x64");
-  const runnable = new Set([native, ...chosen.filter(({ name }) => missingPackages(name)?.length === 0)]);
+async function runTargets(chosen: readonly Target[]): Promise<void> {
+  if (process.platform !== "linux" || process.arch !== "x64")
+    throw new Error("this suite is for Linux x64, where the emulators of the others are");
+  const own = targetNamed("linux-x64");
+  const runnable = new Set([own, ...chosen.filter(({ name }) => missingPackages(name)?.length === 0)]);
   await run([
     process.execPath,
     join(root, "scripts", "build-binaries.ts"),
     ...[...runnable].flatMap(({ name }) => ["--target", name]),
   ]);
-  const machine = await machineOf(native.name);
-  const nativeTests = { machine, path: await buildCTests(native) };
-  const nativeExecutable = await placeExecutable(native, machine);
+  const machine = await machineOf(own.name);
+  const nativeTests = { machine, path: await buildCTests(own) };
+  const nativeExecutable = await placeExecutable(own, machine);
   for (const target of chosen) await runTarget(target, nativeTests, nativeExecutable);
+}
+
+const { values, positionals } = parseArgs({
+  options: { executable: { type: "string" } },
+  allowPositionals: true,
+});
+const chosen = positionals.length > 0 ? positionals.map(targetNamed) : targets;
+try {
+  if (values.executable === undefined) {
+    await runTargets(chosen);
+  } else {
+    const program = { machine: native, path: resolve(values.executable) };
+    await runExecutables(chosen[0]!.name, program, program);
+  }
 } finally {
   await cleanUp();
 }

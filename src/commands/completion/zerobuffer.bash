@@ -15,12 +15,12 @@ _zerobuffer() {
   done
 
   # Only what is behind the "=" is replaced.
-  local last=$((${#words[@]} - 1)) head= value description
+  local last=$((${#words[@]} - 1)) head="" value
   local word=${words[last]}
   if [[ $COMP_WORDBREAKS == *=* ]]; then head=${word%"${word##*=}"}; fi
 
   COMPREPLY=()
-  while IFS=$'\t' read -r value description; do
+  while IFS=$'\t' read -r value _; do
     # Without an answer bash offers files, as `complete` below says.
     if [[ $value == :files ]]; then return; fi
     COMPREPLY+=("${value#"$head"}")

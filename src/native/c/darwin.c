@@ -4,6 +4,7 @@
  * end but a token: so waits look, and sleep for longer and longer. */
 #include "internal.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,6 +27,14 @@
 
 /* Of the system's library. Its header warns of MD5 as a safeguard, which it is not here. */
 unsigned char *CC_MD5(const void *data, uint32_t length, unsigned char digest[16]);
+
+/* ---- this library -------------------------------------------------------------------------------------------- */
+
+int32_t zb_library_path(char *path, uint32_t capacity) {
+  Dl_info library;
+  if (dladdr((const void *)&zb_library_path, &library) == 0) return ZB_NOT_FOUND;
+  return strlcpy(path, library.dli_fname, capacity) < capacity ? ZB_OK : ZB_NOT_FOUND;
+}
 
 /* ---- time ---------------------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,6 +29,34 @@
 
 _Static_assert(sizeof(struct zb_semaphore_layout) == 16, "semaphore layout");
 _Static_assert(offsetof(struct zb_semaphore_layout, futex_private) == 8, "semaphore layout");
+
+/* ---- this library -------------------------------------------------------------------------------------------- */
+
+struct path_query {
+  char *path;
+  size_t capacity;
+};
+
+/* dladdr is a library of its own in older versions of glibc. */
+static int note_path(struct dl_phdr_info *object, size_t size, void *argument) {
+  (void)size;
+  struct path_query *query = argument;
+  uintptr_t offset = (uintptr_t)&zb_library_path - object->dlpi_addr;
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+    if (segment->p_type != PT_LOAD || offset - segment->p_vaddr >= segment->p_memsz) continue;
+    size_t length = strlen(object->dlpi_name);
+    if (length == 0 || length >= query->capacity) return ZB_NOT_FOUND;
+    memcpy(query->path, object->dlpi_name, length + 1);
+    return 1;
+  }
+  return 0;
+}
+
+int32_t zb_library_path(char *path, uint32_t capacity) {
+  struct path_query query = {path, capacity};
+  return dl_iterate_phdr(note_path, &query) == 1 ? ZB_OK : ZB_NOT_FOUND;
+}
 
 /* ---- time ---------------------------------------------------------------------------------------------------- */
 

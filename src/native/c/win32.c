@@ -14,6 +14,17 @@
 #define WIDE_PATH_CAPACITY 32768 /* what the system takes with the prefix of long paths */
 #define MOST_TOKENS INT32_MAX
 
+/* ---- this library -------------------------------------------------------------------------------------------- */
+
+int32_t zb_library_path(char *path, uint32_t capacity) {
+  HMODULE library;
+  const DWORD by_address =
+      GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
+  if (!GetModuleHandleExA(by_address, (LPCSTR)&zb_library_path, &library)) return ZB_NOT_FOUND;
+  const DWORD length = GetModuleFileNameA(library, path, capacity);
+  return length > 0 && length < capacity ? ZB_OK : ZB_NOT_FOUND;
+}
+
 /* ---- the library's own state --------------------------------------------------------------------------------- */
 
 typedef LONG(WINAPI *query_semaphore)(HANDLE semaphore, int kind, void *result, ULONG size, ULONG *written);
