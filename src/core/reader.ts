@@ -404,7 +404,9 @@ export class Reader implements Disposable {
     this.#settle(oieb.writerPid);
     this.#departureReported = true;
     this.#writtenCountBefore = oieb.payloadWrittenCount;
-    this.#surplusTokensBefore = this.#surplusTokensSeen;
+    // A writer that leaves posts one token after it has given its place up: where none has come yet, it will.
+    const owed = this.#state === "left" && this.#surplusTokensSeen <= this.#surplusTokensBefore ? 1 : 0;
+    this.#surplusTokensBefore = this.#surplusTokensSeen + owed;
     const what = this.#state === "left" ? "has left" : "has died";
     throw new WriterDeadError(
       this.#state,
