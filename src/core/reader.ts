@@ -64,7 +64,10 @@ export class Reader implements Disposable {
   #isWriterNew = false;
   /** The departure has been reported: the next call goes on to the next writer. */
   #departureReported = false;
-  /** What was there when the last departure was reported; anything more shows that another writer has come. */
+  /**
+   * What was there when the last departure was reported, the token of that writer's close included; anything more shows
+   * that another one has come.
+   */
   #writtenCountBefore = 0;
   #surplusTokensBefore = 0;
   /** State of the last look behind the tokens. */
@@ -442,6 +445,8 @@ export class Reader implements Disposable {
     if (oieb.writerPid !== 0n) {
       if (this.#writer.isAlive(oieb.writerPid)) {
         this.#state = "connected";
+        // None of these was that of its close.
+        this.#surplusTokensBefore = this.#ring.surplusTokens;
         if (oieb.writerPid !== this.#lastPid) {
           this.#lastPid = oieb.writerPid;
           this.#isWriterNew = true;
