@@ -2,6 +2,7 @@
 
 import { expect } from "bun:test";
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
 import { bytesOf, thrownBy } from "../support/buffers.ts";
 import {
@@ -14,6 +15,10 @@ import {
 
 /** Small, so that frames wrap, fill it and find it full. */
 const RING = { metadataSize: 64, payloadSize: 1024 };
+
+const peer = join(import.meta.dir, "fixtures", "peer.ts");
+const asReader = (name: string) => [peer, "reader", name];
+const asWriter = (name: string) => [peer, "writer", name];
 
 /** Long enough to see that somebody has died. */
 const NOTICED_MS = 300;
@@ -45,21 +50,21 @@ function leaveRemains(name: string, readerPid: number): void {
 }
 
 const creation: Scenario[] = [
-  { name: "a reader that makes and removes its buffer", role: "reader", play: (stage) => create(stage) },
+  { name: "a reader that makes and removes its buffer", program: asReader, play: (stage) => create(stage) },
   {
     name: "a reader that makes a buffer with permissions of its own",
-    role: "reader",
+    program: asReader,
     play: (stage) => create(stage, { ...RING, mode: 0o600 }),
   },
   {
     name: "a reader on a file system without unnamed files",
-    role: "reader",
+    program: asReader,
     always: "create_unnamed:errno=95:0",
     play: (stage) => create(stage),
   },
   {
     name: "a reader that takes the place of a dead one",
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       leaveRemains(stage.name, process.ppid);
       await create(stage);
@@ -67,7 +72,7 @@ const creation: Scenario[] = [
   },
   {
     name: "a reader that finds the empty file of a creation that was killed",
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       writeFileSync(`/dev/shm/${stage.name}`, "");
       writeFileSync(`/tmp/zerobuffer/${stage.name}.lock`, "");
@@ -76,7 +81,7 @@ const creation: Scenario[] = [
   },
   {
     name: "a reader that adopts the buffer of a writer",
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       const writer = new Writer(stage.name, { create: RING, writeTimeout: NOTICED_MS });
       writer.writeFrame(bytesOf(1, 100));
@@ -179,7 +184,7 @@ function writing(
 ): Scenario {
   return {
     name: `a writer that ${name}`,
-    role: "writer",
+    program: asWriter,
     play: async (stage) => {
       using audience = new Audience(stage.name);
       let begun = 0;
@@ -291,7 +296,7 @@ const writers: Scenario[] = [
 /** A child whose reader is killed: it has to find that out. */
 const bereaved: Scenario = {
   name: "a writer that finds its reader dead",
-  role: "writer",
+  program: asWriter,
   play: async (stage) => {
     const reader = new Reader(stage.name, RING);
     await stage.perform(async () => {
@@ -325,7 +330,7 @@ function pokeOieb(name: string, offset: number, value: number): void {
 function reading(name: string, play: (stage: Stage, writer: Writer) => Promise<void>): Scenario {
   return {
     name: `a reader that ${name}`,
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       let writer: Writer | undefined;
       await stage.perform(async () => {
