@@ -399,13 +399,11 @@ const protections: readonly Protection[] = [
     only: "whose reader goes away",
   },
   {
-    what: "a log that cannot be printed is no failure",
-    file: "src/commands/log.ts",
-    changes: [
-      ["await print(Descriptor.STDERR, text).catch(() => {});", "await print(Descriptor.STDERR, text);"],
-    ],
+    what: "a message that cannot be printed changes no exit code",
+    file: "src/commands/result.ts",
+    changes: [[").catch(() => {});", ");"]],
     test: CLOSED,
-    only: "costs a relay nothing",
+    only: "does not get into the way of the exit code",
   },
   {
     what: "a result that cannot be printed is a failure",
