@@ -243,6 +243,17 @@ describe("a client", () => {
     expect(document.error.message).toBe(`The server of channel "${channel}" has left.`);
   });
 
+  test("whose server stops before the response to its last request ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--delay-ms", "60000");
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "1", "--json-output"]);
+    await server.says("A client has connected");
+    await stopped(server);
+    const { code, document } = await client.report();
+    expect([code, document.responses]).toEqual([2, 0]);
+    expect(document.error.message).toBe(`The server of channel "${channel}" has left.`);
+  });
+
   test("counts the requests that get no response in time, and ends with code 2", async () => {
     const channel = uniqueName();
     await using server = await serve(channel, "--exec", program("silence", "3"), "--timeout-ms", "60s");

@@ -204,7 +204,7 @@ const protections: readonly Protection[] = [
   {
     what: "a frame's number is checked",
     file: RING,
-    changes: [["header.sequence == reader->next_sequence || header.sequence == 1;", "true;"]],
+    changes: [["bool follows = header.sequence == reader->next_sequence;", "bool follows = true;"]],
     test: C_TESTS,
     only: "repeats skips or runs backwards",
   },
@@ -453,6 +453,13 @@ const protections: readonly Protection[] = [
     only: "sends requests and receives the responses later",
   },
   {
+    what: "a client reports the failure of its last request",
+    file: "src/commands/duplex/exchange.ts",
+    changes: [["await this.#progress();\n    this.#throwFailure();\n", "await this.#progress();\n"]],
+    test: "tests/cli/duplex.test.ts",
+    only: "the response to its last request",
+  },
+  {
     what: "a server answers a client in that client's own buffer",
     file: "src/core/duplex/server.ts",
     changes: [["if (request.sequence === 1) {", "if (isFirst && request.sequence === 1) {"]],
@@ -546,8 +553,8 @@ function copyTree(): string {
 }
 
 /** The file without the protection. Throws if the file is not as it was when the protection was described. */
-function without({ file, changes }: Protection): string {
-  let text = readFileSync(join(root, file), "utf8");
+function without({ file, changes }: Protection, tree: string): string {
+  let text = readFileSync(join(tree, file), "utf8");
   for (const [find, replace] of changes) {
     if (text.split(find).length !== 2) throw new Error(`${file} has not exactly one: ${find}`);
     text = text.replace(find, () => replace);
@@ -559,7 +566,7 @@ function without({ file, changes }: Protection): string {
 async function isShown(tree: string, protection: Protection): Promise<boolean> {
   const path = join(tree, protection.file);
   const whole = readFileSync(path, "utf8");
-  writeFileSync(path, without(protection));
+  writeFileSync(path, without(protection, tree));
   try {
     return !(await passes(tree, protection));
   } finally {
@@ -587,7 +594,15 @@ const chosen = protections.filter(
   ({ what }) => wanted.length === 0 || wanted.some((part) => what.includes(part)),
 );
 // All of them before any is tried, which takes long.
-for (const protection of chosen) without(protection);
+const unknown = chosen.flatMap((protection) => {
+  try {
+    without(protection, root);
+    return [];
+  } catch (error) {
+    return [`${protection.what}: ${(error as Error).message}`];
+  }
+});
+if (unknown.length > 0) throw new Error(unknown.join("\n"));
 const tree = copyTree();
 let missed = 0;
 for (const protection of chosen) {
