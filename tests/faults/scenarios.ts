@@ -172,6 +172,9 @@ class Audience implements Disposable {
 /** Has the child write a frame; with `meanwhile`, one that it has to wait for. */
 type Write = (size: number, how?: string, meanwhile?: () => void) => Promise<void>;
 
+/** Frames of which each call of "write-together" writes so many. */
+const TOGETHER = 3;
+
 /** Killed at one of these, a writer has published its frame, though nobody has been told. */
 const AFTER_PUBLICATION = ["write_post", "post_token", "post_wake"];
 const BEFORE_PUBLICATION = ["write_marker", "write_copy", "write_header", "write_positions", "write_publish"];
@@ -189,14 +192,17 @@ function writing(
       using audience = new Audience(stage.name);
       let begun = 0;
       let returned = 0;
+      /** Frames of the last call: they are published together. */
+      let last = 0;
       const write: Write = async (size, how = "write", meanwhile) => {
-        begun++;
-        const instruction = { do: how, size };
+        last = how === "write-together" ? TOGETHER : 1;
+        begun += last;
+        const instruction = { do: how, size, frames: last };
         const answer = await (meanwhile === undefined
           ? stage.ask(instruction)
           : stage.askAndLetWait(instruction, "r", meanwhile));
-        if (answer.event === "did") returned++;
-        else begun--;
+        if (answer.event === "did") returned += last;
+        else begun -= last;
       };
       await stage.perform(async () => {
         if (connects) stage.begin();
@@ -213,7 +219,7 @@ function writing(
       if (stage.goneAt !== undefined) {
         const step = stage.fault?.step ?? "";
         if (AFTER_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun);
-        if (BEFORE_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun - 1);
+        if (BEFORE_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun - last);
       }
       expectTheNextWriterToWork(stage.name, audience.reader);
     },
@@ -250,6 +256,17 @@ const writers: Scenario[] = [
   writing("writes frames of several sizes", async (stage, _, write) => {
     stage.begin();
     for (const size of [1, 24, 100, 500]) await write(size);
+  }),
+  writing("writes frames together, one of them beyond a wrap", async (stage, audience, write) => {
+    await write(600);
+    await write(100);
+    audience.take();
+    audience.release(1);
+    stage.begin();
+    await write(100, "write-together");
+    audience.release();
+    audience.take();
+    await write(50, "write-together");
   }),
   writing("fills a frame in place", async (stage, _, write) => {
     stage.begin();
@@ -367,6 +384,13 @@ const readers: Scenario[] = [
     }
     await stage.ask({ do: "metadata" });
     for (const index of [1, 0, 2]) await stage.ask({ do: "release", index });
+  }),
+  reading("takes frames together and releases them together", async (stage, writer) => {
+    writer.writeFrames(Buffer.concat([1, 2, 3].map((sequence) => bytesOf(sequence, 200))), 200);
+    stage.begin();
+    const answer = await stage.ask({ do: "read-together" });
+    if (answer.event === "did") expect(answer).toMatchObject({ frames: 3, isWhole: true });
+    await stage.ask({ do: "release", index: 0 });
   }),
   ...(["read", "read-async"] as const).map((how) =>
     reading(`waits for a frame (${how})`, async (stage, writer) => {

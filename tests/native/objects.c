@@ -312,7 +312,7 @@ TEST(a_writer_withdraws_the_metadata_of_the_last_one_and_leaves_its_bytes_to_who
   zb_writer *writer;
   open_buffer(&ring, 64, 256);
   OK(zb_metadata_write(ring.memory, "first one", 9));
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, 1, &writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &writer));
   EQUAL(zb_metadata_read(ring.memory, bytes, 64), 0);
   EQUAL(ring.oieb->metadata_written_bytes, 0);
   EQUAL(ring.oieb->metadata_free_bytes, 64);
