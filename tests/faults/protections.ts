@@ -61,9 +61,12 @@ const protections: readonly Protection[] = [
     changes: [
       [
         "  ZB_POINT(write_header);\n",
-        "  atomic_fetch_sub((_Atomic(uint64_t) *)&oieb->payload_free_bytes, waste + total);\n  ZB_POINT(write_header);\n",
+        "  atomic_fetch_sub((_Atomic(uint64_t) *)&writer->oieb->payload_free_bytes, waste + total);\n  ZB_POINT(write_header);\n",
       ],
-      ["&oieb->payload_free_bytes, waste + total,\n", "&oieb->payload_free_bytes, 0,\n"],
+      [
+        "payload_free_bytes, bytes, memory_order_release)",
+        "payload_free_bytes, 0 * bytes, memory_order_release)",
+      ],
     ],
     test: KILLS,
     only: "writes frames of several sizes",
@@ -181,7 +184,7 @@ const protections: readonly Protection[] = [
   {
     what: "free bytes beyond the ring are refused",
     file: RING,
-    changes: [["  if (free_bytes > payload_size) return ZB_BAD_CONTROL;\n", ""]],
+    changes: [["  if (free_bytes > writer->payload_size) return ZB_BAD_CONTROL;\n", ""]],
     test: C_TESTS,
     only: "more free bytes than the ring has",
   },
