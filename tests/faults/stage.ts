@@ -169,26 +169,37 @@ export async function momentsOf(scenario: Scenario): Promise<Moment[]> {
 /** How often a step is taken can depend on time: this share of a scenario's moments need not come again. */
 const MAX_MISSED = 0.25;
 
-/** Plays the scenario once for each of its moments, with a child that is killed there. */
-export async function killAtEachStep(scenario: Scenario): Promise<void> {
+/**
+ * Plays the scenario once for each of its moments, with a child that is killed there; in several lanes at once where the
+ * test's part in it never blocks.
+ */
+export async function killAtEachStep(scenario: Scenario, lanes = 1): Promise<void> {
   const moments = await momentsOf(scenario);
   expect(moments.length).toBeGreaterThan(0);
   const missed: string[] = [];
-  for (const moment of moments) {
-    await using stage = new Stage(scenario, { ...moment, action: "kill" });
-    try {
-      await scenario.play(stage);
-      const { code, signal } = await stage.child.end();
-      if (signal !== "SIGKILL") {
-        expect(code).toBe(0);
-        missed.push(`${moment.step} ${moment.nth}`);
-      }
-    } catch (error) {
-      throw new Error(`killed at ${moment.step}, the ${moment.nth}th time`, { cause: error });
+  const rest = [...moments];
+  const playNext = async () => {
+    for (let moment = rest.shift(); moment !== undefined; moment = rest.shift()) {
+      if (!(await isKilledAt(scenario, moment))) missed.push(`${moment.step} ${moment.nth}`);
     }
-  }
+  };
+  await Promise.all(Array.from({ length: lanes }, playNext));
   console.log(`${moments.length} moments, ${moments.length - missed.length} kills`);
   if (missed.length > MAX_MISSED * moments.length) throw new Error(`not reached again: ${missed.join(", ")}`);
+}
+
+/** Plays the scenario with a child that is killed at the moment: false if that did not come again. */
+async function isKilledAt(scenario: Scenario, moment: Moment): Promise<boolean> {
+  await using stage = new Stage(scenario, { ...moment, action: "kill" });
+  try {
+    await scenario.play(stage);
+    const { code, signal } = await stage.child.end();
+    if (signal === "SIGKILL") return true;
+    expect(code).toBe(0);
+    return false;
+  } catch (error) {
+    throw new Error(`killed at ${moment.step}, the ${moment.nth}th time`, { cause: error });
+  }
 }
 
 /** A writer finds no buffer, or one that is not ready: never half of one. */
