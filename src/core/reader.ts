@@ -312,9 +312,7 @@ export class Reader implements Disposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#waitForFrames(timeoutMs, signal).then((found) =>
-      found ? this.#handOutBatch(most) : FrameBatch.empty,
-    );
+    return this.#waitForFrames(timeoutMs, signal, () => this.#handOutBatch(most), FrameBatch.empty);
   }
 
   /** @internal What an asynchronous read can return at once; it spins for an instant. */
@@ -329,19 +327,25 @@ export class Reader implements Disposable {
     return this.#handedOut < this.#available || this.#look(ASYNC_SPIN_US);
   }
 
-  async #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
-    return (await this.#waitForFrames(timeoutMs, signal)) ? this.#handOut() : Frame.invalid;
+  #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
+    return this.#waitForFrames(timeoutMs, signal, () => this.#handOut(), Frame.invalid);
   }
 
-  async #waitForFrames(timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  /** `handOut` is called as soon as there are frames: a turn later, another call might have taken them. */
+  async #waitForFrames<T>(
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    handOut: () => T,
+    none: T,
+  ): Promise<T> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
-      if (this.#isLookBehindDue() && this.#lookBehind()) return true;
+      if (this.#isLookBehindDue() && this.#lookBehind()) return handOut();
       const restMs = Math.min(ASYNC_SLICE_MS, deadline - performance.now());
-      if (restMs <= 0) return false;
+      if (restMs <= 0) return none;
       await this.#rest(restMs, signal);
       this.#guard();
-      if (this.#handedOut < this.#available || this.#look(0)) return true;
+      if (this.#handedOut < this.#available || this.#look(0)) return handOut();
     }
   }
 

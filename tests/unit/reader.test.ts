@@ -388,6 +388,19 @@ describe("asynchronous reading", () => {
     for (const frame of frames) frame.release();
   });
 
+  test("gives a frame to one of several calls that wake at once, and nothing to the others", async () => {
+    for (let round = 0; round < 20; round++) {
+      using both = pair();
+      const readings = [1, 2, 3, 4].map(() => both.reader.readFrameAsync(30_000));
+      for (let i = 1; i <= 4; i++) {
+        both.writer.writeFrame(bytesOf(i, 10));
+        await Bun.sleep(0);
+      }
+      const frames = await Promise.all(readings);
+      expect(frames.map((frame) => frame.sequence)).toEqual([1, 2, 3, 4]);
+    }
+  });
+
   test("as a loop ends when the writer has left", async () => {
     using both = pair();
     const sequences: number[] = [];
