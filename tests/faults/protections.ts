@@ -357,7 +357,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "the executable ignores the working directory's configuration",
-    file: "scripts/build-binaries.ts",
+    file: "scripts/executable.ts",
     changes: [["autoloadDotenv: false, autoloadBunfig: false", "autoloadDotenv: true, autoloadBunfig: true"]],
     test: ENVIRONMENT,
     only: "executes and reads nothing",
