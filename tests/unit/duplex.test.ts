@@ -695,6 +695,20 @@ describe("a server", () => {
     expect(served.metadata).toEqual(["client 1", "client 2", "client 4", "client 5"]);
   });
 
+  test("is told the same metadata by clients that follow each other before it has looked", async () => {
+    using served = serve(echo);
+    let last: IDuplexClient | undefined;
+    for (let i = 1; i <= 5; i++) {
+      last?.close();
+      last = served.connect();
+      if (i !== 3) last.setMetadata(new TextEncoder().encode("the same"));
+      await answerTo(last, bytesOf(i, 10));
+      await eventually(() => served.server.statistics.responses === i);
+    }
+    last?.close();
+    expect(served.metadata).toEqual(["the same", "the same", "the same", "the same"]);
+  });
+
   test("is told the same metadata by one client after another", async () => {
     const gone: string[] = [];
     const logger = {

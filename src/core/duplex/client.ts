@@ -1,7 +1,7 @@
 // The asking side of a duplex channel.
 
 import { type BufferConfig, checkTimeout, maxFrameSize } from "../config.ts";
-import { BufferFullError, ClosedError } from "../errors.ts";
+import { BufferFullError, ClosedError, CorruptBufferError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import { buffersOf, type ChannelBuffers } from "../names.ts";
 import { Reader } from "../reader.ts";
@@ -10,6 +10,12 @@ import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } fro
 
 /** How long a wait for responses goes on before the server is looked at. */
 const SLICE_MS = 250;
+
+/** How long a client waits at least for the server to see that the client before it was killed. */
+const HANDOVER_MS = 500;
+
+/** The pause before another look whether it has. */
+const RETRY_MS = 5;
 
 /** Timers cannot be set for longer, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -67,16 +73,34 @@ export class DuplexClient implements IDuplexClient {
   /** Connects, blocking the thread for up to `connectTimeoutMs`. */
   static open(channel: string, { config, connectTimeoutMs = 0 }: ClientOptions = {}): DuplexClient {
     const buffers = buffersOf(channel);
-    return new DuplexClient(channel, new Writer(buffers.requests, { connectTimeoutMs }), buffers, config);
+    const deadline = performance.now() + Math.max(HANDOVER_MS, connectTimeoutMs);
+    for (let timeoutMs = connectTimeoutMs; ; timeoutMs = Math.max(0, deadline - performance.now())) {
+      const requests = new Writer(buffers.requests, { connectTimeoutMs: timeoutMs });
+      try {
+        return new DuplexClient(channel, requests, buffers, config);
+      } catch (error) {
+        if (!isHandover(error) || performance.now() >= deadline) throw error;
+      }
+      Bun.sleepSync(RETRY_MS);
+    }
   }
 
   /** Connects without blocking the event loop. */
   static async connect(
     channel: string,
-    { config, ...options }: ClientOptions & { signal?: AbortSignal | undefined } = {},
+    { config, connectTimeoutMs = 0, signal }: ClientOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<DuplexClient> {
     const buffers = buffersOf(channel);
-    return new DuplexClient(channel, await Writer.connect(buffers.requests, options), buffers, config);
+    const deadline = performance.now() + Math.max(HANDOVER_MS, connectTimeoutMs);
+    for (let timeoutMs = connectTimeoutMs; ; timeoutMs = Math.max(0, deadline - performance.now())) {
+      const requests = await Writer.connect(buffers.requests, { connectTimeoutMs: timeoutMs, signal });
+      try {
+        return new DuplexClient(channel, requests, buffers, config);
+      } catch (error) {
+        if (!isHandover(error) || performance.now() >= deadline) throw error;
+      }
+      await Bun.sleep(RETRY_MS);
+    }
   }
 
   get maxRequestSize(): number {
@@ -326,4 +350,12 @@ export class DuplexClient implements IDuplexClient {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * Whether this is what keeps a client from making its response buffer as long as the server writes to that of one that was
+ * killed. It hangs up when the requests have no writer.
+ */
+function isHandover(error: unknown): boolean {
+  return error instanceof CorruptBufferError;
 }

@@ -158,14 +158,19 @@ double zb_metadata_read(zb_memory *memory, void *data, double capacity) {
   return (double)(written - sizeof length);
 }
 
-void zb_metadata_clear(zb_memory *memory) {
-  struct zb_oieb *oieb = oieb_of(memory);
-  uint64_t metadata_size, payload_size;
-  if (!load_sizes(memory, &metadata_size, &payload_size)) return;
+/* The bytes stay: a reader of version 1 that is just copying them gets them whole. */
+static void withdraw_metadata(struct zb_oieb *oieb, uint64_t metadata_size) {
   ZB_POINT(metadata_clear);
   STORE(oieb->metadata_written_bytes, 0, release);
   ZB_POINT(metadata_reset);
   STORE(oieb->metadata_free_bytes, metadata_size, relaxed);
+}
+
+void zb_metadata_clear(zb_memory *memory) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size;
+  if (!load_sizes(memory, &metadata_size, &payload_size)) return;
+  withdraw_metadata(oieb, metadata_size);
   if (metadata_size >= sizeof(uint64_t)) memset(oieb + 1, 0, sizeof(uint64_t));
 }
 
@@ -592,6 +597,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   writer->write_pos = write_pos == payload_size ? 0 : write_pos; /* a v1 writer leaves P after an exact fit */
   writer->written_count = LOAD(oieb->payload_written_count, relaxed);
   writer->view.sequence = 1;
+  withdraw_metadata(oieb, metadata_size);
   writer->reader_pid = reader_pid;
   writer->peer_seen_ns = zb_now_coarse_ns();
   writer->waiting = waiting_for(&oieb->reader_pid, wait);
