@@ -5,6 +5,7 @@ import { BufferFullError, ClosedError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import { buffersOf, type ChannelBuffers } from "../names.ts";
 import { Reader } from "../reader.ts";
+import { TurnKeeper } from "../turn.ts";
 import { Writer } from "../writer.ts";
 import { keepSettlers, Pending, PendingRequests, rejectKept, resolveKept } from "./pending.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";
@@ -15,7 +16,7 @@ const SLICE_MS = 250;
 /** Timers cannot be set for longer, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** How often others that wait for the same microtasks go first before a look for more responses. */
+/** Promises on the way from a response to the next request, at the most, that are waited for before the next look. */
 const HOPS = 8;
 
 /** A client, connected from {@link open} or {@link connect} to {@link close}. */
@@ -31,6 +32,7 @@ export class DuplexClient implements IDuplexClient {
   readonly #sent = new Set<number>();
   /** Responses for {@link receiveResponse} that came while others were awaited. */
   readonly #unclaimed: Frame[] = [];
+  readonly #turns = new TurnKeeper();
   #isReceiving = false;
   #isSending = false;
   /** A request is acquired: nothing else can be sent until it is committed. */
@@ -234,10 +236,13 @@ export class DuplexClient implements IDuplexClient {
     this.#isReceiving = true;
     try {
       while (this.#isAwaited) {
-        const response = await this.#responses.readFrameAsync(SLICE_MS);
+        const response =
+          this.#responses.frameAtHand(undefined) ?? (await this.#responses.readFrameAsync(SLICE_MS));
         this.#settleAll(response.isValid ? response : this.#lookAtServer());
         // Those who have waited go on first, and ask again.
         for (let i = 0; i < HOPS && this.#undated.length === 0; i++) await undefined;
+        // What they do may take any time, so the clock is looked at after each run.
+        if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
       }
     } catch (error) {
       this.#endAll(error);
