@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
+import { buildStarters } from "./bench/starters.ts";
 import { cFlags, compile, findCompiler, nativeSourceDirectory, root } from "./build-native.ts";
 
 const json = process.argv.includes("--json");
@@ -276,6 +277,25 @@ async function idle(): Promise<Measurement> {
   };
 }
 
+async function starting(): Promise<Measurement> {
+  const contenders = await buildStarters(directory);
+  const turns: Turn[] = [];
+  for (let turn = 0; turn < TURNS; turn++) {
+    const startMs = Object.entries(await measure(contenders));
+    turns.push(Object.fromEntries(startMs.map(([contender, startMs]) => [contender, { startMs }])));
+  }
+  return {
+    title: "executables from start to end: a writer without a buffer, a list without buffers",
+    contenders: medians(turns, "startMs", (value) => `${value.toFixed(1)} ms`),
+    comparisons: [
+      compare(turns, "startMs", "--version", "hello", { atMost: 1.3 }),
+      compare(turns, "startMs", "list", "hello", { atMost: 2 }),
+      compare(turns, "startMs", "writer", "hello", { atMost: 2 }),
+    ],
+    turns,
+  };
+}
+
 // ---- what is shown -------------------------------------------------------------------------------------------------
 
 const colour = process.stdout.isTTY && !process.env.NO_COLOR;
@@ -327,6 +347,7 @@ try {
     oneRequest,
     manyRequests,
     idle,
+    starting,
   ]) {
     const measurement = await take();
     measurements.push(measurement);
