@@ -7,7 +7,7 @@ import { buffersOf, type ChannelBuffers } from "../names.ts";
 import { Reader } from "../reader.ts";
 import { TurnKeeper } from "../turn.ts";
 import { Writer } from "../writer.ts";
-import { keepSettlers, Pending, PendingRequests, rejectKept, resolveKept } from "./pending.ts";
+import { Pending, PendingRequests } from "./pending.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";
 
 /** How long a wait for responses goes on before the server is looked at. */
@@ -147,14 +147,13 @@ export class DuplexClient implements IDuplexClient {
   // ---- requests and their responses --------------------------------------------------------------------------------
 
   request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse> {
-    const promise = new Promise<DuplexResponse>(keepSettlers);
-    const pending = new Pending(resolveKept, rejectKept, options);
+    const pending = new Pending(options);
     try {
       this.#begin(pending, data);
     } catch (error) {
       pending.reject(error);
     }
-    return promise;
+    return pending.promise;
   }
 
   #begin(pending: Pending, data: Uint8Array): void {
