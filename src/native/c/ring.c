@@ -237,19 +237,21 @@ static int32_t await_token(zb_semaphore *semaphore, struct waiting *waiting, int
   const int64_t start = zb_now_ns();
   if (start >= deadline_ns) return ZB_AGAIN;
   if (!waiting->apart) look_at_peer(waiting);
-  const bool spins = may_spin(waiting) && waiting->unspun == 0;
   const bool spins_only = waiting->mode == ZB_WAIT_SPIN || deadline_ns - start <= SPIN_NS;
+  /* What never blocks spins each time: whoever asks for it has a slower way to wait after it. */
+  const bool spins = may_spin(waiting) && (spins_only || waiting->unspun == 0);
   if (spins && spin(semaphore, waiting, spins_only ? deadline_ns : start + SPIN_NS)) {
+    waiting->unspun = 0;
     waiting->unspun_next = 1;
     return ZB_OK;
   }
+  if (spins_only) return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
   if (waiting->unspun > 0) {
     waiting->unspun--;
   } else if (spins && waiting->mode == ZB_WAIT_ADAPTIVE) {
     waiting->unspun = waiting->unspun_next;
     if (waiting->unspun_next < WAITS_UNSPUN_MOST) waiting->unspun_next *= 2;
   }
-  if (spins_only) return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
   *slept = true;
   int32_t code = zb_semaphore_await(semaphore, deadline_ns, NULL);
   if (code == ZB_OK && zb_now_ns() - start < 3 * SPIN_NS) {
