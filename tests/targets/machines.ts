@@ -80,11 +80,11 @@ export interface Started {
 
 let count = 0;
 
-/** Starts a program on its machine, on request in a terminal of its own. It is killed after `timeoutMs`. */
+/** Starts a program on its machine, on request in a terminal of its own, or to read a file. Killed after `timeoutMs`. */
 export function start(
   { prefix, env }: Machine,
   [program, ...args]: readonly [string, ...string[]],
-  { timeoutMs = 120_000, terminal = false } = {},
+  { timeoutMs = 120_000, terminal = false, stdin = "/dev/null" } = {},
 ): Started {
   // Not pipes: what Wine starts in the background keeps them open.
   const [stdout, stderr] = [join(directory, `${++count}.out`), join(directory, `${count}.err`)];
@@ -96,7 +96,7 @@ export function start(
   const inTerminal = ["script", "-qec", command.map((word) => `'${word}'`).join(" "), "/dev/null"];
   const child = Bun.spawn(terminal ? inTerminal : command, {
     env: { ...process.env, ...Object.fromEntries(variables) },
-    stdio: ["ignore", Bun.file(stdout), Bun.file(stderr)],
+    stdio: [Bun.file(stdin), Bun.file(stdout), Bun.file(stderr)],
     timeout: timeoutMs,
     killSignal: "SIGKILL",
   });

@@ -162,6 +162,24 @@ async function transfer(reader: Program, writer: Program): Promise<string> {
   return nothingLeft(name, `${FRAMES} frames`);
 }
 
+/** Bytes through stdin, frames and stdout. */
+async function stream(reader: Program, writer: Program): Promise<string> {
+  const name = uniqueName();
+  const text = Buffer.from(crypto.getRandomValues(new Uint8Array(50_000))).toString("hex");
+  const stdin = join(directory, name);
+  await Bun.write(stdin, text);
+  const reading = begin(reader, "reader", name, "-n", "0", ...patience, "--buffer-size", "64KiB", "-o", "-");
+  const writing = start(
+    writer.machine,
+    [writer.path, "writer", name, "--input", "-", "-s", "1000", ...patience],
+    { timeoutMs: CASE_TIMEOUT_MS, stdin },
+  );
+  requireSuccess(await writing.outcome, "the writer");
+  const read = requireSuccess(await reading.outcome, "the reader");
+  if (read !== text) throw new Error(`of ${text.length} bytes ${read.length} came, or others`);
+  return nothingLeft(name, `${text.length} bytes`);
+}
+
 async function relay(around: Program, between: Program): Promise<string> {
   const name = uniqueName();
   const [input, output] = [`${name}-in`, `${name}-out`];
@@ -220,6 +238,7 @@ async function runExecutables(target: string, own: Program, other: Program): Pro
   });
   await check(target, `writer to a reader of ${with_}`, () => transfer(other, own));
   if (own !== other) await check(target, `reader of a writer of ${with_}`, () => transfer(own, other));
+  await check(target, `stdin to stdout of ${with_}`, () => stream(other, own));
   await check(target, `relay for ${with_}`, () => relay(other, own));
   await check(target, `duplex serve for ${with_}`, () => duplex(own, other));
   if (own !== other) await check(target, `duplex request to ${with_}`, () => duplex(other, own));
