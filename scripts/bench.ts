@@ -9,7 +9,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
 import { buildStarters } from "./bench/starters.ts";
-import { cFlags, compile, findCompiler, nativeSourceDirectory, root } from "./build-native.ts";
+import {
+  cFlags,
+  compile,
+  findCompiler,
+  helperSources,
+  hostSystem,
+  nativeSourceDirectory,
+  root,
+} from "./build-native.ts";
 
 const json = process.argv.includes("--json");
 const TURNS = 7;
@@ -55,9 +63,7 @@ const workerPath = join(root, "scripts", "bench", "worker.ts");
 let buffers = 0;
 
 async function buildLimit(): Promise<void> {
-  const helper = ["ring.c", "posix.c", "linux.c", "waiter.c"].map((file) =>
-    join(nativeSourceDirectory, file),
-  );
+  const helper = helperSources(hostSystem);
   await compile(await findCompiler(), {
     sources: [join(root, "scripts", "bench", "limit.c"), ...helper],
     output: limit,

@@ -15,7 +15,8 @@ export interface Document {
 
 /** A command: a citty definition, and what it does. */
 export interface Command<O extends Options, D extends Document> extends Pick<CommandDef, "meta" | "args"> {
-  readonly meta: { readonly name: string; readonly description: string };
+  /** A command that is hidden is for other programs to call: no help lists it. */
+  readonly meta: { readonly name: string; readonly description: string; readonly hidden?: true };
   readonly args: O & typeof outputOptions;
   /** Command lines for `--help`, without the program's name, each with what it is for. */
   readonly examples: readonly { readonly line: string; readonly purpose: string }[];

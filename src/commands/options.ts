@@ -18,6 +18,8 @@ export type Option<T> = (
   readonly variadic?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
+  /** What a shell offers for it: words, or what is there when it asks. Nothing for a number, say. */
+  readonly offers?: readonly string[] | "buffers" | "channels" | "files";
   /** The value where the option is not given. */
   readonly absent: T;
   /** The value of a text, `undefined` if the text is not acceptable. */
@@ -48,6 +50,7 @@ type PlainSpec = Omit<Spec<undefined>, "default">;
 interface Kind<T> {
   takes: string;
   valueHint: string;
+  offers?: Option<T>["offers"];
   parse(text: string): T | undefined | Promise<T | undefined>;
   show?(value: T): string;
 }
@@ -111,6 +114,7 @@ export function choice<const C extends string, D extends C | undefined>(
   return option(described, {
     takes: list(choices),
     valueHint: spec.valueHint,
+    offers: choices,
     parse: (text) => choices.find((word) => word === text),
   });
 }
@@ -138,6 +142,7 @@ export function path(spec: PlainSpec & { dash?: boolean }): Option<string | unde
     {
       takes: spec.dash ? "a path, or -" : "a path",
       valueHint: spec.dash ? "PATH|-" : "PATH",
+      offers: "files",
       parse: (text) => (text === "" || (text === "-" && !spec.dash) ? undefined : text),
     },
   );
@@ -150,7 +155,7 @@ export function flag(spec: { group: string; description: string; alias?: string 
 
 /** The name of a channel, as a positional argument. The core checks it. */
 export function channelName(description: string): Option<string> {
-  return { ...bufferName(description), takes: "the name of a channel" };
+  return { ...bufferName(description), takes: "the name of a channel", offers: "channels" };
 }
 
 /** The name of a buffer, as the positional argument every command starts with. The core checks it. */
@@ -160,6 +165,7 @@ export function bufferName(description: string): Option<string> {
     group: "",
     description,
     takes: "the name of a buffer",
+    offers: "buffers",
     absent: "",
     parse: (text) => text,
   };
@@ -173,8 +179,25 @@ export function bufferNames(description: string): Option<readonly string[]> {
     group: "",
     description,
     takes: "names of buffers",
+    offers: "buffers",
     absent: [],
     parse: (text) => [text],
+  };
+}
+
+/** One of a list of words, as a positional argument. */
+export function chosenWord<const C extends string>(
+  choices: readonly C[],
+  description: string,
+): Option<C | undefined> {
+  return {
+    type: "positional",
+    group: "",
+    description: `${description}: ${list(choices)}`,
+    takes: list(choices),
+    offers: choices,
+    absent: undefined,
+    parse: (text) => choices.find((word) => word === text),
   };
 }
 
@@ -196,6 +219,13 @@ export const outputOptions = {
   help: flag({ group: "Output", alias: "h", description: "show this help" }),
 };
 
+/** What the program takes where no command is named. */
+export const programOptions = {
+  help: outputOptions.help,
+  jsonOutput: outputOptions.jsonOutput,
+  version: flag({ group: "Output", description: "show the version" }),
+};
+
 /** How an option is written: `timeoutMs` is `--timeout-ms`. */
 export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -215,6 +245,7 @@ function option<T extends string | number, D extends T | undefined>(
     ...(alias !== undefined && { alias }),
     ...(shown !== undefined && { default: shown }),
     takes: kind.takes,
+    ...(kind.offers !== undefined && { offers: kind.offers }),
     absent: spec.default,
     parse: kind.parse,
   };

@@ -365,9 +365,23 @@ const protections: readonly Protection[] = [
   {
     what: "the helper is loaded from elsewhere where the temp directory does not allow it",
     file: "src/native/library.ts",
-    changes: [['["/tmp", "/var/tmp", "/dev/shm", process.env.HOME ?? "/"]', "[] as string[]"]],
+    changes: [['["/tmp", "/var/tmp", "/dev/shm", HOME ?? "/"]', "[] as string[]"]],
     test: ENVIRONMENT,
     only: "temp directory",
+  },
+  {
+    what: "a helper that was unpacked to a name of its own does not stay",
+    file: "src/native/library.ts",
+    changes: [["removeSurplusCopy(pathOf(functions));", ""]],
+    test: ENVIRONMENT,
+    only: "has taken the name",
+  },
+  {
+    what: "nor does one that cannot be loaded",
+    file: "src/native/library.ts",
+    changes: [["removeSurplusCopy(/^Failed", "void (/^Failed"]],
+    test: ENVIRONMENT,
+    only: "has taken the name",
   },
   {
     what: "semaphores are removed with their buffer",

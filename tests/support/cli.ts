@@ -10,7 +10,7 @@ import { eventually, footprint } from "./buffers.ts";
 const root = join(import.meta.dir, "..", "..");
 
 /** The command line from source, or the executable that ZB_EXECUTABLE names. */
-export const program = process.env.ZB_EXECUTABLE
+export const program: readonly string[] = process.env.ZB_EXECUTABLE
   ? [process.env.ZB_EXECUTABLE]
   : [process.execPath, join(root, "src", "main.ts")];
 

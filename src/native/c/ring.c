@@ -68,6 +68,13 @@ void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
   for (int i = 0; i < 16; i++) words[i] = atomic_load_explicit(&shared[i], memory_order_acquire);
 }
 
+bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other) {
+  return LOAD(one->oieb_size, relaxed) == LOAD(other->oieb_size, relaxed) &&
+         LOAD(one->metadata_size, relaxed) == LOAD(other->metadata_size, relaxed) &&
+         LOAD(one->payload_size, relaxed) == LOAD(other->payload_size, relaxed) &&
+         LOAD(one->reader_pid, relaxed) == LOAD(other->reader_pid, relaxed);
+}
+
 void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, uint64_t reader_pid,
                     uint64_t flags) {
   struct zb_oieb *oieb = oieb_of(memory);
@@ -558,9 +565,8 @@ struct zb_writer {
   uint64_t populated; /* up to this position the page table has been filled */
 };
 
-static void empty_semaphore(zb_semaphore *semaphore) {
-  while (zb_semaphore_take(semaphore, UINT32_MAX) > 0) continue;
-}
+/* What is posted meanwhile stays: a peer that posts for ever holds nobody here. */
+static void empty_semaphore(zb_semaphore *semaphore) { zb_semaphore_take(semaphore, UINT32_MAX); }
 
 /* Whether the reader is the one that was looked at, and that not too long ago. */
 static bool reader_in_sight(const zb_writer *writer) {

@@ -102,6 +102,9 @@ enum zb_role { ZB_WRITER = 0, ZB_READER = 1 };
 
 /* ZB_ABI_VERSION of the library that was loaded. */
 ZB_API int32_t zb_abi_version(void);
+/* Stores the path of the file that the library was loaded from, with a 0 behind it. ZB_NOT_FOUND if the system does
+ * not tell it, or if it does not fit `capacity` bytes. */
+ZB_API int32_t zb_library_path(char *path, uint32_t capacity);
 /* errno (GetLastError on Windows) of this thread's last ZB_SYSTEM. */
 ZB_API int32_t zb_system_error(void);
 /* Sleeps. Returns ZB_INTERRUPTED if a signal came first. */
