@@ -24,6 +24,8 @@ export interface Command<O extends Options, D extends Document> extends Pick<Com
   blank(first: string | null, second: string | null): D;
   /** Does the work. Ends with a return when it is done, and with an error otherwise. */
   run(options: Values<O & typeof outputOptions>, session: Session, document: D): Promise<void>;
+  /** A failure in the terms of the document, where the failure's own are not those of who runs the command. */
+  reword?(error: unknown, document: D): unknown;
   /** The result for a person, in a line or two; none where it failed before anything was done. */
   summarize(document: D, style: Style, failed: boolean): string[];
 }

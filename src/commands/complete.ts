@@ -6,8 +6,7 @@ import { scanArguments } from "./arguments.ts";
 import { type AnyCommand, defineCommand } from "./command.ts";
 import type { CompleteDocument } from "./documents.ts";
 import { commands } from "./index.ts";
-import { flagOf, type Option, type Options, outputOptions } from "./options.ts";
-import { programOptions } from "./program.ts";
+import { flagOf, type Option, type Options, outputOptions, programOptions } from "./options.ts";
 
 /** Printed instead of words where the shell is to offer files. */
 const FILES = ":files";

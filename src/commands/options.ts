@@ -219,6 +219,13 @@ export const outputOptions = {
   help: flag({ group: "Output", alias: "h", description: "show this help" }),
 };
 
+/** What the program takes where no command is named. */
+export const programOptions = {
+  help: outputOptions.help,
+  jsonOutput: outputOptions.jsonOutput,
+  version: flag({ group: "Output", description: "show the version" }),
+};
+
 /** How an option is written: `timeoutMs` is `--timeout-ms`. */
 export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

@@ -124,6 +124,21 @@ TEST(metadata_is_written_read_replaced_and_cleared) {
   close_ring(&ring);
 }
 
+TEST(a_writer_withdraws_the_metadata_of_the_last_one_and_leaves_its_bytes_to_who_is_copying_them) {
+  struct ring ring;
+  char bytes[64];
+  zb_writer *writer;
+  open_buffer(&ring, 64, 256);
+  OK(zb_metadata_write(ring.memory, "first one", 9));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &writer));
+  EQUAL(zb_metadata_read(ring.memory, bytes, 64), 0);
+  EQUAL(ring.oieb->metadata_written_bytes, 0);
+  EQUAL(ring.oieb->metadata_free_bytes, 64);
+  EQUAL(memcmp(ring.oieb + 1, "\x09\0\0\0\0\0\0\0first one", 17), 0);
+  zb_writer_close(writer);
+  close_ring(&ring);
+}
+
 TEST(metadata_may_fill_its_block_less_the_prefix_of_8_bytes) {
   struct ring ring;
   uint8_t bytes[64], copy[64];

@@ -1,6 +1,6 @@
 # PowerShell completion for zerobuffer. In $PROFILE: zerobuffer completion powershell | Out-String | Invoke-Expression
 
-Register-ArgumentCompleter -Native -CommandName zerobuffer, zerobuffer.exe -ScriptBlock {
+Register-ArgumentCompleter -Native -CommandName @('zerobuffer', 'zerobuffer.exe') -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
 
     $program, $elements = $commandAst.CommandElements

@@ -1,6 +1,9 @@
 // Needs zsh.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { copyFileSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../../../scripts/build-native.ts";
 import { Reader } from "../../../src/core/index.ts";
 import { uniqueName } from "../../support/buffers.ts";
 import { leavesNoBuffersBehind } from "../../support/cli.ts";
@@ -10,15 +13,15 @@ leavesNoBuffersBehind();
 
 let desk: Desk;
 const zsh = ["zsh", "-i"];
+
+/** What zsh starts with. */
+function configure(...lines: readonly string[]): void {
+  desk.write(".zshrc", ["unsetopt zle_bracketed_paste prompt_sp", "bindkey -e", ...lines, promptLine]);
+}
+
 beforeAll(() => {
   desk = new Desk();
-  desk.write(".zshrc", [
-    "unsetopt zle_bracketed_paste prompt_sp",
-    "bindkey -e",
-    "autoload -U compinit && compinit -u -D",
-    "source <(zerobuffer completion zsh)",
-    promptLine,
-  ]);
+  configure("autoload -U compinit && compinit -u -D", "source <(zerobuffer completion zsh)");
 });
 afterAll(() => desk[Symbol.dispose]());
 
@@ -48,4 +51,12 @@ test("completes the name of a buffer that is there, and executes nothing of the 
   expect(await desk.complete(zsh, `zerobuffer inspect ${name.slice(0, -1)}`)).toEqual(["inspect", name]);
   expect(await desk.offers(zsh, `zerobuffer list "$(touch executed)" --`)).toContain("--quiet");
   expect(await Bun.file(`${desk.directory}/executed`).exists()).toBe(false);
+});
+
+test("completes with the script in a directory of $fpath, too", async () => {
+  mkdirSync(join(desk.directory, "functions"));
+  const script = join(root, "src", "commands", "completion", "zerobuffer.zsh");
+  copyFileSync(script, join(desk.directory, "functions", "_zerobuffer"));
+  configure("fpath=($ZDOTDIR/functions $fpath)", "autoload -U compinit && compinit -u -D");
+  expect(await desk.complete(zsh, "zerobuffer wri")).toEqual(["writer"]);
 });
