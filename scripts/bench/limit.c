@@ -3,7 +3,8 @@
  * `limit MODE FRAME_SIZE COUNT RING_SIZE` runs one measurement between this process and a child and prints it as JSON.
  *   one-way     frames through the helper: one zb_writer_write each, one memcpy out and one release each
  *   round-trip  frames there and back over two buffers
- *   memcpy      the same bytes into an area of the ring's size and out again, in one process
+ *   memcpy      the same bytes into an area of the ring's size, in one process
+ *   memcpy-both the same into it and out again
  *   pipe        one write(2) and one read(2) a frame over a pipe of RING_SIZE bytes
  *   pipe-of-programs  the same between two runs of PROGRAM SCRIPT, the first with role pipe-write, the other pipe-read
  *   socket      round trips over a pair of blocking Unix stream sockets
@@ -196,7 +197,7 @@ static void round_trip(void) {
   print_latency(elapsed_ns + warm_up);
 }
 
-static void copy_memory(void) {
+static void copy_memory(bool out_again) {
   uint8_t *area = malloc(ring_size);
   uint64_t position = 0;
   int64_t start = 0;
@@ -206,11 +207,19 @@ static void copy_memory(void) {
     if (i == warm_up) start = now_ns();
     if (position + frame_size > ring_size) position = 0;
     memcpy(area + position, source, frame_size);
-    memcpy(scratch, area + position, frame_size);
+    if (out_again) memcpy(scratch, area + position, frame_size);
     __asm__ volatile("" ::"r"(scratch), "r"(area) : "memory"); /* nothing of it may be left out */
     position += sizeof(struct zb_frame_header) + frame_size;
   }
   print_throughput(now_ns() - start);
+}
+
+static void copy_in(void) {
+  copy_memory(false);
+}
+
+static void copy_in_and_out(void) {
+  copy_memory(true);
 }
 
 static void write_all(int descriptor, const uint8_t *bytes) {
@@ -297,7 +306,8 @@ int main(int argument_count, char **arguments) {
     void (*measure)(void);
   } modes[] = {{"one-way", one_way},
                {"round-trip", round_trip},
-               {"memcpy", copy_memory},
+               {"memcpy", copy_in},
+               {"memcpy-both", copy_in_and_out},
                {"pipe", through_pipe},
                {"pipe-of-programs", through_pipe_of_programs},
                {"socket", through_socket}};

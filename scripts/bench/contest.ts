@@ -1,0 +1,144 @@
+// Contests: the contenders take turns, each ratio is formed within a turn, and its median over all turns counts.
+//
+// Machines differ and are noisy: only figures that were taken right after each other can be compared.
+
+import { styleText } from "node:util";
+import type { Figures } from "./programs.ts";
+
+/** What is measured in one turn, by contender. */
+export type Turn = Readonly<Record<string, Figures>>;
+
+/** How to let each contender run once. */
+export type Contenders = Readonly<Record<string, () => Promise<Figures>>>;
+
+/** `ratio >= atLeast` or `ratio <= atMost` is wanted. */
+export interface Target {
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+export interface Comparison extends Target {
+  /** What is put above and below the line. */
+  readonly of: string;
+  readonly to: string;
+  readonly ratio: number;
+  readonly range: readonly [number, number];
+}
+
+export interface Measurement {
+  readonly title: string;
+  /** Median and unit of each contender. */
+  readonly contenders: Readonly<Record<string, string>>;
+  readonly comparisons: readonly Comparison[];
+  readonly turns: readonly Turn[];
+}
+
+/** Lets the contenders take turns, a different one first each time. */
+export async function takeTurns(contenders: Contenders, count = 7): Promise<Turn[]> {
+  const turns: Turn[] = [];
+  const names = Object.keys(contenders);
+  for (let turn = 0; turn < count; turn++) {
+    const figures: Record<string, Figures> = {};
+    for (let i = 0; i < names.length; i++) {
+      const name = names[(turn + i) % names.length]!;
+      figures[name] = await contenders[name]!();
+    }
+    turns.push(figures);
+  }
+  return turns;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** The ratio of one figure between two contenders. */
+export function compare(
+  turns: readonly Turn[],
+  figure: string,
+  of: string,
+  to: string,
+  target: Target = {},
+): Comparison {
+  const ratios = turns.map((turn) => turn[of]![figure]! / turn[to]![figure]!);
+  return { of, to, ratio: median(ratios), range: [Math.min(...ratios), Math.max(...ratios)], ...target };
+}
+
+/** The median of one figure of each contender, as a text. */
+export function medians(turns: readonly Turn[], figure: string, show: (value: number) => string) {
+  return Object.fromEntries(
+    Object.keys(turns[0]!).map((contender) => [
+      contender,
+      show(median(turns.map((turn) => turn[contender]![figure]!))),
+    ]),
+  );
+}
+
+export function sizeText(bytes: number): string {
+  const [unit, size] = bytes >= 2 ** 20 ? ["MiB", 2 ** 20] : bytes >= 1024 ? ["KiB", 1024] : ["B", 1];
+  return `${Number((bytes / size).toFixed(2))} ${unit}`;
+}
+
+export function framesText(framesPerSecond: number): string {
+  const [divisor, unit] = framesPerSecond >= 1e6 ? [1e6, "M"] : [1e3, "k"];
+  return `${(framesPerSecond / divisor).toFixed(2)} ${unit}/s`;
+}
+
+export function gibibytesText(bytesPerSecond: number): string {
+  return `${(bytesPerSecond / 2 ** 30).toFixed(2)} GiB/s`;
+}
+
+export function nanosecondsText(nanoseconds: number): string {
+  return nanoseconds >= 10_000
+    ? `${(nanoseconds / 1000).toFixed(1)} µs`
+    : `${(nanoseconds / 1000).toFixed(2)} µs`;
+}
+
+// ---- what is shown -------------------------------------------------------------------------------------------------
+
+const colour = process.stdout.isTTY && !process.env.NO_COLOR;
+
+function paint(style: "bold" | "dim" | "green" | "red", text: string): string {
+  return colour ? styleText(style, text) : text;
+}
+
+/** Undefined where nothing in particular is wanted. */
+export function isMet({ ratio, atLeast, atMost }: Comparison): boolean | undefined {
+  if (atLeast === undefined && atMost === undefined) return undefined;
+  return ratio >= (atLeast ?? 0) && ratio <= (atMost ?? Number.POSITIVE_INFINITY);
+}
+
+/** Prints a measurement in a few lines. */
+export function show({ title, contenders, comparisons }: Measurement): void {
+  console.log(paint("bold", title));
+  console.log(
+    `  ${Object.entries(contenders)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", ")}`,
+  );
+  for (const comparison of comparisons) {
+    const { of, to, ratio, range, atLeast, atMost } = comparison;
+    const met = isMet(comparison);
+    const wanted =
+      atLeast !== undefined
+        ? `at least ${digits(atLeast)}`
+        : atMost !== undefined
+          ? `at most ${digits(atMost)}`
+          : "";
+    const verdict = met === undefined ? "" : met ? paint("green", "ok") : paint("red", "miss");
+    const columns = [
+      `  ${of} : ${to}`.padEnd(40),
+      ratio.toFixed(3).padStart(8),
+      paint("dim", `(${range.map((value) => value.toFixed(3)).join(" to ")})`.padEnd(20)),
+      wanted.padEnd(14),
+      verdict,
+    ];
+    console.log(columns.join("  ").trimEnd());
+  }
+}
+
+function digits(value: number): string {
+  return `${Number(value.toFixed(3))}`;
+}
