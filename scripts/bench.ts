@@ -3,13 +3,13 @@
 // The limit is scripts/bench/limit.c: the same helper doing the same work without Bun.
 // `bench.ts [--json] [NAME...]` takes all measurements, or those named: the keys of `measurements`.
 
+import { median } from "../src/commands/figures.ts";
 import {
   type Comparison,
   compare,
   framesText,
   gibibytesText,
   type Measurement,
-  median,
   medians,
   nanosecondsText,
   show,

@@ -3,6 +3,7 @@
 // Machines differ and are noisy: only figures that were taken right after each other can be compared.
 
 import { styleText } from "node:util";
+import { median } from "../../src/commands/figures.ts";
 import type { Figures } from "./programs.ts";
 
 /** What is measured in one turn, by contender. */
@@ -46,12 +47,6 @@ export async function takeTurns(contenders: Contenders, count = 7): Promise<Turn
     turns.push(figures);
   }
   return turns;
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 /** The ratio of one figure between two contenders. */
