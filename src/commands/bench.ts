@@ -2,7 +2,7 @@
 
 import { describeMachine } from "./bench/machine.ts";
 import { measurementOf, sampleOf } from "./bench/outcome.ts";
-import { type Case, casesOf, TRANSPORTS, WARM_UP, WORKS } from "./bench/plan.ts";
+import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./bench/plan.ts";
 import { summaryOf } from "./bench/tables.ts";
 import { defineCommand } from "./command.ts";
 import type { BenchDocument, BenchMeasurement } from "./documents.ts";
@@ -22,9 +22,6 @@ import {
 } from "./options.ts";
 import { Progress } from "./progress.ts";
 import type { Session } from "./session.ts";
-
-/** A picture of 1920 x 1080 pixels in YUV 4:2:0, and the 16 bytes that one had before it where this was first measured. */
-const PICTURE_SIZE = 3_110_416;
 
 /** A frame takes so much more in a ring. */
 const HEADER_SIZE = 16;
@@ -131,9 +128,9 @@ export default defineCommand({
     const output = await openReport(options, session);
     await measureAll(document, session);
     if (output === undefined) return;
-    const { page } = await import("./bench/report.ts");
+    const { pageOf } = await import("./bench/report.ts");
     output.restart();
-    await session.finish(output.write(new TextEncoder().encode(page(document))));
+    await session.finish(output.write(new TextEncoder().encode(pageOf(document))));
     document.report = options.report ?? null;
   },
 

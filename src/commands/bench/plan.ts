@@ -8,6 +8,9 @@ export type Work = (typeof WORKS)[number];
 export const TRANSPORTS = ["zerobuffer", "pipe", "socket"] as const;
 export type Transport = (typeof TRANSPORTS)[number];
 
+/** A picture of 1920 x 1080 pixels in YUV 4:2:0 and 16 bytes more, the classic frame of this protocol. */
+export const PICTURE_SIZE = 3_110_416;
+
 /** What a process does. The first of a work decides when it ends. */
 export type Role = "source" | "sink" | "initiator" | "echo" | "relay" | "client" | "server";
 

@@ -105,29 +105,39 @@ function warmUpFrames(frames: number): number {
   return Math.ceil(frames * WARM_UP);
 }
 
+/** How much later than asked a sleeping thread may run again; it spins for the rest. */
+const SLEEP_ACCURACY_NS = 150_000;
+
 /** When frames are due, by `Bun.nanoseconds()`, at a rate that is kept whatever happens to one of them. */
 export class Schedule {
   readonly #intervalNs: number;
+  readonly #span: Span;
+  /** Nobody ever wakes whoever waits here. */
   readonly #cell = new Int32Array(new SharedArrayBuffer(4));
-  #startedNs: number | undefined;
+  #startedNs = 0;
+  #frames = 0;
+  #counted = false;
 
   /** @param rate frames a second; 0: each is due at once. */
-  constructor(rate: number) {
+  constructor(rate: number, span: Span) {
     this.#intervalNs = rate > 0 ? 1e9 / rate : 0;
+    this.#span = span;
   }
 
-  /** Blocks until frame `index` is due; returns when it was, which may be earlier than now. */
-  await(index: number): number {
+  /** Blocks until the next frame is due; returns when it was, which may be earlier than now. */
+  next(): number {
     const now = Bun.nanoseconds();
     if (this.#intervalNs === 0) return now;
-    this.#startedNs ??= now;
-    const dueNs = this.#startedNs + index * this.#intervalNs;
+    // What is late at the end of the warm-up is none of what counts.
+    if (this.#frames === 0 || this.#counted !== this.#span.counts) {
+      this.#startedNs = now;
+      this.#frames = 0;
+      this.#counted = this.#span.counts;
+    }
+    const dueNs = this.#startedNs + this.#frames++ * this.#intervalNs;
     const sleepNs = dueNs - now - SLEEP_ACCURACY_NS;
     if (sleepNs > 0) Atomics.wait(this.#cell, 0, 0, sleepNs / 1e6);
     while (Bun.nanoseconds() < dueNs);
     return dueNs;
   }
 }
-
-/** How much later than asked a sleeping thread may run again; it spins for the rest. */
-const SLEEP_ACCURACY_NS = 150_000;

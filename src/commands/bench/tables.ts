@@ -7,10 +7,10 @@ import { type Cell, tableLines } from "../table.ts";
 import type { Style } from "../terminal.ts";
 import { machineText } from "./machine.ts";
 import type { Spread } from "./outcome.ts";
-import type { Work } from "./plan.ts";
+import { PICTURE_SIZE, type Work } from "./plan.ts";
 
 /** Longest bar, in characters. */
-const BAR_WIDTH = 16;
+const BAR_WIDTH = 12;
 
 /** What each work is, for whoever reads its table. */
 export const MEANINGS: Readonly<Record<Work, string>> = {
@@ -44,7 +44,8 @@ export function summaryOf(document: BenchDocument, style: Style): string[] {
   for (const table of tablesOf(document)) {
     const [first] = table;
     if (first === undefined) continue;
-    lines.push("", `${style.bold(titleOf(first))}: ${MEANINGS[first.work]}`);
+    const roles = first.processes.map(({ role }) => role).join(" + ");
+    lines.push("", `${style.bold(titleOf(first))}: ${MEANINGS[first.work]} (CPU and memory: ${roles})`);
     const rows = first.latency_us === null ? throughputRows(table) : latencyRows(table);
     lines.push(...tableLines(rows, style));
   }
@@ -64,9 +65,8 @@ export function settingsText({
 }
 
 function throughputRows(table: readonly BenchMeasurement[]): Cell[][] {
-  const titles = ["SIZE", "OVER", "FRAMES/S", "", "BYTES/S", "", ...processTitles(table)];
   const best = bestOf(table, ({ throughput_mbps }) => throughput_mbps);
-  return rowsOf(titles, table, (measurement) => [
+  return rowsOf(["FRAMES/S", "", "BYTES/S", ""], table, (measurement) => [
     right(rateText(measurement.frames_per_second)),
     spreadCell(measurement.frames_per_second),
     right(`${bytesText((measurement.throughput_mbps?.median ?? 0) * 2 ** 20)}/s`),
@@ -75,45 +75,57 @@ function throughputRows(table: readonly BenchMeasurement[]): Cell[][] {
 }
 
 function latencyRows(table: readonly BenchMeasurement[]): Cell[][] {
-  const titles = [
-    ...["SIZE", "OVER", "P50", "", "P90", "P99", "P99.9", "P99.99", "MAX", "P50", "FRAMES/S"],
-    ...processTitles(table),
-  ];
   const longest = bestOf(table, ({ latency_us }) => latency_us?.p50);
+  const titles = ["P50", "", "", "P90", "P99", "P99.9", "P99.99", "FRAMES/S"];
   return rowsOf(titles, table, (measurement) => {
     const { frames_per_second, latency_us: us } = measurement;
     const time = (spread?: Spread | null) => right(spread == null ? "-" : timeText(spread.median));
     return [
-      ...[time(us?.p50), spreadCell(us?.p50), time(us?.p90), time(us?.p99), time(us?.p999), time(us?.p9999)],
-      ...[time(us?.max), bar(us?.p50, longest(measurement)), right(rateText(frames_per_second))],
+      ...[time(us?.p50), spreadCell(us?.p50), bar(us?.p50, longest(measurement))],
+      ...[time(us?.p90), time(us?.p99), time(us?.p999), time(us?.p9999), right(rateText(frames_per_second))],
     ];
   });
 }
 
-/** Rows with what all tables have: size and transport first, the processes last. */
+/** Rows with what all tables have: size and transport first, the two processes last. */
 function rowsOf(
   titles: readonly string[],
   table: readonly BenchMeasurement[],
   figures: (measurement: BenchMeasurement) => Cell[],
 ): Cell[][] {
   const rows = table.map((measurement, i): Cell[] => [
-    right(table[i - 1]?.frame_size === measurement.frame_size ? "" : bytesText(measurement.frame_size)),
+    right(table[i - 1]?.frame_size === measurement.frame_size ? "" : sizeText(measurement.frame_size)),
     { text: NAMES[measurement.transport] },
     ...figures(measurement),
-    ...measurement.processes.flatMap(({ cpu_percent, peak_memory_bytes }) => [
-      right(cpu_percent === null ? "-" : `${grouped(cpu_percent.median)} %`),
-      right(peak_memory_bytes === null ? "-" : bytesText(peak_memory_bytes.median)),
-    ]),
+    right(
+      bothText(
+        measurement.processes.map(({ cpu_percent }) => cpu_percent),
+        "%",
+      ),
+    ),
+    right(
+      bothText(
+        measurement.processes.map(({ peak_memory_bytes }) => peak_memory_bytes),
+        "MiB",
+        2 ** 20,
+      ),
+    ),
   ]);
-  const head = titles.map(
+  const head = ["SIZE", "OVER", ...titles, "CPU", "MEMORY"].map(
     (text, column): Cell => ({ text, paint: "bold", ...(isRight(rows, column) && { alignment: "right" }) }),
   );
   return [head, ...rows];
 }
 
-/** Over a pipe and a socket, the second process of relay and duplex only sends back. */
-function processTitles(table: readonly BenchMeasurement[]): string[] {
-  return (table[0]?.processes ?? []).flatMap(({ role }) => [`${role.toUpperCase()} CPU`, "MEMORY"]);
+/** A figure of both processes: `95 + 97 %`. */
+function bothText(spreads: readonly (Spread | null)[], unit: string, divisor = 1): string {
+  const texts = spreads.map((spread) => (spread === null ? "-" : grouped(spread.median / divisor)));
+  return `${texts.join(" + ")} ${unit}`;
+}
+
+/** A picture has a name, all other sizes a unit. */
+export function sizeText(bytes: number): string {
+  return bytes === PICTURE_SIZE ? "1080p" : bytesText(bytes).replace(".0 ", " ").replace("bytes", "B");
 }
 
 function isRight(rows: readonly Cell[][], column: number): boolean {

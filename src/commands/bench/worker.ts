@@ -85,15 +85,14 @@ const roles: Readonly<Record<Role, (settings: WorkerSettings) => WorkerResult | 
 /** Sends frames until there are enough. */
 function source(settings: WorkerSettings): WorkerResult {
   const span = new Span(settings);
-  const schedule = new Schedule(settings.rate);
+  const schedule = new Schedule(settings.rate, span);
   const frame = frameOf(settings);
   using sender = openSender(settings, "there");
-  for (let sent = 0; !span.isOver; ) {
+  while (!span.isOver) {
     const count = span.next;
-    schedule.await(sent);
+    schedule.next();
     sender.send(frame, count);
     span.add(count);
-    sent += count;
   }
   return span.usage;
 }
@@ -194,11 +193,11 @@ async function serve(settings: WorkerSettings): Promise<WorkerResult> {
 /** Measures round trips: from when each was due until it was done. */
 function roundTrips(settings: WorkerSettings, go: (frame: Uint8Array) => void): WorkerResult {
   const span = new Span(settings);
-  const schedule = new Schedule(settings.rate);
+  const schedule = new Schedule(settings.rate, span);
   const latencies = new Latencies();
   const frame = frameOf(settings);
-  for (let i = 0; !span.isOver; i++) {
-    const dueNs = schedule.await(i);
+  while (!span.isOver) {
+    const dueNs = schedule.next();
     go(frame);
     const doneNs = Bun.nanoseconds();
     if (span.counts) latencies.add((doneNs - dueNs) / 1e6);
