@@ -94,7 +94,7 @@ export class Processes implements Disposable {
     output?: number | "pipe",
   ): Child {
     const settings: WorkerSettings = {
-      ...{ role, transport, frameSize, rate, ...descriptors },
+      ...{ role, transport, frameSize, rate, ...descriptors, parent: process.pid },
       ...{ length: this.#length, buffer: this.#buffer, bufferSize: this.#bufferSize },
     };
     const child = Bun.spawn([...program, BENCH_WORKER, JSON.stringify(settings)], {

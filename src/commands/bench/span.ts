@@ -20,7 +20,7 @@ const PARENT_LOOK_NS = 100e6;
 export class Span {
   readonly #length: Length;
   readonly #framesPerLook: number;
-  readonly #parent = process.ppid;
+  readonly #parent: number;
   #done = 0;
   #untilLook: number;
   #startedNs: number | undefined;
@@ -32,6 +32,7 @@ export class Span {
 
   constructor(settings: WorkerSettings) {
     this.#length = settings.length;
+    this.#parent = settings.parent;
     this.#framesPerLook = framesPerLook(settings);
     this.#untilLook = this.next;
   }

@@ -68,7 +68,7 @@ function throughputRows(table: readonly BenchMeasurement[]): Cell[][] {
   const best = bestOf(table, ({ throughput_mbps }) => throughput_mbps);
   return rowsOf(["FRAMES/S", "", "BYTES/S", ""], table, (measurement) => [
     right(rateText(measurement.frames_per_second)),
-    spreadCell(measurement.frames_per_second),
+    spreadCell(measurement, measurement.frames_per_second),
     right(`${bytesText((measurement.throughput_mbps?.median ?? 0) * 2 ** 20)}/s`),
     bar(measurement.throughput_mbps, best(measurement)),
   ]);
@@ -81,7 +81,7 @@ function latencyRows(table: readonly BenchMeasurement[]): Cell[][] {
     const { frames_per_second, latency_us: us } = measurement;
     const time = (spread?: Spread | null) => right(spread == null ? "-" : timeText(spread.median));
     return [
-      ...[time(us?.p50), spreadCell(us?.p50), bar(us?.p50, longest(measurement))],
+      ...[time(us?.p50), spreadCell(measurement, us?.p50), bar(us?.p50, longest(measurement))],
       ...[time(us?.p90), time(us?.p99), time(us?.p999), time(us?.p9999), right(rateText(frames_per_second))],
     ];
   });
@@ -157,8 +157,9 @@ function barText(length: number): string {
   return "█".repeat(eighths >> 3) + ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths & 7];
 }
 
-function spreadCell(spread: Spread | null | undefined): Cell {
-  if (spread == null || spread.median === 0) return { text: "" };
+/** Half the range in percent of the median; a single sample has none. */
+function spreadCell({ samples }: BenchMeasurement, spread: Spread | null | undefined): Cell {
+  if (spread == null || spread.median === 0 || samples.length === 1) return { text: "" };
   const percent = (100 * (spread.max - spread.min)) / 2 / spread.median;
   return { text: `±${percent.toFixed(0)} %`, paint: "dim", alignment: "right" };
 }

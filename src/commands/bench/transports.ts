@@ -1,7 +1,7 @@
 // How the frames of a measurement go: through buffers, or through pipes and sockets with blocking calls.
 
 import { closeSync, readSync, writeSync } from "node:fs";
-import { type Frame, Reader, Writer, WriterDeadError } from "../../core/index.ts";
+import { type Frame, PeerTimeoutError, Reader, Writer, WriterDeadError } from "../../core/index.ts";
 import type { WorkerSettings } from "./worker.ts";
 
 /** How long a process waits for the other one to start. */
@@ -63,6 +63,7 @@ class BufferSender implements Sender {
 
 class BufferReceiver implements Receiver {
   readonly #reader: Reader;
+  #hasWriter = false;
 
   constructor(name: string, payloadSize: number) {
     this.#reader = new Reader(name, { metadataSize: 0, payloadSize });
@@ -87,12 +88,20 @@ class BufferReceiver implements Receiver {
   }
 
   #next(): Frame | undefined {
+    if (!this.#hasWriter) this.#awaitWriter();
     try {
       return this.#reader.readFrame(Number.POSITIVE_INFINITY);
     } catch (error) {
       if (error instanceof WriterDeadError && error.reason === "left") return undefined;
       throw error;
     }
+  }
+
+  /** Frames may take any time, but not the other process. */
+  #awaitWriter(): void {
+    this.#hasWriter = true;
+    if (this.#reader.isWriterConnected(CONNECT_TIMEOUT_MS)) return;
+    throw new PeerTimeoutError(`No writer has come for buffer "${this.#reader.name}".`);
   }
 
   [Symbol.dispose](): void {

@@ -59,7 +59,9 @@ export class Latencies {
 
   /** The time in microseconds that so many percent took at the most. */
   percentileUs(percent: number): number {
-    return microseconds(this.#histogram.getValueAtPercentile(percent));
+    const histogram = this.#histogram;
+    // It answers with the upper end of the range that it keeps a value in.
+    return microseconds(Math.min(histogram.getValueAtPercentile(percent), histogram.maxValue));
   }
 
   /** How many took how long: a range for each doubling. */
