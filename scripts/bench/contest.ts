@@ -49,7 +49,7 @@ export async function takeTurns(contenders: Contenders, count = 7): Promise<Turn
   return turns;
 }
 
-/** The ratio of one figure between two contenders. */
+/** The ratio of one figure between two contenders, over all turns. */
 export function compare(
   turns: readonly Turn[],
   figure: string,
@@ -57,8 +57,13 @@ export function compare(
   to: string,
   target: Target = {},
 ): Comparison {
-  const ratios = turns.map((turn) => turn[of]![figure]! / turn[to]![figure]!);
-  return { of, to, ratio: median(ratios), range: [Math.min(...ratios), Math.max(...ratios)], ...target };
+  const all = ratios(turns, figure, of, to);
+  return { of, to, ratio: median(all), range: [Math.min(...all), Math.max(...all)], ...target };
+}
+
+/** The ratio of one figure between two contenders, in each turn. */
+export function ratios(turns: readonly Turn[], figure: string, of: string, to: string): number[] {
+  return turns.map((turn) => turn[of]![figure]! / turn[to]![figure]!);
 }
 
 /** The median of one figure of each contender, as a text. */
@@ -95,7 +100,8 @@ export function nanosecondsText(nanoseconds: number): string {
 
 const colour = process.stdout.isTTY && !process.env.NO_COLOR;
 
-function paint(style: "bold" | "dim" | "green" | "red", text: string): string {
+/** Sets off text on a terminal. */
+export function paint(style: "bold" | "dim" | "green" | "red", text: string): string {
   return colour ? styleText(style, text) : text;
 }
 

@@ -1,0 +1,98 @@
+// Fails where the API has lost more than a fifth of its speed against the C program, compared with what is recorded.
+//
+// `check.ts` lets the two take turns, and does so again where the median looks bad: machines have their moods.
+// `check.ts --record` writes what it has measured to baseline.json instead.
+
+import { join } from "node:path";
+import { median } from "../../src/commands/figures.ts";
+import { paint, ratios, sizeText, takeTurns } from "./contest.ts";
+import { buildLimit, inBun, inC } from "./programs.ts";
+
+const baselinePath = join(import.meta.dir, "baseline.json");
+
+/** What may be lost. */
+const TOLERANCE = 0.2;
+const TURNS = 9;
+/** How often a ratio that looks bad is taken. */
+const ROUNDS = 3;
+
+interface Race {
+  readonly name: string;
+  readonly roles: readonly string[];
+  readonly mode: string;
+  readonly frameSize: number;
+  readonly count: number;
+  readonly ringSize: number;
+}
+
+const MIB = 2 ** 20;
+
+/** Each takes some tenths of a second a turn. */
+const oneWay = (frameSize: number, count: number, ringSize: number): Race => ({
+  ...{ name: `one way, ${sizeText(frameSize)}`, roles: ["read", "write"], mode: "one-way" },
+  ...{ frameSize, count, ringSize },
+});
+const roundTrip = (frameSize: number, count: number, ringSize: number): Race => ({
+  ...{ name: `round trip, ${sizeText(frameSize)}`, roles: ["ping", "serve"], mode: "round-trip" },
+  ...{ frameSize, count, ringSize },
+});
+const races = [
+  oneWay(64, 8_000_000, MIB),
+  oneWay(1024, 4_000_000, MIB),
+  oneWay(64 * 1024, 60_000, 16 * MIB),
+  oneWay(MIB, 4000, 16 * MIB),
+  roundTrip(64, 400_000, MIB),
+  roundTrip(MIB, 2000, 16 * MIB),
+];
+
+/** The API's speed as a part of the C program's, of each turn: more is better. */
+async function race({ roles, mode, frameSize, count, ringSize }: Race): Promise<number[]> {
+  const turns = await takeTurns(
+    {
+      API: () => inBun(roles, frameSize, count, ringSize),
+      C: () => inC(mode, frameSize, count, ringSize),
+    },
+    TURNS,
+  );
+  return mode === "round-trip"
+    ? ratios(turns, "p50Ns", "C", "API")
+    : ratios(turns, "framesPerSecond", "API", "C");
+}
+
+/** The ratio of all turns, which is as good as it should be or was taken as often as is reasonable. */
+async function measure(wanted: Race, recorded: number | undefined): Promise<number> {
+  const all: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    all.push(...(await race(wanted)));
+    if (recorded === undefined || median(all) >= recorded * (1 - TOLERANCE)) break;
+  }
+  return median(all);
+}
+
+const records = process.argv.includes("--record");
+const baseline: Record<string, number> = records ? {} : await Bun.file(baselinePath).json();
+await buildLimit();
+const lost: string[] = [];
+for (const wanted of races) {
+  const { name } = wanted;
+  const recorded = baseline[name];
+  const ratio = await measure(wanted, recorded);
+  const figures = `${name.padEnd(20)} API : C ${ratio.toFixed(3)}`;
+  if (records) {
+    baseline[name] = Number(ratio.toFixed(3));
+    console.log(figures);
+    continue;
+  }
+  if (recorded === undefined) throw new Error(`nothing is recorded for "${name}": run with --record`);
+  const isLost = ratio < recorded * (1 - TOLERANCE);
+  if (isLost) lost.push(name);
+  const change = `${(100 * (ratio / recorded - 1)).toFixed(0)} %`;
+  console.log(
+    `${figures}, recorded ${recorded.toFixed(3)}, ${change.padStart(5)}  ${isLost ? paint("red", "lost") : paint("green", "ok")}`,
+  );
+}
+if (records) await Bun.write(baselinePath, `${JSON.stringify(baseline, undefined, 2)}\n`);
+if (lost.length > 0) {
+  console.error(`More than ${100 * TOLERANCE} % of the speed against C is lost: ${lost.join("; ")}.`);
+  process.exitCode = 1;
+}
