@@ -2,6 +2,7 @@
  *
  * `limit MODE FRAME_SIZE COUNT RING_SIZE` runs one measurement between this process and a child and prints it as JSON.
  *   one-way     frames through the helper: one zb_writer_write each, one memcpy out and one release each
+ *   one-thread  the same where one thread writes some frames and then reads them, so that no other has a part in it
  *   round-trip  frames there and back over two buffers
  *   memcpy      the same bytes into an area of the ring's size, in one process
  *   memcpy-both the same into it and out again
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #define SLICE_US 100000
+#define FRAMES_IN_A_ROW 32
 
 static const char *mode;
 static uint64_t frame_size, count, warm_up, ring_size;
@@ -168,6 +170,23 @@ static void one_way(void) {
   print_throughput(now_ns() - start);
 }
 
+static void one_thread(void) {
+  struct buffer buffer = {0};
+  int64_t start = 0;
+  make_buffer(&buffer, "one-thread");
+  open_reader(&buffer);
+  open_writer(&buffer);
+  for (uint64_t i = 0; i < warm_up + count; i += FRAMES_IN_A_ROW) {
+    if (i >= warm_up && start == 0) start = now_ns();
+    for (int k = 0; k < FRAMES_IN_A_ROW; k++) write_frame(&buffer, source);
+    for (int k = 0; k < FRAMES_IN_A_ROW; k++) {
+      memcpy(scratch, read_frame(&buffer), frame_size);
+      release_frame(&buffer);
+    }
+  }
+  print_throughput(now_ns() - start);
+}
+
 static void serve_frames(void *argument) {
   struct buffer *requests = argument, *responses = requests + 1;
   open_reader(requests);
@@ -214,13 +233,9 @@ static void copy_memory(bool out_again) {
   print_throughput(now_ns() - start);
 }
 
-static void copy_in(void) {
-  copy_memory(false);
-}
+static void copy_in(void) { copy_memory(false); }
 
-static void copy_in_and_out(void) {
-  copy_memory(true);
-}
+static void copy_in_and_out(void) { copy_memory(true); }
 
 static void write_all(int descriptor, const uint8_t *bytes) {
   for (uint64_t done = 0; done < frame_size;) {
@@ -305,6 +320,7 @@ int main(int argument_count, char **arguments) {
     const char *mode;
     void (*measure)(void);
   } modes[] = {{"one-way", one_way},
+               {"one-thread", one_thread},
                {"round-trip", round_trip},
                {"memcpy", copy_in},
                {"memcpy-both", copy_in_and_out},

@@ -8,6 +8,9 @@ import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../
 /** How long an idle reader is watched, in milliseconds. */
 const IDLE_MS = 2000;
 
+/** As many as limit.c's. */
+const FRAMES_IN_A_ROW = 32;
+
 /** Requests on their way at once. */
 const IN_FLIGHT = 64;
 
@@ -41,6 +44,23 @@ function read(buffer: string): void {
     const frame = reader.readFrame();
     frame.copyTo(scratch);
     frame.release();
+  }
+  printThroughput(startNs);
+}
+
+/** Writes some frames and then reads them, so that no other thread has a part in it. */
+function writeAndRead(): void {
+  using reader = new Reader(name, config);
+  using writer = new Writer(name);
+  let startNs = 0;
+  for (let i = 0; i < warmUp + count; i += FRAMES_IN_A_ROW) {
+    if (i >= warmUp && startNs === 0) startNs = Bun.nanoseconds();
+    for (let k = 0; k < FRAMES_IN_A_ROW; k++) writer.writeFrame(source);
+    for (let k = 0; k < FRAMES_IN_A_ROW; k++) {
+      const frame = reader.readFrame();
+      frame.copyTo(scratch);
+      frame.release();
+    }
   }
   printThroughput(startNs);
 }
@@ -181,6 +201,7 @@ async function stayConnected(): Promise<void> {
 const roles: Readonly<Record<string, () => unknown>> = {
   write,
   read: () => read(name),
+  "write-and-read": writeAndRead,
   "read-async": readAsync,
   "pipe-write": writeToPipe,
   "pipe-read": readFromPipe,
