@@ -57,13 +57,8 @@ export function compare(
   to: string,
   target: Target = {},
 ): Comparison {
-  const all = ratios(turns, figure, of, to);
-  return { of, to, ratio: median(all), range: [Math.min(...all), Math.max(...all)], ...target };
-}
-
-/** The ratio of one figure between two contenders, in each turn. */
-export function ratios(turns: readonly Turn[], figure: string, of: string, to: string): number[] {
-  return turns.map((turn) => turn[of]![figure]! / turn[to]![figure]!);
+  const ratios = turns.map((turn) => turn[of]![figure]! / turn[to]![figure]!);
+  return { of, to, ratio: median(ratios), range: [Math.min(...ratios), Math.max(...ratios)], ...target };
 }
 
 /** The median of one figure of each contender, as a text. */
