@@ -76,6 +76,8 @@ function speed(turns: readonly Turn[]): number {
   return best("API") / best("C");
 }
 
+// Until the end is reached: nothing that ends this early may pass for a success.
+process.exitCode = 1;
 const records = process.argv.includes("--record");
 const baseline: Record<string, number> = records ? {} : await Bun.file(baselinePath).json();
 await buildLimit();
@@ -101,5 +103,5 @@ for (const wanted of races) {
 if (records) await Bun.write(baselinePath, `${JSON.stringify(baseline, undefined, 2)}\n`);
 if (lost.length > 0) {
   console.error(`More than ${100 * TOLERANCE} % of the speed against C is lost: ${lost.join("; ")}.`);
-  process.exitCode = 1;
 }
+process.exitCode = lost.length > 0 ? 1 : 0;
