@@ -78,13 +78,14 @@ static void make_buffer(struct buffer *buffer, const char *direction) {
 }
 
 static void open_reader(struct buffer *buffer) {
-  int32_t code = zb_reader_open(buffer->memory, buffer->written, buffer->released, 1, &buffer->reader);
+  int32_t code =
+      zb_reader_open(buffer->memory, buffer->written, buffer->released, 1, ZB_WAIT_ADAPTIVE, &buffer->reader);
   if (code != ZB_OK) fail("reader", code);
 }
 
 static void open_writer(struct buffer *buffer) {
-  int32_t code =
-      zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner, &buffer->writer);
+  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner,
+                                ZB_WAIT_ADAPTIVE, &buffer->writer);
   if (code != ZB_OK) fail("writer", code);
 }
 
@@ -112,7 +113,7 @@ static const uint8_t *read_frame(struct buffer *buffer) {
 }
 
 static void release_frame(struct buffer *buffer) {
-  int32_t code = zb_reader_release(buffer->reader, buffer->read++);
+  int32_t code = zb_reader_release(buffer->reader, buffer->read++, 1);
   if (code != ZB_OK) fail("release", code);
 }
 

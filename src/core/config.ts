@@ -1,4 +1,4 @@
-// The sizes of a buffer.
+// The sizes of a buffer, and how its ends wait.
 
 /** What a reader makes its buffer from. All optional. */
 export interface BufferConfig {
@@ -9,6 +9,17 @@ export interface BufferConfig {
   /** Exact permission bits of memory and semaphores, 0 to 0o777. Default: 0666 less the umask. */
   mode?: number | undefined;
 }
+
+/**
+ * How an end of a buffer waits for the other.
+ * - `adaptive`: spins for up to 20 µs while that has paid lately, then blocks.
+ * - `spin`: never blocks, which costs a processor and saves the time of waking: asynchronous calls spin for 15 µs.
+ * - `block`: never spins.
+ *
+ * Where writer and reader may run on one processor only, `adaptive` does not spin.
+ */
+export const WAIT_MODES = ["adaptive", "spin", "block"] as const;
+export type WaitMode = (typeof WAIT_MODES)[number];
 
 /** Sizes as they are in shared memory, in bytes, multiples of 64. */
 export interface BufferSizes {
@@ -57,6 +68,25 @@ export function maxFrameSize(payloadSize: number): number {
 export function checkTimeout(name: string, milliseconds: number): void {
   if (typeof milliseconds === "number" && milliseconds >= 0) return;
   throw new RangeError(`${name} is ${milliseconds}: it takes milliseconds from 0 on, or Infinity.`);
+}
+
+/**
+ * Checks a mode of waiting that may come from a program without types.
+ *
+ * @throws RangeError if it is none of the {@link WAIT_MODES}.
+ */
+export function checkWaitMode(mode: WaitMode): WaitMode {
+  if (WAIT_MODES.includes(mode)) return mode;
+  throw new RangeError(`wait is ${mode}: it takes ${WAIT_MODES.join(", ")}.`);
+}
+
+/**
+ * Checks a number of frames to take.
+ *
+ * @throws RangeError if it is not a whole number from 1 on.
+ */
+export function checkCount(name: string, count: number): void {
+  checkInteger(name, count, 1, Number.MAX_SAFE_INTEGER);
 }
 
 function checkInteger(name: string, value: number, least: number, most: number): void {

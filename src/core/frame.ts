@@ -1,6 +1,6 @@
-// One frame, lent by a reader.
+// Frames, lent by a reader: one, or several at once.
 
-import type { RingReader, SharedMemory } from "../native/handles.ts";
+import { FIELDS_PER_FRAME, type RingReader, type SharedMemory } from "../native/handles.ts";
 import { ClosedError } from "./errors.ts";
 
 /** What a frame needs of the reader that lent it: one object for all its frames, with plain fields for speed. */
@@ -104,7 +104,104 @@ export class Frame implements Disposable {
     if (lender === undefined || lender.isClosed) return;
     this.#lender = undefined;
     this.#data = undefined;
-    lender.ring.release(this.#index);
+    lender.ring.release(this.#index, 1);
+  }
+
+  /** As {@link release}. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/** What a batch keeps of each frame, after the place of the one before. */
+const OFFSET = 0;
+const SIZE = 1;
+const SEQUENCE = 2;
+
+/**
+ * Frames that were read one after another, to be looked at and released together: it costs less than a {@link Frame}
+ * for each. They are numbered from 0. Views and releases are as those of a frame.
+ */
+export class FrameBatch implements Disposable {
+  /** The outcome of a read that found no frames. */
+  static readonly empty: FrameBatch = new FrameBatch(undefined, 0, new Float64Array(0));
+
+  /** Number of frames: 0 after a timeout. */
+  readonly length: number;
+  /** Number of bytes of all frames. */
+  readonly size: number;
+
+  #lender: Lender | undefined;
+  readonly #first: number;
+  readonly #places: Float64Array;
+
+  /** @internal Batches are made by readers. */
+  constructor(lender: Lender | undefined, first: number, places: Float64Array) {
+    this.#lender = lender;
+    this.#first = first;
+    this.#places = places;
+    this.length = places.length / FIELDS_PER_FRAME;
+    let size = 0;
+    for (let i = SIZE; i < places.length; i += FIELDS_PER_FRAME) size += places[i] as number;
+    this.size = size;
+  }
+
+  /** Number of bytes of one frame, at least 1. RangeError if there is no frame of that number. */
+  sizeOf(index: number): number {
+    return this.#field(index, SIZE);
+  }
+
+  /** Sequence number of one frame. RangeError if there is no frame of that number. */
+  sequenceOf(index: number): number {
+    return this.#field(index, SEQUENCE);
+  }
+
+  /**
+   * The bytes of one frame in shared memory, not copied.
+   *
+   * @throws ClosedError after the release or once the reader is closed; RangeError if there is no frame of that number.
+   */
+  dataOf(index: number): Uint8Array {
+    const offset = this.#field(index, OFFSET);
+    return this.#open().memory.bytes(offset, this.#field(index, SIZE));
+  }
+
+  /**
+   * Copies the bytes of all frames, end to end, to the start of `target`.
+   *
+   * @throws RangeError if `target` has fewer than {@link size} bytes; ClosedError as {@link dataOf}.
+   */
+  copyTo(target: Uint8Array): void {
+    if (!(target instanceof Uint8Array) || target.length < this.size) {
+      throw new RangeError(
+        `Frames of ${this.size} bytes are copied to a Uint8Array of at least that length.`,
+      );
+    }
+    if (this.length > 0) this.#open().memory.copyFrames(this.#places, this.length, target);
+  }
+
+  #open(): Lender {
+    const lender = this.#lender;
+    if (lender !== undefined && !lender.isClosed) return lender;
+    const end = lender === undefined ? "they were released" : "their reader was closed";
+    throw new ClosedError(`The bytes of frames were asked for after ${end}.`, {
+      buffer: lender?.name,
+      hint: "Copy what is needed later with copyTo() before the release.",
+    });
+  }
+
+  #field(index: number, field: number): number {
+    const value = this.#places[index * FIELDS_PER_FRAME + field];
+    if (value !== undefined && index >= 0) return value;
+    throw new RangeError(`There is no frame ${index} in a batch of ${this.length}.`);
+  }
+
+  /** Gives all frames back. Does nothing the second time, or after the reader was closed. */
+  release(): void {
+    const lender = this.#lender;
+    if (lender === undefined || lender.isClosed) return;
+    this.#lender = undefined;
+    lender.ring.release(this.#first, this.length);
   }
 
   /** As {@link release}. */

@@ -5,6 +5,8 @@ export {
   type BufferSizes,
   DEFAULT_METADATA_SIZE,
   DEFAULT_PAYLOAD_SIZE,
+  WAIT_MODES,
+  type WaitMode,
 } from "./config.ts";
 export { DuplexChannelFactory } from "./duplex/factory.ts";
 export {
@@ -24,6 +26,6 @@ export {
   type StartOptions,
 } from "./duplex/types.ts";
 export * from "./errors.ts";
-export { Frame } from "./frame.ts";
-export { Reader, type ReadOptions } from "./reader.ts";
+export { Frame, FrameBatch } from "./frame.ts";
+export { Reader, type ReaderOptions, type ReadOptions } from "./reader.ts";
 export { type AcquiredFrame, Writer, type WriterOptions } from "./writer.ts";

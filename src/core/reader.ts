@@ -1,9 +1,16 @@
 // The reading side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { Look, OiebFlag, RingReader, Role, Waiter } from "../native/handles.ts";
+import { Look, OiebFlag, READER_LOOKAHEAD, RingReader, Role, Wait, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
-import { type BufferConfig, type BufferSizes, checkTimeout } from "./config.ts";
+import {
+  type BufferConfig,
+  type BufferSizes,
+  checkCount,
+  checkTimeout,
+  checkWaitMode,
+  type WaitMode,
+} from "./config.ts";
 import {
   ClosedError,
   CorruptBufferError,
@@ -12,7 +19,7 @@ import {
   type ZeroBufferError,
 } from "./errors.ts";
 import { failure } from "./failures.ts";
-import { Frame, Lender } from "./frame.ts";
+import { Frame, FrameBatch, Lender } from "./frame.ts";
 import { createForReader, type SharedBuffer } from "./lifecycle.ts";
 import type { Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
@@ -29,6 +36,11 @@ const WRITER_LOOK_MS = 20;
 
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
+
+export interface ReaderOptions {
+  /** Default `adaptive`. */
+  wait?: WaitMode | undefined;
+}
 
 export interface ReadOptions {
   /** Ends the wait: the promise rejects with the signal's reason. */
@@ -74,16 +86,21 @@ export class Reader implements Disposable {
   /**
    * Creates the buffer.
    *
-   * @throws InvalidNameError, RangeError for a bad configuration, ReaderAlreadyConnectedError, ResourceExhaustedError,
+   * @throws InvalidNameError, RangeError for a bad configuration or option, ReaderAlreadyConnectedError, ResourceExhaustedError,
    *   PermissionDeniedError, CorruptBufferError if something else has the name. Nothing is left behind then.
    */
-  constructor(name: string, config?: BufferConfig);
+  constructor(name: string, config?: BufferConfig, options?: ReaderOptions);
   /** @internal With `anySequence` it takes frames with any sequence numbers (PROTOCOL.md, section 9). */
-  constructor(name: string, config: BufferConfig | undefined, order: { anySequence: true });
-  constructor(name: string, config?: BufferConfig, order?: { anySequence: true }) {
-    const buffer = createForReader(name, config, order ? OiebFlag.ANY_SEQUENCE : 0n);
-    const firstSequence = order ? 0 : 1;
-    const ring = RingReader.open(buffer.memory, buffer.written, buffer.released, firstSequence);
+  constructor(name: string, config: BufferConfig | undefined, options: ReaderOptions & { anySequence: true });
+  constructor(
+    name: string,
+    config?: BufferConfig,
+    { wait = "adaptive", anySequence = false }: ReaderOptions & { anySequence?: boolean } = {},
+  ) {
+    checkWaitMode(wait);
+    const buffer = createForReader(name, config, anySequence ? OiebFlag.ANY_SEQUENCE : 0n);
+    const { memory, written, released } = buffer;
+    const ring = RingReader.open(memory, written, released, anySequence ? 0 : 1, Wait[wait]);
     if (typeof ring === "number") {
       buffer.unlink();
       buffer.close();
@@ -223,6 +240,28 @@ export class Reader implements Disposable {
     }
   }
 
+  /**
+   * Takes the frames that are there, up to `most` and up to 64 at once, waiting as {@link readFrame} for the first:
+   * for small frames faster than one by one.
+   *
+   * @returns an empty batch after the timeout, or early when a signal arrives.
+   * @throws RangeError if `most` is not a whole number from 1 on; otherwise as {@link readFrame}.
+   */
+  readFrames(most = READER_LOOKAHEAD, timeoutMs = 5000): FrameBatch {
+    this.#guard();
+    checkCount("most", most);
+    const found = this.#handedOut < this.#available || this.#awaitFrames(timeoutMs);
+    return found ? this.#handOutBatch(most) : FrameBatch.empty;
+  }
+
+  /** Takes the frames that are there, up to `most`; otherwise returns an empty batch. Throws as {@link readFrames}. */
+  tryReadFrames(most = READER_LOOKAHEAD): FrameBatch {
+    this.#guard();
+    checkCount("most", most);
+    const found = this.#handedOut < this.#available || this.#lookForFrames();
+    return found ? this.#handOutBatch(most) : FrameBatch.empty;
+  }
+
   /** Takes the next frame if one is there; otherwise returns an invalid frame. Throws as {@link readFrame}. */
   tryReadFrame(): Frame {
     this.#guard();
@@ -252,23 +291,54 @@ export class Reader implements Disposable {
     return this.#waitForFrame(timeoutMs, signal);
   }
 
+  /** {@link readFrames} without blocking the event loop, as {@link readFrameAsync} is to {@link readFrame}. */
+  readFramesAsync(
+    most = READER_LOOKAHEAD,
+    timeoutMs = 5000,
+    { signal }: ReadOptions = {},
+  ): Promise<FrameBatch> {
+    try {
+      checkCount("most", most);
+      checkTimeout("timeoutMs", timeoutMs);
+      if (this.#areFramesAtHand(signal)) {
+        const batch = this.#handOutBatch(most);
+        return this.#turns.isDue(batch.size, batch.length)
+          ? this.#turns.turn().then(() => batch)
+          : Promise.resolve(batch);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#waitForFrames(timeoutMs, signal).then((found) =>
+      found ? this.#handOutBatch(most) : FrameBatch.empty,
+    );
+  }
+
   /** @internal What an asynchronous read can return at once; it spins for an instant. */
   frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
+    return this.#areFramesAtHand(signal) ? this.#handOut() : undefined;
+  }
+
+  #areFramesAtHand(signal: AbortSignal | undefined): boolean {
     this.#guard();
     if (signal?.aborted) throw signal.reason;
     if (this.#departureReported) this.#goOn();
-    return this.#handedOut < this.#available || this.#look(ASYNC_SPIN_US) ? this.#handOut() : undefined;
+    return this.#handedOut < this.#available || this.#look(ASYNC_SPIN_US);
   }
 
   async #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
+    return (await this.#waitForFrames(timeoutMs, signal)) ? this.#handOut() : Frame.invalid;
+  }
+
+  async #waitForFrames(timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
-      if (this.#isLookBehindDue() && this.#lookBehind()) return this.#handOut();
+      if (this.#isLookBehindDue() && this.#lookBehind()) return true;
       const restMs = Math.min(ASYNC_SLICE_MS, deadline - performance.now());
-      if (restMs <= 0) return Frame.invalid;
+      if (restMs <= 0) return false;
       await this.#rest(restMs, signal);
       this.#guard();
-      if (this.#handedOut < this.#available || this.#look(0)) return this.#handOut();
+      if (this.#handedOut < this.#available || this.#look(0)) return true;
     }
   }
 
@@ -334,6 +404,16 @@ export class Reader implements Disposable {
   /** Releases a frame of this reader, as {@link Frame.release}. */
   releaseFrame(frame: Frame): void {
     frame.release();
+  }
+
+  #handOutBatch(most: number): FrameBatch {
+    const first = this.#handedOut;
+    const count = Math.min(most, this.#available - first);
+    const batch = new FrameBatch(this.#lender, this.#framesRead >>> 0, this.#ring.places(first, count));
+    this.#handedOut += count;
+    this.#framesRead += count;
+    this.#bytesRead += batch.size;
+    return batch;
   }
 
   #handOut(): Frame {

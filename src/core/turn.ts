@@ -14,9 +14,9 @@ export class TurnKeeper {
   #calls = 0;
   #turnedAt = performance.now();
 
-  /** Notes a call that handled `size` bytes. True if the caller should now await {@link turn}. */
-  isDue(size: number): boolean {
-    this.#calls += size < BYTES_PER_LOOK ? 1 : CALLS_PER_LOOK;
+  /** Notes a call that handled `frames` of `size` bytes in all. True if the caller should now await {@link turn}. */
+  isDue(size: number, frames = 1): boolean {
+    this.#calls += size < BYTES_PER_LOOK ? frames : CALLS_PER_LOOK;
     if (this.#calls < CALLS_PER_LOOK) return false;
     this.#calls = 0;
     return performance.now() - this.#turnedAt > TURN_MS;

@@ -1,14 +1,16 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { OiebFlag, RingWriter, Role, Waiter } from "../native/handles.ts";
+import { OiebFlag, RingWriter, Role, Wait, Waiter } from "../native/handles.ts";
 import { raceAbort } from "./abort.ts";
 import {
   type BufferConfig,
   type BufferSizes,
   checkTimeout,
+  checkWaitMode,
   FRAME_HEADER_SIZE,
   maxFrameSize,
+  type WaitMode,
 } from "./config.ts";
 import {
   BufferFullError,
@@ -51,6 +53,8 @@ export interface WriterOptions {
   writeTimeout?: number;
   /** Makes the buffer where there is none; a reader that comes later adopts it (PROTOCOL.md, section 5). */
   create?: BufferConfig | undefined;
+  /** Default `adaptive`. */
+  wait?: WaitMode | undefined;
 }
 
 /** The place of a frame that is being written. */
@@ -93,11 +97,13 @@ export class Writer implements Disposable {
   /** @internal */
   constructor(name: string, options: WriterOptions, connection: Connection);
   constructor(name: string, options: WriterOptions = {}, connection?: Connection) {
-    const { connectTimeoutMs = 0, writeTimeout = 5000, create } = options;
+    const { connectTimeoutMs = 0, writeTimeout = 5000, create, wait = "adaptive" } = options;
     checkTimeout("connectTimeoutMs", connectTimeoutMs);
+    checkWaitMode(wait);
     this.writeTimeout = writeTimeout;
     const { buffer, readerPid } = connection ?? connect(name, connectTimeoutMs, create);
-    const ring = RingWriter.open(buffer.memory, buffer.written, buffer.released, readerPid);
+    const { memory, written, released } = buffer;
+    const ring = RingWriter.open(memory, written, released, readerPid, Wait[wait]);
     if (typeof ring === "number") {
       buffer.memory.claim(Role.WRITER, process.pid, 0);
       buffer.close();
@@ -291,6 +297,90 @@ export class Writer implements Disposable {
     return this.#inTurn(() => this.tryWriteFrame(data), signal);
   }
 
+  /**
+   * Writes frames of `frameSize` bytes that lie end to end in `data`, the last one perhaps shorter, as
+   * {@link writeFrame} each: small ones many at a time, which is faster. When it throws, {@link framesWritten} tells how
+   * many were written.
+   */
+  writeFrames(data: Uint8Array, frameSize: number): void {
+    this.#checkFrames(data, frameSize);
+    for (let done = 0; done < data.length; ) {
+      const frames = this.#ring.writeFrames(data, done, frameSize, 0);
+      done += this.#countFrames(
+        frames > 0 ? frames : this.#writeFramesWaiting(data, done, frameSize),
+        data.length - done,
+        frameSize,
+      );
+    }
+  }
+
+  /** Writes as many of those frames as there is room for now; returns how many of the bytes. Throws as writeFrames. */
+  tryWriteFrames(data: Uint8Array, frameSize: number): number {
+    this.#checkFrames(data, frameSize);
+    return this.#writeFramesIfRoom(data, 0, frameSize);
+  }
+
+  /**
+   * {@link writeFrames} without blocking the event loop; as fast while there is room. Other asynchronous writes come
+   * before or after, not in between. The bytes must not change until the promise settles.
+   */
+  writeFramesAsync(
+    data: Uint8Array,
+    frameSize: number,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    let done = 0;
+    const attempt = () => {
+      done += this.#writeFramesIfRoom(data, done, frameSize);
+      return done === data.length;
+    };
+    try {
+      signal?.throwIfAborted();
+      this.#checkFrames(data, frameSize);
+      if (this.#lastWrite === undefined && attempt()) {
+        const frames = Math.ceil(data.length / frameSize);
+        return this.#turns.isDue(data.length, frames) ? this.#turns.turn() : Promise.resolve();
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#inTurn(attempt, signal);
+  }
+
+  #checkFrames(data: Uint8Array, frameSize: number): void {
+    this.#check(frameSize);
+    if (sizeOf(data) === 0) throw this.#invalidSize(0);
+  }
+
+  #writeFramesIfRoom(data: Uint8Array, first: number, frameSize: number): number {
+    let done = first;
+    const attempt = () => {
+      const frames = this.#ring.writeFrames(data, done, frameSize, 0);
+      if (frames <= 0) return frames;
+      done += this.#countFrames(frames, data.length - done, frameSize);
+      return Code.OK;
+    };
+    while (done < data.length && this.#ifRoom(attempt));
+    return done - first;
+  }
+
+  #writeFramesWaiting(data: Uint8Array, offset: number, frameSize: number): number {
+    let frames = 0;
+    this.#persist((waitUs) => {
+      frames = this.#ring.writeFrames(data, offset, frameSize, waitUs);
+      return frames > 0 ? Code.OK : frames;
+    });
+    return frames;
+  }
+
+  /** Counts frames that were written of the `length` bytes that were left, and returns their bytes. */
+  #countFrames(frames: number, length: number, frameSize: number): number {
+    const size = Math.min(frames * frameSize, length);
+    this.#framesWritten += frames;
+    this.#bytesWritten += size;
+    return size;
+  }
+
   /** Repeats an attempt until it finds room, after the asynchronous writes that came before. */
   #inTurn(attempt: () => boolean, signal: AbortSignal | undefined): Promise<void> {
     const write = this.#persistAfter(this.#lastWrite, attempt, signal);
@@ -311,12 +401,13 @@ export class Writer implements Disposable {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     if (previous !== undefined) await raceAbort(previous, signal);
-    const start = performance.now();
-    let restMs = this.#writeTimeout;
-    while (!attempt()) {
+    let deadline = performance.now() + this.#writeTimeout;
+    for (let written = this.#framesWritten; !attempt(); written = this.#framesWritten) {
+      // One of several frames was written: the next one has its own time.
+      if (this.#framesWritten !== written) deadline = performance.now() + this.#writeTimeout;
+      const restMs = deadline - performance.now();
       if (restMs <= 0) throw this.#full("timeout");
       await this.#rest(Math.min(ASYNC_SLICE_MS, restMs), signal);
-      restMs = start + this.#writeTimeout - performance.now();
     }
   }
 

@@ -14,6 +14,10 @@ export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
 /** Flags of {@link RingReader.next}. */
 export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
 
+/** How the ends of a ring wait: enum zb_wait. */
+export const Wait = { adaptive: 0, spin: 1, block: 2 } as const;
+export type Wait = (typeof Wait)[keyof typeof Wait];
+
 /** How many frames one {@link RingReader.next} brings at the most: ZB_READER_LOOKAHEAD. */
 export const READER_LOOKAHEAD = 64;
 
@@ -22,7 +26,8 @@ const FAULT_EXPECTED = 1;
 const FAULT_FOUND = 2;
 const SURPLUS_TOKENS = 3;
 const FRAMES = 4;
-const FIELDS_PER_FRAME = 3;
+/** What {@link RingReader.places} holds of each frame: offset, size, sequence number. */
+export const FIELDS_PER_FRAME = 3;
 const READER_VIEW_BYTES = 8 * (FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD);
 
 const WRITER_OFFSET = 0;
@@ -160,6 +165,11 @@ export class SharedMemory extends Handle {
   /** Copies bytes to the start of `target`, which is large enough, without a view of them. */
   copy(offset: number, size: number, target: Uint8Array): void {
     native.zb_memory_copy(this.address, offset, size, target);
+  }
+
+  /** Copies the bytes of `count` frames, as {@link RingReader.places} gives them, end to end to `target`. */
+  copyFrames(places: Float64Array, count: number, target: Uint8Array): void {
+    native.zb_memory_copy_frames(this.address, places, count, target);
   }
 
   #openView(offset: number, size: number, slot: number): Uint8Array {
@@ -307,9 +317,10 @@ export class RingReader extends Handle {
     written: Semaphore,
     released: Semaphore,
     sequence: number,
+    wait: Wait,
   ): RingReader | Code {
     const opened = receive((result) =>
-      native.zb_reader_open(memory.address, written.address, released.address, sequence, result),
+      native.zb_reader_open(memory.address, written.address, released.address, sequence, wait, result),
     );
     return typeof opened === "number" ? new RingReader(opened) : opened.code;
   }
@@ -335,9 +346,15 @@ export class RingReader extends Handle {
     return this.#view[FRAMES + FIELDS_PER_FRAME * i + 2] as number;
   }
 
-  /** Releases the `index`th frame this ring has ever read, counted from 0 modulo 2^32. */
-  release(index: number): void {
-    native.zb_reader_release(this.address, index);
+  /** Offsets, sizes and sequence numbers of `count` frames from the `i`th of the last {@link next} on, copied. */
+  places(i: number, count: number): Float64Array {
+    const start = FRAMES + FIELDS_PER_FRAME * i;
+    return this.#view.slice(start, start + FIELDS_PER_FRAME * count);
+  }
+
+  /** Releases `count` frames from the `first`th on that this ring has ever read, counted from 0 modulo 2^32. */
+  release(first: number, count: number): void {
+    native.zb_reader_release(this.address, first, count);
   }
 
   /** See zb_reader_settle: only after the writer has gone. */
@@ -381,9 +398,10 @@ export class RingWriter extends Handle {
     written: Semaphore,
     released: Semaphore,
     readerPid: bigint,
+    wait: Wait,
   ): RingWriter | Code {
     const opened = receive((result) =>
-      native.zb_writer_open(memory.address, written.address, released.address, readerPid, result),
+      native.zb_writer_open(memory.address, written.address, released.address, readerPid, wait, result),
     );
     return typeof opened === "number" ? new RingWriter(opened) : opened.code;
   }
@@ -391,6 +409,16 @@ export class RingWriter extends Handle {
   /** Writes one frame, waiting up to `waitUs` microseconds. AGAIN, INTERRUPTED, PEER_CHECK, BAD_CONTROL, BROKEN. */
   write(data: Uint8Array, waitUs: number): number {
     return native.zb_writer_write(this.address, data, data.length, waitUs);
+  }
+
+  /**
+   * Writes frames of `frameSize` bytes from those of `data` from `offset` on, the last one perhaps shorter: as many as
+   * there is room for, up to 64, waiting up to `waitUs` microseconds for the first. Returns how many, or a code as
+   * {@link write}.
+   */
+  writeFrames(data: Uint8Array, offset: number, frameSize: number, waitUs: number): number {
+    const length = data.length - offset;
+    return native.zb_writer_write_frames(this.address, data, offset, length, frameSize, waitUs);
   }
 
   /** Finds room for `size` bytes at {@link offset}. Codes as {@link write}. */

@@ -6,7 +6,7 @@ import helperPath from "../../dist/native/libzerobuffer.so" with { type: "file" 
 import { loadLibrary, type Native } from "./symbols.ts";
 
 /** The ABI that this source is written for: ZB_ABI_VERSION in zerobuffer.h. */
-const ABI_VERSION = 1;
+const ABI_VERSION = 2;
 
 /** Why the helper could not be loaded; undefined if it was. Nothing of {@link native} may be called then. */
 export let loadFault: Error | undefined;

@@ -136,7 +136,7 @@ static void do_operation(struct ends *ends, uint8_t what, uint8_t with) {
     break;
   case 3:
     if (ends->reader != NULL && ends->read > 0)
-      zb_reader_release(ends->reader, ends->read - 1 - with % ends->read);
+      zb_reader_release(ends->reader, ends->read - 1 - with % ends->read, 1);
     break;
   case 4:
     if (ends->reader != NULL) zb_reader_settle(ends->reader);
@@ -182,10 +182,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length) {
   struct ends ends = {.reader = NULL};
   zb_oieb_load(buffer.memory, words);
   zb_metadata_read(buffer.memory, metadata, sizeof metadata);
-  if (zb_reader_open(buffer.memory, buffer.written, buffer.released, 1, &ends.reader) != ZB_OK)
+  if (zb_reader_open(buffer.memory, buffer.written, buffer.released, 1, ZB_WAIT_ADAPTIVE, &ends.reader) !=
+      ZB_OK)
     ends.reader = NULL;
   uint64_t reader_pid = words[11];
-  if (zb_writer_open(buffer.memory, buffer.written, buffer.released, reader_pid, &ends.writer) != ZB_OK)
+  if (zb_writer_open(buffer.memory, buffer.written, buffer.released, reader_pid, ZB_WAIT_ADAPTIVE,
+                     &ends.writer) != ZB_OK)
     ends.writer = NULL;
   for (size_t i = 0; i < operations; i++) do_operation(&ends, input[1 + 2 * i], input[2 + 2 * i]);
   if (ends.reader != NULL) zb_reader_close(ends.reader);

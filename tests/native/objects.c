@@ -678,7 +678,7 @@ TEST(a_buffer_that_is_truncated_under_both_ends_is_reported_as_broken_and_kills_
   EQUAL(zb_reader_next(ring.reader, 0, 0), ZB_BROKEN);
   EQUAL(zb_reader_next(ring.reader, 1000, ZB_WITHOUT_TOKEN), ZB_BROKEN);
   EQUAL(write_frame(&ring, 24, 2), ZB_BROKEN);
-  zb_reader_release(ring.reader, 0);
+  zb_reader_release(ring.reader, 0, 1);
   zb_reader_settle(ring.reader);
   EQUAL(zb_metadata_read(ring.memory, bytes, 64), ZB_BAD_CONTROL);
   close_ring(&ring);

@@ -25,14 +25,14 @@ TEST(a_tail_of_1_to_15_bytes_that_a_v1_writer_skips_without_a_marker_is_skipped)
     put_frame(&ring, 100, 156 - tail - HEADER, 2);
     publish(&ring, 256 - tail, 2);
     EQUAL(zb_reader_next(ring.reader, 0, 0), 2);
-    OK(zb_reader_release(ring.reader, 0));
+    OK(zb_reader_release(ring.reader, 0, 1));
     put_frame(&ring, 0, 20, 3);
     publish(&ring, tail + HEADER + 20, 1);
     read_frame(&ring, 20, 3);
     EQUAL(word(&ring.oieb->payload_read_count), 3); /* the tail is not counted */
     EQUAL(word(&ring.oieb->payload_read_pos), 36);
-    OK(zb_reader_release(ring.reader, 1));
-    OK(zb_reader_release(ring.reader, 2));
+    OK(zb_reader_release(ring.reader, 1, 1));
+    OK(zb_reader_release(ring.reader, 2, 1));
     EQUAL(word(&ring.oieb->payload_free_bytes), 256);
   }
   close_ring(&ring);
@@ -46,10 +46,11 @@ TEST(a_write_position_at_the_end_means_the_start) {
   publish(&ring, 256, 2);
   EQUAL(zb_reader_next(ring.reader, 0, 0), 2);
   EQUAL(word(&ring.oieb->payload_read_pos), 0);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   set_word(&ring.oieb->payload_write_pos, 256);
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), &ring.writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   OK(write_frame(&ring, 30, 1));
   EQUAL(ring.writer_view->offset, 128 + 64 + HEADER);
@@ -77,11 +78,12 @@ TEST(a_writer_that_finds_less_than_a_header_ahead_waits_for_the_empty_ring) {
     publish(&ring, 256 - tail, 1);
     set_word(&ring.oieb->payload_write_pos, 256 - tail);
     zb_writer_close(ring.writer);
-    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), &ring.writer));
+    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                      &ring.writer));
     EQUAL(write_frame(&ring, 1, 1), ZB_AGAIN);
     read_frame(&ring, 256 - tail - HEADER, 1);
     EQUAL(write_frame(&ring, 1, 1), ZB_AGAIN);
-    OK(zb_reader_release(ring.reader, 0));
+    OK(zb_reader_release(ring.reader, 0, 1));
     OK(write_frame(&ring, 1, 1));
     read_frame(&ring, 1, 1);
   }
@@ -102,14 +104,15 @@ TEST(the_half_done_wrap_of_a_v1_writer_is_no_frame_and_is_settled_when_it_is_gon
     EQUAL(zb_reader_next(ring.reader, 0, ZB_WITHOUT_TOKEN | ZB_NEW_WRITER), ZB_AGAIN);
     zb_reader_settle(ring.reader);
     EQUAL(word(&ring.oieb->payload_free_bytes), 0); /* a frame is held */
-    OK(zb_reader_release(ring.reader, 0));
+    OK(zb_reader_release(ring.reader, 0, 1));
     EQUAL(word(&ring.oieb->payload_free_bytes), position);
     zb_reader_settle(ring.reader);
     EQUAL(word(&ring.oieb->payload_free_bytes), 256);
     EQUAL(word(&ring.oieb->payload_write_pos), position);
 
     zb_writer_close(ring.writer);
-    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), &ring.writer));
+    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                      &ring.writer));
     OK(write_frame(&ring, 24, 1));
     read_frame(&ring, 24, 1);
   }
@@ -121,7 +124,7 @@ TEST(the_position_of_a_frame_that_a_v1_writer_did_not_publish_is_settled_when_it
   open_ring(&ring, 256);
   OK(write_frame(&ring, 24, 1));
   read_frame(&ring, 24, 1);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   put_frame(&ring, 40, 60, 2);
   set_word(&ring.oieb->payload_write_pos, 116); /* and killed before the publication */
   EQUAL(zb_reader_next(ring.reader, 0, ZB_WITHOUT_TOKEN | ZB_NEW_WRITER), ZB_AGAIN);
@@ -142,7 +145,7 @@ TEST(a_frame_that_is_unread_is_never_settled_away) {
   zb_reader_settle(ring.reader);
   EQUAL(word(&ring.oieb->payload_free_bytes), 216);
   read_frame(&ring, 24, 1);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   zb_reader_settle(ring.reader);
   EQUAL(word(&ring.oieb->payload_free_bytes), 256);
   close_ring(&ring);
@@ -285,7 +288,7 @@ TEST(a_header_that_changes_while_it_is_checked_is_used_as_it_was_checked) {
     zb_reader_close(ring.reader);
     set_word(&ring.oieb->payload_free_bytes, 256);
     set_word(&ring.oieb->payload_read_pos, 0);
-    OK(zb_reader_open(ring.memory, ring.written, ring.released, 1, &ring.reader));
+    OK(zb_reader_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &ring.reader));
     ring.view = (const struct zb_reader_view *)ring.reader;
     publish(&ring, 40, 1);
     int32_t code = zb_reader_next(ring.reader, 0, 0);
@@ -342,8 +345,8 @@ TEST(frames_before_a_refused_one_are_delivered_and_can_be_released) {
   check_frame(&ring, 0, 24, 1);
   check_frame(&ring, 1, 24, 2);
   expect_refusal(&ring, ZB_BAD_FRAME, 80, 0);
-  OK(zb_reader_release(ring.reader, 1));
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 1, 1));
+  OK(zb_reader_release(ring.reader, 0, 1));
   EQUAL(word(&ring.oieb->payload_free_bytes), 216);
   EQUAL(zb_semaphore_value(ring.released), 2);
   zb_reader_settle(ring.reader);
@@ -355,7 +358,7 @@ TEST(two_wrap_markers_in_a_row_are_refused) {
   struct ring ring;
   open_ring(&ring, 256);
   read_up_to(&ring, 200);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   put_header(&ring, 200, 0, 0);
   put_header(&ring, 0, 0, 0);
   publish(&ring, 56 + 40, 1);
@@ -382,7 +385,7 @@ TEST(a_size_that_the_free_bytes_contradict_leads_to_no_access_outside_the_ring) 
   EQUAL(ring.view->frames[0].offset + ring.view->frames[0].size, zb_memory_size(ring.memory));
   zb_semaphore_post(ring.written, 1);
   EQUAL(zb_reader_next(ring.reader, 0, 0), ZB_AGAIN);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   zb_semaphore_post(ring.written, 1);
   expect_refusal(&ring, ZB_BAD_CONTROL, 0, 256 - 17 + 256);
   EQUAL(write_frame(&ring, 1, 1), ZB_BAD_CONTROL);
@@ -431,7 +434,8 @@ TEST(positions_behind_the_end_are_refused) {
     expect_refusal(&ring, ZB_BAD_CONTROL, (double)values[i], (double)values[i]);
     zb_writer *writer;
     set_word(&ring.oieb->payload_write_pos, values[i]);
-    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, &writer), ZB_BAD_CONTROL);
+    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &writer),
+          ZB_BAD_CONTROL);
   }
   close_ring(&ring);
 }
@@ -448,8 +452,10 @@ TEST(sizes_in_the_oieb_that_do_not_fit_the_memory_are_refused_by_everything) {
   for (int i = 0; i < 11; i++) {
     set_word(&ring.oieb->metadata_size, sizes[i][0]);
     set_word(&ring.oieb->payload_size, sizes[i][1]);
-    EQUAL(zb_reader_open(ring.memory, ring.written, ring.released, 1, &reader), ZB_BAD_CONTROL);
-    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, &writer), ZB_BAD_CONTROL);
+    EQUAL(zb_reader_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &reader),
+          ZB_BAD_CONTROL);
+    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &writer),
+          ZB_BAD_CONTROL);
     EQUAL(zb_metadata_write(ring.memory, bytes, 8), ZB_BAD_CONTROL);
     EQUAL(zb_metadata_read(ring.memory, bytes, 64), ZB_BAD_CONTROL);
     zb_metadata_clear(ring.memory);
@@ -466,7 +472,7 @@ TEST(sizes_that_change_under_an_open_ring_are_not_looked_at_again) {
   for (uint64_t sequence = 1; sequence <= 20; sequence++) {
     OK(write_frame(&ring, 100, sequence));
     read_frame(&ring, 100, sequence);
-    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1));
+    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
   }
   EQUAL(write_frame(&ring, 241, 21), ZB_TOO_LARGE);
   close_ring(&ring);
@@ -493,7 +499,7 @@ TEST(random_bytes_in_the_whole_memory_never_lead_outside_of_it) {
       for (int32_t i = 0; i < count; i++) {
         double offset = ring.view->frames[i].offset, size = ring.view->frames[i].size;
         CHECK(offset >= 128 + 64 + HEADER && size >= 1 && offset + size <= 128 + 64 + 256);
-        if (random >> 50 & 1) zb_reader_release(ring.reader, (uint32_t)i);
+        if (random >> 50 & 1) zb_reader_release(ring.reader, (uint32_t)i, 1);
       }
       zb_reader_settle(ring.reader);
     }

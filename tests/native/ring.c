@@ -55,7 +55,7 @@ static void move_pair(struct ring *ring, uint64_t first, uint64_t second) {
       if (sequence - 1 - released < 2) continue;
     }
     CHECK(released + 1 < sequence);
-    OK(zb_reader_release(ring->reader, (uint32_t)released++));
+    OK(zb_reader_release(ring->reader, (uint32_t)released++, 1));
     model.free_bytes += credits[released];
     EQUAL(word(&ring->oieb->payload_free_bytes), model.free_bytes);
   }
@@ -75,7 +75,7 @@ static void leave_64_bytes_ahead(struct ring *ring) {
   OK(write_frame(ring, 128 - HEADER, 1));
   OK(write_frame(ring, 64 - HEADER, 2));
   EQUAL(zb_reader_next(ring->reader, 0, 0), 2);
-  OK(zb_reader_release(ring->reader, 0));
+  OK(zb_reader_release(ring->reader, 0, 1));
   EQUAL(word(&ring->oieb->payload_write_pos), 192);
 }
 
@@ -95,8 +95,8 @@ TEST(every_tail_of_0_to_17_bytes_is_filled_wrapped_over_or_left_for_the_next_fra
     EQUAL(zb_semaphore_value(ring.written), 1);
     read_frame(&ring, size, 3);
     EQUAL(word(&ring.oieb->payload_read_count), here ? 3 : 4);
-    OK(zb_reader_release(ring.reader, 1));
-    OK(zb_reader_release(ring.reader, 2));
+    OK(zb_reader_release(ring.reader, 1, 1));
+    OK(zb_reader_release(ring.reader, 2, 1));
     EQUAL(word(&ring.oieb->payload_free_bytes), 256);
   }
   close_ring(&ring);
@@ -112,7 +112,7 @@ TEST(a_frame_that_fills_the_ring_exactly_leaves_the_write_position_at_0) {
     EQUAL(write_frame(&ring, 1, 9), ZB_AGAIN);
     read_frame(&ring, 128 - HEADER, sequence);
     EQUAL(word(&ring.oieb->payload_read_pos), 0);
-    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1));
+    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
   }
   close_ring(&ring);
 }
@@ -138,9 +138,9 @@ TEST(the_waste_of_a_wrap_is_given_back_with_the_frame_that_follows_it) {
   OK(write_frame(&ring, 60, 3));
   read_frame(&ring, 60, 3);
   EQUAL(word(&ring.oieb->payload_free_bytes), 256 - 64 - 64 - 76);
-  OK(zb_reader_release(ring.reader, 1));
+  OK(zb_reader_release(ring.reader, 1, 1));
   EQUAL(word(&ring.oieb->payload_free_bytes), 256 - 64 - 76);
-  OK(zb_reader_release(ring.reader, 2));
+  OK(zb_reader_release(ring.reader, 2, 1));
   EQUAL(word(&ring.oieb->payload_free_bytes), 256);
   close_ring(&ring);
 }
@@ -152,9 +152,9 @@ TEST(a_frame_that_fits_only_an_empty_ring_waits_for_that_and_goes_to_its_start) 
   OK(write_frame(&ring, 84, 2));
   EQUAL(write_frame(&ring, 200, 3), ZB_AGAIN);
   EQUAL(zb_reader_next(ring.reader, 0, 0), 2);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   EQUAL(write_frame(&ring, 200, 3), ZB_AGAIN);
-  OK(zb_reader_release(ring.reader, 1));
+  OK(zb_reader_release(ring.reader, 1, 1));
   OK(write_frame(&ring, 200, 3));
   EQUAL(ring.writer_view->offset, 128 + 64 + HEADER);
   EQUAL(word(&ring.oieb->payload_free_bytes), 256 - 216);
@@ -170,7 +170,7 @@ TEST(an_empty_ring_takes_every_legal_size_from_every_position) {
       reset_ring(&ring);
       OK(write_frame(&ring, before, 1));
       read_frame(&ring, before, 1);
-      OK(zb_reader_release(ring.reader, 0));
+      OK(zb_reader_release(ring.reader, 0, 1));
       OK(write_frame(&ring, size, 2));
       EQUAL(ring.writer_view->offset, 128 + 64 + HEADER);
       read_frame(&ring, size, 2);
@@ -184,7 +184,7 @@ TEST(the_largest_frame_is_16_bytes_smaller_than_the_ring_and_a_larger_one_is_ref
   open_ring(&ring, 4096);
   OK(write_frame(&ring, 4080, 1));
   read_frame(&ring, 4080, 1);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   int64_t start = zb_now_ns();
   const double sizes[] = {4081, 4096, 1e9, 1.8446744073709552e19, 0, -1};
   for (int i = 0; i < 6; i++) EQUAL(zb_writer_acquire(ring.writer, sizes[i], 10000000), ZB_TOO_LARGE);
@@ -203,8 +203,8 @@ TEST(an_empty_ring_is_rewound_and_one_that_holds_a_frame_is_not) {
   OK(write_frame(&ring, 20, 2));
   EQUAL(ring.writer_view->offset, 128 + 64 + 36 + HEADER);
   read_frame(&ring, 20, 2);
-  OK(zb_reader_release(ring.reader, 0));
-  OK(zb_reader_release(ring.reader, 1));
+  OK(zb_reader_release(ring.reader, 0, 1));
+  OK(zb_reader_release(ring.reader, 1, 1));
   EQUAL(word(&ring.oieb->payload_read_pos), 72);
   OK(write_frame(&ring, 20, 3));
   EQUAL(word(&ring.oieb->payload_read_pos), 0);
@@ -235,7 +235,7 @@ TEST(a_frame_that_finds_the_ring_full_counts_as_one_wait_however_often_it_is_tri
   for (int i = 0; i < 3; i++) EQUAL(write_frame(&ring, 100, 2), ZB_AGAIN);
   EQUAL(ring.writer_view->waits, 1);
   read_frame(&ring, 100, 1);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   OK(write_frame(&ring, 100, 2));
   EQUAL(ring.writer_view->waits, 1);
   EQUAL(write_frame(&ring, 100, 3), ZB_AGAIN);
@@ -254,7 +254,7 @@ TEST(an_acquired_region_is_where_the_reader_finds_the_frame) {
     EQUAL(zb_reader_next(ring.reader, 0, 0), ZB_AGAIN);
     OK(zb_writer_commit(ring.writer));
     read_frame(&ring, 60, sequence);
-    if (sequence > 1) OK(zb_reader_release(ring.reader, (uint32_t)sequence - 2));
+    if (sequence > 1) OK(zb_reader_release(ring.reader, (uint32_t)sequence - 2, 1));
   }
   close_ring(&ring);
 }
@@ -332,7 +332,7 @@ static void release_in_order(struct ring *ring, const int order[5]) {
   OK(write_frame(ring, 100, 1));
   OK(write_frame(ring, 60, 2));
   EQUAL(zb_reader_next(ring->reader, 0, 0), 2);
-  OK(zb_reader_release(ring->reader, 0));
+  OK(zb_reader_release(ring->reader, 0, 1));
   const uint64_t sizes[5] = {60, 10, 14, 20, 10}; /* the second and third stand at 0 */
   double offsets[5];
   bool held[5] = {true, true, true, true, true};
@@ -346,7 +346,7 @@ static void release_in_order(struct ring *ring, const int order[5]) {
   uint64_t sequence = 7;
   for (int step = 0; step < 5; step++) {
     held[order[step]] = false;
-    OK(zb_reader_release(ring->reader, 1 + (uint32_t)order[step]));
+    OK(zb_reader_release(ring->reader, 1 + (uint32_t)order[step], 1));
     sequence = fill_up(ring, sequence, 30);
     for (int i = 0; i < 5; i++)
       CHECK(!held[i] || is_filled((uint8_t *)ring->oieb + (uint64_t)offsets[i], sizes[i], 2 + (uint64_t)i));
@@ -374,14 +374,14 @@ TEST(space_is_given_back_in_the_order_of_reading_with_one_post_for_each_frame) {
   open_ring(&ring, 256);
   for (uint64_t sequence = 1; sequence <= 4; sequence++) OK(write_frame(&ring, 24, sequence));
   EQUAL(zb_reader_next(ring.reader, 0, 0), 4);
-  OK(zb_reader_release(ring.reader, 2));
-  OK(zb_reader_release(ring.reader, 1));
+  OK(zb_reader_release(ring.reader, 2, 1));
+  OK(zb_reader_release(ring.reader, 1, 1));
   EQUAL(word(&ring.oieb->payload_free_bytes), 256 - 160);
   EQUAL(zb_semaphore_value(ring.released), 0);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   EQUAL(word(&ring.oieb->payload_free_bytes), 256 - 40);
   EQUAL(zb_semaphore_value(ring.released), 3);
-  OK(zb_reader_release(ring.reader, 3));
+  OK(zb_reader_release(ring.reader, 3, 1));
   EQUAL(word(&ring.oieb->payload_free_bytes), 256);
   EQUAL(zb_semaphore_value(ring.released), 4);
   close_ring(&ring);
@@ -401,7 +401,7 @@ TEST(a_thousand_frames_can_be_held_at_once_and_released_backwards) {
     EQUAL(taken, FRAMES);
     for (uint64_t i = FRAMES; i-- > 0;) {
       CHECK(is_filled((uint8_t *)ring.oieb + (uint64_t)offsets[i], 1 + i % 40, first + i + 1));
-      OK(zb_reader_release(ring.reader, (uint32_t)(first + i)));
+      OK(zb_reader_release(ring.reader, (uint32_t)(first + i), 1));
     }
     EQUAL(word(&ring.oieb->payload_free_bytes), 65536);
   }
@@ -411,17 +411,17 @@ TEST(a_thousand_frames_can_be_held_at_once_and_released_backwards) {
 TEST(a_frame_is_released_once_and_only_after_it_was_read) {
   struct ring ring;
   open_ring(&ring, 256);
-  EQUAL(zb_reader_release(ring.reader, 0), ZB_ALREADY);
-  EQUAL(zb_reader_release(ring.reader, UINT32_MAX), ZB_ALREADY);
+  EQUAL(zb_reader_release(ring.reader, 0, 1), ZB_ALREADY);
+  EQUAL(zb_reader_release(ring.reader, UINT32_MAX, 1), ZB_ALREADY);
   OK(write_frame(&ring, 24, 1));
   OK(write_frame(&ring, 24, 2));
   EQUAL(zb_reader_next(ring.reader, 0, 0), 2);
-  OK(zb_reader_release(ring.reader, 1));
-  EQUAL(zb_reader_release(ring.reader, 1), ZB_ALREADY);
-  EQUAL(zb_reader_release(ring.reader, 2), ZB_ALREADY);
-  OK(zb_reader_release(ring.reader, 0));
-  EQUAL(zb_reader_release(ring.reader, 0), ZB_ALREADY);
-  EQUAL(zb_reader_release(ring.reader, 1), ZB_ALREADY);
+  OK(zb_reader_release(ring.reader, 1, 1));
+  EQUAL(zb_reader_release(ring.reader, 1, 1), ZB_ALREADY);
+  EQUAL(zb_reader_release(ring.reader, 2, 1), ZB_ALREADY);
+  OK(zb_reader_release(ring.reader, 0, 1));
+  EQUAL(zb_reader_release(ring.reader, 0, 1), ZB_ALREADY);
+  EQUAL(zb_reader_release(ring.reader, 1, 1), ZB_ALREADY);
   EQUAL(word(&ring.oieb->payload_free_bytes), 256);
   EQUAL(zb_semaphore_value(ring.released), 2);
   close_ring(&ring);
@@ -463,7 +463,7 @@ TEST(random_writes_reads_and_releases_agree_with_the_model) {
       if (!before)
         CHECK(is_filled((uint8_t *)ring.oieb + frames[chosen % MOST_HELD].offset,
                         frames[chosen % MOST_HELD].size, chosen));
-      EQUAL(zb_reader_release(ring.reader, (uint32_t)(chosen - 1)), before ? ZB_ALREADY : ZB_OK);
+      EQUAL(zb_reader_release(ring.reader, (uint32_t)(chosen - 1), 1), before ? ZB_ALREADY : ZB_OK);
       frames[chosen % MOST_HELD].released = true;
       while (released < read && frames[(released + 1) % MOST_HELD].released)
         model.free_bytes += frames[++released % MOST_HELD].credit;
@@ -544,7 +544,7 @@ TEST(the_tokens_of_released_frames_do_not_pile_up_while_the_writer_always_has_ro
   for (uint64_t sequence = 1; sequence <= 20000; sequence++) {
     OK(write_frame(&ring, 24, sequence));
     read_frame(&ring, 24, sequence);
-    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1));
+    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
     int32_t value = zb_semaphore_value(ring.released);
     most = value > most ? value : most;
   }
@@ -559,10 +559,11 @@ TEST(a_writer_that_comes_to_an_empty_ring_takes_old_tokens_away_and_rewinds_it) 
   open_ring(&ring, 256);
   OK(write_frame(&ring, 24, 1));
   read_frame(&ring, 24, 1);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   zb_semaphore_post(ring.written, 100);
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), &ring.writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   EQUAL(zb_semaphore_value(ring.written), 0);
   EQUAL(word(&ring.oieb->payload_write_pos), 0);
@@ -578,7 +579,8 @@ TEST(a_writer_that_comes_to_a_ring_with_frames_goes_on_behind_them_from_number_1
   OK(write_frame(&ring, 24, 1));
   OK(write_frame(&ring, 24, 2));
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), &ring.writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
   EQUAL(zb_semaphore_value(ring.written), 2);
   OK(write_frame(&ring, 30, 1));
   EQUAL(zb_reader_next(ring.reader, 0, 0), 3);
@@ -592,7 +594,7 @@ TEST(a_reader_that_starts_at_a_later_number_takes_that_number_first) {
   struct ring ring;
   open_ring(&ring, 256);
   zb_reader_close(ring.reader);
-  OK(zb_reader_open(ring.memory, ring.written, ring.released, 1000, &ring.reader));
+  OK(zb_reader_open(ring.memory, ring.written, ring.released, 1000, ZB_WAIT_ADAPTIVE, &ring.reader));
   ring.view = (const struct zb_reader_view *)ring.reader;
   put_frame(&ring, 0, 24, 1000);
   publish(&ring, 40, 1);
@@ -629,7 +631,7 @@ TEST(a_writer_asks_for_a_look_at_a_reader_that_has_released_nothing_for_a_quarte
   OK(zb_sleep(280000));
   EQUAL(zb_writer_write(ring.writer, "x", 1, 0), ZB_PEER_CHECK);
   read_frame(&ring, 24, 1);
-  OK(zb_reader_release(ring.reader, 0));
+  OK(zb_reader_release(ring.reader, 0, 1));
   OK(zb_writer_write(ring.writer, "x", 1, 0)); /* a release is a sign of life */
   EQUAL(zb_writer_write(ring.writer, "x", 1, 0), ZB_PEER_CHECK);
   zb_writer_peer(ring.writer, (uint64_t)getpid());

@@ -148,8 +148,9 @@ void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_siz
 }
 
 static void open_ends(struct ring *ring) {
-  OK(zb_reader_open(ring->memory, ring->written, ring->released, 1, &ring->reader));
-  OK(zb_writer_open(ring->memory, ring->written, ring->released, (uint64_t)getpid(), &ring->writer));
+  OK(zb_reader_open(ring->memory, ring->written, ring->released, 1, ZB_WAIT_ADAPTIVE, &ring->reader));
+  OK(zb_writer_open(ring->memory, ring->written, ring->released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &ring->writer));
   ring->view = (const struct zb_reader_view *)ring->reader;
   ring->writer_view = (const struct zb_writer_view *)ring->writer;
 }

@@ -57,10 +57,10 @@ static void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags) {
     looks = 0;
     for (int i = 0; i < count; i++)
       check_frame(ring, i, size_of(read + (uint64_t)i + 1, ring->payload_size), read + (uint64_t)i + 1);
-    if (holding) OK(zb_reader_release(ring->reader, (uint32_t)released++));
+    if (holding) OK(zb_reader_release(ring->reader, (uint32_t)released++, 1));
     if (count <= 0) continue;
     read += (uint64_t)count;
-    for (uint64_t i = read - 1; i-- > released;) OK(zb_reader_release(ring->reader, (uint32_t)i));
+    for (uint64_t i = read - 1; i-- > released;) OK(zb_reader_release(ring->reader, (uint32_t)i, 1));
     released = read - 1;
   }
 }
@@ -111,7 +111,8 @@ TEST(frames_pass_between_two_threads_on_two_mappings_until_the_writer_closes) {
   other.oieb = zb_memory_address(other.memory);
   CHECK(other.oieb != ring.oieb);
   OK(zb_oieb_claim(other.memory, ZB_WRITER, 0, (uint64_t)getpid()));
-  OK(zb_writer_open(other.memory, other.written, other.released, (uint64_t)getpid(), &other.writer));
+  OK(zb_writer_open(other.memory, other.written, other.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &other.writer));
   other.writer_view = (const struct zb_writer_view *)other.writer;
   struct stream stream = {.ring = &other, .frames = long_run(STREAM_FRAMES / 3)};
   start_thread(&thread, write_stream_through_another_mapping, &stream);
@@ -145,7 +146,8 @@ TEST(frames_whose_posts_are_all_lost_pass_between_two_threads) {
   open_ring(&ring, 1024);
   open_buffer(&elsewhere, 0, 64);
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, elsewhere.written, ring.released, (uint64_t)getpid(), &ring.writer));
+  OK(zb_writer_open(ring.memory, elsewhere.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   struct stream stream = {.ring = &ring, .frames = long_run(STREAM_FRAMES / 10)};
   start_thread(&thread, write_stream, &stream);
@@ -163,7 +165,8 @@ static void write_stream_from_outside(void *argument) {
   OK(zb_semaphore_open(stream->ring->name, ZB_WRITER, &ring.written));
   OK(zb_semaphore_open(stream->ring->name, ZB_READER, &ring.released));
   ring.oieb = zb_memory_address(ring.memory);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), &ring.writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   write_stream(&(struct stream){.ring = &ring, .frames = stream->frames});
 }
@@ -206,7 +209,7 @@ TEST(a_writer_that_is_killed_at_any_moment_leaves_whole_frames_only) {
       CHECK(count > 0);
       for (int i = 0; i < count; i++) {
         check_frame(&ring, i, size_of(read + 1, 1024), read + 1);
-        OK(zb_reader_release(ring.reader, (uint32_t)read++));
+        OK(zb_reader_release(ring.reader, (uint32_t)read++, 1));
       }
       if (read > 200 + (uint64_t)round * 7 && !killed) {
         kill(pid, SIGKILL);
@@ -247,7 +250,7 @@ static void *release_when_awaited(void *argument) {
   struct ring *ring = argument;
   for (uint32_t index = 0; index < 3; index++) {
     UNTIL(waiters_of(ring->released) == 1);
-    OK(zb_reader_release(ring->reader, index));
+    OK(zb_reader_release(ring->reader, index, 1));
   }
   return NULL;
 }
@@ -360,7 +363,7 @@ TEST(a_waiter_rings_when_a_token_comes_and_leaves_it) {
     EQUAL(zb_semaphore_value(ring.written), 1);
     CHECK(!rings(bell, 0));
     read_frame(&ring, 24, sequence);
-    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1));
+    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
   }
   EQUAL(waiters_of(ring.written), 0);
   zb_waiter_close(waiter);

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeOieb, faultOfOieb } from "../../src/core/oieb.ts";
 import { Code } from "../../src/native/codes.ts";
-import { Look, RingReader, Role, Semaphore, SharedMemory } from "../../src/native/handles.ts";
+import { Look, RingReader, Role, Semaphore, SharedMemory, Wait } from "../../src/native/handles.ts";
 import images from "../golden/images.json";
 import { bytesOf, leavesNothingBehind, uniqueName } from "../support/buffers.ts";
 
@@ -75,7 +75,13 @@ class PlacedImage {
   }
 
   open(sequence: number): RingReader {
-    const ring = RingReader.open(this.memory, this.#written, this.#released, sequence) as RingReader;
+    const ring = RingReader.open(
+      this.memory,
+      this.#written,
+      this.#released,
+      sequence,
+      Wait.adaptive,
+    ) as RingReader;
     this.#rings.push(ring);
     return ring;
   }
@@ -99,7 +105,7 @@ class PlacedImage {
       const sequence = ring.sequence(i);
       const data = this.memory.bytes(ring.offset(i), ring.size(i));
       const matches = Buffer.compare(data, bytesOf(sequence, data.length)) === 0;
-      ring.release(index++);
+      ring.release(index++, 1);
       return { sequence, matches };
     };
   }

@@ -49,6 +49,8 @@ void zb_object_unmap(struct zb_object *object);
 /* 0, ZB_NOT_FOUND or ZB_EXISTS: see zb_memory_named. */
 int32_t zb_object_named(const struct zb_object *object);
 int32_t zb_object_unlink(const struct zb_object *object);
+/* Fills the page table of a part of a mapping ahead of its use, as far as the system can; for writing or reading. */
+void zb_populate(void *start, size_t length, bool write);
 /* Notes errno and gives the code for it. */
 int32_t zb_code_of(int error);
 
@@ -61,8 +63,17 @@ static inline void *zb_object_address(struct zb_object *object) {
 /* Monotonic, in nanoseconds; the coarse one is cheaper and up to 10 ms behind. */
 int64_t zb_now_ns(void);
 int64_t zb_now_coarse_ns(void);
-/* Whether spinning can pay: more than one processor is ours to run on. */
-bool zb_may_spin(void);
+/* Whether this thread and the process can run at the same time, each on a processor of its own; with 0 or a process
+ * that cannot be asked, whether this thread has more than one processor to choose from. */
+bool zb_runs_apart(uint64_t pid);
+/* Tells the processor that this thread spins. */
+static inline void zb_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 /* Lets another thread run that waits for this processor, if there is one. */
 void zb_yield(void);
 /* Takes up to `most` tokens without waiting, and returns how many. What was published before their posts is visible

@@ -40,16 +40,12 @@ int64_t zb_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 int64_t zb_now_coarse_ns(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 
-bool zb_may_spin(void) {
-  static _Atomic(int) processors;
-  int count = atomic_load_explicit(&processors, memory_order_relaxed);
-  if (count == 0) {
-    cpu_set_t set;
-    count =
-        sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    atomic_store_explicit(&processors, count, memory_order_relaxed);
-  }
-  return count > 1;
+bool zb_runs_apart(uint64_t pid) {
+  cpu_set_t own, other;
+  if (sched_getaffinity(0, sizeof own, &own) != 0) return sysconf(_SC_NPROCESSORS_ONLN) > 1;
+  if (pid != 0 && pid <= INT_MAX && sched_getaffinity((pid_t)pid, sizeof other, &other) == 0)
+    CPU_OR(&own, &own, &other);
+  return CPU_COUNT(&own) > 1;
 }
 
 void zb_yield(void) { sched_yield(); }

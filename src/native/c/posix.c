@@ -164,6 +164,16 @@ int32_t zb_object_unlink(const struct zb_object *object) {
   return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
+void zb_populate(void *start, size_t length, bool write) {
+#if defined(MADV_POPULATE_READ) && defined(MADV_POPULATE_WRITE)
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t first = (uintptr_t)start & ~(page - 1), end = (uintptr_t)start + length;
+  /* Where it fails, the pages are found one by one as they are used. */
+  (void)ZB_CALL(populate,
+                madvise((void *)first, end - first, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ), -1);
+#endif
+}
+
 void zb_memory_close(zb_memory *memory) { zb_object_unmap(&memory->object); }
 
 void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->object); }
@@ -172,6 +182,15 @@ double zb_memory_size(zb_memory *memory) { return (double)memory->object.length;
 
 void zb_memory_copy(zb_memory *memory, double offset, double size, void *target) {
   memcpy(target, (const uint8_t *)zb_object_address(&memory->object) + (size_t)offset, (size_t)size);
+}
+
+void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place *frames, int32_t count,
+                           void *target) {
+  uint8_t *next = target;
+  for (int32_t i = 0; i < count; i++) {
+    zb_memory_copy(memory, frames[i].offset, frames[i].size, next);
+    next += (size_t)frames[i].size;
+  }
 }
 
 int32_t zb_memory_named(zb_memory *memory) { return zb_object_named(&memory->object); }

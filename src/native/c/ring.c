@@ -12,19 +12,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) || defined(__i386__)
-#define pause_cpu() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define pause_cpu() __asm__ volatile("yield")
-#else
-#define pause_cpu() ((void)0)
-#endif
-
 #define HEADER sizeof(struct zb_frame_header)
-#define SPIN_NS 20000    /* a blocked peer takes about twice as long to wake */
-#define SPIN_LOOKS 32    /* between two times that a spinning thread offers its processor to others */
+#define GROUP_FRAMES 64         /* published together at the most, */
+#define GROUP_BYTES (64u << 10) /* or until they are so many: the reader shall start before the writer ends */
 #define EMPTY_EVERY 4096 /* frames between two times that a writer with room empties the other semaphore */
 #define PEER_LOOK_NS 250000000 /* how long a writer goes on without a sign of its reader */
+
+/* Spinning (struct waiting). */
+#define SPIN_NS 20000         /* a blocked peer takes about twice as long to wake */
+#define SPIN_LOOKS 32         /* between two times that a spinning thread offers its processor to others */
+#define WAITS_UNSPUN_MOST 64u /* waits that do not spin after others that spun in vain */
+
+/* Letting frames gather (gather): figures measured on processors with 1 MiB of second-level cache each. */
+#define GATHER_NS 400             /* of silence that end it; longer where frames take longer to write */
+#define GATHER_FRAMES 48          /* that are enough */
+#define GATHER_BYTES (3u << 19)   /* that are enough: more than a writer's own cache holds */
+#define GATHER_UNTRIED_LEAST 16u  /* reads after a vain attempt before the next one, */
+#define GATHER_UNTRIED_MOST 1024u /* doubled by each vain one up to this */
+#define SMALL_FRAME 4096          /* below it, a single frame is no sign that more follow at once */
+#define BYTES_PER_NS 4            /* slower streams gain nothing from a warm cache */
+
+#define WARM_BYTES (8u << 20)      /* of the ring that are used again and again while the reader keeps up */
+#define POPULATED_BYTES (2u << 20) /* page tables are filled in steps of this, ahead of their first use */
 
 static struct zb_oieb *oieb_of(zb_memory *memory) { return zb_object_address(&memory->object); }
 
@@ -160,25 +169,95 @@ void zb_metadata_clear(zb_memory *memory) {
   if (metadata_size >= sizeof(uint64_t)) memset(oieb + 1, 0, sizeof(uint64_t));
 }
 
+/* ---- page tables --------------------------------------------------------------------------------------------- */
+
+/* Fills the page table from the position it is filled to up to a bit beyond `end`; a fault a page would take longer.
+ * Returns the position it is filled to now. */
+static uint64_t populate(uint8_t *payload, uint64_t payload_size, uint64_t populated, uint64_t end,
+                         bool write) {
+  uint64_t until = payload_size - end > POPULATED_BYTES ? end + POPULATED_BYTES : payload_size;
+  zb_populate(payload + populated, until - populated, write);
+  return until;
+}
+
 /* ---- waiting ------------------------------------------------------------------------------------------------- */
 
-/* Waits until the semaphore has a token, and leaves it there: spins briefly, then blocks. */
-static int32_t await_token(zb_semaphore *semaphore, int64_t deadline_ns) {
+/* How one side waits: as it was told to, and as its last waits went. */
+struct waiting {
+  int32_t mode;                  /* enum zb_wait */
+  const _Atomic(uint64_t) *peer; /* the other side's pid in the OIEB */
+  uint64_t known_peer;           /* the one that `apart` is about */
+  bool apart;                    /* this thread and the peer can run at the same time */
+  uint32_t unspun;               /* so many waits are still to come without spinning */
+  uint32_t unspun_next;          /* after the next vain attempt */
+};
+
+static struct waiting waiting_for(const uint64_t *peer_pid, int32_t mode) {
+  return (struct waiting){
+      .mode = mode, .peer = (const _Atomic(uint64_t) *)peer_pid, .apart = zb_runs_apart(0), .unspun_next = 1};
+}
+
+/* Whether spinning can pay at all. */
+static bool may_spin(const struct waiting *waiting) {
+  return waiting->mode == ZB_WAIT_SPIN || (waiting->mode == ZB_WAIT_ADAPTIVE && waiting->apart);
+}
+
+/* The peer may have come since, and have only the processor that this thread runs on. */
+static void look_at_peer(struct waiting *waiting) {
+  uint64_t peer = atomic_load_explicit(waiting->peer, memory_order_relaxed);
+  if (peer == waiting->known_peer) return;
+  waiting->known_peer = peer;
+  waiting->apart = zb_runs_apart(peer);
+}
+
+/* Spins until the semaphore has a token or the time has come; false then. */
+static bool spin(zb_semaphore *semaphore, struct waiting *waiting, int64_t end_ns) {
+  do {
+    for (int i = 0; i < SPIN_LOOKS; i++) {
+      zb_pause();
+      if (zb_semaphore_value(semaphore) > 0) return true;
+    }
+    /* The peer may be waiting for this very processor. */
+    zb_yield();
+    look_at_peer(waiting);
+  } while (zb_now_ns() < end_ns && may_spin(waiting));
+  return false;
+}
+
+/* Waits until the semaphore has a token, and leaves it there: spins while that has paid lately, then blocks. A wait that
+ * is shorter than spinning never blocks. */
+static int32_t await_token(zb_semaphore *semaphore, struct waiting *waiting, int64_t deadline_ns,
+                           bool *slept) {
   if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
-  int64_t now = zb_now_ns();
-  if (now >= deadline_ns) return ZB_AGAIN;
-  if (zb_may_spin()) {
-    int64_t spin_end = now + SPIN_NS < deadline_ns ? now + SPIN_NS : deadline_ns;
-    do {
-      for (int i = 0; i < SPIN_LOOKS; i++) {
-        pause_cpu();
-        if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
-      }
-      /* The peer may be waiting for this very processor. */
-      zb_yield();
-    } while (zb_now_ns() < spin_end);
+  const int64_t start = zb_now_ns();
+  if (start >= deadline_ns) return ZB_AGAIN;
+  if (!waiting->apart) look_at_peer(waiting);
+  const bool spins = may_spin(waiting) && waiting->unspun == 0;
+  const bool spins_only = waiting->mode == ZB_WAIT_SPIN || deadline_ns - start <= SPIN_NS;
+  if (spins && spin(semaphore, waiting, spins_only ? deadline_ns : start + SPIN_NS)) {
+    waiting->unspun_next = 1;
+    return ZB_OK;
   }
-  return zb_semaphore_await(semaphore, deadline_ns, NULL);
+  if (waiting->unspun > 0) {
+    waiting->unspun--;
+  } else if (spins && waiting->mode == ZB_WAIT_ADAPTIVE) {
+    waiting->unspun = waiting->unspun_next;
+    if (waiting->unspun_next < WAITS_UNSPUN_MOST) waiting->unspun_next *= 2;
+  }
+  if (spins_only) return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
+  *slept = true;
+  int32_t code = zb_semaphore_await(semaphore, deadline_ns, NULL);
+  if (code == ZB_OK && zb_now_ns() - start < 3 * SPIN_NS) {
+    /* Waking took most of that: the next wait may well end while spinning. */
+    waiting->unspun = 0;
+    waiting->unspun_next = 1;
+  }
+  return code;
+}
+
+static void pause_until(int64_t end_ns) {
+  do zb_pause();
+  while (zb_now_ns() < end_ns);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
@@ -204,10 +283,14 @@ struct zb_reader {
   uint32_t lent_capacity;
   uint32_t oldest, newest; /* indices of the oldest lent frame and of the next one to be read, modulo 2^32 */
   int32_t failed;          /* a frame was refused: the code, for good */
+  struct waiting waiting;
+  uint32_t ungathered; /* so many reads are still to come before frames are let gather again; 0: they are */
+  uint32_t ungathered_next; /* after the next vain attempt */
+  uint64_t populated;       /* up to this position the page table has been filled */
 };
 
 int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, double sequence,
-                       zb_reader **result) {
+                       int32_t wait, zb_reader **result) {
   struct zb_oieb *oieb = oieb_of(memory);
   uint64_t metadata_size, payload_size;
   if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
@@ -222,6 +305,8 @@ int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   reader->payload_offset = (double)(sizeof *oieb + metadata_size);
   reader->read_count = LOAD(oieb->payload_read_count, relaxed);
   reader->next_sequence = (uint64_t)sequence;
+  reader->waiting = waiting_for(&oieb->writer_pid, wait);
+  reader->ungathered = reader->ungathered_next = GATHER_UNTRIED_LEAST;
   *result = reader;
   return ZB_OK;
 }
@@ -307,6 +392,9 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
       break;
     }
     uint64_t credit = waste + HEADER + header.size;
+    if (position + HEADER + header.size > reader->populated)
+      reader->populated =
+          populate(reader->payload, size, reader->populated, position + HEADER + header.size, false);
     reader->view.frames[count].offset = reader->payload_offset + (double)(position + HEADER);
     reader->view.frames[count].size = (double)header.size;
     reader->view.frames[count].sequence = (double)header.sequence;
@@ -328,17 +416,62 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   return count;
 }
 
+/* Lets more frames come before those at hand are taken. Two processes that hand each other every single frame spend
+ * their time on moving a few cache lines to and fro; and bytes that the writer's own cache still holds take longer to
+ * get than those that it had to give up. So a reader of a stream stays a bit behind. It learns whether that pays: where
+ * nothing comes meanwhile, as when the peer waits for an answer, it tries again much later. */
+static void gather(zb_reader *reader, int32_t wait_us) {
+  const uint64_t size = reader->payload_size;
+  const uint64_t enough = GATHER_BYTES < size / 2 ? GATHER_BYTES : size / 2;
+  /* relaxed: nothing is done with the bytes before another look */
+  uint64_t unread = size - LOAD(reader->oieb->payload_free_bytes, relaxed) - reader->held;
+  int32_t tokens = zb_semaphore_value(reader->written);
+  if (tokens <= 0 || tokens >= GATHER_FRAMES || unread >= enough) return;
+  const uint64_t frame = unread / (uint32_t)tokens;
+  const int32_t least = frame < SMALL_FRAME ? 2 : 1;
+  const int64_t writing_ns = (int64_t)(frame / BYTES_PER_NS);
+  const int64_t patience_ns = writing_ns > GATHER_NS ? writing_ns : GATHER_NS;
+  int64_t now = zb_now_ns(), give_up = now + patience_ns;
+  const int64_t deadline_ns = now + (int64_t)wait_us * 1000;
+  bool paid = false;
+  while (now < give_up && now < deadline_ns) {
+    pause_until(now + GATHER_NS);
+    now = zb_now_ns();
+    int32_t more = zb_semaphore_value(reader->written);
+    if (more < tokens + least) continue;
+    paid = true;
+    tokens = more;
+    unread = size - LOAD(reader->oieb->payload_free_bytes, relaxed) - reader->held;
+    if (tokens >= GATHER_FRAMES || unread >= enough) break;
+    give_up = now + patience_ns;
+  }
+  if (paid) {
+    reader->ungathered_next = GATHER_UNTRIED_LEAST;
+  } else {
+    reader->ungathered = reader->ungathered_next;
+    if (reader->ungathered_next < GATHER_UNTRIED_MOST) reader->ungathered_next *= 2;
+  }
+}
+
 int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   if (reader->failed != ZB_OK) return reader->failed;
   if (broken(reader->memory, reader->written, reader->released)) return refuse(reader, ZB_BROKEN, 0, 0);
-  ZB_POINT(read_tokens);
-  uint32_t tokens = zb_semaphore_take(reader->written, ZB_READER_LOOKAHEAD);
-  if (tokens == 0 && wait_us > 0) {
-    int32_t code = await_token(reader->written, zb_now_ns() + (int64_t)wait_us * 1000);
-    if (code != ZB_OK) return code;
-    tokens = zb_semaphore_take(reader->written, ZB_READER_LOOKAHEAD);
+  if (wait_us > 0) {
+    bool slept = false;
+    if (zb_semaphore_value(reader->written) == 0) {
+      int32_t code =
+          await_token(reader->written, &reader->waiting, zb_now_ns() + (int64_t)wait_us * 1000, &slept);
+      if (code != ZB_OK) return code;
+    }
+    if (reader->ungathered > 0) {
+      reader->ungathered--;
+    } else if (!slept && may_spin(&reader->waiting)) {
+      gather(reader, wait_us);
+    }
   }
   int32_t count = 0;
+  ZB_POINT(read_tokens);
+  uint32_t tokens = zb_semaphore_take(reader->written, ZB_READER_LOOKAHEAD);
   if (tokens > 0) {
     ZB_POINT(read_headers);
     count = read_frames(reader, tokens, 0);
@@ -347,25 +480,29 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   return count == 0 ? ZB_AGAIN : count;
 }
 
-int32_t zb_reader_release(zb_reader *reader, uint32_t index) {
+int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
   const uint32_t mask = reader->lent_capacity - 1;
-  if (index - reader->oldest >= reader->newest - reader->oldest) return ZB_ALREADY;
-  if (reader->lent[index & mask].released) return ZB_ALREADY;
-  reader->lent[index & mask].released = true;
+  bool any = false;
+  for (uint32_t index = first; index != first + count; index++) {
+    if (index - reader->oldest >= reader->newest - reader->oldest) continue;
+    if (reader->lent[index & mask].released) continue;
+    any = reader->lent[index & mask].released = true;
+  }
+  if (!any) return ZB_ALREADY;
   uint64_t credit = 0;
-  int32_t count = 0;
+  int32_t credited = 0;
   while (reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released) {
     credit += reader->lent[reader->oldest++ & mask].credit;
-    count++;
+    credited++;
   }
-  if (count == 0) return ZB_OK;
+  if (credited == 0) return ZB_OK;
   reader->held -= credit;
   ZB_POINT(release_space);
   /* release: the writer that sees the space free finds our reads of it done, and our positions stored */
   atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->oieb->payload_free_bytes, credit,
                             memory_order_release);
   ZB_POINT(release_post);
-  zb_semaphore_post(reader->released, count);
+  zb_semaphore_post(reader->released, credited);
   return ZB_OK;
 }
 
@@ -397,15 +534,21 @@ struct zb_writer {
   double payload_offset; /* from the start of the memory */
   uint64_t write_pos;
   uint64_t written_count;
-  uint32_t commits;
-  uint64_t
-      free_left; /* in the ring right after the last publication; what came since is the reader's doing */
+  uint32_t published; /* frames so far, modulo 2^32 */
+  uint64_t free_left; /* bytes right after the last publication; what came since is the reader's doing */
+  uint64_t free_seen; /* bytes when the frame that was acquired last was placed */
   uint64_t reader_pid;
   int64_t peer_seen_ns;
   bool found_full; /* the frame that is being placed has been counted as a wait */
   struct {
     uint64_t position, size, waste;
-  } acquired; /* size 0: none */
+  } acquired;            /* size 0: none */
+  uint64_t staged;       /* bytes of the frames that are written and not yet published, wrap waste included */
+  int32_t staged_frames; /* how many those are */
+  struct waiting waiting;
+  uint64_t lap;       /* bytes written since the ring was last rewound, or could not be */
+  uint64_t lap_most;  /* so many are enough */
+  uint64_t populated; /* up to this position the page table has been filled */
 };
 
 static void empty_semaphore(zb_semaphore *semaphore) {
@@ -418,9 +561,6 @@ static bool reader_in_sight(const zb_writer *writer) {
          zb_now_coarse_ns() - writer->peer_seen_ns <= PEER_LOOK_NS;
 }
 
-/* There is too little room: the writer waits for a reader that it knows, and for no other. */
-static int32_t no_room(const zb_writer *writer) { return reader_in_sight(writer) ? ZB_AGAIN : ZB_PEER_CHECK; }
-
 static void rewind_ring(zb_writer *writer) {
   ZB_POINT(rewind_read);
   /* relaxed: both are published with the next frame, and the reader looks at neither before */
@@ -428,10 +568,13 @@ static void rewind_ring(zb_writer *writer) {
   ZB_POINT(rewind_write);
   STORE(writer->oieb->payload_write_pos, 0, relaxed);
   writer->write_pos = 0;
+  writer->lap = 0;
+  /* A ring that is not larger than this is always warm. */
+  writer->lap_most = writer->payload_size > WARM_BYTES ? WARM_BYTES : UINT64_MAX;
 }
 
 int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, uint64_t reader_pid,
-                       zb_writer **result) {
+                       int32_t wait, zb_writer **result) {
   struct zb_oieb *oieb = oieb_of(memory);
   uint64_t metadata_size, payload_size;
   if (!load_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
@@ -451,6 +594,8 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   writer->view.sequence = 1;
   writer->reader_pid = reader_pid;
   writer->peer_seen_ns = zb_now_coarse_ns();
+  writer->waiting = waiting_for(&oieb->reader_pid, wait);
+  writer->lap_most = payload_size > WARM_BYTES ? WARM_BYTES : UINT64_MAX;
   writer->free_left = LOAD(oieb->payload_free_bytes, acquire);
   if (writer->free_left == payload_size) {
     empty_semaphore(written);
@@ -467,15 +612,28 @@ void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->peer_seen_ns = zb_now_coarse_ns();
 }
 
-/* One pass of section 2, steps 1 to 4. ZB_AGAIN: too little room. ZB_PEER_CHECK: a look at the reader is due. */
-static int32_t place(zb_writer *writer, uint64_t size) {
+/* Once enough of the ring has been used since it was last rewound, waits for an instant until it is empty and can be
+ * rewound: the same memory stays in the processor's caches, which is worth more than the wait where the reader keeps
+ * up. Where it does not, the wait is short, and the next one comes after twice as many bytes. */
+static void keep_warm(zb_writer *writer) {
+  uint64_t unread = writer->payload_size - LOAD(writer->oieb->payload_free_bytes, relaxed);
+  if (unread > 0 && unread <= 2 * WARM_BYTES && may_spin(&writer->waiting)) {
+    int64_t now = zb_now_ns();
+    const int64_t end_ns = now + GATHER_NS + (int64_t)(unread / BYTES_PER_NS);
+    for (; unread > 0 && now < end_ns; now = zb_now_ns()) {
+      zb_pause();
+      unread = writer->payload_size - LOAD(writer->oieb->payload_free_bytes, relaxed);
+    }
+  }
+  writer->lap = 0;
+  writer->lap_most *= 2;
+}
+
+/* One pass of section 2, steps 1 to 4, for a frame that follows those already staged, whose publication leaves
+ * `free_bytes`. ZB_AGAIN: too little room. */
+static int32_t place(zb_writer *writer, uint64_t size, uint64_t free_bytes) {
   const uint64_t payload_size = writer->payload_size;
   const uint64_t total = HEADER + size;
-  /* acquire: pairs with the reader's addition; what it released may be overwritten */
-  uint64_t free_bytes = LOAD(writer->oieb->payload_free_bytes, acquire);
-  if (free_bytes > payload_size) return ZB_BAD_CONTROL;
-  /* What is free beyond what was left at the last publication shows that the reader lives. */
-  if (free_bytes == writer->free_left && !reader_in_sight(writer)) return ZB_PEER_CHECK;
   bool empty = free_bytes == payload_size;
   if (empty && (writer->write_pos != 0 || LOAD(writer->oieb->payload_read_pos, relaxed) != 0))
     rewind_ring(writer);
@@ -487,14 +645,16 @@ static int32_t place(zb_writer *writer, uint64_t size) {
     position = 0;
     waste = to_end;
   } else if (!here && !empty) {
-    return no_room(writer); /* it goes only at the start of an empty ring */
+    return ZB_AGAIN; /* it goes only at the start of an empty ring */
   }
-  if (free_bytes < waste + total) return no_room(writer);
+  if (free_bytes < waste + total) return ZB_AGAIN;
 
   if (waste > 0) {
     ZB_POINT(write_marker);
     store_header(writer->payload + writer->write_pos, 0, 0);
   }
+  if (position + total > writer->populated)
+    writer->populated = populate(writer->payload, payload_size, writer->populated, position + total, true);
   writer->acquired.position = position;
   writer->acquired.size = size;
   writer->acquired.waste = waste;
@@ -502,16 +662,33 @@ static int32_t place(zb_writer *writer, uint64_t size) {
   return ZB_OK;
 }
 
+/* A pass for the first frame, with nothing staged. ZB_PEER_CHECK: a look at the reader is due. */
+static int32_t place_first(zb_writer *writer, uint64_t size) {
+  /* acquire: pairs with the reader's addition; what it released may be overwritten */
+  uint64_t free_bytes = LOAD(writer->oieb->payload_free_bytes, acquire);
+  if (free_bytes > writer->payload_size) return ZB_BAD_CONTROL;
+  /* What is free beyond what was left at the last publication shows that the reader lives. */
+  if (free_bytes == writer->free_left && !reader_in_sight(writer)) return ZB_PEER_CHECK;
+  int32_t code = place(writer, size, free_bytes);
+  if (code == ZB_OK) {
+    writer->free_seen = free_bytes;
+    return ZB_OK;
+  }
+  /* It waits for a reader that it knows, and for no other. */
+  return reader_in_sight(writer) ? ZB_AGAIN : ZB_PEER_CHECK;
+}
+
 int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
   int64_t deadline_ns = 0;
   if (!(size >= 1) || size > (double)(writer->payload_size - HEADER)) return ZB_TOO_LARGE;
+  if (writer->lap >= writer->lap_most) keep_warm(writer);
   for (;;) {
     if (broken(writer->memory, writer->written, writer->released)) return ZB_BROKEN;
-    int32_t code = place(writer, (uint64_t)size);
+    int32_t code = place_first(writer, (uint64_t)size);
     if (code == ZB_AGAIN) {
       /* Tokens first, then another look: a release after that look leaves a token to wait for. */
       empty_semaphore(writer->released);
-      code = place(writer, (uint64_t)size);
+      code = place_first(writer, (uint64_t)size);
     }
     if (code != ZB_AGAIN) {
       if (code == ZB_OK) writer->found_full = false;
@@ -524,15 +701,15 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
     int64_t now = zb_now_ns();
     if (deadline_ns == 0) deadline_ns = now + (int64_t)wait_us * 1000;
     if (now >= deadline_ns) return ZB_AGAIN;
-    code = await_token(writer->released, deadline_ns);
+    bool slept = false;
+    code = await_token(writer->released, &writer->waiting, deadline_ns, &slept);
     if (code != ZB_OK) return code;
   }
 }
 
-int32_t zb_writer_commit(zb_writer *writer) {
+/* Completes the acquired frame, all but its publication. */
+static void stage(zb_writer *writer) {
   const uint64_t size = writer->acquired.size, waste = writer->acquired.waste, total = HEADER + size;
-  if (size == 0) return ZB_ALREADY;
-  struct zb_oieb *oieb = writer->oieb;
   ZB_POINT(write_header);
   store_header(writer->payload + writer->acquired.position, size, (uint64_t)writer->view.sequence);
   writer->view.sequence++;
@@ -540,28 +717,72 @@ int32_t zb_writer_commit(zb_writer *writer) {
   if (writer->write_pos == writer->payload_size) writer->write_pos = 0;
   writer->written_count += waste > 0 ? 2 : 1;
   writer->acquired.size = 0;
+  writer->staged += waste + total;
+  writer->staged_frames++;
+}
+
+/* Publishes what is staged (section 2, step 5). */
+static void publish(zb_writer *writer) {
+  struct zb_oieb *oieb = writer->oieb;
+  const uint64_t bytes = writer->staged;
+  const int32_t frames = writer->staged_frames;
   ZB_POINT(write_positions);
   STORE(oieb->payload_write_pos, writer->write_pos, relaxed);
   STORE(oieb->payload_written_count, writer->written_count, relaxed);
   ZB_POINT(write_publish);
-  /* release: the publication. Whoever sees the space gone sees marker, header, bytes and positions; before it, a
-   * reader that is killed or a writer that is killed has seen and left nothing of this frame. */
-  writer->free_left = atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, waste + total,
-                                                memory_order_release) -
-                      waste - total;
+  /* release: the publication. Whoever sees the space gone sees markers, headers, bytes and positions; before it, a
+   * reader that is killed or a writer that is killed has seen and left nothing of these frames. */
+  writer->free_left =
+      atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, bytes, memory_order_release) -
+      bytes;
   ZB_POINT(write_post);
-  zb_semaphore_post(writer->written, 1);
+  zb_semaphore_post(writer->written, frames);
+  writer->staged = 0;
+  writer->staged_frames = 0;
+  writer->lap += bytes;
   /* Now and then is enough to keep the reader's tokens from filling their semaphore; each look costs both sides. */
-  if (++writer->commits % EMPTY_EVERY == 0) empty_semaphore(writer->released);
+  uint32_t before = writer->published;
+  writer->published += (uint32_t)frames;
+  if (before / EMPTY_EVERY != writer->published / EMPTY_EVERY) empty_semaphore(writer->released);
+}
+
+int32_t zb_writer_commit(zb_writer *writer) {
+  if (writer->acquired.size == 0) return ZB_ALREADY;
+  stage(writer);
+  publish(writer);
   return ZB_OK;
 }
 
 void zb_writer_cancel(zb_writer *writer) { writer->acquired.size = 0; }
 
+static void copy_in(zb_writer *writer, const void *data) {
+  ZB_POINT(write_copy);
+  memcpy(writer->payload + writer->acquired.position + HEADER, data, writer->acquired.size);
+}
+
 int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {
   int32_t code = zb_writer_acquire(writer, size, wait_us);
   if (code != ZB_OK) return code;
-  ZB_POINT(write_copy);
-  memcpy(writer->payload + writer->acquired.position + HEADER, data, writer->acquired.size);
+  copy_in(writer, data);
   return zb_writer_commit(writer);
+}
+
+int32_t zb_writer_write_frames(zb_writer *writer, const void *data, double offset, double length,
+                               double frame_size, int32_t wait_us) {
+  const uint64_t most = (uint64_t)frame_size;
+  const uint8_t *next = (const uint8_t *)data + (size_t)offset;
+  uint64_t left = (uint64_t)length;
+  if (most == 0 || left == 0) return ZB_TOO_LARGE;
+  int32_t code = zb_writer_acquire(writer, (double)(left < most ? left : most), wait_us);
+  if (code != ZB_OK) return code;
+  do {
+    copy_in(writer, next);
+    next += writer->acquired.size;
+    left -= writer->acquired.size;
+    stage(writer);
+  } while (left > 0 && writer->staged_frames < GROUP_FRAMES && writer->staged < GROUP_BYTES &&
+           place(writer, left < most ? left : most, writer->free_seen - writer->staged) == ZB_OK);
+  int32_t written = writer->staged_frames;
+  publish(writer);
+  return written;
 }

@@ -20,7 +20,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 1
+#define ZB_ABI_VERSION 2
 
 enum zb_code {
   ZB_OK = 0,
@@ -81,6 +81,13 @@ _Static_assert(sizeof(struct zb_frame_header) == 16, "frame header size");
 _Static_assert(offsetof(struct zb_frame_header, size) == 0, "frame header layout");
 _Static_assert(offsetof(struct zb_frame_header, sequence) == 8, "frame header layout");
 
+/* Where a frame lies that was read. */
+struct zb_frame_place {
+  double offset; /* of the frame's bytes from the start of the shared memory */
+  double size;   /* in bytes, at least 1 */
+  double sequence;
+};
+
 typedef struct zb_memory zb_memory;
 typedef struct zb_semaphore zb_semaphore;
 typedef struct zb_lock zb_lock;
@@ -129,6 +136,9 @@ ZB_API void *zb_memory_address(zb_memory *memory);
 ZB_API double zb_memory_size(zb_memory *memory);
 /* Copies `size` bytes at `offset` to the target. The caller answers for the range. */
 ZB_API void zb_memory_copy(zb_memory *memory, double offset, double size, void *target);
+/* Copies the bytes of `count` frames, given as in zb_reader_view, end to end to the target. The caller answers for them. */
+ZB_API void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place *frames, int32_t count,
+                                  void *target);
 /* 0 if the buffer's name still means this memory, ZB_NOT_FOUND if it means none, ZB_EXISTS if another. */
 ZB_API int32_t zb_memory_named(zb_memory *memory);
 /* 1 if this process's user owns it. */
@@ -193,11 +203,7 @@ struct zb_reader_view {
   double fault_expected; /* ZB_BAD_SEQUENCE: the sequence number that had to follow */
   double fault_found;    /* ZB_BAD_SEQUENCE: the number found; ZB_BAD_FRAME: the size found */
   double surplus_tokens; /* how many tokens stood for no frame */
-  struct {
-    double offset; /* of the frame's bytes from the start of the shared memory */
-    double size;   /* in bytes, at least 1 */
-    double sequence;
-  } frames[ZB_READER_LOOKAHEAD];
+  struct zb_frame_place frames[ZB_READER_LOOKAHEAD];
 };
 
 enum zb_reader_flags {
@@ -205,18 +211,25 @@ enum zb_reader_flags {
   ZB_NEW_WRITER = 2,    /* with ZB_WITHOUT_TOKEN: sequence 1 of a new writer counts, too */
 };
 
+/* How a side waits for the other. */
+enum zb_wait {
+  ZB_WAIT_ADAPTIVE = 0, /* spins for some microseconds while that has paid lately, then blocks */
+  ZB_WAIT_SPIN = 1,     /* never blocks */
+  ZB_WAIT_BLOCK = 2,    /* never spins */
+};
+
 /* Places a reader at the OIEB's read position; the first frame has to carry `sequence`, or 1, and the others the
  * numbers that follow. With 0 every frame may carry any number but 0. */
 ZB_API int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
-                              double sequence, zb_reader **reader);
+                              double sequence, int32_t wait, zb_reader **reader);
 ZB_API void zb_reader_close(zb_reader *reader);
-/* Reads what is there, up to ZB_READER_LOOKAHEAD frames, waiting up to `wait_us` for the first; returns how many
- * there are in the view. They are lent until released. Call it when the ones before have been handed on.
+/* Reads what is there, up to ZB_READER_LOOKAHEAD frames, waiting up to `wait_us` for the first, and for some
+ * microseconds more while frames come in a stream; returns how many there are in the view. They are lent until released. Call it when the ones before have been handed on.
  * ZB_AGAIN after the wait, or early when a token came that stands for no frame, ZB_INTERRUPTED, ZB_BAD_CONTROL, ZB_BAD_FRAME, ZB_BAD_SEQUENCE (the last three for good), ZB_BROKEN. */
 ZB_API int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags);
-/* Releases one frame, the `index`th that this reader has read (from 0, modulo 2^32). Its space goes back to the
- * writer once every older frame has been released as well. */
-ZB_API int32_t zb_reader_release(zb_reader *reader, uint32_t index);
+/* Releases `count` frames, from the `first`th that this reader has read on (from 0, modulo 2^32). Their space goes back
+ * to the writer once every older frame has been released as well. ZB_ALREADY if all were released before. */
+ZB_API int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count);
 /* With the writer gone, its place taken and nothing held: gives back the waste of a wrap that it did not finish, and
  * takes back a position that it had stored for a frame it did not publish. */
 ZB_API void zb_reader_settle(zb_reader *reader);
@@ -234,13 +247,18 @@ struct zb_writer_view {
  * earlier writer left are taken away. `reader_pid` is the reader that is there: another one in the OIEB is answered
  * with ZB_PEER_CHECK. */
 ZB_API int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
-                              uint64_t reader_pid, zb_writer **writer);
+                              uint64_t reader_pid, int32_t wait, zb_writer **writer);
 ZB_API void zb_writer_close(zb_writer *writer);
 /* The reader has been looked at: `reader_pid` lives. */
 ZB_API void zb_writer_peer(zb_writer *writer, uint64_t reader_pid);
 /* Writes one frame of `size` bytes, waiting up to `wait_us` for room: acquire, copy, commit.
  * ZB_AGAIN, ZB_INTERRUPTED, ZB_PEER_CHECK, ZB_TOO_LARGE, ZB_BAD_CONTROL, ZB_BROKEN: then nothing has been written. */
 ZB_API int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us);
+/* Writes frames of `frame_size` bytes, the last one perhaps shorter, from the `length` bytes at `data + offset`, and
+ * publishes them together: as many as there is room for, waiting up to `wait_us` for the first, and no more than 64
+ * or some 64 KiB. Returns how many, or a code as zb_writer_write. */
+ZB_API int32_t zb_writer_write_frames(zb_writer *writer, const void *data, double offset, double length,
+                                      double frame_size, int32_t wait_us);
 /* Finds room for a frame of `size` bytes; the view says where. Codes as zb_writer_write. */
 ZB_API int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us);
 /* Publishes the acquired frame. */
