@@ -1,5 +1,6 @@
 // zerobuffer bench: how fast frames are on this machine, and what they cost, next to a pipe and a Unix socket.
 
+import { WAIT_MODES } from "../core/config.ts";
 import { describeMachine } from "./bench/machine.ts";
 import { measurementOf, sampleOf } from "./bench/outcome.ts";
 import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./bench/plan.ts";
@@ -9,6 +10,7 @@ import type { BenchDocument, BenchMeasurement } from "./documents.ts";
 import { CommandError } from "./failure.ts";
 import { count } from "./figures.ts";
 import {
+  choice,
   duration,
   flag,
   integer,
@@ -80,6 +82,19 @@ const args = {
     min: 1,
     max: 1000,
   }),
+  batchSize: integer({
+    group: "Frames",
+    description: "frames that go with one call, as fast as possible and one way",
+    default: 1,
+    min: 1,
+    max: 64,
+  }),
+  wait: choice(WAIT_MODES, {
+    group: "Buffers",
+    description: "how processes wait for each other, except for duplex",
+    valueHint: "HOW",
+    default: "adaptive",
+  }),
   baselines: flag({
     group: "Comparison",
     description: "do the same over a pipe and a Unix socket, taking turns",
@@ -114,7 +129,7 @@ export default defineCommand({
     },
     settings: {
       ...{ works: [], sizes: [], rates: [], frames: null, duration_ms: null, warm_up: WARM_UP, repeat: 0 },
-      ...{ buffer_size: 0, baselines: false },
+      ...{ batch_size: 1, wait: "adaptive", buffer_size: 0, baselines: false },
     },
     measurements: [],
     report: null,
@@ -141,7 +156,7 @@ export default defineCommand({
 
 /** What the options come to. Without a work, all are measured, but shortly. */
 function settle(options: BenchOptions): BenchDocument["settings"] {
-  const { baselines, bufferSize, duration, frames, rate, repeat, sizes, work } = options;
+  const { baselines, batchSize, bufferSize, duration, frames, rate, repeat, sizes, wait, work } = options;
   const usual = work.length > 0 ? { sizes: SWEEP, durationMs: 1000 } : OVERVIEW;
   return {
     works: work.length > 0 ? [...new Set(work)] : [...WORKS],
@@ -151,6 +166,8 @@ function settle(options: BenchOptions): BenchDocument["settings"] {
     duration_ms: frames === undefined ? (duration ?? usual.durationMs) : null,
     warm_up: WARM_UP,
     repeat,
+    batch_size: batchSize,
+    wait,
     buffer_size: bufferSize,
     baselines,
   };
@@ -193,10 +210,13 @@ async function openReport({ report }: BenchOptions, session: Session) {
 
 /** Takes all samples; what has been measured is in the document even if that is cut short. */
 async function measureAll(document: BenchDocument, session: Session): Promise<void> {
-  const { baselines, buffer_size, duration_ms, frames, rates, repeat, sizes, works } = document.settings;
+  const { baselines, batch_size, buffer_size, duration_ms, frames } = document.settings;
+  const { rates, repeat, sizes, wait, works } = document.settings;
   const { Processes } = await import("./bench/processes.ts");
   const length = { frames: frames ?? undefined, durationMs: duration_ms ?? 0 };
-  const processes = session.own(new Processes(session, length, buffer_size));
+  const processes = session.own(
+    new Processes(session, { length, wait, batchSize: batch_size, bufferSize: buffer_size }),
+  );
   const contests = casesOf(works, sizes, rates, baselines ? TRANSPORTS : ["zerobuffer"]);
   const total = contests.flat().length * repeat;
   const progress = session.showsProgress ? session.own(await Progress.start("Measuring", total)) : undefined;

@@ -1,6 +1,7 @@
 // The JSON documents of the commands, as schemas. The commands import only their types: at run time nobody loads this.
 
 import { type Static, Type } from "typebox";
+import { WAIT_MODES } from "../core/config.ts";
 import { PATTERNS } from "../core/patterns.ts";
 import { TRANSFORMS } from "../core/transforms.ts";
 import { TRANSPORTS, WORKS } from "./bench/plan.ts";
@@ -490,6 +491,8 @@ export const BenchDocument = Type.Object(
         duration_ms: orNull(figure("--duration; null with --frames.")),
         warm_up: figure("What comes before each sample and is not counted, as a part of its length."),
         repeat: count("Samples of each measurement."),
+        batch_size: count("Frames of one call, in throughput without a rate."),
+        wait: Type.Enum([...WAIT_MODES], { description: "How processes wait for each other." }),
         buffer_size: count("Size of the rings."),
         baselines: Type.Boolean({ description: "Whether pipes and sockets were measured, too." }),
       },

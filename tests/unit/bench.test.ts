@@ -10,6 +10,8 @@ function settingsOf(some: Partial<WorkerSettings>): WorkerSettings {
     frameSize: 64,
     rate: 0,
     length: { frames: 100, durationMs: 0 },
+    wait: "adaptive",
+    batchSize: 1,
     buffer: "",
     bufferSize: 4096,
     parent: process.ppid,

@@ -9,7 +9,7 @@ import { removeIfStale } from "../../core/stale.ts";
 import { CommandError, systemReason } from "../failure.ts";
 import { BENCH_WORKER } from "../index.ts";
 import type { Session } from "../session.ts";
-import { type Case, comesBack, type Length, type Role, rolesOf } from "./plan.ts";
+import { type Case, comesBack, type Role, rolesOf } from "./plan.ts";
 import { bufferNames } from "./transports.ts";
 import type { WorkerReport, WorkerResult, WorkerSettings } from "./worker.ts";
 
@@ -25,23 +25,24 @@ const DEATH_MS = 200;
 
 type Child = Bun.Subprocess<Bun.SpawnOptions.Writable, "pipe", "inherit">;
 
+/** What is the same for all processes. */
+export type Manner = Pick<WorkerSettings, "length" | "wait" | "batchSize" | "bufferSize">;
+
 /** What the processes of one run found out; the one that decides the end comes first. */
 export type Results = readonly { readonly role: Role; readonly result: WorkerResult }[];
 
 /** Runs the processes of one measurement after the other. Its disposal kills those of the moment. */
 export class Processes implements Disposable {
   readonly #session: Session;
-  readonly #length: Length;
-  readonly #bufferSize: number;
+  readonly #manner: Manner;
   #runs = 0;
   #buffer = "";
   /** Those of the moment, and those of a run that failed. */
   #children: Child[] = [];
 
-  constructor(session: Session, length: Length, bufferSize: number) {
+  constructor(session: Session, manner: Manner) {
     this.#session = session;
-    this.#length = length;
-    this.#bufferSize = bufferSize;
+    this.#manner = manner;
   }
 
   /**
@@ -95,7 +96,7 @@ export class Processes implements Disposable {
   ): Child {
     const settings: WorkerSettings = {
       ...{ role, transport, frameSize, rate, ...descriptors, parent: process.pid },
-      ...{ length: this.#length, buffer: this.#buffer, bufferSize: this.#bufferSize },
+      ...{ ...this.#manner, buffer: this.#buffer },
     };
     const child = Bun.spawn([...program, BENCH_WORKER, JSON.stringify(settings)], {
       stdio: output === undefined ? [input, "pipe", "inherit"] : [input, "pipe", "inherit", output],

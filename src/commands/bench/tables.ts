@@ -54,14 +54,16 @@ export function summaryOf(document: BenchDocument, style: Style): string[] {
 }
 
 /** How it was measured. */
-export function settingsText({
-  buffer_size,
-  duration_ms,
-  frames,
-  repeat,
-}: BenchDocument["settings"]): string {
+export function settingsText(settings: BenchDocument["settings"]): string {
+  const { batch_size, buffer_size, duration_ms, frames, repeat, wait } = settings;
   const length = frames === null ? `${grouped(duration_ms ?? 0)} ms` : count(frames, "frames");
-  return `Medians of ${count(repeat, "samples")} of ${length} each, rings of ${bytesText(buffer_size)}`;
+  const parts = [
+    `Medians of ${count(repeat, "samples")} of ${length} each`,
+    `rings of ${bytesText(buffer_size)}`,
+    `waiting: ${wait}`,
+  ];
+  if (batch_size > 1) parts.push(`${batch_size} frames a call`);
+  return parts.join(", ");
 }
 
 function throughputRows(table: readonly BenchMeasurement[]): Cell[][] {

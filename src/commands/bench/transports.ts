@@ -1,7 +1,14 @@
 // How the frames of a measurement go: through buffers, or through pipes and sockets with blocking calls.
 
 import { closeSync, readSync, writeSync } from "node:fs";
-import { type Frame, PeerTimeoutError, Reader, Writer, WriterDeadError } from "../../core/index.ts";
+import {
+  type Frame,
+  FrameBatch,
+  PeerTimeoutError,
+  Reader,
+  Writer,
+  WriterDeadError,
+} from "../../core/index.ts";
 import type { WorkerSettings } from "./worker.ts";
 
 /** How long a process waits for the other one to start. */
@@ -9,14 +16,14 @@ export const CONNECT_TIMEOUT_MS = 20_000;
 
 /** The sending end of a way. */
 export interface Sender extends Disposable {
-  /** Sends the same frame `count` times. */
-  send(frame: Uint8Array, count: number): void;
+  /** Sends frames that lie end to end, with one call. */
+  send(frames: Uint8Array): void;
 }
 
 /** The receiving end of a way. */
 export interface Receiver extends Disposable {
-  /** Copies the next frames to `target`, one after another, and returns how many: fewer than `count` at the end. */
-  receive(target: Uint8Array, count: number): number;
+  /** Copies the frames that are there to `target`, end to end, waiting for the first; how many, and 0 at the end. */
+  receive(target: Uint8Array): number;
   /** Sends the next frame on, as it came; false at the end. */
   passOn(sender: Sender): boolean;
 }
@@ -28,32 +35,32 @@ export function bufferNames(buffer: string): { readonly there: string; readonly 
 
 /** Opens the sending end there, or back. */
 export function openSender(settings: WorkerSettings, way: "there" | "back"): Sender {
-  const { buffer, output, transport } = settings;
-  return transport === "zerobuffer"
-    ? new BufferSender(bufferNames(buffer)[way])
-    : new DescriptorSender(output);
+  const isBuffer = settings.transport === "zerobuffer";
+  return isBuffer ? new BufferSender(settings, way) : new DescriptorSender(settings);
 }
 
 /** Opens the receiving end there, or back. */
 export function openReceiver(settings: WorkerSettings, way: "there" | "back"): Receiver {
-  const { buffer, bufferSize, frameSize, input, transport } = settings;
-  return transport === "zerobuffer"
-    ? new BufferReceiver(bufferNames(buffer)[way], bufferSize)
-    : new DescriptorReceiver(input, frameSize);
+  const isBuffer = settings.transport === "zerobuffer";
+  return isBuffer ? new BufferReceiver(settings, way) : new DescriptorReceiver(settings);
 }
 
 class BufferSender implements Sender {
   readonly #writer: Writer;
+  readonly #frameSize: number;
 
-  constructor(name: string) {
-    this.#writer = new Writer(name, {
+  constructor({ buffer, frameSize, wait }: WorkerSettings, way: "there" | "back") {
+    this.#frameSize = frameSize;
+    this.#writer = new Writer(bufferNames(buffer)[way], {
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       writeTimeout: Number.POSITIVE_INFINITY,
+      wait,
     });
   }
 
-  send(frame: Uint8Array, count: number): void {
-    for (let i = 0; i < count; i++) this.#writer.writeFrame(frame);
+  send(frames: Uint8Array): void {
+    if (frames.length > this.#frameSize) this.#writer.writeFrames(frames, this.#frameSize);
+    else this.#writer.writeFrame(frames);
   }
 
   [Symbol.dispose](): void {
@@ -63,34 +70,42 @@ class BufferSender implements Sender {
 
 class BufferReceiver implements Receiver {
   readonly #reader: Reader;
+  readonly #frameSize: number;
   #hasWriter = false;
 
-  constructor(name: string, payloadSize: number) {
-    this.#reader = new Reader(name, { metadataSize: 0, payloadSize });
+  constructor({ buffer, bufferSize, frameSize, wait }: WorkerSettings, way: "there" | "back") {
+    this.#frameSize = frameSize;
+    this.#reader = new Reader(
+      bufferNames(buffer)[way],
+      { metadataSize: 0, payloadSize: bufferSize },
+      { wait },
+    );
   }
 
-  receive(target: Uint8Array, count: number): number {
-    for (let i = 0; i < count; i++) {
-      const frame = this.#next();
-      if (frame === undefined) return i;
-      frame.copyTo(target);
-      frame.release();
-    }
-    return count;
+  receive(target: Uint8Array): number {
+    const most = target.length / this.#frameSize;
+    const frames = this.#next(most);
+    if (frames === undefined) return 0;
+    frames.copyTo(target);
+    frames.release();
+    return frames instanceof FrameBatch ? frames.length : 1;
   }
 
   passOn(sender: Sender): boolean {
-    const frame = this.#next();
+    const frame = this.#next(1);
     if (frame === undefined) return false;
-    sender.send(frame.data, 1);
+    sender.send((frame as Frame).data);
     frame.release();
     return true;
   }
 
-  #next(): Frame | undefined {
+  /** A single frame is read as such: what makes batches fast costs one alone a bit. */
+  #next(most: number): Frame | FrameBatch | undefined {
     if (!this.#hasWriter) this.#awaitWriter();
     try {
-      return this.#reader.readFrame(Number.POSITIVE_INFINITY);
+      return most > 1
+        ? this.#reader.readFrames(most, Number.POSITIVE_INFINITY)
+        : this.#reader.readFrame(Number.POSITIVE_INFINITY);
     } catch (error) {
       if (error instanceof WriterDeadError && error.reason === "left") return undefined;
       throw error;
@@ -112,14 +127,12 @@ class BufferReceiver implements Receiver {
 class DescriptorSender implements Sender {
   readonly #descriptor: number;
 
-  constructor(descriptor: number) {
-    this.#descriptor = descriptor;
+  constructor({ output }: WorkerSettings) {
+    this.#descriptor = output;
   }
 
-  send(frame: Uint8Array, count: number): void {
-    for (let i = 0; i < count; i++) {
-      for (let done = 0; done < frame.length; ) done += writeSync(this.#descriptor, frame, done);
-    }
+  send(frames: Uint8Array): void {
+    for (let done = 0; done < frames.length; ) done += writeSync(this.#descriptor, frames, done);
   }
 
   /** A socket's descriptor sends and receives: whoever is disposed first closes it. */
@@ -130,27 +143,28 @@ class DescriptorSender implements Sender {
 
 class DescriptorReceiver implements Receiver {
   readonly #descriptor: number;
-  readonly #scratch: Uint8Array;
+  readonly #frameSize: number;
+  readonly #frame: Uint8Array;
 
-  constructor(descriptor: number, frameSize: number) {
-    this.#descriptor = descriptor;
-    this.#scratch = new Uint8Array(frameSize);
+  constructor({ frameSize, input }: WorkerSettings) {
+    this.#descriptor = input;
+    this.#frameSize = frameSize;
+    this.#frame = new Uint8Array(frameSize);
   }
 
-  receive(target: Uint8Array, count: number): number {
-    for (let i = 0; i < count; i++) {
-      for (let done = 0; done < target.length; ) {
-        const length = readSync(this.#descriptor, target, done, target.length - done, null);
-        if (length === 0) return i;
-        done += length;
-      }
-    }
-    return count;
+  receive(target: Uint8Array): number {
+    let done = 0;
+    do {
+      const length = readSync(this.#descriptor, target, done, target.length - done, null);
+      if (length === 0) return 0;
+      done += length;
+    } while (done % this.#frameSize !== 0);
+    return done / this.#frameSize;
   }
 
   passOn(sender: Sender): boolean {
-    if (this.receive(this.#scratch, 1) === 0) return false;
-    sender.send(this.#scratch, 1);
+    if (this.receive(this.#frame) === 0) return false;
+    sender.send(this.#frame);
     return true;
   }
 

@@ -1,6 +1,6 @@
 // One process of a measurement. bench starts it, says by its argument what to do, and reads what it measured from stdout.
 
-import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
+import { DuplexChannelFactory, type IDuplexClient, Reader, type WaitMode, Writer } from "../../core/index.ts";
 import { Latencies } from "../duplex/latency.ts";
 import { CommandError, explain, type FailureCode } from "../failure.ts";
 import { Forwarder, type ForwarderOptions } from "../forwarder.ts";
@@ -19,6 +19,10 @@ export interface WorkerSettings {
   /** Frames a second; 0: as fast as possible. */
   readonly rate: number;
   readonly length: Length;
+  /** How it waits for the other one over buffers. */
+  readonly wait: WaitMode;
+  /** Frames of one call; one way only. */
+  readonly batchSize: number;
   /** What the names of the buffers begin with. */
   readonly buffer: string;
   /** Size of their rings. */
@@ -89,14 +93,17 @@ const roles: Readonly<Record<Role, (settings: WorkerSettings) => WorkerResult | 
 
 /** Sends frames until there are enough. */
 function source(settings: WorkerSettings): WorkerResult {
+  const { batchSize, frameSize } = settings;
   const span = new Span(settings);
   const schedule = new Schedule(settings.rate, span);
-  const frame = frameOf(settings);
+  const frames = framesOf(settings, batchSize);
   using sender = openSender(settings, "there");
   while (!span.isOver) {
     const count = span.next;
     schedule.next();
-    sender.send(frame, count);
+    for (let left = count; left > 0; left -= batchSize) {
+      sender.send(left < batchSize ? frames.subarray(0, left * frameSize) : frames);
+    }
     span.add(count);
   }
   return span.usage;
@@ -104,15 +111,12 @@ function source(settings: WorkerSettings): WorkerResult {
 
 /** Takes frames until the other side has left. */
 function sink(settings: WorkerSettings): WorkerResult {
+  const { batchSize, frameSize } = settings;
   const span = new Span(settings);
-  const target = new Uint8Array(settings.frameSize);
+  const target = new Uint8Array(batchSize * frameSize);
   using receiver = openReceiver(settings, "there");
-  for (;;) {
-    const wanted = span.next;
-    const count = receiver.receive(target, wanted);
-    span.add(count);
-    if (count < wanted) return span.usage;
-  }
+  for (let count = receiver.receive(target); count > 0; count = receiver.receive(target)) span.add(count);
+  return span.usage;
 }
 
 /** Sends a frame, waits until it is back, and so on. */
@@ -122,8 +126,8 @@ function initiator(settings: WorkerSettings): WorkerResult {
   using receiver = openReceiver(settings, "back");
   using sender = openSender(settings, "there");
   return roundTrips(settings, (frame) => {
-    sender.send(frame, 1);
-    if (receiver.receive(target, 1) === 0) throw new CommandError("INCOMPLETE", "A frame did not come back.");
+    sender.send(frame);
+    if (receiver.receive(target) === 0) throw new CommandError("INCOMPLETE", "A frame did not come back.");
   });
 }
 
@@ -141,8 +145,10 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
   const { there, back } = bufferNames(settings.buffer);
   const span = new Span(settings);
   await using session = new Session({ log: undefined, showsProgress: false });
-  using reader = new Reader(there, { metadataSize: 0, payloadSize: settings.bufferSize });
+  const { bufferSize, wait } = settings;
+  using reader = new Reader(there, { metadataSize: 0, payloadSize: bufferSize }, { wait });
   using writer = await Writer.connect(back, {
+    wait,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     writeTimeout: Number.POSITIVE_INFINITY,
   });
@@ -201,7 +207,7 @@ function roundTrips(settings: WorkerSettings, go: (frame: Uint8Array) => void): 
   const span = new Span(settings);
   const schedule = new Schedule(settings.rate, span);
   const latencies = new Latencies();
-  const frame = frameOf(settings);
+  const frame = framesOf(settings, 1);
   while (!span.isOver) {
     const dueNs = schedule.next();
     go(frame);
@@ -216,6 +222,7 @@ function roundTrips(settings: WorkerSettings, go: (frame: Uint8Array) => void): 
   return { ...usage, latencyUs: latencyUs as LatenciesUs };
 }
 
-function frameOf({ frameSize }: WorkerSettings): Uint8Array {
-  return new Uint8Array(frameSize).map((_, i) => i);
+/** Frames end to end. */
+function framesOf({ frameSize }: WorkerSettings, count: number): Uint8Array {
+  return new Uint8Array(count * frameSize).map((_, i) => i);
 }
