@@ -21,13 +21,16 @@ import {
 import {
   buildLimit,
   bunWorker,
+  directory,
   inBun,
   inC,
   inCommands,
   makeFile,
+  measure,
   streamThroughCat,
   streamThroughCommands,
 } from "./bench/programs.ts";
+import { buildStarters } from "./bench/starters.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -38,6 +41,8 @@ const RING_SIZE = 16 * MIB;
 const PIPE_SIZE = MIB;
 /** A picture of 1920 x 1080 pixels in YUV 4:2:0, and 16 bytes. */
 const PICTURE_SIZE = 3_110_416;
+/** Turns of what takes little. */
+const MANY_TURNS = 7;
 /** Turns of what takes long. */
 const FEW_TURNS = 3;
 
@@ -244,6 +249,25 @@ async function idle(): Promise<Measurement> {
   };
 }
 
+async function starting(): Promise<Measurement> {
+  const contenders = await buildStarters(directory);
+  const turns: Turn[] = [];
+  for (let turn = 0; turn < MANY_TURNS; turn++) {
+    const startMs = Object.entries(await measure(contenders));
+    turns.push(Object.fromEntries(startMs.map(([contender, startMs]) => [contender, { startMs }])));
+  }
+  return {
+    title: "executables from start to end: a writer without a buffer, a list without buffers",
+    contenders: medians(turns, "startMs", (value) => `${value.toFixed(1)} ms`),
+    comparisons: [
+      compare(turns, "startMs", "--version", "hello", { atMost: 1.3 }),
+      compare(turns, "startMs", "list", "hello", { atMost: 2 }),
+      compare(turns, "startMs", "writer", "hello", { atMost: 2 }),
+    ],
+    turns,
+  };
+}
+
 // ---- all of it -----------------------------------------------------------------------------------------------------
 
 /** Each long enough that starting and compiling do not show, a second or two. */
@@ -260,6 +284,7 @@ const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
   request: oneRequest,
   requests: manyRequests,
   idle,
+  starting,
 };
 
 const json = process.argv.includes("--json");

@@ -14,8 +14,8 @@ export const bunWorker = [process.execPath, join(root, "scripts", "bench", "work
 const commandLine = [process.execPath, join(root, "src", "main.ts")] as const;
 const TIMEOUT_MS = 60_000;
 
-/** Goes when this process ends. */
-const directory = mkdtempSync(join(tmpdir(), "zerobuffer-bench-"));
+/** For what is built and written; goes when this process ends. */
+export const directory = mkdtempSync(join(tmpdir(), "zerobuffer-bench-"));
 process.on("exit", () => rmSync(directory, { recursive: true }));
 
 const limit = join(directory, "limit");
@@ -117,7 +117,7 @@ function uniqueBuffer(): string {
 }
 
 /** Runs programs at the same time to their ends, and returns what the first one printed. */
-async function measure(...commands: readonly (readonly string[])[]): Promise<Figures> {
+export async function measure(...commands: readonly (readonly string[])[]): Promise<Figures> {
   const children = commands.map((command) =>
     Bun.spawn([...command], { cwd: root, stdio: ["ignore", "pipe", "inherit"], timeout: TIMEOUT_MS }),
   );

@@ -1,6 +1,6 @@
 // What is known about the terminal, and the colours that may be used on it.
 
-import { fstatSync } from "node:fs";
+import { files } from "../files.ts";
 
 /** The three descriptors every process has. */
 export const Descriptor = { STDOUT: 1, STDERR: 2 } as const;
@@ -11,7 +11,7 @@ const MEMORY_DEVICES = 1;
 
 /** Whether a descriptor is a terminal. node:tty costs milliseconds at start: most others are ruled out without it. */
 export async function isTerminal(descriptor: Descriptor): Promise<boolean> {
-  const status = fstatSync(descriptor);
+  const status = files().fstatSync(descriptor);
   if (!status.isCharacterDevice() || status.rdev >> 8 === MEMORY_DEVICES) return false;
   const { isatty } = await import("node:tty");
   return isatty(descriptor);
@@ -42,11 +42,15 @@ const coloured: Style = {
 
 /** Colours for a terminal where `NO_COLOR` is unset or empty, none otherwise. */
 export async function styleFor(descriptor: Descriptor): Promise<Style> {
-  return !process.env.NO_COLOR && (await isTerminal(descriptor)) ? coloured : plain;
+  // Bun knows whether any descriptor is a terminal: most often none is, and node:fs need not be loaded to find out.
+  return Bun.enableANSIColors && !process.env.NO_COLOR && (await isTerminal(descriptor)) ? coloured : plain;
 }
 
 /** Prints text completely, however slow the other side is. The event loop keeps turning. */
 export async function print(descriptor: Descriptor, text: string): Promise<void> {
-  // A short string would be written by a call that blocks; a Blob never is.
-  await Bun.write(descriptor === Descriptor.STDOUT ? Bun.stdout : Bun.stderr, new Blob([text]));
+  const file = descriptor === Descriptor.STDOUT ? Bun.stdout : Bun.stderr;
+  // A thread writes a Blob, and starting it takes 1 ms. A string is written here, by a call that may block: no harm where
+  // nobody listens for signals, which end the process themselves then.
+  const mayBlock = process.listenerCount("SIGINT") === 0;
+  await Bun.write(file, mayBlock ? text : new Blob([text]));
 }

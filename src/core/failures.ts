@@ -1,6 +1,6 @@
 // Turns what the helper returns into errors that say what to do.
 
-import { statfsSync } from "node:fs";
+import { files } from "../files.ts";
 import { Code, codeDescriptions } from "../native/codes.ts";
 import { systemError } from "../native/handles.ts";
 import { loadFault } from "../native/library.ts";
@@ -68,7 +68,7 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
 
 /** The error for shared memory that cannot be allocated: how much is needed, how much is free, what to do. */
 export function outOfSharedMemory(buffer: string, neededBytes: number): ResourceExhaustedError {
-  const { bavail, bsize } = statfsSync(SHARED_MEMORY);
+  const { bavail, bsize } = files().statfsSync(SHARED_MEMORY);
   return new ResourceExhaustedError(
     `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, and ${SHARED_MEMORY} has ${bavail * bsize} free.`,
     {

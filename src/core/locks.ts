@@ -1,7 +1,7 @@
 // The lock files that say who owns a buffer.
 
-import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { files } from "../files.ts";
 import { Code } from "../native/codes.ts";
 import { LockFile, sleep } from "../native/handles.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError } from "./errors.ts";
@@ -54,8 +54,8 @@ export function lockFilesOf(name: string): string[] {
 /** Makes the directory for everybody, if it is missing. Returns what speaks against using it. */
 function prepareDirectory(path: string): string | undefined {
   try {
-    mkdirSync(path);
-    chmodSync(path, STICKY | 0o777);
+    files().mkdirSync(path);
+    files().chmodSync(path, STICKY | 0o777);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") return (error as Error).message;
   }
@@ -75,7 +75,7 @@ export function faultOfLockDirectory(path: string): string | undefined {
 
 function filesIn(directory: string): string[] {
   try {
-    return readdirSync(directory);
+    return files().readdirSync(directory);
   } catch {
     return []; // it may not be read, or is gone
   }

@@ -1,7 +1,8 @@
 // The objects of a buffer as files (PROTOCOL.md, section 1).
 
-import { lstatSync, readdirSync, type Stats } from "node:fs";
+import type { Stats } from "node:fs";
 import { join } from "node:path";
+import { files } from "../files.ts";
 import { Role } from "../native/handles.ts";
 import { isName } from "./names.ts";
 
@@ -24,7 +25,7 @@ export function semaphorePath(name: string, role: Role): string {
 export function namesInSharedMemory(): { memories: string[]; semaphores: Set<string> } {
   const memories: string[] = [];
   const semaphores = new Set<string>();
-  for (const entry of readdirSync(SHARED_MEMORY, { withFileTypes: true })) {
+  for (const entry of files().readdirSync(SHARED_MEMORY, { withFileTypes: true })) {
     const prefix = Object.values(SEMAPHORE_PREFIX).find((prefix) => entry.name.startsWith(prefix));
     if (prefix !== undefined) semaphores.add(entry.name.slice(prefix.length));
     else if (entry.isFile() && isName(entry.name)) memories.push(entry.name);
@@ -35,7 +36,7 @@ export function namesInSharedMemory(): { memories: string[]; semaphores: Set<str
 /** What the path itself is, without following a link; undefined if it is nothing, or nothing that we may see. */
 export function statusOf(path: string): Stats | undefined {
   try {
-    return lstatSync(path, { throwIfNoEntry: false });
+    return files().lstatSync(path, { throwIfNoEntry: false });
   } catch {
     return undefined;
   }

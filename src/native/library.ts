@@ -1,8 +1,8 @@
 // Finds and loads the helper.
 
-import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import helperPath from "../../dist/native/libzerobuffer.so" with { type: "file" };
+import { files } from "../files.ts";
 import { loadLibrary, type Native } from "./symbols.ts";
 
 /** The ABI that this source is written for: ZB_ABI_VERSION in zerobuffer.h. */
@@ -43,13 +43,13 @@ function loadEmbedded(): Native {
 function loadCopyIn(directory: string): Native | undefined {
   const path = join(directory, `.zerobuffer-${crypto.randomUUID()}.so`);
   try {
-    writeFileSync(path, readFileSync(helperPath), { flag: "wx", mode: 0o600 });
+    files().writeFileSync(path, files().readFileSync(helperPath), { flag: "wx", mode: 0o600 });
     return loadLibrary(path);
   } catch {
     return undefined;
   } finally {
     try {
-      unlinkSync(path);
+      files().unlinkSync(path);
     } catch {
       // It could not be made, and so there is nothing to remove.
     }

@@ -1,5 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
@@ -310,6 +319,37 @@ describe("an output", () => {
     }
   });
 
+  test.each([
+    ["blocks", 0],
+    ["does not block", constants.O_NONBLOCK],
+  ])("that is a full pipe and %s gets the help once there is room", async (_, flag) => {
+    const page = (await run("reader", "--help")).stdout;
+    const pipe = join(directory, uniqueName());
+    Bun.spawnSync(["mkfifo", pipe]);
+    const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const filler = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    const filled = fill(filler);
+    const writeEnd = openSync(pipe, constants.O_WRONLY | flag);
+    await using child = new Run(["reader", "--help"], { stdout: writeEnd });
+    for (const descriptor of [filler, writeEnd]) closeSync(descriptor);
+    const chunks: Buffer[] = [];
+    for await (const chunk of Bun.file(readEnd).stream()) chunks.push(Buffer.from(chunk));
+    expect((await child.end()).code).toBe(0);
+    expect(Buffer.concat(chunks).subarray(filled).toString()).toBe(page.toString());
+  });
+
+  test("whose reader is gone ends the help quietly", async () => {
+    const pipe = join(directory, uniqueName());
+    Bun.spawnSync(["mkfifo", pipe]);
+    const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writeEnd = openSync(pipe, constants.O_WRONLY);
+    closeSync(readEnd);
+    await using child = new Run(["--help"], { stdout: writeEnd });
+    closeSync(writeEnd);
+    const { code, stderr } = await child.end();
+    expect([code, stderr]).toEqual([0, ""]);
+  });
+
   test("that is slow gets everything before the end", async () => {
     const name = uniqueName();
     const input = bytes(5 * 1024 * 1024);
@@ -326,3 +366,16 @@ describe("an output", () => {
     expect(hashOf(Buffer.concat(chunks))).toBe(hashOf(input));
   });
 });
+
+/** Writes until there is no room; returns how many bytes. */
+function fill(descriptor: number): number {
+  const block = Buffer.alloc(512);
+  for (let filled = 0; ; filled += block.length) {
+    try {
+      writeSync(descriptor, block);
+    } catch (error) {
+      expect((error as NodeJS.ErrnoException).code).toBe("EAGAIN");
+      return filled;
+    }
+  }
+}
