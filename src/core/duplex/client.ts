@@ -6,6 +6,7 @@ import { Frame } from "../frame.ts";
 import { buffersOf, type ChannelBuffers } from "../names.ts";
 import { Reader } from "../reader.ts";
 import { Writer } from "../writer.ts";
+import { keepSettlers, Pending, PendingRequests, rejectKept, resolveKept } from "./pending.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";
 
 /** How long a wait for responses goes on before the server is looked at. */
@@ -14,26 +15,16 @@ const SLICE_MS = 250;
 /** Timers cannot be set for longer, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** A request whose response somebody awaits. */
-interface Pending {
-  /** 0 while it waits for room. */
-  sequence: number;
-  readonly resolve: (response: DuplexResponse) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly timeoutMs: number;
-  /** By `performance.now()`. */
-  readonly deadline: number;
-  readonly signal: AbortSignal | undefined;
-  readonly abort: (() => void) | undefined;
-}
+/** How often others that wait for the same microtasks go first before a look for more responses. */
+const HOPS = 8;
 
 /** A client, connected from {@link open} or {@link connect} to {@link close}. */
 export class DuplexClient implements IDuplexClient {
   readonly #channel: string;
   readonly #requests: Writer;
   readonly #responses: Reader;
-  /** Requests of {@link request} by sequence number. A response that nobody waits for is dropped. */
-  readonly #pending = new Map<number, Pending>();
+  /** Requests of {@link request} that are sent. A response that nobody waits for is dropped. */
+  readonly #pending = new PendingRequests();
   /** Requests that wait for room, in order, with their bytes. */
   readonly #waiting = new Map<Pending, Uint8Array>();
   /** Requests whose responses {@link receiveResponse} returns. */
@@ -44,6 +35,8 @@ export class DuplexClient implements IDuplexClient {
   #isSending = false;
   /** A request is acquired: nothing else can be sent until it is committed. */
   #isFilling = false;
+  /** Requests whose deadlines are not known yet. */
+  readonly #undated: Pending[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerDeadline = Number.POSITIVE_INFINITY;
   #closed = false;
@@ -151,22 +144,47 @@ export class DuplexClient implements IDuplexClient {
 
   // ---- requests and their responses --------------------------------------------------------------------------------
 
-  request(data: Uint8Array, { timeoutMs = 5000, signal }: RequestOptions = {}): Promise<DuplexResponse> {
-    return new Promise((resolve, reject) => {
-      this.#guard();
-      checkTimeout("timeoutMs", timeoutMs);
-      signal?.throwIfAborted();
-      const deadline = performance.now() + timeoutMs;
-      const abort = signal && (() => this.#end(pending).reject(signal.reason));
-      const pending: Pending = { sequence: 0, resolve, reject, timeoutMs, deadline, signal, abort };
-      const isSent = this.#waiting.size === 0 && this.#send(pending, data);
-      if (!isSent) this.#waiting.set(pending, data);
-      if (abort) signal.addEventListener("abort", abort, { once: true });
-      if (deadline < this.#timerDeadline) this.#setTimer(deadline);
-      this.#startSending();
-      // Also while it waits for room: the server may wait for room as well.
-      this.#startReceiving();
-    });
+  request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse> {
+    const promise = new Promise<DuplexResponse>(keepSettlers);
+    const pending = new Pending(resolveKept, rejectKept, options);
+    try {
+      this.#begin(pending, data);
+    } catch (error) {
+      pending.reject(error);
+    }
+    return promise;
+  }
+
+  #begin(pending: Pending, data: Uint8Array): void {
+    this.#guard();
+    checkTimeout("timeoutMs", pending.timeoutMs);
+    pending.signal?.throwIfAborted();
+    const isSent = this.#waiting.size === 0 && this.#send(pending, data);
+    if (!isSent) this.#waiting.set(pending, data);
+    if (pending.signal !== undefined) this.#heed(pending.signal, pending);
+    // Once for all that are made in the same turn, and after the last of them: the clock takes longer than a list.
+    if (this.#undated.push(pending) === 1) queueMicrotask(this.#attend);
+  }
+
+  /** Sees to the requests that were made since the last time. */
+  readonly #attend = (): void => {
+    let first = Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    for (const pending of this.#undated) {
+      pending.deadline = now + pending.timeoutMs;
+      first = Math.min(first, pending.deadline);
+    }
+    this.#undated.length = 0;
+    if (!this.#isAwaited) return;
+    if (first < this.#timerDeadline) this.#setTimer(first);
+    this.#startSending();
+    // Also while they wait for room: the server may wait for room as well.
+    if (!this.#isReceiving) void this.#receive();
+  };
+
+  #heed(signal: AbortSignal, pending: Pending): void {
+    pending.onAbort = () => this.#end(pending).reject(signal.reason);
+    signal.addEventListener("abort", pending.onAbort, { once: true });
   }
 
   /** Sends a request if there is room for it. */
@@ -174,7 +192,7 @@ export class DuplexClient implements IDuplexClient {
     const sequence = this.#requests.nextSequence;
     if (!this.#requests.tryWriteFrame(data)) return false;
     pending.sequence = sequence;
-    this.#pending.set(sequence, pending);
+    this.#pending.add(pending);
     return true;
   }
 
@@ -211,21 +229,15 @@ export class DuplexClient implements IDuplexClient {
     return true;
   }
 
-  #startReceiving(): void {
-    if (this.#isReceiving) return;
-    this.#isReceiving = true;
-    // What is sent in the same turn goes out before the first look.
-    queueMicrotask(() => void this.#receive());
-  }
-
   /** Takes responses as long as somebody waits for one. */
   async #receive(): Promise<void> {
+    this.#isReceiving = true;
     try {
       while (this.#isAwaited) {
         const response = await this.#responses.readFrameAsync(SLICE_MS);
         this.#settleAll(response.isValid ? response : this.#lookAtServer());
-        // Those who have waited go on first.
-        await Promise.resolve();
+        // Those who have waited go on first, and ask again.
+        for (let i = 0; i < HOPS && this.#undated.length === 0; i++) await undefined;
       }
     } catch (error) {
       this.#endAll(error);
@@ -247,7 +259,7 @@ export class DuplexClient implements IDuplexClient {
 
   /** Hands a response to who waits for it; one that nobody waits for is late, or not ours, and dropped. */
   #settle(response: Frame): void {
-    const pending = this.#pending.get(response.sequence);
+    const pending = this.#pending.find(response.sequence);
     if (pending !== undefined) this.#end(pending).resolve(response);
     else if (this.#sent.has(response.sequence)) this.#unclaimed.push(response);
     else response.release();
@@ -256,8 +268,8 @@ export class DuplexClient implements IDuplexClient {
   /** Takes a request off the lists. */
   #end(pending: Pending): Pending {
     if (pending.sequence === 0) this.#waiting.delete(pending);
-    else this.#pending.delete(pending.sequence);
-    if (pending.abort) pending.signal?.removeEventListener("abort", pending.abort);
+    else this.#pending.remove(pending);
+    if (pending.onAbort !== undefined) pending.signal?.removeEventListener("abort", pending.onAbort);
     return pending;
   }
 
@@ -266,7 +278,7 @@ export class DuplexClient implements IDuplexClient {
   }
 
   #awaited(): Pending[] {
-    return [...this.#pending.values(), ...this.#waiting.keys()];
+    return [...this.#pending.all(), ...this.#waiting.keys()];
   }
 
   // ---- time --------------------------------------------------------------------------------------------------------
