@@ -4,6 +4,7 @@
 // `bench.ts [--json] [NAME...]` takes all measurements, or those named: the keys of `measurements`.
 
 import { median } from "../src/commands/figures.ts";
+import type { WaitMode } from "../src/core/index.ts";
 import {
   type Comparison,
   compare,
@@ -48,11 +49,16 @@ const FEW_TURNS = 3;
 
 // ---- what is measured ----------------------------------------------------------------------------------------------
 
-/** Sizes at which a frame costs more than its bytes: against C, and at 1 KiB against a pipe of the ring's size. */
-async function oneWaySmall(frameSize: number, count: number, target: Target): Promise<Measurement> {
+/** Sizes at which a frame costs more than its bytes: against C, and against a pipe of the ring's size. */
+async function oneWaySmall(
+  frameSize: number,
+  count: number,
+  targets: { single?: Target; batched?: Target },
+): Promise<Measurement> {
   const turns = await takeTurns({
     API: () => inBun(["read", "write"], frameSize, count, PIPE_SIZE),
     C: () => inC("one-way", frameSize, count, PIPE_SIZE),
+    batched: () => inBun(["read-batches", "write-batches"], frameSize, count, PIPE_SIZE),
     async: () => inBun(["read-async", "write"], frameSize, count, PIPE_SIZE),
     pipe: () => inC("pipe-of-programs", frameSize, count / 4, PIPE_SIZE, bunWorker),
     "pipe in C": () => inC("pipe", frameSize, count / 4, PIPE_SIZE),
@@ -62,7 +68,8 @@ async function oneWaySmall(frameSize: number, count: number, target: Target): Pr
     title: `one way, ${sizeText(frameSize)} frames, ring of ${sizeText(PIPE_SIZE)}`,
     contenders: medians(turns, figure, framesText),
     comparisons: [
-      compare(turns, figure, "API", "C", target),
+      compare(turns, figure, "API", "C", targets.single),
+      compare(turns, figure, "batched", "C", targets.batched),
       compare(turns, figure, "API", "pipe", { atLeast: 5 }),
       compare(turns, figure, "API", "pipe in C"),
       compare(turns, figure, "C", "pipe in C"),
@@ -142,19 +149,21 @@ async function streamed(): Promise<Measurement> {
   };
 }
 
-async function roundTrip(): Promise<Measurement> {
-  const [frameSize, count] = [64, 1_000_000];
+/** @param wait how both sides wait for each other, here and in C. */
+async function roundTrip(wait: WaitMode, count: number, targets: { c?: Target; socket?: Target }) {
+  const frameSize = 64;
+  const inMode = wait === "adaptive" ? "" : `-${wait}`;
   const turns = await takeTurns({
-    API: () => inBun(["ping", "serve"], frameSize, count, MIB),
-    C: () => inC("round-trip", frameSize, count, MIB),
-    "Unix socket": () => inC("socket", frameSize, count / 50, MIB),
+    API: () => inBun([`ping:${wait}`, `serve:${wait}`], frameSize, count, MIB),
+    C: () => inC(`round-trip${inMode}`, frameSize, count, MIB),
+    "Unix socket": () => inC("socket", frameSize, 20_000, MIB),
   });
   return {
-    title: `round trip, ${sizeText(frameSize)} frames, p50`,
+    title: `round trip, ${sizeText(frameSize)} frames, waiting: ${wait}, p50`,
     contenders: medians(turns, "p50Ns", nanosecondsText),
     comparisons: [
-      compare(turns, "p50Ns", "API", "C", { atMost: 1.3 }),
-      compare(turns, "p50Ns", "API", "Unix socket", { atMost: 1 / 20 }),
+      compare(turns, "p50Ns", "API", "C", targets.c),
+      compare(turns, "p50Ns", "API", "Unix socket", targets.socket),
       compare(turns, "p99Ns", "API", "C"),
     ],
     turns,
@@ -272,13 +281,15 @@ async function starting(): Promise<Measurement> {
 
 /** Each long enough that starting and compiling do not show, a second or two. */
 const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
-  "one-way-64": () => oneWaySmall(64, 8_000_000, { atLeast: 1 }),
-  "one-way-1k": () => oneWaySmall(KIB, 4_000_000, { atLeast: 0.9 }),
+  "one-way-64": () => oneWaySmall(64, 8_000_000, { batched: { atLeast: 1 } }),
+  "one-way-1k": () => oneWaySmall(KIB, 4_000_000, { single: { atLeast: 0.9 } }),
   "one-way-64k": () => oneWayLarge(64 * KIB, 250_000),
   "one-way-1m": () => oneWayLarge(MIB, 12_000),
   commands,
   stream: streamed,
-  "round-trip": roundTrip,
+  "round-trip": () => roundTrip("adaptive", 1_000_000, { c: { atMost: 1.3 }, socket: { atMost: 0.1 } }),
+  "round-trip-spin": () => roundTrip("spin", 1_000_000, { socket: { atMost: 1 / 20 } }),
+  "round-trip-block": () => roundTrip("block", 50_000, { c: { atMost: 1 / 0.95 } }),
   pictures,
   relay: relayed,
   request: oneRequest,

@@ -4,6 +4,7 @@
  *   one-way     frames through the helper: one zb_writer_write each, one memcpy out and one release each
  *   one-thread  the same where one thread writes some frames and then reads them, so that no other has a part in it
  *   round-trip  frames there and back over two buffers
+ *   round-trip-spin, round-trip-block  the same, waiting so
  *   memcpy      the same bytes into an area of the ring's size, in one process
  *   memcpy-both the same into it and out again
  *   pipe        one write(2) and one read(2) a frame over a pipe of RING_SIZE bytes
@@ -29,6 +30,7 @@
 #define FRAMES_IN_A_ROW 32
 
 static const char *mode;
+static int32_t wait_mode;
 static uint64_t frame_size, count, warm_up, ring_size;
 static uint8_t *source, *scratch;
 
@@ -79,13 +81,13 @@ static void make_buffer(struct buffer *buffer, const char *direction) {
 
 static void open_reader(struct buffer *buffer) {
   int32_t code =
-      zb_reader_open(buffer->memory, buffer->written, buffer->released, 1, ZB_WAIT_ADAPTIVE, &buffer->reader);
+      zb_reader_open(buffer->memory, buffer->written, buffer->released, 1, wait_mode, &buffer->reader);
   if (code != ZB_OK) fail("reader", code);
 }
 
 static void open_writer(struct buffer *buffer) {
-  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner,
-                                ZB_WAIT_ADAPTIVE, &buffer->writer);
+  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner, wait_mode,
+                                &buffer->writer);
   if (code != ZB_OK) fail("writer", code);
 }
 
@@ -320,14 +322,17 @@ int main(int argument_count, char **arguments) {
   static const struct {
     const char *mode;
     void (*measure)(void);
-  } modes[] = {{"one-way", one_way},
-               {"one-thread", one_thread},
-               {"round-trip", round_trip},
-               {"memcpy", copy_in},
-               {"memcpy-both", copy_in_and_out},
-               {"pipe", through_pipe},
-               {"pipe-of-programs", through_pipe_of_programs},
-               {"socket", through_socket}};
+    int32_t wait;
+  } modes[] = {{"one-way", one_way, ZB_WAIT_ADAPTIVE},
+               {"one-thread", one_thread, ZB_WAIT_ADAPTIVE},
+               {"round-trip", round_trip, ZB_WAIT_ADAPTIVE},
+               {"round-trip-spin", round_trip, ZB_WAIT_SPIN},
+               {"round-trip-block", round_trip, ZB_WAIT_BLOCK},
+               {"memcpy", copy_in, ZB_WAIT_ADAPTIVE},
+               {"memcpy-both", copy_in_and_out, ZB_WAIT_ADAPTIVE},
+               {"pipe", through_pipe, ZB_WAIT_ADAPTIVE},
+               {"pipe-of-programs", through_pipe_of_programs, ZB_WAIT_ADAPTIVE},
+               {"socket", through_socket, ZB_WAIT_ADAPTIVE}};
   owner = getpid();
   command_line = arguments;
   if (argument_count == 5 || argument_count == 7) {
@@ -348,6 +353,7 @@ int main(int argument_count, char **arguments) {
   memset(scratch, 0, frame_size);
   for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
     if (strcmp(mode, modes[i].mode) != 0) continue;
+    wait_mode = modes[i].wait;
     modes[i].measure();
     while (wait(NULL) > 0) continue;
     return 0;
