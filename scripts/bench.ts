@@ -1,7 +1,7 @@
 // Measures this project against its speed limit and the usual alternatives, side by side in one run.
 //
 // The limit is scripts/bench/limit.c: the same helper doing the same work without Bun.
-// `bench.ts [--json] [NAME...]` takes all measurements, or those named: the keys of `measurements`.
+// `bench.ts [--json|--markdown] [NAME...]` takes all measurements, or those named: the keys of `measurements`.
 
 import { median } from "../src/commands/figures.ts";
 import type { WaitMode } from "../src/core/index.ts";
@@ -14,6 +14,7 @@ import {
   medians,
   nanosecondsText,
   show,
+  showMarkdown,
   sizeText,
   type Target,
   type Turn,
@@ -298,21 +299,24 @@ const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
   starting,
 };
 
-const json = process.argv.includes("--json");
-const names = process.argv.slice(2).filter((argument) => argument !== "--json");
+const forms = ["--json", "--markdown"];
+const form = process.argv.slice(2).find((argument) => forms.includes(argument));
+const names = process.argv.slice(2).filter((argument) => argument !== form);
 const unknown = names.filter((name) => measurements[name] === undefined);
 if (unknown.length > 0) {
-  console.error(
-    `bench: no measurement ${unknown.join(", ")}; there are ${Object.keys(measurements).join(", ")}`,
-  );
+  console.error(`bench: no ${unknown.join(", ")}; there are ${Object.keys(measurements).join(", ")}`);
   process.exit(2);
 }
 
+// Until the end is reached.
+process.exitCode = 1;
 await buildLimit();
 const taken: Measurement[] = [];
 for (const name of names.length > 0 ? names : Object.keys(measurements)) {
   const measurement = await measurements[name]!();
   taken.push(measurement);
-  if (!json) show(measurement);
+  if (form === undefined) show(measurement);
 }
-if (json) console.log(JSON.stringify(taken, undefined, 2));
+if (form === "--json") console.log(JSON.stringify(taken, undefined, 2));
+if (form === "--markdown") showMarkdown(taken);
+process.exitCode = 0;

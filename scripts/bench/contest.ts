@@ -109,30 +109,48 @@ export function isMet({ ratio, atLeast, atMost }: Comparison): boolean | undefin
 /** Prints a measurement in a few lines. */
 export function show({ title, contenders, comparisons }: Measurement): void {
   console.log(paint("bold", title));
-  console.log(
-    `  ${Object.entries(contenders)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(", ")}`,
-  );
+  console.log(`  ${contendersText(contenders)}`);
   for (const comparison of comparisons) {
-    const { of, to, ratio, range, atLeast, atMost } = comparison;
+    const { of, to, ratio } = comparison;
     const met = isMet(comparison);
-    const wanted =
-      atLeast !== undefined
-        ? `at least ${digits(atLeast)}`
-        : atMost !== undefined
-          ? `at most ${digits(atMost)}`
-          : "";
-    const verdict = met === undefined ? "" : met ? paint("green", "ok") : paint("red", "miss");
     const columns = [
       `  ${of} : ${to}`.padEnd(40),
       ratio.toFixed(3).padStart(8),
-      paint("dim", `(${range.map((value) => value.toFixed(3)).join(" to ")})`.padEnd(20)),
-      wanted.padEnd(14),
-      verdict,
+      paint("dim", `(${rangeText(comparison)})`.padEnd(20)),
+      wantedText(comparison).padEnd(14),
+      met === undefined ? "" : met ? paint("green", "ok") : paint("red", "miss"),
     ];
     console.log(columns.join("  ").trimEnd());
   }
+}
+
+/** Prints measurements as the table of docs/performance.md. */
+export function showMarkdown(measurements: readonly Measurement[]): void {
+  console.log("| work | medians | of | to | ratio | range | wanted |\n| - | - | - | - | -: | - | - |");
+  for (const { title, contenders, comparisons } of measurements) {
+    for (const [i, comparison] of comparisons.entries()) {
+      const [work, medians] = i === 0 ? [title, contendersText(contenders)] : ["", ""];
+      const { of, to, ratio } = comparison;
+      const wanted = `${wantedText(comparison)}${isMet(comparison) === false ? ", missed" : ""}`;
+      const cells = [work, medians, of, to, ratio.toFixed(2), rangeText(comparison, 2), wanted];
+      console.log(`| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`);
+    }
+  }
+}
+
+function contendersText(contenders: Measurement["contenders"]): string {
+  return Object.entries(contenders)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(", ");
+}
+
+function rangeText({ range }: Comparison, decimals = 3): string {
+  return range.map((value) => value.toFixed(decimals)).join(" to ");
+}
+
+function wantedText({ atLeast, atMost }: Comparison): string {
+  if (atLeast !== undefined) return `at least ${digits(atLeast)}`;
+  return atMost === undefined ? "" : `at most ${digits(atMost)}`;
 }
 
 function digits(value: number): string {
