@@ -17,6 +17,7 @@ const TIMEOUT_MS = 60_000;
 /** For what is built and written; goes when this process ends. */
 export const directory = mkdtempSync(join(tmpdir(), "zerobuffer-bench-"));
 process.on("exit", () => rmSync(directory, { recursive: true }));
+for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 
 const limit = join(directory, "limit");
 let buffers = 0;
