@@ -38,10 +38,7 @@ const frameSize = size({ group: "Frames", description: "", default: undefined, m
 const frameRate = rate({ group: "Frames", description: "" });
 
 const args = {
-  work: words(
-    WORKS,
-    "throughput: one way; latency: there and back; relay: there and back through the relay's loop; duplex: requests",
-  ),
+  work: words(WORKS, "what to measure; nothing named: all of it, shortly"),
   sizes: several(
     {
       ...frameSize,
@@ -116,6 +113,10 @@ export default defineCommand({
   args,
   examples: [
     { purpose: "all of it, shortly, next to a pipe and a Unix socket", line: "zerobuffer bench --baselines" },
+    {
+      purpose: "throughput: one way; latency: there and back; also relay (by its loop), duplex (requests)",
+      line: "zerobuffer bench throughput latency --sizes 64,1MiB",
+    },
     {
       purpose: "pictures at the rates of cameras, and as fast as they go, with a page of charts",
       line: "zerobuffer bench latency relay --sizes 1080p --rate 30,60,240,1000,0 --baselines --report report.html",

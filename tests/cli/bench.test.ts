@@ -123,6 +123,22 @@ describe("bench", () => {
     }
   });
 
+  test.each(["adaptive", "spin", "block"])(
+    "waits as told (%s), and sends frames in batches",
+    async (wait) => {
+      const options = ["--sizes", "1KiB", "--frames", "70", "--repeat", "1", "--baselines"];
+      const works = ["throughput", "latency", "relay"];
+      const { code, document } = await runJson(
+        ...["bench", ...works, ...options, "--wait", wait, "--batch-size", "7"],
+      );
+      expect(code).toBe(0);
+      expectValid("bench", document);
+      expect(document.settings).toMatchObject({ wait, batch_size: 7 });
+      expect(document.measurements).toHaveLength(9);
+      for (const { samples } of document.measurements) expect(samples[0].frames).toBeGreaterThan(0);
+    },
+  );
+
   test("lasts as long as asked for", async () => {
     const { document } = await runJson("bench", "latency", "--sizes", "64", "--duration", "200ms");
     expect(document.settings).toMatchObject({
