@@ -138,7 +138,11 @@ async function reportOf(child: Child, role: Role): Promise<WorkerResult> {
   const report = parseReport(text);
   if (report === undefined) {
     const end = child.signalCode ?? `code ${child.exitCode}`;
-    throw new CommandError("INCOMPLETE", `The ${role} (process ${child.pid}) ended early, with ${end}.`);
+    throw new CommandError(
+      "INCOMPLETE",
+      `The ${role} (process ${child.pid}) ended early, with ${end}.`,
+      "See whether somebody ended it, or the memory was short, and run bench again.",
+    );
   }
   if ("result" in report) return report.result;
   const { code, message, hint } = report.failure;
