@@ -1,6 +1,5 @@
 // zerobuffer bench: how fast frames are on this machine, and what they cost, next to a pipe and a Unix socket.
 
-import { WAIT_MODES } from "../core/config.ts";
 import { describeMachine } from "./bench/machine.ts";
 import { measurementOf, sampleOf } from "./bench/outcome.ts";
 import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./bench/plan.ts";
@@ -10,7 +9,6 @@ import type { BenchDocument, BenchMeasurement } from "./documents.ts";
 import { CommandError } from "./failure.ts";
 import { count } from "./figures.ts";
 import {
-  choice,
   duration,
   flag,
   integer,
@@ -20,6 +18,7 @@ import {
   several,
   size,
   type Values,
+  waitMode,
   words,
 } from "./options.ts";
 import { Progress } from "./progress.ts";
@@ -86,12 +85,7 @@ const args = {
     min: 1,
     max: 64,
   }),
-  wait: choice(WAIT_MODES, {
-    group: "Buffers",
-    description: "how processes wait for each other, except for duplex",
-    valueHint: "HOW",
-    default: "adaptive",
-  }),
+  wait: waitMode(),
   baselines: flag({
     group: "Comparison",
     description: "do the same over a pipe and a Unix socket, taking turns",

@@ -1,6 +1,7 @@
 // Frames on their way to a file or to stdout: small ones gathered, large ones written where they lie.
 
 import { FrameJoiner, type Framing } from "../core/framing.ts";
+import type { FrameBatch } from "../core/index.ts";
 import type { ByteOutput } from "./streams.ts";
 
 /** Frames up to this size are worth a copy: it lets the reader go on while the thread pool writes. */
@@ -20,6 +21,11 @@ export class FrameOutput {
   /** Copies the frame if there is room at once; `write` takes it otherwise. */
   append(frame: Uint8Array): boolean {
     return frame.length <= MAX_COPIED_SIZE && this.#joiner.append(frame);
+  }
+
+  /** {@link append} for all frames of a batch; false, and none was taken, if they have to be appended one by one. */
+  appendBatch(frames: FrameBatch): boolean {
+    return this.#joiner.appendBatch(frames);
   }
 
   /**

@@ -13,14 +13,23 @@ export interface FrameSizes {
   readonly maxFrameSize: number;
 }
 
-/** Hands out frames one by one. */
+/** Hands out frames, several at once where they lie end to end. */
 export interface FrameSource {
-  /** Frame number `index`, lent until the next call; `undefined` where more has to arrive first, or at the end. */
-  next(index: number): Uint8Array | undefined;
+  /**
+   * 1 to `most` frames from number `index` on, lent until the next call. `undefined` where more has to arrive first, or at the end.
+   */
+  next(index: number, most: number): FrameRun | undefined;
   /** Waits for more to arrive; false at the end. */
   more(): Promise<boolean>;
   /** Empty lines skipped so far, which make no frames. */
   readonly emptyLines: number;
+}
+
+/** Frames that lie end to end. */
+export interface FrameRun {
+  readonly bytes: Uint8Array;
+  /** Bytes of each. */
+  readonly frameSize: number;
 }
 
 /** Frames of one pattern and one size, without end. */
@@ -41,8 +50,8 @@ export class PatternSource implements FrameSource {
     this.#size = frameSize;
   }
 
-  next(index: number): Uint8Array {
-    return this.#frames.frame(index, this.#size);
+  next(index: number, most: number): FrameRun {
+    return { bytes: this.#frames.run(index, this.#size, most), frameSize: this.#size };
   }
 
   async more(): Promise<boolean> {
@@ -54,6 +63,8 @@ export class PatternSource implements FrameSource {
 export class StreamSource implements FrameSource {
   readonly #input: ByteInput;
   readonly #splitter: FrameSplitter;
+  /** Where all frames have one. */
+  readonly #frameSize: number | undefined;
   readonly #signal: AbortSignal;
   #ended = false;
 
@@ -61,6 +72,7 @@ export class StreamSource implements FrameSource {
   constructor(input: ByteInput, framing: Framing, sizes: FrameSizes, signal: AbortSignal) {
     this.#input = input;
     this.#splitter = new FrameSplitter(framing, sizes);
+    this.#frameSize = framing === "fixed" ? sizes.frameSize : undefined;
     this.#signal = signal;
   }
 
@@ -69,8 +81,10 @@ export class StreamSource implements FrameSource {
   }
 
   /** @throws ZeroBufferError IO_ERROR at a record that cannot be a frame. */
-  next(): Uint8Array | undefined {
-    return this.#splitter.next();
+  next(_index: number, most: number): FrameRun | undefined {
+    const bytes = this.#splitter.nextRun(most);
+    if (bytes === undefined) return undefined;
+    return { bytes, frameSize: Math.min(this.#frameSize ?? bytes.length, bytes.length) };
   }
 
   /** @throws CommandError IO_ERROR; the signal's reason once it is aborted. */

@@ -1,6 +1,6 @@
 // The reader's loop: frames out of a buffer, looked at and passed on.
 
-import { type Frame, PeerTimeoutError, type Reader, WriterDeadError } from "../core/index.ts";
+import { type FrameBatch, PeerTimeoutError, type Reader, WriterDeadError } from "../core/index.ts";
 import { type Pattern, PatternFrames } from "../core/patterns.ts";
 import { TurnKeeper } from "../core/turn.ts";
 import type { ReaderDocument } from "./documents.ts";
@@ -13,6 +13,9 @@ import { Stopwatch } from "./timing.ts";
 
 /** The checksums that go into the result; the log has them all. */
 export const MAX_CHECKSUMS = 100;
+
+/** Frames of so many bytes in all are done with so quickly that they are released together. */
+const MAX_UNIT_SIZE = 64 * 1024;
 
 /** What to do with the frames, and how long to wait for them. */
 export interface IntakeOptions {
@@ -45,10 +48,14 @@ export class Intake {
   readonly #tell: (frames: number) => void;
   readonly #turns = new TurnKeeper();
   readonly #expected: PatternFrames | undefined;
-  /** Frames of the batch so far, not released yet. */
-  readonly #held: Frame[] = [];
-  /** Frames taken so far; the number of the next one. */
+  /** Whether single frames are looked at. */
+  readonly #examines: boolean;
+  /** What is not released yet, because `batchSize` frames are released together, and how many frames that is. */
+  readonly #held: FrameBatch[] = [];
+  #heldFrames = 0;
+  /** Frames taken so far, which is the number of the next one, and their bytes. */
   #taken = 0;
+  #takenBytes = 0;
   /** The writer's metadata was looked for. */
   #hasMetadata = false;
 
@@ -68,6 +75,17 @@ export class Intake {
     this.#document = document;
     this.#tell = tell;
     this.#expected = options.verify === "none" ? undefined : new PatternFrames(options.verify);
+    this.#examines = options.verify !== "none" || options.size !== undefined || options.checksum;
+  }
+
+  /** Frames taken so far. */
+  get frames(): number {
+    return this.#taken;
+  }
+
+  /** Bytes of those frames. */
+  get bytes(): number {
+    return this.#takenBytes;
   }
 
   /** Reads until there is enough, or the writer has gone, or nobody is downstream any more. */
@@ -122,32 +140,74 @@ export class Intake {
 
   /** Returns when there are enough frames; a writer's departure is thrown as WriterDeadError. */
   async #readWriter(): Promise<void> {
-    const { batchSize, frames } = this.#options;
-    const output = this.#outputs.frames;
+    const { frames } = this.#options;
     while (frames === 0 || this.#taken < frames) {
-      let frame = this.#reader.tryReadFrame();
-      if (!frame.isValid) frame = await this.#waitForFrame();
+      const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#taken);
+      let batch = this.#reader.tryReadFrames(most);
+      if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.stopwatch.start();
+      if (this.#taken === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
       if (!this.#hasMetadata) await this.#takeMetadata();
-      this.#examine(frame, this.#taken++);
-      if (output !== undefined && !output.append(frame.data)) await this.#writeFrame(output, frame);
-      this.#held.push(frame);
-      if (this.#held.length >= batchSize) this.#release();
-      if (this.#turns.isDue(frame.size)) await this.#turn();
+      if (!this.#takeAtOnce(batch)) await this.#takeOneByOne(batch);
+      if (this.#turns.isDue(batch.size, batch.length)) await this.#turn();
     }
     this.#release();
     this.#pause();
   }
 
-  async #waitForFrame(): Promise<Frame> {
+  /** Frames that may be taken before others are released. */
+  get #room(): number {
+    const { batchSize } = this.#options;
+    return batchSize === 1 ? Number.MAX_SAFE_INTEGER : batchSize - this.#heldFrames;
+  }
+
+  /** Takes small frames that nothing is done with but passing them on; false if they are not like that. */
+  #takeAtOnce(batch: FrameBatch): boolean {
+    const output = this.#outputs.frames;
+    if (this.#examines || batch.size > MAX_UNIT_SIZE) return false;
+    if (output !== undefined && !output.appendBatch(batch)) return false;
+    this.#taken += batch.length;
+    this.#takenBytes += batch.size;
+    this.#hold(batch);
+    return true;
+  }
+
+  async #takeOneByOne(batch: FrameBatch): Promise<void> {
+    const { batchSize } = this.#options;
+    const output = this.#outputs.frames;
+    for (let i = 0; i < batch.length; i++) {
+      const data = batch.dataOf(i);
+      if (this.#examines) this.#examine(this.#taken, batch.sequenceOf(i), data);
+      this.#taken++;
+      this.#takenBytes += data.length;
+      if (output !== undefined && !output.append(data)) {
+        // No other frame is held while the output is waited for.
+        this.#release();
+        batch.release(i);
+        await this.#session.finish(output.write(data));
+      }
+      if (batchSize === 1 && batch.size > MAX_UNIT_SIZE) batch.release(i + 1);
+      if (this.#turns.isDue(data.length)) await this.#turn();
+    }
+    this.#hold(batch);
+  }
+
+  /** Keeps frames until there are enough of them to be released together. */
+  #hold(batch: FrameBatch): void {
+    this.#held.push(batch);
+    this.#heldFrames += batch.length;
+    if (this.#heldFrames >= this.#options.batchSize) this.#release();
+  }
+
+  async #waitForFrames(most: number): Promise<FrameBatch> {
     const { timeoutMs } = this.#options;
     const { signal } = this.#session;
     const { name } = this.#reader;
     this.#release();
     await this.#flush();
     this.#pause();
-    const frame = await this.#reader.readFrameAsync(timeoutMs, { signal });
-    if (frame.isValid) return frame;
+    const batch = await this.#reader.readFramesAsync(most, timeoutMs, { signal });
+    if (batch.length > 0) return batch;
     throw new CommandError(
       "TIMEOUT",
       `No frame has come through buffer "${name}" within ${timeoutMs} ms; its writer is still connected.`,
@@ -156,18 +216,14 @@ export class Intake {
   }
 
   /** Looks at the frame's bytes, where that was asked for. */
-  #examine(frame: Frame, number: number): void {
-    const { size = frame.size, checksum } = this.#options;
-    if (number === 0) this.#document.frame_size = this.#options.size ?? frame.size;
-    if (frame.size !== size) {
-      this.#countError(number, `it has ${frame.size} bytes`);
-    } else if (this.#expected !== undefined && !this.#expected.matches(frame.sequence - 1, frame.data)) {
-      this.#countError(
-        number,
-        `it is not the ${this.#expected.pattern} pattern of sequence ${frame.sequence}`,
-      );
+  #examine(number: number, sequence: number, data: Uint8Array): void {
+    const { size = data.length, checksum } = this.#options;
+    if (data.length !== size) {
+      this.#countError(number, `it has ${data.length} bytes`);
+    } else if (this.#expected !== undefined && !this.#expected.matches(sequence - 1, data)) {
+      this.#countError(number, `it is not the ${this.#expected.pattern} pattern of sequence ${sequence}`);
     }
-    if (checksum) this.#addChecksum(number, frame.data);
+    if (checksum) this.#addChecksum(number, data);
   }
 
   #countError(number: number, what: string): void {
@@ -180,12 +236,6 @@ export class Intake {
     const checksum = new Bun.CryptoHasher("md5").update(data).digest("hex");
     if (frame < MAX_CHECKSUMS) this.#document.checksums.push({ frame, checksum });
     this.#session.log?.info(`Frame ${frame} has MD5 ${checksum}.`);
-  }
-
-  /** Waits for the output to take a frame; no other one is held meanwhile. */
-  async #writeFrame(output: FrameOutput, frame: Frame): Promise<void> {
-    this.#release();
-    await this.#session.finish(output.write(frame.data));
   }
 
   /** The writer's metadata: there when its first frame is, or never. */
@@ -202,8 +252,9 @@ export class Intake {
   }
 
   #release(): void {
-    for (const frame of this.#held) frame.release();
+    for (const batch of this.#held) batch.release();
     this.#held.length = 0;
+    this.#heldFrames = 0;
   }
 
   async #flush(): Promise<void> {

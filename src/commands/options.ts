@@ -1,6 +1,7 @@
 // The options of a command as one table: how each is written, what it takes, and the typed value it becomes.
 
 import type { BooleanArgDef, PositionalArgDef, StringArgDef } from "citty";
+import { WAIT_MODES, type WaitMode } from "../core/config.ts";
 import { formatSize, parseDuration, parseInteger, parseMode, parseRate, parseSize } from "./values.ts";
 
 /** One option or positional argument: a citty definition, and how its text becomes a `T`. */
@@ -215,6 +216,16 @@ export function several<T>(
       return known.length === values.length ? known : undefined;
     },
   };
+}
+
+/** How a command waits for the other end of a buffer. */
+export function waitMode(): Option<WaitMode> {
+  return choice(WAIT_MODES, {
+    group: "Waiting",
+    description: "how to wait for the other side: spin while that pays, always or never",
+    valueHint: "MODE",
+    default: "adaptive",
+  });
 }
 
 /** What every command understands. */

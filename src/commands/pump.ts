@@ -13,6 +13,9 @@ export type FullPolicy = (typeof FULL_POLICIES)[number];
 /** How often the reader is looked at while there is nothing to write. */
 const READER_LOOK_MS = 250;
 
+/** Frames that are written together at the most. */
+const RUN_FRAMES = 256;
+
 /** How fast to go, and what to do where the buffer is full. */
 export interface PumpOptions extends PaceOptions {
   readonly onFull: FullPolicy;
@@ -27,6 +30,8 @@ export class Pump {
   readonly #onFull: FullPolicy;
   readonly #signal: AbortSignal;
   readonly #tell: (frames: number) => void;
+  /** Nothing has to be decided for single frames: they can be written many at a time. */
+  readonly #isFree: boolean;
   #offered = 0;
   #dropped = 0;
 
@@ -42,6 +47,7 @@ export class Pump {
     this.#source = source;
     this.#pace = options.rate === undefined && options.delayMs === 0 ? undefined : new Pace(options);
     this.#onFull = options.onFull;
+    this.#isFree = this.#pace === undefined && options.onFull === "wait";
     this.#signal = signal;
     this.#tell = tell;
   }
@@ -56,17 +62,22 @@ export class Pump {
     const turns = new TurnKeeper();
     while (limit === 0 || this.#offered < limit) {
       // A dropped frame uses no sequence number, and its pattern goes to the next one.
-      const frame = this.#source.next(this.#offered - this.#dropped);
-      if (frame === undefined) {
+      const most = this.#isFree ? Math.min(RUN_FRAMES, limit === 0 ? RUN_FRAMES : limit - this.#offered) : 1;
+      const run = this.#source.next(this.#offered - this.#dropped, most);
+      if (run === undefined) {
         if (await this.#more()) continue;
         return;
       }
       if (this.#pace?.isDue(this.#offered) === false) await this.#wait(this.#pace);
       this.stopwatch.start();
-      if (!this.#writer.tryWriteFrame(frame) && !(await this.#insist(frame))) this.#dropped++;
+      const { bytes, frameSize } = run;
+      const written = this.#writer.tryWriteFrames(bytes, frameSize);
+      if (written < bytes.length && !(await this.#insist(bytes.subarray(written), frameSize)))
+        this.#dropped++;
       this.#pace?.done(this.#offered);
-      this.#offered++;
-      if (turns.isDue(frame.length)) await this.#turn(turns);
+      const frames = Math.ceil(bytes.length / frameSize);
+      this.#offered += frames;
+      if (turns.isDue(bytes.length, frames)) await this.#turn(turns);
     }
     this.#pause();
   }
@@ -113,8 +124,8 @@ export class Pump {
     this.#signal.throwIfAborted();
   }
 
-  /** Deals with a full buffer: whether the frame was written after all. */
-  async #insist(frame: Uint8Array): Promise<boolean> {
+  /** Deals with a full buffer: whether the frames were written after all. There is one only, unless it is to wait. */
+  async #insist(bytes: Uint8Array, frameSize: number): Promise<boolean> {
     switch (this.#onFull) {
       case "drop":
         return false;
@@ -126,7 +137,7 @@ export class Pump {
         );
       case "wait":
         this.#pause();
-        await this.#writer.writeFrameAsync(frame, { signal: this.#signal });
+        await this.#writer.writeFramesAsync(bytes, frameSize, { signal: this.#signal });
         return true;
     }
   }

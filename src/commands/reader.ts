@@ -19,11 +19,11 @@ import {
   path,
   permissions,
   size,
+  waitMode,
 } from "./options.ts";
 import { Progress } from "./progress.ts";
 import type { Session } from "./session.ts";
 import type { ByteOutput } from "./streams.ts";
-import type { Stopwatch } from "./timing.ts";
 
 const DEFAULT_FRAME_SIZE = 1024;
 
@@ -100,6 +100,7 @@ const args = {
     default: 5000,
     zeroIsForever: true,
   }),
+  wait: waitMode(),
   ...outputOptions,
 };
 
@@ -134,13 +135,13 @@ export default defineCommand({
   }),
 
   async run(options, session, document) {
-    const { buffer, bufferSize, frames, framing, metadataSize, mode } = options;
+    const { buffer, bufferSize, frames, framing, metadataSize, mode, wait } = options;
     const { log } = session;
     document.frame_size = options.size ?? DEFAULT_FRAME_SIZE;
 
     const output = await openOutput(options.output, session);
     const metadataOutput = await openOutput(options.metadataOutput, session);
-    const reader = session.own(new Reader(buffer, { metadataSize, payloadSize: bufferSize, mode }));
+    const reader = session.own(new Reader(buffer, { metadataSize, payloadSize: bufferSize, mode }, { wait }));
     log?.info(`Made buffer "${buffer}" of ${count(reader.config.payloadSize, "bytes")}.`);
     output?.restart();
     metadataOutput?.restart();
@@ -149,17 +150,17 @@ export default defineCommand({
       ? session.own(await Progress.start("Reading", frames > 0 ? frames : undefined))
       : undefined;
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };
-    const intake = new Intake(reader, options, outputs, session, document, (count) =>
-      progress?.update(count, reader.bytesRead, count),
+    const intake: Intake = new Intake(reader, options, outputs, session, document, (count) =>
+      progress?.update(count, intake.bytes, count),
     );
     try {
       await intake.run();
     } catch (error) {
-      fill(document, reader, intake.stopwatch);
+      fill(document, intake);
       if (document.verification_errors > 0) document.errors.push(verificationFailure(document).message);
       throw error;
     }
-    fill(document, reader, intake.stopwatch);
+    fill(document, intake);
     if (document.verification_errors > 0) throw verificationFailure(document);
   },
 
@@ -182,12 +183,12 @@ async function openOutput(path: string | undefined, session: Session): Promise<B
   return session.own(await ByteOutput.open(path, session.signal));
 }
 
-function fill(document: ReaderDocument, { framesRead, bytesRead }: Reader, { seconds }: Stopwatch): void {
-  document.frames_read = framesRead;
-  document.bytes_read = bytesRead;
+function fill(document: ReaderDocument, { frames, bytes, stopwatch: { seconds } }: Intake): void {
+  document.frames_read = frames;
+  document.bytes_read = bytes;
   document.duration_seconds = seconds;
-  document.throughput_mbps = mebibytesPerSecond(bytesRead, seconds);
-  document.frames_per_second = perSecond(framesRead, seconds);
+  document.throughput_mbps = mebibytesPerSecond(bytes, seconds);
+  document.frames_per_second = perSecond(frames, seconds);
 }
 
 function verificationFailure({

@@ -8,7 +8,7 @@ import type { RelayDocument } from "./documents.ts";
 import { CommandError } from "./failure.ts";
 import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "./figures.ts";
 import { Forwarder } from "./forwarder.ts";
-import { bufferName, choice, duration, flag, integer, outputOptions, size } from "./options.ts";
+import { bufferName, choice, duration, flag, integer, outputOptions, size, waitMode } from "./options.ts";
 import { Progress } from "./progress.ts";
 import type { Stopwatch } from "./timing.ts";
 
@@ -71,6 +71,7 @@ const args = {
     default: 100,
     min: 0,
   }),
+  wait: waitMode(),
   ...outputOptions,
 };
 
@@ -104,20 +105,21 @@ export default defineCommand({
   }),
 
   async run(options, session, document) {
-    const { input, output, bufferSize, connectTimeoutMs, frames, metadataSize, timeoutMs } = options;
+    const { input, output, bufferSize, connectTimeoutMs, frames, metadataSize, timeoutMs, wait } = options;
     const { log, signal } = session;
     document.transform = options.transform;
     refuseNames(input, output);
 
     const config: BufferConfig = { metadataSize, payloadSize: bufferSize };
     // The input comes first, so that its writer can start while the output is waited for.
-    const reader = session.own(new Reader(input, config));
+    const reader = session.own(new Reader(input, config, { wait }));
     log?.info(`Made buffer "${input}" of ${count(reader.config.payloadSize, "bytes")}.`);
     const writer = session.own(
       await Writer.connect(output, {
         connectTimeoutMs,
         writeTimeout: timeoutMs,
         create: options.createOutput ? config : undefined,
+        wait,
         signal,
       }),
     );

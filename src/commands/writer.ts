@@ -20,6 +20,7 @@ import {
   size,
   text,
   type Values,
+  waitMode,
 } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { FULL_POLICIES, Pump } from "./pump.ts";
@@ -85,6 +86,7 @@ const args = {
     valueHint: "POLICY",
     default: "wait",
   }),
+  wait: waitMode(),
   ...outputOptions,
 };
 
@@ -128,7 +130,7 @@ export default defineCommand({
 
   async run(options, session, document) {
     refuseContradictions(options);
-    const { buffer, connectTimeoutMs, framing, size: frameSize, timeoutMs } = options;
+    const { buffer, connectTimeoutMs, framing, size: frameSize, timeoutMs, wait } = options;
     const { log, signal } = session;
     const pattern = options.pattern ?? "sequential";
     document.pattern = options.input === undefined ? pattern : null;
@@ -140,7 +142,7 @@ export default defineCommand({
       options.input === undefined ? undefined : session.own(await openInput(options.input, signal));
     log?.info(`Connecting to buffer "${buffer}".`);
     const writer = session.own(
-      await Writer.connect(buffer, { connectTimeoutMs, writeTimeout: timeoutMs, signal }),
+      await Writer.connect(buffer, { connectTimeoutMs, writeTimeout: timeoutMs, wait, signal }),
     );
     const { payloadSize } = writer.config;
     log?.info(`Connected to buffer "${buffer}" of ${count(payloadSize, "bytes")}.`);

@@ -131,9 +131,10 @@ export class FrameBatch implements Disposable {
   /** Number of bytes of all frames. */
   readonly size: number;
 
-  #lender: Lender | undefined;
+  readonly #lender: Lender | undefined;
   readonly #first: number;
   readonly #places: Float64Array;
+  #released = 0;
 
   /** @internal Batches are made by readers. */
   constructor(lender: Lender | undefined, first: number, places: Float64Array) {
@@ -163,7 +164,7 @@ export class FrameBatch implements Disposable {
    */
   dataOf(index: number): Uint8Array {
     const offset = this.#field(index, OFFSET);
-    return this.#open().memory.bytes(offset, this.#field(index, SIZE));
+    return this.#open(index).memory.bytes(offset, this.#field(index, SIZE));
   }
 
   /**
@@ -177,13 +178,14 @@ export class FrameBatch implements Disposable {
         `Frames of ${this.size} bytes are copied to a Uint8Array of at least that length.`,
       );
     }
-    if (this.length > 0) this.#open().memory.copyFrames(this.#places, this.length, target);
+    if (this.length > 0) this.#open(0).memory.copyFrames(this.#places, this.length, target);
   }
 
-  #open(): Lender {
+  /** Who lends the frames from `index` on, if they have not been given back. */
+  #open(index: number): Lender {
     const lender = this.#lender;
-    if (lender !== undefined && !lender.isClosed) return lender;
-    const end = lender === undefined ? "they were released" : "their reader was closed";
+    if (lender !== undefined && !lender.isClosed && index >= this.#released) return lender;
+    const end = lender?.isClosed ? "their reader was closed" : "they were released";
     throw new ClosedError(`The bytes of frames were asked for after ${end}.`, {
       buffer: lender?.name,
       hint: "Copy what is needed later with copyTo() before the release.",
@@ -196,12 +198,16 @@ export class FrameBatch implements Disposable {
     throw new RangeError(`There is no frame ${index} in a batch of ${this.length}.`);
   }
 
-  /** Gives all frames back. Does nothing the second time, or after the reader was closed. */
-  release(): void {
+  /**
+   * Gives the first `count` frames back, or all. Those that were before are left out; does nothing after the reader was
+   * closed.
+   */
+  release(count = this.length): void {
     const lender = this.#lender;
-    if (lender === undefined || lender.isClosed) return;
-    this.#lender = undefined;
-    lender.ring.release(this.#first, this.length);
+    const more = Math.min(count, this.length) - this.#released;
+    if (lender === undefined || lender.isClosed || more <= 0) return;
+    lender.ring.release((this.#first + this.#released) >>> 0, more);
+    this.#released += more;
   }
 
   /** As {@link release}. */

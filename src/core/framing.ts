@@ -1,6 +1,7 @@
 // Frames in a byte stream: how a stream is split into frames, and how frames are joined into one.
 
 import { FrameTooLargeError, InvalidFrameSizeError, ZeroBufferError } from "./errors.ts";
+import type { FrameBatch } from "./frame.ts";
 
 /**
  * How the frames of a stream are told apart:
@@ -109,6 +110,16 @@ export class FrameSplitter {
       case "length-prefixed":
         return this.#nextRecord();
     }
+  }
+
+  /**
+   * The next frames, end to end, where they lie so in the chunk: at most `most` of `fixed` framing, 1 otherwise. As
+   * {@link next}.
+   */
+  nextRun(most: number): Uint8Array | undefined {
+    const frames = Math.min(most, Math.floor(this.#available / this.#frameSize));
+    if (this.#framing !== "fixed" || this.#collectedSize > 0 || frames < 2) return this.next();
+    return this.#take(frames * this.#frameSize);
   }
 
   #nextFixed(): Uint8Array | undefined {
@@ -313,6 +324,18 @@ export class FrameJoiner {
     }
     this.#filling.set(frame, this.#size);
     if (this.#framing === "lines") this.#filling[size - 1] = NEWLINE;
+    this.#size = size;
+    return true;
+  }
+
+  /**
+   * Copies frames, as {@link append} does each.
+   * @returns False if they do not all fit, or need their framing one by one, and nothing was copied.
+   */
+  appendBatch(frames: FrameBatch): boolean {
+    const size = this.#size + frames.size;
+    if (this.#overhead > 0 || size > this.#filling.length) return false;
+    frames.copyTo(this.#filling.subarray(this.#size));
     this.#size = size;
     return true;
   }

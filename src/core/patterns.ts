@@ -14,8 +14,11 @@ export const PATTERNS = ["sequential", "random", "zero", "ones"] as const;
 /** The name of one of the {@link PATTERNS}. */
 export type Pattern = (typeof PATTERNS)[number];
 
-/** After this many bytes the sequential pattern repeats itself. */
+/** After this many bytes the sequential pattern repeats itself, and after as many frames. */
 const SEQUENTIAL_PERIOD = 256;
+
+/** Frames of up to this many bytes are laid out end to end. */
+const MAX_RUN_FRAME_SIZE = 4096;
 
 /**
  * The frames of one pattern, to be written or to be compared with what was read.
@@ -31,6 +34,8 @@ export class PatternFrames {
   #capacity = 0;
   /** The view lent last for each place in the table where a frame can start: 256 at the most. */
   #views: (Uint8Array | undefined)[] = [];
+  /** The frames of one period and one size, once several were asked for. */
+  #run: Uint8Array = new Uint8Array(0);
 
   constructor(pattern: Pattern) {
     this.pattern = pattern;
@@ -49,6 +54,27 @@ export class PatternFrames {
     const view = lent?.length === size ? lent : this.#cut(start, size);
     if (this.pattern === "random") fillRandom(view, index);
     return view;
+  }
+
+  /**
+   * Frames of one size that follow one another, end to end.
+   * @param index Number of the first frame.
+   * @param size Bytes of each, a whole number from 1.
+   * @param most How many at the most, a whole number from 1.
+   * @returns 1 to `most` frames, lent as those of {@link frame}; more than one only of a size up to 4096 bytes.
+   */
+  run(index: number, size: number, most: number): Uint8Array {
+    if (most === 1 || size > MAX_RUN_FRAME_SIZE || this.pattern === "random") return this.frame(index, size);
+    if (this.#run.length !== SEQUENTIAL_PERIOD * size) this.#run = this.#layOut(size);
+    const first = index % SEQUENTIAL_PERIOD;
+    return this.#run.subarray(first * size, Math.min(first + most, SEQUENTIAL_PERIOD) * size);
+  }
+
+  /** A period of frames, end to end. */
+  #layOut(size: number): Uint8Array {
+    const run = new Uint8Array(SEQUENTIAL_PERIOD * size);
+    for (let index = 0; index < SEQUENTIAL_PERIOD; index++) run.set(this.frame(index, size), index * size);
+    return run;
   }
 
   /**

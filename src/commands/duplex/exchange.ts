@@ -77,7 +77,7 @@ export class Exchange {
     const { signal } = this.#session;
     while (limit === 0 || this.sent < limit) {
       while (this.#isFull) await this.#progress();
-      const request = this.#source.next(this.sent);
+      const request = this.#source.next(this.sent, 1)?.bytes;
       if (request === undefined) {
         if (await this.#source.more()) continue;
         break;
