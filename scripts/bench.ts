@@ -80,6 +80,21 @@ async function oneWaySmall(
   };
 }
 
+/** What a frame costs one thread, which writes some and then reads them. */
+async function oneThread(frameSize: number, count: number): Promise<Measurement> {
+  const turns = await takeTurns({
+    API: () => inBun(["write-and-read"], frameSize, count, MIB),
+    C: () => inC("one-thread", frameSize, count, MIB),
+  });
+  const figure = "framesPerSecond";
+  return {
+    title: `written and read by one thread, ${sizeText(frameSize)} frames`,
+    contenders: medians(turns, figure, framesText),
+    comparisons: [compare(turns, figure, "API", "C")],
+    turns,
+  };
+}
+
 /** Sizes at which the bytes cost most: against C, and against a single copy of them. */
 async function oneWayLarge(frameSize: number, count: number): Promise<Measurement> {
   const turns = await takeTurns({
@@ -165,7 +180,7 @@ async function roundTrip(wait: WaitMode, count: number, targets: { c?: Target; s
     comparisons: [
       compare(turns, "p50Ns", "API", "C", targets.c),
       compare(turns, "p50Ns", "API", "Unix socket", targets.socket),
-      compare(turns, "p99Ns", "API", "C"),
+      { ...compare(turns, "p99Ns", "API", "C"), of: "API p99", to: "C p99" },
     ],
     turns,
   };
@@ -282,6 +297,8 @@ async function starting(): Promise<Measurement> {
 
 /** Each long enough that starting and compiling do not show, a second or two. */
 const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
+  "one-thread-64": () => oneThread(64, 8_000_000),
+  "one-thread-1k": () => oneThread(KIB, 6_000_000),
   "one-way-64": () => oneWaySmall(64, 8_000_000, { batched: { atLeast: 1 } }),
   "one-way-1k": () => oneWaySmall(KIB, 4_000_000, { single: { atLeast: 0.9 } }),
   "one-way-64k": () => oneWayLarge(64 * KIB, 250_000),
