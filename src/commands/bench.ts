@@ -1,5 +1,6 @@
 // zerobuffer bench: how fast frames are on this machine, and what they cost, next to a pipe and a Unix socket.
 
+import { FRAME_HEADER_SIZE } from "../core/config.ts";
 import { describeMachine } from "./bench/machine.ts";
 import { measurementOf, sampleOf } from "./bench/outcome.ts";
 import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./bench/plan.ts";
@@ -23,9 +24,6 @@ import {
 } from "./options.ts";
 import { Progress } from "./progress.ts";
 import type { Session } from "./session.ts";
-
-/** A frame takes so much more in a ring. */
-const HEADER_SIZE = 16;
 
 /** 64 B to 4 MiB. */
 const SWEEP = [...Array.from({ length: 9 }, (_, i) => 64 * 4 ** i), PICTURE_SIZE].sort((a, b) => a - b);
@@ -94,7 +92,8 @@ const args = {
     group: "Buffers",
     description: "size of the rings",
     default: 16 * 1024 * 1024,
-    min: 17,
+    // The smallest usual frame fits.
+    min: 64 + FRAME_HEADER_SIZE,
   }),
   report: path({ group: "Output", description: "write a page with charts: one HTML file" }),
   ...outputOptions,
@@ -188,12 +187,12 @@ function refuse({ bufferSize, duration, frames, sizes }: BenchOptions): void {
   throw new CommandError(
     "FRAME_TOO_LARGE",
     `A frame of ${count(tooLarge, "bytes")} does not fit a ring of ${count(bufferSize, "bytes")}.`,
-    `Give --buffer-size at least ${tooLarge + HEADER_SIZE}, or --sizes smaller ones.`,
+    `Give --buffer-size at least ${tooLarge + FRAME_HEADER_SIZE}, or --sizes smaller ones.`,
   );
 }
 
 function fits(size: number, bufferSize: number): boolean {
-  return size + HEADER_SIZE <= bufferSize;
+  return size + FRAME_HEADER_SIZE <= bufferSize;
 }
 
 /** Opens the page before anything is measured: a bad path is found at once, and harms nothing. */

@@ -14,3 +14,8 @@ declare module "uplot/dist/uPlot.iife.min.js" {
   const text: string;
   export default text;
 }
+
+declare module "uplot/LICENSE" {
+  const text: string;
+  export default text;
+}

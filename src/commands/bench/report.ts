@@ -2,6 +2,7 @@
 
 import uPlot from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
+import licence from "uplot/LICENSE" with { type: "text" };
 import type { BenchDocument } from "../documents.ts";
 import { machineText } from "./machine.ts";
 import template from "./page.html" with { type: "text" };
@@ -30,6 +31,7 @@ export function pageOf(document: BenchDocument): string {
   const parts: Readonly<Record<string, string>> = {
     "uplot-style": uPlotStyle,
     uplot: uPlot,
+    licence,
     // Nothing in it may end the script that it stands in.
     data: JSON.stringify(data).replaceAll("<", "\\u003c"),
     script,
