@@ -1,8 +1,9 @@
-// Builds the native helper for this machine, and finds the C compiler that does it.
+// Builds the native helper, for this machine or for any target, and finds the C compiler that does it.
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
+import { helperFiles, type OperatingSystem, type Target } from "./targets.ts";
 
 /** Root of the checkout. */
 export const root = join(import.meta.dir, "..");
@@ -10,45 +11,103 @@ export const root = join(import.meta.dir, "..");
 /** Directory of the helper's C sources. */
 export const nativeSourceDirectory = join(root, "src", "native", "c");
 
-const windows = process.platform === "win32";
-const libraryName = { darwin: "libzerobuffer.dylib", win32: "libzerobuffer.dll" }[process.platform as string];
+const builtDirectory = join(root, "dist", "native");
 
-/** Where the helper for this machine is built. */
-export const libraryPath = join(root, "dist", "native", libraryName ?? "libzerobuffer.so");
+/**
+ * Where the helper for this machine is built. Its name is the same on every system, because the import of it in
+ * src/native/library.ts can have one name only.
+ */
+export const libraryPath = join(builtDirectory, "libzerobuffer.so");
 
-/** What all our C is compiled with, in the helper and in tests. */
-export const cFlags: readonly string[] = [
-  ...["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-D_GNU_SOURCE"],
-  ...(windows ? [] : ["-pthread"]),
-];
+const systems: Readonly<Record<string, OperatingSystem>> = { darwin: "darwin", win32: "windows" };
 
-const sharedFlags = windows ? ["-shared"] : ["-shared", "-fPIC"];
+/** The system of this machine. */
+export const hostSystem: OperatingSystem = systems[process.platform] ?? "linux";
+
+/** The helper's C sources for a system. */
+export function helperSources(system: OperatingSystem): string[] {
+  const files = {
+    linux: ["posix.c", "linux.c", "waiter.c"],
+    darwin: ["posix.c", "darwin.c", "waiter.c"],
+    windows: ["win32.c", "freestanding.c"],
+  };
+  return ["ring.c", "memory.c", ...files[system]].map((file) => join(nativeSourceDirectory, file));
+}
+
+/** What all our C is compiled with for a system, in the helper and in tests. */
+export function cFlagsFor(system: OperatingSystem): string[] {
+  const flags = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-D_GNU_SOURCE"];
+  return system === "windows" ? flags : [...flags, "-pthread"];
+}
+
+/** {@link cFlagsFor} this machine's. */
+export const cFlags: readonly string[] = cFlagsFor(hostSystem);
+
+const zigPackages = join(root, "scripts", "zig", "node_modules");
+
+const windowsHeaders = join(zigPackages, "@zigc", "lib", "libc", "include", "any-windows-any");
+
+/** What the helper is compiled with for a system. */
+function libraryFlagsFor(system: OperatingSystem): string[] {
+  const flags = [...cFlagsFor(system), "-shared", "-O2", "-fvisibility=hidden"];
+  // An undefined function must fail here: later it would end the process at its first call. Mach-O's and Windows'
+  // linkers see to that by themselves.
+  if (system === "linux") return [...flags, "-fPIC", "-Wl,-z,defs"];
+  if (system === "darwin") return [...flags, "-fPIC"];
+  // Without a C runtime there is nothing in the library but our own code and the names of KERNEL32's functions, and zig
+  // gives no headers of the system's.
+  return [...flags, "-nostdlib", "-ffreestanding", "-lkernel32", "-isystem", windowsHeaders];
+}
 
 /** A library made from the helper's sources. */
 export interface LibraryBuild {
   /** Where it is built. */
   readonly path: string;
+  readonly sources: readonly string[];
   readonly flags: readonly string[];
-  /** Sources besides the helper's own. */
-  readonly extraSources: readonly string[];
+  /** As `zig cc -target` takes it; empty for this machine. */
+  readonly target: string;
+  readonly findCompiler: () => Promise<Compiler>;
 }
 
-const libraryFlags = [
-  ...cFlags,
-  ...sharedFlags,
-  ...["-O2", "-fvisibility=hidden"],
-  // An undefined function must fail here: later it would end the process at its first call.
-  ...(process.platform === "linux" ? ["-Wl,-z,defs"] : []),
-];
-
-const helper: LibraryBuild = { path: libraryPath, flags: libraryFlags, extraSources: [] };
+const helper: LibraryBuild = {
+  path: libraryPath,
+  sources: helperSources(hostSystem),
+  flags: libraryFlagsFor(hostSystem),
+  target: "",
+  findCompiler,
+};
 
 /** The helper with its fault points (src/native/c/fault.h): for tests only, never part of an executable. */
 export const faultBuild: LibraryBuild = {
-  path: join(dirname(libraryPath), "faults", basename(libraryPath)),
-  flags: [...libraryFlags, "-DZB_FAULT_POINTS", "-I", nativeSourceDirectory],
-  extraSources: [join(root, "tests", "faults", "fault.c")],
+  ...helper,
+  path: join(builtDirectory, "faults", basename(libraryPath)),
+  sources: [...helper.sources, join(root, "tests", "faults", "fault.c")],
+  flags: [...helper.flags, "-DZB_FAULT_POINTS", "-I", nativeSourceDirectory],
 };
+
+/** Where the helper of a target is built. */
+export function helperPath({ helper, helperFile }: Target): string {
+  return join(builtDirectory, helper, helperFile);
+}
+
+/** Nothing that differs from build to build or holds a path: names, debug information, what the library calls itself. */
+const reproducibleFlags: Readonly<Record<OperatingSystem, readonly string[]>> = {
+  linux: ["-s", "-Wl,--build-id=none"],
+  darwin: ["-s", `-Wl,-install_name,@rpath/${helperFiles.darwin}`],
+  windows: ["-s"],
+};
+
+/** The helper of a target: always made by zig, so that it is the same wherever it is built. */
+function helperBuild(target: Target): LibraryBuild {
+  return {
+    target: target.zigTarget,
+    path: helperPath(target),
+    sources: helperSources(target.os),
+    flags: [...libraryFlagsFor(target.os), ...reproducibleFlags[target.os]],
+    findCompiler: () => zigFor(target.zigTarget),
+  };
+}
 
 /** A C compiler that was seen to build a shared library. */
 export interface Compiler {
@@ -110,7 +169,7 @@ async function requireSharedLibraries(compiler: Compiler): Promise<void> {
     const source = join(directory, "probe.c");
     // With headers, because many machines have a compiler without the C library's development files.
     writeFileSync(source, "#include <stdatomic.h>\n#include <stdlib.h>\nint probe(void) { return rand(); }");
-    await compile(compiler, { sources: [source], output: join(directory, "probe"), flags: libraryFlags });
+    await compile(compiler, { sources: [source], output: join(directory, "probe"), flags: helper.flags });
   });
 }
 
@@ -141,22 +200,28 @@ export async function sanitizersWork(compiler: Compiler, sanitizers: string): Pr
   return await succeeds(attempt);
 }
 
-async function installZig(): Promise<Compiler> {
-  const directory = join(root, "scripts", "zig");
-  const packages = join(directory, "node_modules");
-  const program = windows ? "zig.exe" : "zig";
-  const zig = join(packages, "@zigc", `${process.platform}-${process.arch}`, "bin", program);
-  if (!existsSync(zig)) console.error("setup: found no C compiler, installing zig (400 MB)");
-  await run([process.execPath, "install", "--frozen-lockfile"], { cwd: directory });
+/**
+ * zig, which is installed into scripts/zig where it is not yet.
+ *
+ * @param target as `-target` takes it; this machine by default.
+ */
+export async function zigFor(target?: string): Promise<Compiler> {
+  const program = process.platform === "win32" ? "zig.exe" : "zig";
+  const zig = join(zigPackages, "@zigc", `${process.platform}-${process.arch}`, "bin", program);
+  if (!existsSync(zig)) {
+    console.error("setup: installing zig (400 MB)");
+    await run([process.execPath, "install", "--frozen-lockfile"], { cwd: dirname(zigPackages) });
+  }
+  const command = [zig, "cc"];
+  if (target !== undefined) command.push("-target", target);
+  const cache = join(zigPackages, ".cache");
+  return { command, env: { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache } };
+}
 
-  const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
-  // By itself zig links for the newest glibc it knows, which may be newer than the one here.
-  const target = process.platform === "linux" ? ["-target", `${architecture}-linux-gnu.2.17`] : [];
-  const cache = join(packages, ".cache");
-  return {
-    command: [zig, "cc", ...target],
-    env: { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache },
-  };
+/** By itself zig links for the newest glibc it knows, which may be newer than the one here. */
+function nativeZigTarget(): string | undefined {
+  if (hostSystem !== "linux") return undefined;
+  return `${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu.2.17`;
 }
 
 /**
@@ -178,25 +243,15 @@ export async function findCompiler(): Promise<Compiler> {
     const compiler = { command: [name], env: {} };
     if (await succeeds(requireSharedLibraries(compiler))) return compiler;
   }
-  return await installZig();
-}
-
-const sourcesOfOtherSystems: Readonly<Record<string, readonly string[]>> = {
-  linux: ["darwin.c", "win32.c"],
-  darwin: ["linux.c", "win32.c"],
-  win32: ["posix.c", "linux.c", "darwin.c"],
-};
-
-function nativeFiles(pattern: string): string[] {
-  return [...new Bun.Glob(pattern).scanSync(nativeSourceDirectory)].sort();
+  return await zigFor(nativeZigTarget());
 }
 
 /** Changes whenever anything changes that the library is made from. */
-function hashSources({ flags, extraSources }: LibraryBuild): string {
+function hashSources({ sources, flags, target }: LibraryBuild): string {
   const hasher = new Bun.CryptoHasher("sha256");
-  hasher.update(JSON.stringify([process.platform, process.arch, process.env.CC ?? "", flags]));
-  const own = nativeFiles("*.{c,h,def}").map((name) => join(nativeSourceDirectory, name));
-  for (const path of [...own, ...extraSources]) {
+  hasher.update(JSON.stringify([process.platform, process.arch, process.env.CC ?? "", flags, target]));
+  const headers = [...new Bun.Glob("*.{h,def}").scanSync(nativeSourceDirectory)].sort();
+  for (const path of [...headers.map((name) => join(nativeSourceDirectory, name)), ...sources]) {
     hasher.update(`\n${basename(path)}\n`).update(readFileSync(path));
   }
   return hasher.digest("hex");
@@ -208,28 +263,52 @@ function stampFor(path: string, sourceHash: string): string {
 }
 
 /**
- * Builds the helper, unless the one that is there was built from just these sources and flags.
+ * Builds a library, this machine's helper by default, unless the one that is there was built from just these sources
+ * and flags.
  *
  * @throws if no compiler is found or it fails; the message holds its diagnostics.
  */
 export async function buildLibrary(build: LibraryBuild = helper): Promise<void> {
-  const { path, flags, extraSources } = build;
+  const { path, sources, flags } = build;
   const stampPath = `${path}.stamp`;
   const sourceHash = hashSources(build);
   const built = existsSync(path) && existsSync(stampPath);
   if (built && readFileSync(stampPath, "utf8") === stampFor(path, sourceHash)) return;
 
-  const compiler = await findCompiler();
+  const compiler = await build.findCompiler();
   console.error(`setup: compiling ${relative(root, path)} with ${basename(compiler.command[0]!)}`);
-  const foreign = sourcesOfOtherSystems[process.platform] ?? [];
-  const own = nativeFiles("*.c").filter((name) => !foreign.includes(name));
   mkdirSync(dirname(path), { recursive: true });
-  // Renamed when complete: nobody loads half a library, and running processes keep the one they have mapped.
-  const output = `${path}.${process.pid}`;
-  const sources = [...own.map((name) => join(nativeSourceDirectory, name)), ...extraSources];
-  await compile(compiler, { sources, output, flags });
-  renameSync(output, path);
+  // In a directory of its own, as linkers write more than the library; renamed when complete: nobody loads half a
+  // library, and running processes keep the one they have mapped.
+  const directory = mkdtempSync(join(dirname(path), ".build-"));
+  try {
+    const output = join(directory, basename(path));
+    await compile(compiler, { sources, output, flags });
+    renameSync(output, path);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
   writeFileSync(stampPath, stampFor(path, sourceHash));
+}
+
+/**
+ * Builds the helper of a target into dist/native/TARGET, the same bytes wherever it is built. Returns its path.
+ *
+ * @throws as {@link buildLibrary}.
+ */
+export async function buildHelper(target: Target): Promise<string> {
+  await buildLibrary(helperBuild(target));
+  return helperPath(target);
+}
+
+/** For `Bun.build`: an executable for the target gets the target's helper, which is built, instead of this machine's. */
+export function embedHelper(target: Target): Bun.BunPlugin {
+  return {
+    name: "helper of the target",
+    setup(build) {
+      build.onResolve({ filter: /\/libzerobuffer\.so$/ }, () => ({ path: helperPath(target) }));
+    },
+  };
 }
 
 /** The result codes that C and TypeScript share. */

@@ -1,7 +1,29 @@
 // Turns a program in TypeScript into an executable.
 
-/** Builds one for this machine from its entry point. */
-export async function buildExecutable(entrypoint: string, output: string): Promise<void> {
+import { commitOf } from "../src/commands/checkout.ts";
+import { embedHelper, hostSystem } from "./build-native.ts";
+import { type Target, targets } from "./targets.ts";
+
+/** The target that this machine is. */
+export const host = hostTarget();
+
+function hostTarget(): Target {
+  const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  const libc =
+    hostSystem !== "linux" ? null : report.header.glibcVersionRuntime === undefined ? "musl" : "glibc";
+  const found = targets.find(
+    (target) => target.os === hostSystem && target.arch === process.arch && target.libc === libc,
+  );
+  if (found === undefined) throw new Error(`there is no target for ${process.platform}-${process.arch}`);
+  return found;
+}
+
+/**
+ * Builds one from its entry point: for a target, with its helper, or with the Bun and the helper of this machine.
+ *
+ * @throws if it cannot be bundled, or if the helper is not built.
+ */
+export async function buildExecutable(entrypoint: string, output: string, target?: Target): Promise<void> {
   await Bun.build({
     entrypoints: [entrypoint],
     // The format is needed: with bytecode in any other the executable builds, and dies when it starts.
@@ -10,7 +32,16 @@ export async function buildExecutable(entrypoint: string, output: string): Promi
     minify: true,
     // A command that starts reads its own code and not that of the others.
     splitting: true,
+    define: {
+      BUILD_COMMIT: JSON.stringify(commitOf()),
+      BUILD_TARGET: JSON.stringify((target ?? host).name),
+    },
+    ...(target !== undefined && { plugins: [embedHelper(target)] }),
     // The working directory's .env and bunfig.toml belong to somebody else.
-    compile: { outfile: output, autoloadDotenv: false, autoloadBunfig: false },
+    compile: {
+      outfile: output,
+      ...(target !== undefined && { target: target.bunTarget }),
+      ...{ autoloadDotenv: false, autoloadBunfig: false },
+    },
   });
 }

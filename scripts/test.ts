@@ -1,11 +1,15 @@
 // Runs every test file in a process of its own, and ends with one line of totals.
 //
+//   test.ts [--executable PATH] [PART…]   the files whose paths have one of the parts in them; by default those of
+//                                         every day. Commands are started from source, or as this executable
+//
 // One process a file, because these tests load native code and signal handlers: a crash, or a stray process.exit(0),
 // which the runner does not notice, costs the file it is in and no other.
 
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { root } from "./build-native.ts";
 
 interface Totals {
@@ -41,7 +45,12 @@ async function runFile(file: string, reportPath: string): Promise<Totals> {
   return totals;
 }
 
-const wanted = process.argv.slice(2);
+const { values, positionals: wanted } = parseArgs({
+  options: { executable: { type: "string" } },
+  allowPositionals: true,
+});
+// For tests/support/cli.ts.
+if (values.executable !== undefined) process.env.ZB_EXECUTABLE = resolve(values.executable);
 const files = [...new Bun.Glob("tests/**/*.test.ts").scanSync(root)]
   .filter((file) =>
     // What takes minutes is run by its name.

@@ -50,7 +50,7 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
     await using session = await openSession(options, { json, descriptor, program });
     await command.run(options, session, document);
   } catch (error) {
-    failure = explain(error);
+    failure = explain(command.reword === undefined ? error : command.reword(error, document));
   }
   await report(document, (style) => command.summarize(document, style, failure !== undefined), failure, {
     json,

@@ -3,7 +3,15 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cFlags, compile, findCompiler, nativeSourceDirectory, root } from "../build-native.ts";
+import {
+  cFlags,
+  compile,
+  findCompiler,
+  helperSources,
+  hostSystem,
+  nativeSourceDirectory,
+  root,
+} from "../build-native.ts";
 
 /** One program's figures of one turn, as it printed them. */
 export type Figures = Readonly<Record<string, number>>;
@@ -24,9 +32,7 @@ let buffers = 0;
 
 /** Builds the speed limit. */
 export async function buildLimit(): Promise<void> {
-  const helper = ["ring.c", "posix.c", "linux.c", "waiter.c"].map((file) =>
-    join(nativeSourceDirectory, file),
-  );
+  const helper = helperSources(hostSystem);
   await compile(await findCompiler(), {
     sources: [join(root, "scripts", "bench", "limit.c"), ...helper],
     output: limit,

@@ -10,6 +10,8 @@ export interface Scan {
   /** The text of each option given, by its name; empty for one that takes no value. */
   readonly given: ReadonlyMap<string, string>;
   readonly positionals: readonly string[];
+  /** The option that is last and has no value yet. */
+  readonly awaiting: Option<unknown> | undefined;
   /** The first thing wrong, if any. */
   readonly problem: Problem | undefined;
 }
@@ -76,6 +78,7 @@ class Scanner {
   readonly #options: Options;
   readonly #given = new Map<string, string>();
   readonly #positionals: string[] = [];
+  #awaiting: Option<unknown> | undefined;
   #problem: Problem | undefined;
 
   constructor(options: Options) {
@@ -95,7 +98,12 @@ class Scanner {
       else if (argument.startsWith("--")) this.#long(argument, rest);
       else this.#short(argument, rest);
     }
-    return { given: this.#given, positionals: this.#positionals, problem: this.#problem };
+    return {
+      given: this.#given,
+      positionals: this.#positionals,
+      awaiting: this.#awaiting,
+      problem: this.#problem,
+    };
   }
 
   /** `--option`, `--option value` or `--option=value`. */
@@ -137,6 +145,7 @@ class Scanner {
   #value(flag: string, option: Option<unknown>, rest: string[]): string {
     if (option.type === "boolean") return "";
     const next = rest[0];
+    if (next === undefined) this.#awaiting = option;
     if (next === undefined || looksLikeOption(next)) {
       this.#refuse(`Option ${flag} needs a value: it takes ${option.takes}.`);
       return "";

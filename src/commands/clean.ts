@@ -4,6 +4,7 @@ import type { ErrorCode } from "../core/errors.ts";
 import { checkHelper } from "../core/failures.ts";
 import { findBuffers, findForsakenSemaphores } from "../core/inspect.ts";
 import { checkName } from "../core/names.ts";
+import { howToRemove } from "../core/objects.ts";
 import { removeIfStale } from "../core/stale.ts";
 import { defineCommand } from "./command.ts";
 import type { CleanDocument } from "./documents.ts";
@@ -88,7 +89,9 @@ function findAll(): string[] {
 function failureOf(name: string, code: ErrorCode, reason: string): CommandError {
   const message =
     code === "BUFFER_NOT_FOUND" ? `There is no buffer "${name}".` : `Buffer "${name}" was left: ${reason}.`;
-  return new CommandError(code, message, HINTS[code]);
+  const hint =
+    code === "CORRUPT_BUFFER" ? `It may be no buffer: if it is one, ${howToRemove(name)}.` : HINTS[code];
+  return new CommandError(code, message, hint);
 }
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
@@ -96,5 +99,4 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   READER_ALREADY_CONNECTED: "End its reader first.",
   WRITER_ALREADY_CONNECTED: "End its writer first.",
   PERMISSION_DENIED: "Have its owner remove it.",
-  CORRUPT_BUFFER: "Remove its files of /dev/shm yourself if nobody needs them: it may be no buffer.",
 };

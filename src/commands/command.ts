@@ -15,7 +15,8 @@ export interface Document {
 
 /** A command: a citty definition, and what it does. */
 export interface Command<O extends Options, D extends Document> extends Pick<CommandDef, "meta" | "args"> {
-  readonly meta: { readonly name: string; readonly description: string };
+  /** A command that is hidden is for other programs to call: no help lists it. */
+  readonly meta: { readonly name: string; readonly description: string; readonly hidden?: true };
   readonly args: O & typeof outputOptions;
   /** Command lines for `--help`, without the program's name, each with what it is for. */
   readonly examples: readonly { readonly line: string; readonly purpose: string }[];
@@ -23,6 +24,8 @@ export interface Command<O extends Options, D extends Document> extends Pick<Com
   blank(first: string | null, second: string | null): D;
   /** Does the work. Ends with a return when it is done, and with an error otherwise. */
   run(options: Values<O & typeof outputOptions>, session: Session, document: D): Promise<void>;
+  /** A failure in the terms of the document, where the failure's own are not those of who runs the command. */
+  reword?(error: unknown, document: D): unknown;
   /** The result for a person, in a line or two; none where it failed before anything was done. */
   summarize(document: D, style: Style, failed: boolean): string[];
 }

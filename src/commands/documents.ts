@@ -506,12 +506,55 @@ export const BenchDocument = Type.Object(
 );
 export type BenchDocument = Static<typeof BenchDocument>;
 
+/** The document of `zerobuffer completion`. */
+export const CompletionDocument = Type.Object(
+  {
+    operation: Type.Literal("completion"),
+    shell: orNull(Type.Enum(["bash", "zsh", "fish", "powershell"], { description: "The shell asked for." })),
+    script: orNull(Type.String({ description: "What that shell is to run; null where none was named." })),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type CompletionDocument = Static<typeof CompletionDocument>;
+
+/** The document of `zerobuffer complete`, which the scripts of `zerobuffer completion` ask. */
+export const CompleteDocument = Type.Object(
+  {
+    operation: Type.Literal("complete"),
+    files: Type.Boolean({ description: "Whether the shell is to offer files." }),
+    offers: Type.Array(
+      Type.Object(
+        {
+          value: Type.String({ description: "The whole word." }),
+          description: Type.String({ description: "What it is, in one line; may be empty." }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type CompleteDocument = Static<typeof CompleteDocument>;
+
 /** The document of the program itself: of `--help`, `--version`, and of a command that does not exist. */
 export const ProgramDocument = Type.Object(
   {
     operation: orNull(Type.Enum(["help", "version"])),
     help: Type.Optional(Type.String({ description: "The page (--help)." })),
     version: Type.Optional(Type.String({ description: "The version (--version)." })),
+    commit: Type.Optional(
+      Type.String({
+        pattern: "^([0-9a-f]{40}(-dirty)?|unknown)$",
+        description: "The commit it was built from; -dirty: with changes (--version).",
+      }),
+    ),
+    protocol: Type.Optional(Type.String({ description: "The version of the protocol (--version)." })),
+    target: Type.Optional(
+      Type.String({ description: "System, processor and C library: linux-x64-musl (--version)." }),
+    ),
+    bun: Type.Optional(Type.String({ description: "The version of Bun inside (--version)." })),
     ...ending,
   },
   { additionalProperties: false },
@@ -529,5 +572,7 @@ export const documents = {
   inspect: InspectDocument,
   clean: CleanDocument,
   doctor: DoctorDocument,
+  completion: CompletionDocument,
+  complete: CompleteDocument,
   program: ProgramDocument,
 };

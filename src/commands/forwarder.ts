@@ -8,7 +8,7 @@ import {
   type Writer,
   WriterDeadError,
 } from "../core/index.ts";
-import { type Transform, transformFor } from "../core/transforms.ts";
+import { copyInPieces, PIECE_SIZE, type Transform, transformFor } from "../core/transforms.ts";
 import { TurnKeeper } from "../core/turn.ts";
 import type { RelayDocument } from "./documents.ts";
 import { CommandError } from "./failure.ts";
@@ -116,8 +116,12 @@ export class Forwarder {
       this.stopwatch.start();
       if (writer.framesWritten === 0) this.#forwardMetadata();
       const { data } = writer.tryAcquireFrame(frame.size) ?? (await this.#waitForRoom(frame.size));
-      frame.copyTo(data);
-      this.#transform(data);
+      if (frame.size > PIECE_SIZE) {
+        await copyInPieces(frame.data, data, this.#options, () => this.#turn());
+      } else {
+        frame.copyTo(data);
+        this.#transform(data);
+      }
       writer.commitFrame();
       frame.release();
       if (logInterval > 0 && writer.framesWritten % logInterval === 0) this.#logProgress();

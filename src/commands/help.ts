@@ -6,10 +6,12 @@ import { flagOf, type Option, type Options } from "./options.ts";
 import { report } from "./result.ts";
 import { Descriptor, plain, type Style } from "./terminal.ts";
 
-const UNITS = `SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.
+/** How sizes and times are written. */
+export const UNITS = `SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.
 TIME is in milliseconds, or has a suffix: us, ms, s, m.`;
 
-const EXIT_CODES = `0 done, 1 could not connect, 2 failed while running, 3 bad arguments, 4 wrong data,
+/** What each exit code means. */
+export const EXIT_CODES = `0 done, 1 could not connect, 2 failed while running, 3 bad arguments, 4 wrong data,
 70 a bug, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM.`;
 
 /** Of a plain terminal. */
@@ -23,7 +25,8 @@ export function printCommandHelp(command: AnyCommand, json: boolean): Promise<nu
 /** Prints the page of the program, with the commands there are; returns the exit code. */
 export async function printProgramHelp(loads: readonly Load[], json: boolean): Promise<number> {
   const commands = await Promise.all(loads.map((load) => load()));
-  return printPage((style) => programPage(commands, style), json);
+  const shown = commands.filter(({ meta }) => !meta.hidden);
+  return printPage((style) => programPage(shown, style), json);
 }
 
 async function printPage(page: (style: Style) => string[], json: boolean): Promise<number> {
@@ -91,7 +94,8 @@ function descriptionOf(option: Option<unknown>): string {
     : `${option.description} (default ${option.default})`;
 }
 
-function wrap(text: string, width: number): string[] {
+/** The text in lines of at most `width` characters, but for longer words. */
+export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = "";
   for (const word of text.split(" ")) {

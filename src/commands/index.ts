@@ -20,4 +20,6 @@ export const commands: Readonly<Record<string, Load>> = Object.assign(Object.cre
   inspect: async () => (await import("./inspect.ts")).default,
   clean: async () => (await import("./clean.ts")).default,
   doctor: async () => (await import("./doctor.ts")).default,
+  completion: async () => (await import("./completion.ts")).default,
+  complete: async () => (await import("./complete.ts")).default,
 } satisfies Record<string, Load>);

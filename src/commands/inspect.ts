@@ -3,6 +3,7 @@
 import { raceAbort } from "../core/abort.ts";
 import { BufferNotFoundError } from "../core/errors.ts";
 import { BufferView, type MetadataPreview } from "../core/inspect.ts";
+import { howToRemove } from "../core/objects.ts";
 import type { Oieb } from "../core/oieb.ts";
 import { entryOf, paintOf, participantText, rateBetween } from "./buffers.ts";
 import { defineCommand } from "./command.ts";
@@ -161,7 +162,7 @@ function corrupt({ buffer_name, fault }: InspectDocument): CommandError {
   return new CommandError(
     "CORRUPT_BUFFER",
     `Buffer "${buffer_name}" is corrupt: ${fault}.`,
-    `End who uses it, and remove its files of /dev/shm if nobody needs them: clean leaves it, as it may be no buffer.`,
+    `Clean leaves it, as it may be no buffer: end who uses it, and ${howToRemove(buffer_name ?? "")}.`,
   );
 }
 

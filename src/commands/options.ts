@@ -18,6 +18,8 @@ export type Option<T> = (
   readonly variadic?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
+  /** What a shell offers for it: words, or what is there when it asks. Nothing for a number, say. */
+  readonly offers?: readonly string[] | "buffers" | "channels" | "files";
   /** The value where the option is not given. */
   readonly absent: T;
   /** The value of a text, `undefined` if the text is not acceptable. */
@@ -48,6 +50,7 @@ type PlainSpec = Omit<Spec<undefined>, "default">;
 interface Kind<T> {
   takes: string;
   valueHint: string;
+  offers?: Option<T>["offers"];
   parse(text: string): T | undefined | Promise<T | undefined>;
   show?(value: T): string;
 }
@@ -113,6 +116,7 @@ export function choice<const C extends string, D extends C | undefined>(
   return option(described, {
     takes: list(choices),
     valueHint: spec.valueHint,
+    offers: choices,
     parse: (text) => choices.find((word) => word === text),
   });
 }
@@ -140,6 +144,7 @@ export function path(spec: PlainSpec & { dash?: boolean }): Option<string | unde
     {
       takes: spec.dash ? "a path, or -" : "a path",
       valueHint: spec.dash ? "PATH|-" : "PATH",
+      offers: "files",
       parse: (text) => (text === "" || (text === "-" && !spec.dash) ? undefined : text),
     },
   );
@@ -152,7 +157,7 @@ export function flag(spec: { group: string; description: string; alias?: string 
 
 /** The name of a channel, as a positional argument. The core checks it. */
 export function channelName(description: string): Option<string> {
-  return { ...bufferName(description), takes: "the name of a channel" };
+  return { ...bufferName(description), takes: "the name of a channel", offers: "channels" };
 }
 
 /** The name of a buffer, as the positional argument every command starts with. The core checks it. */
@@ -162,6 +167,7 @@ export function bufferName(description: string): Option<string> {
     group: "",
     description,
     takes: "the name of a buffer",
+    offers: "buffers",
     absent: "",
     parse: (text) => text,
   };
@@ -175,6 +181,7 @@ export function bufferNames(description: string): Option<readonly string[]> {
     group: "",
     description,
     takes: "names of buffers",
+    offers: "buffers",
     absent: [],
     parse: (text) => [text],
   };
@@ -191,6 +198,7 @@ export function words<const C extends string>(
     group: "",
     description,
     takes: list(choices),
+    offers: choices,
     absent: [],
     parse: (text) => {
       const word = choices.find((choice) => choice === text);
@@ -218,6 +226,22 @@ export function several<T>(
   };
 }
 
+/** One of a list of words, as a positional argument. */
+export function chosenWord<const C extends string>(
+  choices: readonly C[],
+  description: string,
+): Option<C | undefined> {
+  return {
+    type: "positional",
+    group: "",
+    description: `${description}: ${list(choices)}`,
+    takes: list(choices),
+    offers: choices,
+    absent: undefined,
+    parse: (text) => choices.find((word) => word === text),
+  };
+}
+
 /** How a command waits for the other end of a buffer. */
 export function waitMode(): Option<WaitMode> {
   return choice(WAIT_MODES, {
@@ -234,6 +258,13 @@ export const outputOptions = {
   quiet: flag({ group: "Output", description: "show no progress" }),
   verbose: flag({ group: "Output", alias: "v", description: "tell on stderr what happens" }),
   help: flag({ group: "Output", alias: "h", description: "show this help" }),
+};
+
+/** What the program takes where no command is named. */
+export const programOptions = {
+  help: outputOptions.help,
+  jsonOutput: outputOptions.jsonOutput,
+  version: flag({ group: "Output", description: "show the version" }),
 };
 
 /** How an option is written: `timeoutMs` is `--timeout-ms`. */
@@ -255,6 +286,7 @@ function option<T extends string | number, D extends T | undefined>(
     ...(alias !== undefined && { alias }),
     ...(shown !== undefined && { default: shown }),
     takes: kind.takes,
+    ...(kind.offers !== undefined && { offers: kind.offers }),
     absent: spec.default,
     parse: kind.parse,
   };

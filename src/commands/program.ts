@@ -1,22 +1,15 @@
 // What the program answers where its first argument is no command: help, its version, or what is wrong.
 
-import { version } from "../../package.json";
 import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
 import type { Document } from "./command.ts";
 import { CommandError, explain } from "./failure.ts";
-import { printProgramHelp } from "./help.ts";
 import { commands } from "./index.ts";
-import { flag, outputOptions } from "./options.ts";
+import { programOptions } from "./options.ts";
 import { report } from "./result.ts";
 import { Descriptor } from "./terminal.ts";
+import { versions, versionText } from "./version.ts";
 
 const HINT = "See zerobuffer --help.";
-
-const options = {
-  help: outputOptions.help,
-  jsonOutput: outputOptions.jsonOutput,
-  version: flag({ group: "Output", description: "show the version" }),
-};
 
 /** Does what the arguments say, and returns the exit code. */
 export async function runProgram(argv: readonly string[], json: boolean): Promise<number> {
@@ -24,12 +17,16 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
   try {
     const [first] = argv;
     if (first !== undefined && !first.startsWith("-")) throw await unknownCommand(first, argv[1]);
-    const scan = scanArguments(argv, options);
-    if (scan.given.has("help")) return await printProgramHelp(Object.values(commands), json);
-    const given = await parseArguments(scan, options, HINT);
+    const scan = scanArguments(argv, programOptions);
+    if (scan.given.has("help")) {
+      const { printProgramHelp } = await import("./help.ts");
+      return await printProgramHelp(Object.values(commands), json);
+    }
+    const given = await parseArguments(scan, programOptions, HINT);
     if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
-    const document = { operation: "version", version, errors: [] };
-    await report(document, () => [`zerobuffer ${version}`], undefined, channel);
+    const told = await versions();
+    const document = { operation: "version", ...told, errors: [] };
+    await report(document, () => [versionText(told)], undefined, channel);
     return 0;
   } catch (error) {
     const failure = explain(error);

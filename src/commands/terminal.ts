@@ -11,8 +11,11 @@ const MEMORY_DEVICES = 1;
 
 /** Whether a descriptor is a terminal. node:tty costs milliseconds at start: most others are ruled out without it. */
 export async function isTerminal(descriptor: Descriptor): Promise<boolean> {
-  const status = files().fstatSync(descriptor);
-  if (!status.isCharacterDevice() || status.rdev >> 8 === MEMORY_DEVICES) return false;
+  // On Windows what the descriptor is tells nothing about that.
+  if (process.platform !== "win32") {
+    const status = files().fstatSync(descriptor);
+    if (!status.isCharacterDevice() || status.rdev >> 8 === MEMORY_DEVICES) return false;
+  }
   const { isatty } = await import("node:tty");
   return isatty(descriptor);
 }

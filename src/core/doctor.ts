@@ -1,14 +1,14 @@
 // What on this machine keeps buffers from working well, and the command that mends it.
 
 import { accessSync, constants, existsSync, readFileSync, realpathSync, statfsSync } from "node:fs";
-import { cpus, userInfo } from "node:os";
+import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { loadFault } from "../native/library.ts";
 import { DEFAULT_PAYLOAD_SIZE } from "./config.ts";
 import type { ErrorCode } from "./errors.ts";
 import { BufferView, findBuffers, findForsakenSemaphores } from "./inspect.ts";
 import { faultOfLockDirectory, foreignLockDirectories, LOCK_DIRECTORY } from "./locks.ts";
-import { SHARED_MEMORY, statusOf } from "./objects.ts";
+import { statusOf } from "./objects.ts";
 
 /** What one check has found. */
 export interface Finding {
@@ -25,6 +25,11 @@ export interface Finding {
 }
 
 type Verdict = Omit<Finding, "check">;
+
+/** Some look at what only one system has, or tells. */
+type Check = readonly [check: string, examine: () => Verdict, platform?: NodeJS.Platform];
+
+const isWindows = process.platform === "win32";
 
 const MIB = 2 ** 20;
 
@@ -45,23 +50,25 @@ const error = (code: ErrorCode, message: string, remedy: string | null): Verdict
   remedy,
 });
 
+const checks: readonly Check[] = [
+  ["helper", examineHelper],
+  ["shared memory", () => examineSharedMemory("/dev/shm"), "linux"],
+  ["lock directory", examineLockDirectory],
+  ["C# locks", examineForeignLockDirectories],
+  ["temp directory", examineTempDirectory],
+  ["open files", examineOpenFiles, "linux"],
+  ["address space", () => examineLimit("Max address space", "v", "a buffer is mapped whole"), "linux"],
+  ["file size", () => examineLimit("Max file size", "f", "shared memory is a file"), "linux"],
+  ["processes", examineProcesses, "linux"],
+  ["processors", examineProcessors],
+  ["libc", examineLibc, "linux"],
+  ["leftovers", examineLeftovers],
+];
+
 /** Looks at everything that buffers need. Changes nothing, and works where the helper cannot be loaded. */
 export function diagnose(): Finding[] {
-  const checks: [check: string, examine: () => Verdict][] = [
-    ["helper", examineHelper],
-    ["shared memory", examineSharedMemory],
-    ["lock directory", examineLockDirectory],
-    ["C# locks", examineForeignLockDirectories],
-    ["temp directory", examineTempDirectory],
-    ["open files", examineOpenFiles],
-    ["address space", () => examineLimit("Max address space", "v", "a buffer is mapped whole")],
-    ["file size", () => examineLimit("Max file size", "f", "shared memory is a file")],
-    ["processes", examineProcesses],
-    ["processors", examineProcessors],
-    ["libc", examineLibc],
-    ["leftovers", examineLeftovers],
-  ];
-  return checks.map(([check, examine]) => {
+  const ours = checks.filter(([, , platform = process.platform]) => platform === process.platform);
+  return ours.map(([check, examine]) => {
     try {
       return { check, ...examine() };
     } catch (cause) {
@@ -74,16 +81,19 @@ export function diagnose(): Finding[] {
 
 function examineHelper(): Verdict {
   if (loadFault === undefined) return ok("loaded");
-  return error("PERMISSION_DENIED", `cannot be loaded: ${loadFault.message}`, 'export TMPDIR="$HOME"');
+  const remedy = isWindows ? "set TEMP=%USERPROFILE%" : 'export TMPDIR="$HOME"';
+  return error("PERMISSION_DENIED", `cannot be loaded: ${loadFault.message}`, remedy);
 }
 
 function examineTempDirectory(): Verdict {
-  const path = process.env.TMPDIR || "/tmp";
+  const path = isWindows ? tmpdir() : process.env.TMPDIR || "/tmp";
   const status = statusOf(path);
-  const elsewhere = "export TMPDIR=/var/tmp";
+  const elsewhere = isWindows ? "set TEMP=%USERPROFILE%" : "export TMPDIR=/var/tmp";
+  const make = isWindows ? `mkdir "${path}"` : `mkdir -p ${quoted(path)}`;
   const consequence = "the helper is unpacked elsewhere";
-  if (status === undefined) return warning(`${path} is missing: ${consequence}`, `mkdir -p ${quoted(path)}`);
+  if (status === undefined) return warning(`${path} is missing: ${consequence}`, make);
   if (!isWritable(path)) return warning(`${path} cannot be written: ${consequence}`, elsewhere);
+  if (process.platform !== "linux") return ok(`${path} is writable`);
   const mount = mountOf(path);
   if (mount?.options.has("noexec")) {
     return warning(
@@ -96,36 +106,33 @@ function examineTempDirectory(): Verdict {
 
 // ---- shared memory -------------------------------------------------------------------------------------------------
 
-function examineSharedMemory(): Verdict {
-  if (statusOf(SHARED_MEMORY) === undefined) {
-    const remedy = `mkdir -m 1777 ${SHARED_MEMORY} && mount -t tmpfs -o mode=1777 tmpfs ${SHARED_MEMORY}`;
-    return error("RESOURCE_EXHAUSTED", `${SHARED_MEMORY} is missing`, remedy);
+function examineSharedMemory(path: string): Verdict {
+  if (statusOf(path) === undefined) {
+    const remedy = `mkdir -m 1777 ${path} && mount -t tmpfs -o mode=1777 tmpfs ${path}`;
+    return error("RESOURCE_EXHAUSTED", `${path} is missing`, remedy);
   }
-  if (!isWritable(SHARED_MEMORY)) {
-    const remedy = `mount -o remount,rw,mode=1777 ${SHARED_MEMORY}`;
-    return error("PERMISSION_DENIED", `${SHARED_MEMORY} cannot be written`, remedy);
+  if (!isWritable(path)) {
+    const remedy = `mount -o remount,rw,mode=1777 ${path}`;
+    return error("PERMISSION_DENIED", `${path} cannot be written`, remedy);
   }
-  const { type, bsize, blocks, bavail } = statfsSync(SHARED_MEMORY);
+  const { type, bsize, blocks, bavail } = statfsSync(path);
   const [size, free] = [bsize * blocks, bsize * bavail];
-  const text = `${SHARED_MEMORY} has ${mebibytes(size)}, ${mebibytes(free)} of it free`;
+  const text = `${path} has ${mebibytes(size)}, ${mebibytes(free)} of it free`;
   if (type !== TMPFS) {
-    return warning(
-      `${SHARED_MEMORY} is no tmpfs: frames go to a disk`,
-      `mount -t tmpfs tmpfs ${SHARED_MEMORY}`,
-    );
+    return warning(`${path} is no tmpfs: frames go to a disk`, `mount -t tmpfs tmpfs ${path}`);
   }
-  if (free < MIB) return error("RESOURCE_EXHAUSTED", text, enlarge());
+  if (free < MIB) return error("RESOURCE_EXHAUSTED", text, enlarge(path));
   if (free < DEFAULT_PAYLOAD_SIZE + MIB) {
     const needed = mebibytes(DEFAULT_PAYLOAD_SIZE);
-    return warning(`${text}: a buffer takes ${needed} unless --buffer-size says less`, enlarge());
+    return warning(`${text}: a buffer takes ${needed} unless --buffer-size says less`, enlarge(path));
   }
   return ok(text);
 }
 
 /** How shared memory is made larger: from inside a container it cannot be. */
-function enlarge(): string {
+function enlarge(path: string): string {
   const isContainer = existsSync("/.dockerenv") || existsSync("/run/.containerenv");
-  return isContainer ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${SHARED_MEMORY}`;
+  return isContainer ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${path}`;
 }
 
 function examineLeftovers(): Verdict {
@@ -145,13 +152,23 @@ function examineLockDirectory(): Verdict {
   if (statusOf(LOCK_DIRECTORY) === undefined) {
     const parent = dirname(LOCK_DIRECTORY);
     if (isWritable(parent)) return ok(`${LOCK_DIRECTORY} will be made by the first reader`);
-    return error("PERMISSION_DENIED", `${parent} cannot be written`, `chmod 1777 ${parent}`);
+    const remedy = isWindows ? `mkdir "${parent}"` : `chmod 1777 ${parent}`;
+    return error("PERMISSION_DENIED", `${parent} cannot be written`, remedy);
   }
   const fault = faultOfLockDirectory(LOCK_DIRECTORY);
   if (fault !== undefined) {
     const isDirectory = statusOf(LOCK_DIRECTORY)?.isDirectory();
-    const remedy = isDirectory ? `chmod 1777 ${LOCK_DIRECTORY}` : `rm ${LOCK_DIRECTORY}`;
+    const remove = isWindows ? `del "${LOCK_DIRECTORY}"` : `rm ${LOCK_DIRECTORY}`;
+    const remedy = isDirectory ? `chmod 1777 ${LOCK_DIRECTORY}` : remove;
     return error("PERMISSION_DENIED", `${LOCK_DIRECTORY} is refused: ${fault}`, remedy);
+  }
+  if (isWindows) {
+    if (isWritable(LOCK_DIRECTORY)) return ok(`${LOCK_DIRECTORY} is there and can be written`);
+    return error(
+      "PERMISSION_DENIED",
+      `${LOCK_DIRECTORY} cannot be written`,
+      `icacls "${LOCK_DIRECTORY}" /reset`,
+    );
   }
   const remedy = `chmod 1777 ${LOCK_DIRECTORY}`;
   const mode = (statusOf(LOCK_DIRECTORY)?.mode ?? 0) & 0o7777;
@@ -214,10 +231,14 @@ function examineProcesses(): Verdict {
 
 function examineProcessors(): Verdict {
   const online = cpus().length;
+  if (process.platform !== "linux") return judgeProcessors(availableParallelism(), online);
   const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";
-  const allowed = countOfList(list) || online;
+  return judgeProcessors(countOfList(list) || online, online);
+}
+
+function judgeProcessors(allowed: number, online: number): Verdict {
   if (allowed > 1) return ok(`${allowed} of ${online}`);
-  const remedy = online > 1 ? `taskset -pc 0-${online - 1} $$` : null;
+  const remedy = online > 1 && process.platform === "linux" ? `taskset -pc 0-${online - 1} $$` : null;
   return warning(`1 of ${online}: writer and reader take turns, and round trips take longer`, remedy);
 }
 
@@ -228,7 +249,8 @@ function countOfList(list: string): number {
 }
 
 function examineLibc(): Verdict {
-  if (readFileSync("/proc/self/maps", "utf8").includes("/ld-musl-")) return ok("musl");
+  // musl's loader and its library are one file, which has two names.
+  if (/\/(?:ld-musl-[^/]+|libc\.so)$/m.test(readFileSync("/proc/self/maps", "utf8"))) return ok("musl");
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
   const version = report?.header?.glibcVersionRuntime;
   return version === undefined ? warning("unknown", null) : ok(`glibc ${version}`);

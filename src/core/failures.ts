@@ -12,11 +12,14 @@ import {
 } from "./errors.ts";
 import { SHARED_MEMORY } from "./objects.ts";
 
+/** What says where temporary files go. */
+export const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";
+
 /** Throws what keeps the helper from being used, before anything else is tried. */
 export function checkHelper(): void {
   if (loadFault === undefined) return;
   throw new PermissionDeniedError(`The native helper cannot be loaded: ${loadFault.message}.`, {
-    hint: "Set TMPDIR to a directory that exists, is writable and is not mounted noexec.",
+    hint: `Set ${TEMP_VARIABLE} to a directory that exists, is writable and lets programs be loaded from it.`,
     cause: loadFault,
   });
 }
@@ -39,7 +42,7 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
     case Code.NO_DESCRIPTORS:
       return new ResourceExhaustedError(`${what} cannot be opened: ${codeDescriptions[code]}.`, {
         buffer,
-        hint: "Raise the limit of open files (ulimit -n).",
+        hint: "Raise the limit of open files (ulimit -n), or open fewer buffers at a time.",
       });
     case Code.UNSAFE:
       return new CorruptBufferError(`${what} is refused: ${codeDescriptions[code]}.`, {
@@ -58,7 +61,7 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
         hint: "Close both sides and start the reader again.",
       });
     default: {
-      const number = code === Code.SYSTEM ? ` (errno ${systemError()})` : "";
+      const number = code === Code.SYSTEM ? ` (system error ${systemError()})` : "";
       return new ZeroBufferError("INTERNAL", `${what} failed: ${codeDescriptions[code]}${number}.`, {
         buffer,
       });
@@ -68,6 +71,12 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
 
 /** The error for shared memory that cannot be allocated: how much is needed, how much is free, what to do. */
 export function outOfSharedMemory(buffer: string, neededBytes: number): ResourceExhaustedError {
+  if (SHARED_MEMORY === undefined) {
+    return new ResourceExhaustedError(
+      `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, which the system does not give.`,
+      { buffer, hint: "Make the buffer smaller (--buffer-size), or end what else needs memory." },
+    );
+  }
   const { bavail, bsize } = files().statfsSync(SHARED_MEMORY);
   return new ResourceExhaustedError(
     `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, and ${SHARED_MEMORY} has ${bavail * bsize} free.`,

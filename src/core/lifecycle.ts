@@ -14,6 +14,7 @@ import {
 import { checkHelper, failure, outOfSharedMemory } from "./failures.ts";
 import { alreadyOwned, BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
+import { howToRemove } from "./objects.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./peer.ts";
 import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
@@ -26,6 +27,12 @@ const POLL_MS = 5;
 
 /** How often creation starts again when other processes make and remove objects of the name meanwhile. */
 const CREATE_ATTEMPTS = 10;
+
+/**
+ * On Windows a name lasts until the last process has closed what it means: how long a writer may take to notice that its
+ * reader has left, before the next reader gives up.
+ */
+const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
 
 /** How long a writer pid that equals the reader's may be the reader's own, on its way to the next writer. */
 const HANDOVER_MS = 20;
@@ -103,11 +110,15 @@ export function createForReader(name: string, config?: BufferConfig, flags = 0n)
   const resolved = resolveConfig(config);
   removeStaleBuffers();
   const locks = takeLocks(name);
-  try {
-    return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
-  } catch (error) {
-    locks.release({ remove: true });
-    throw error;
+  const deadline = performance.now() + NAME_LINGERS_MS;
+  for (;;) {
+    try {
+      return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
+    } catch (error) {
+      if (performance.now() < deadline && sleep(POLL_MS)) continue;
+      locks.release({ remove: true });
+      throw error;
+    }
   }
 }
 
@@ -233,7 +244,7 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
         `Buffer "${name}" exists and is not ours to replace: ${obstacle.reason}.`,
         {
           buffer: name,
-          hint: `Use another name, or remove /dev/shm/${name} if nobody needs it.`,
+          hint: `Use another name, or ${howToRemove(name)}.`,
         },
       );
     }

@@ -9,8 +9,12 @@ import { failure } from "./failures.ts";
 import { isName } from "./names.ts";
 import { statusOf } from "./objects.ts";
 
+/** The directory of temporary files that processes of all users share; on Windows each user has one. */
+const COMMON_DIRECTORY =
+  process.platform === "win32" ? process.env.TEMP || process.env.TMP || "C:\\Windows\\Temp" : "/tmp";
+
 /** Where every implementation but the C# one has its locks. */
-export const LOCK_DIRECTORY = "/tmp/zerobuffer";
+export const LOCK_DIRECTORY = join(COMMON_DIRECTORY, "zerobuffer");
 
 const SUFFIX = ".lock";
 
@@ -23,7 +27,7 @@ const PROBE_PATIENCE_MS = 50;
 export function foreignLockDirectories(): string[] {
   const directories = [
     join(LOCK_DIRECTORY, "locks"),
-    join(process.env.TMPDIR || "/tmp", "zerobuffer", "locks"),
+    join(process.env.TMPDIR || COMMON_DIRECTORY, "zerobuffer", "locks"),
   ];
   return [...new Set(directories)];
 }
@@ -67,7 +71,8 @@ export function faultOfLockDirectory(path: string): string | undefined {
   const status = statusOf(path);
   if (status === undefined) return "it is missing";
   if (!status.isDirectory()) return "it is not a directory";
-  if (status.uid !== process.geteuid?.() && (status.mode & STICKY) === 0) {
+  const isShared = process.geteuid !== undefined && status.uid !== process.geteuid();
+  if (isShared && (status.mode & STICKY) === 0) {
     return "it belongs to another user and is not sticky, so that its owner could replace our files";
   }
   return undefined;

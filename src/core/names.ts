@@ -28,6 +28,9 @@ export interface ChannelBuffers {
   readonly responses: string;
 }
 
+/** What a channel's name has behind it in the name of its buffer of requests. */
+export const REQUEST_SUFFIX = "_request";
+
 /**
  * The buffers of a channel.
  *
@@ -35,7 +38,7 @@ export interface ChannelBuffers {
  */
 export function buffersOf(channel: string): ChannelBuffers {
   checkName(channel);
-  const buffers = { requests: `${channel}_request`, responses: `${channel}_response` };
+  const buffers = { requests: `${channel}${REQUEST_SUFFIX}`, responses: `${channel}_response` };
   checkName(buffers.responses);
   return buffers;
 }

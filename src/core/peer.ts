@@ -2,8 +2,8 @@
 
 import { processStart, type Role, type SharedMemory } from "../native/handles.ts";
 
-/** Largest process id that Linux gives out. */
-const MAX_PID = 2n ** 22n;
+/** Largest process id that the system gives out. */
+const MAX_PID = process.platform === "win32" ? 2n ** 32n - 1n : 2n ** 22n;
 
 /**
  * One side of a buffer as the other sees it (PROTOCOL.md, section 4). A pid may be recycled or forged: at first sight

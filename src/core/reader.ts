@@ -76,7 +76,10 @@ export class Reader implements Disposable {
   #isWriterNew = false;
   /** The departure has been reported: the next call goes on to the next writer. */
   #departureReported = false;
-  /** What was there when the last departure was reported; anything more shows that another writer has come. */
+  /**
+   * What was there when the last departure was reported, the token of that writer's close included; anything more shows
+   * that another one has come.
+   */
   #writtenCountBefore = 0;
   #surplusTokensBefore = 0;
   /** State of the last look behind the tokens. */
@@ -309,9 +312,7 @@ export class Reader implements Disposable {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#waitForFrames(timeoutMs, signal).then((found) =>
-      found ? this.#handOutBatch(most) : FrameBatch.empty,
-    );
+    return this.#waitForFrames(timeoutMs, signal, () => this.#handOutBatch(most), FrameBatch.empty);
   }
 
   /** @internal What an asynchronous read can return at once; it spins for an instant. */
@@ -326,19 +327,25 @@ export class Reader implements Disposable {
     return this.#handedOut < this.#available || this.#look(ASYNC_SPIN_US);
   }
 
-  async #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
-    return (await this.#waitForFrames(timeoutMs, signal)) ? this.#handOut() : Frame.invalid;
+  #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
+    return this.#waitForFrames(timeoutMs, signal, () => this.#handOut(), Frame.invalid);
   }
 
-  async #waitForFrames(timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  /** `handOut` is called as soon as there are frames: a turn later, another call might have taken them. */
+  async #waitForFrames<T>(
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    handOut: () => T,
+    none: T,
+  ): Promise<T> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
-      if (this.#isLookBehindDue() && this.#lookBehind()) return true;
+      if (this.#isLookBehindDue() && this.#lookBehind()) return handOut();
       const restMs = Math.min(ASYNC_SLICE_MS, deadline - performance.now());
-      if (restMs <= 0) return false;
+      if (restMs <= 0) return none;
       await this.#rest(restMs, signal);
       this.#guard();
-      if (this.#handedOut < this.#available || this.#look(0)) return true;
+      if (this.#handedOut < this.#available || this.#look(0)) return handOut();
     }
   }
 
@@ -484,7 +491,9 @@ export class Reader implements Disposable {
     this.#settle(oieb.writerPid);
     this.#departureReported = true;
     this.#writtenCountBefore = oieb.payloadWrittenCount;
-    this.#surplusTokensBefore = this.#surplusTokensSeen;
+    // A writer that leaves posts one token after it has given its place up: where none has come yet, it will.
+    const owed = this.#state === "left" && this.#surplusTokensSeen <= this.#surplusTokensBefore ? 1 : 0;
+    this.#surplusTokensBefore = this.#surplusTokensSeen + owed;
     const what = this.#state === "left" ? "has left" : "has died";
     throw new WriterDeadError(
       this.#state,
@@ -520,6 +529,8 @@ export class Reader implements Disposable {
     if (oieb.writerPid !== 0n) {
       if (this.#writer.isAlive(oieb.writerPid)) {
         this.#state = "connected";
+        // None of these was that of its close.
+        this.#surplusTokensBefore = this.#ring.surplusTokens;
         if (oieb.writerPid !== this.#lastPid) {
           this.#lastPid = oieb.writerPid;
           this.#isWriterNew = true;

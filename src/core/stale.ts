@@ -128,7 +128,7 @@ function objectsOf(name: string): { path: string; size: number }[] {
   const semaphores = [semaphorePath(name, Role.WRITER), semaphorePath(name, Role.READER)];
   return [memoryPath(name), ...semaphores, ...lockFilesOf(name)].flatMap((path) => {
     const size = statusOf(path)?.size;
-    return size === undefined ? [] : [{ path, size }];
+    return path === undefined || size === undefined ? [] : [{ path, size }];
   });
 }
 
@@ -151,11 +151,12 @@ function obstacleWithoutOieb(name: string, code: Code): Obstacle | undefined {
     return isForeign ? foreign("what is left of it belongs to another user") : undefined;
   }
   const path = memoryPath(name);
-  if (code === Code.PERMISSION || !isOurs(path)) return foreign("it belongs to another user");
+  const isForeign = path !== undefined && !isOurs(path);
+  if (code === Code.PERMISSION || isForeign) return foreign("it belongs to another user");
   if (code === Code.UNSAFE) return { code: "CORRUPT_BUFFER", reason: codeDescriptions[code] };
   if (code !== Code.AGAIN) return { code: "RESOURCE_EXHAUSTED", reason: codeDescriptions[code] };
-  // A creation that was killed leaves an empty file.
-  return statusOf(path)?.size === 0
+  // A creation that was killed leaves an empty file. Where there is none, the removal finds out whether it is empty.
+  return path === undefined || statusOf(path)?.size === 0
     ? undefined
     : { code: "CORRUPT_BUFFER", reason: "it is too small to be a buffer" };
 }
@@ -196,7 +197,8 @@ function removeWith(name: string, locks: BufferLocks): Obstacle | undefined {
     if (typeof memory !== "number") memory.unlink();
     else if (memory === Code.AGAIN) SharedMemory.discard(name);
     for (const role of [Role.WRITER, Role.READER]) {
-      if (isOurs(semaphorePath(name, role))) Semaphore.remove(name, role);
+      const path = semaphorePath(name, role);
+      if (path === undefined || isOurs(path)) Semaphore.remove(name, role);
     }
     remove = lockFilesOf(name).every(isOurs);
     return undefined;

@@ -6,6 +6,9 @@ export const TRANSFORMS = ["none", "reverse", "xor"] as const;
 /** The name of one of the {@link TRANSFORMS}. */
 export type Transform = (typeof TRANSFORMS)[number];
 
+/** A larger frame is copied in pieces of this many bytes, each a millisecond or two of work. */
+export const PIECE_SIZE = 4 * 1024 * 1024;
+
 /** Below this many bytes, views of them as words cost more than they save. */
 const WORTH_A_VIEW = 512;
 
@@ -22,6 +25,29 @@ export function transformFor(name: Transform, key: number): (bytes: Uint8Array) 
       return reverse;
     case "xor":
       return (bytes) => xor(bytes, key);
+  }
+}
+
+/**
+ * Copies a frame and transforms the copy, and lets the event loop have a turn after each piece: a large frame takes longer
+ * than a signal may have to wait.
+ *
+ * @param target As long as `source`.
+ */
+export async function copyInPieces(
+  source: Uint8Array,
+  target: Uint8Array,
+  { transform, xorKey }: { readonly transform: Transform; readonly xorKey: number },
+  turn: () => Promise<void>,
+): Promise<void> {
+  const change = transformFor(transform, xorKey);
+  for (let start = 0; start < source.length; start += PIECE_SIZE) {
+    const piece = target.subarray(start, start + PIECE_SIZE);
+    // Of a frame in reverse, the first piece comes last.
+    const from = transform === "reverse" ? source.length - start - piece.length : start;
+    piece.set(source.subarray(from, from + piece.length));
+    change(piece);
+    await turn();
   }
 }
 

@@ -1,5 +1,6 @@
 // One class for each thing the helper owns: it checks that the thing is open, and closes it once.
 
+import { type Bell, openBell } from "./bell.ts";
 import { Code } from "./codes.ts";
 import { native } from "./library.ts";
 import { type Address, viewMemory } from "./symbols.ts";
@@ -466,16 +467,14 @@ export class RingWriter extends Handle {
   }
 }
 
-const listen = (descriptor: number) => Bun.file(descriptor).stream().getReader();
-
 /** Waits for a semaphore in a thread of the helper's, so that the event loop keeps turning and idles at no cost. */
 export class Waiter extends Handle {
-  readonly #bell: ReturnType<typeof listen>;
+  readonly #bell: Bell;
   #ring: Promise<void> | undefined;
 
   private constructor(address: Address, descriptor: number) {
     super(address);
-    this.#bell = listen(descriptor);
+    this.#bell = openBell(descriptor);
   }
 
   /** NO_MEMORY, NO_DESCRIPTORS. */
@@ -490,7 +489,7 @@ export class Waiter extends Handle {
     // Somebody asked for a wait before and may have given up: this one lasts no longer for it.
     if (this.#ring !== undefined) return Promise.race([this.#ring, Bun.sleep(Math.ceil(waitUs / 1000))]);
     native.zb_waiter_arm(this.address, waitUs);
-    this.#ring = this.#bell.read().then(() => {
+    this.#ring = this.#bell.next().then(() => {
       this.#ring = undefined;
     });
     return this.#ring;
@@ -499,7 +498,7 @@ export class Waiter extends Handle {
   close(): void {
     this.end((address) => {
       native.zb_waiter_close(address);
-      void this.#bell.cancel();
+      this.#bell.close();
     });
   }
 }

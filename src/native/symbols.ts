@@ -8,6 +8,7 @@ export type Address = number;
 /** One entry for each function of zerobuffer.h; a test holds it against the library's exported names. */
 export const SYMBOLS = {
   zb_abi_version: { args: [], returns: "i32" },
+  zb_library_path: { args: ["ptr", "u32"], returns: "i32" },
   zb_system_error: { args: [], returns: "i32" },
   zb_sleep: { args: ["i32"], returns: "i32" },
 

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { version as packageVersion } from "../../package.json";
+import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { leavesNoBuffersBehind, run, runJson, runOnTerminal } from "../support/cli.ts";
 
@@ -110,14 +112,23 @@ describe("the program", () => {
   test("tells its version", async () => {
     const { code, stdout, stderr } = await run("--version");
     expect(code).toBe(0);
-    expect(stdout.toString()).toMatch(/^zerobuffer \d+\.\d+\.\d+\n$/);
     expect(stderr).toBe("");
     const { document } = await runJson("--version");
-    expect(document).toEqual({
-      operation: "version",
-      version: stdout.toString().trim().split(" ")[1],
-      errors: [],
-    });
+    const { version, target, commit, protocol, bun } = document;
+    expect(document).toEqual({ operation: "version", version, commit, protocol, target, bun, errors: [] });
+    expect(stdout.toString()).toBe(
+      `zerobuffer ${version} (${target}, commit ${commit}, protocol ${protocol}, Bun ${bun})\n`,
+    );
+    expect(version).toBe(packageVersion);
+    expect(bun).toBe(Bun.version);
+    expect(target).toMatch(/^(linux|darwin|windows)-(x64|arm64)(-baseline)?(-musl)?$/);
+  });
+
+  test("tells the version of the protocol that a buffer of its own has", async () => {
+    const name = uniqueName();
+    using _ = new Reader(name, { payloadSize: 4096 });
+    const { document } = await runJson("inspect", name);
+    expect((await runJson("--version")).document.protocol).toBe(document.oieb.version);
   });
 });
 

@@ -157,7 +157,10 @@ describe("a server", () => {
     await using server = await serve(channel);
     const { code, document } = await runJson("duplex", "serve", channel, ...SMALL);
     expect(code).toBe(1);
-    expect(document.error.code).toBe("READER_ALREADY_CONNECTED");
+    expect(document.error).toMatchObject({
+      code: "READER_ALREADY_CONNECTED",
+      message: `Channel "${channel}" has a server already (process ${server.pid}).`,
+    });
     await stopped(server);
   });
 });
@@ -174,8 +177,42 @@ describe("a client", () => {
   test("without a server ends with code 1", async () => {
     const { code, document } = await ask(uniqueName(), "--connect-timeout-ms", "0");
     expect(code).toBe(1);
-    expect(document.error.code).toBe("BUFFER_NOT_FOUND");
+    expect(document.error).toEqual({
+      code: "BUFFER_NOT_FOUND",
+      message: `Channel "${document.channel}" has no server.`,
+      hint: "Start the server (zerobuffer duplex serve), or wait longer for it (--connect-timeout-ms).",
+    });
     expectValid("duplex-request", document);
+  });
+
+  test("beside another one ends with code 1, and says so", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using first = new Run(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.says("A client has connected");
+    const { code, document } = await ask(channel, "--connect-timeout-ms", "0");
+    expect(code).toBe(1);
+    expect(document.error).toMatchObject({
+      code: "WRITER_ALREADY_CONNECTED",
+      message: `Channel "${channel}" has a client already (process ${first.pid}).`,
+    });
+    first.kill("SIGINT");
+    await first.end();
+    await stopped(server);
+  });
+
+  test("is told the limits of its server", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--metadata-size", "64");
+    for (const [args, error] of [
+      [["-s", "2MiB"], "FRAME_TOO_LARGE"],
+      [["-m", "x".repeat(100)], "METADATA_TOO_LARGE"],
+    ] as const) {
+      const { code, document } = await ask(channel, ...args);
+      expect([code, document.error.code]).toEqual([3, error]);
+      expect(document.error.hint).toContain("the server a larger");
+    }
+    await stopped(server);
   });
 
   test("whose server is killed ends with code 2", async () => {
@@ -187,6 +224,7 @@ describe("a client", () => {
     const { code, document } = await client.report();
     expect(code).toBe(2);
     expect(["READER_DEAD", "WRITER_DEAD"]).toContain(document.error.code);
+    expect(document.error.message).toBe(`The server of channel "${channel}" has died.`);
     expectValid("duplex-request", document);
     // What the killed server has left is removed by the next one.
     await using next = await serve(channel);
@@ -202,6 +240,18 @@ describe("a client", () => {
     const { code, document } = await client.report();
     expect(code).toBe(2);
     expect(["READER_DEAD", "WRITER_DEAD"]).toContain(document.error.code);
+    expect(document.error.message).toBe(`The server of channel "${channel}" has left.`);
+  });
+
+  test("whose server stops before the response to its last request ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--delay-ms", "60000");
+    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "1", "--json-output"]);
+    await server.says("A client has connected");
+    await stopped(server);
+    const { code, document } = await client.report();
+    expect([code, document.responses]).toEqual([2, 0]);
+    expect(document.error.message).toBe(`The server of channel "${channel}" has left.`);
   });
 
   test("counts the requests that get no response in time, and ends with code 2", async () => {

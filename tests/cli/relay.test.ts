@@ -385,6 +385,24 @@ describe("a relay ends", () => {
   });
 });
 
+test("a relay passes on a frame of several megabytes whole, and in reverse", async () => {
+  const size = 9 * 1024 * 1024 + 5;
+  const ring = 10 * 1024 * 1024;
+  const input = uniqueName();
+  using display = new Reader(uniqueName(), { metadataSize: 0, payloadSize: ring });
+  const args = ["--transform", "reverse", "--buffer-size", `${ring}`, "--json-output"];
+  await using relay = new Run(["relay", input, display.name, ...args]);
+  {
+    using camera = await Writer.connect(input, { connectTimeoutMs: PATIENCE_MS });
+    for (let i = 1; i <= 2; i++) {
+      await camera.writeFrameAsync(bytesOf(i, size));
+      using frame = await display.readFrameAsync(PATIENCE_MS);
+      expect(Buffer.compare(frame.data, bytesOf(i, size).reverse())).toBe(0);
+    }
+  }
+  expect((await relay.report()).document.frames_relayed).toBe(2);
+});
+
 describe("a relay that is full", () => {
   test("goes on when there is room, and keeps the order", async () => {
     await using line = new Line(["--transform", "xor", "--timeout-ms", "0"], {

@@ -8,8 +8,11 @@ import { bufferFull, bufferMade, leavesNoBuffersBehind, Run } from "../support/c
 
 leavesNoBuffersBehind();
 
-/** The commands answer within 100 ms; the rest is for a busy machine that runs several tests at once. */
-const ANSWER_MS = 1500;
+/** How long a command has to end after a signal. */
+const ANSWER_MS = 200;
+
+/** A busy machine may make anything take longer, but not every time. */
+const TRIES = 20;
 
 const signals = [
   ["SIGHUP", 129],
@@ -31,17 +34,33 @@ function stalledPipe(): Disposable & { readonly descriptor: number } {
   return { descriptor, [Symbol.dispose]: () => closeSync(descriptor) };
 }
 
-/** Sends the signal and waits for the end. */
-async function stop(child: Run, signal: NodeJS.Signals) {
+/** The longest that a command has taken to end in the present try. */
+let slowestMs = 0;
+
+/** Sends the signals and waits for the end. */
+async function stop(child: Run, ...signals: NodeJS.Signals[]) {
   const sentAt = performance.now();
-  child.kill(signal);
+  for (const signal of signals) child.kill(signal);
   const outcome = await child.end();
-  expect(performance.now() - sentAt).toBeLessThan(ANSWER_MS);
+  slowestMs = Math.max(slowestMs, performance.now() - sentAt);
   return outcome;
 }
 
+/** A test whose commands have to stop in time: at least once in so many tries. What they leave is right every time. */
+function prompt(name: string, play: () => Promise<void>): void {
+  test(name, async () => {
+    let fastestMs = Number.POSITIVE_INFINITY;
+    for (let tries = 0; tries < TRIES && fastestMs > ANSWER_MS; tries++) {
+      slowestMs = 0;
+      await play();
+      fastestMs = Math.min(fastestMs, slowestMs);
+    }
+    expect(fastestMs).toBeLessThan(ANSWER_MS);
+  });
+}
+
 describe.each(signals)("%s stops", (signal, exitCode) => {
-  test("a writer that waits for its buffer", async () => {
+  prompt("a writer that waits for its buffer", async () => {
     const name = uniqueName();
     await using child = new Run([
       "writer",
@@ -63,7 +82,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     });
   });
 
-  test("a writer that waits for room", async () => {
+  prompt("a writer that waits for room", async () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 4096 });
     await using child = new Run([
@@ -88,7 +107,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     );
   });
 
-  test("a writer that waits for its input", async () => {
+  prompt("a writer that waits for its input", async () => {
     const name = uniqueName();
     using _reader = new Reader(name, { payloadSize: 4096 });
     await using child = new Run(["writer", name, "-i", "-", "--json-output", "-v"], { stdin: "pipe" });
@@ -98,7 +117,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     expect(JSON.parse(stdout.toString()).error.code).toBe("INTERRUPTED");
   });
 
-  test("a writer between two frames of a slow rate", async () => {
+  prompt("a writer between two frames of a slow rate", async () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 4096 });
     await using child = new Run(["writer", name, "-n", "0", "--rate", "0.01", "--json-output"]);
@@ -108,7 +127,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     expect(JSON.parse(stdout.toString()).frames_written).toBe(1);
   });
 
-  test("a reader that waits for a writer", async () => {
+  prompt("a reader that waits for a writer", async () => {
     const name = uniqueName();
     await using child = new Run(["reader", name, "--buffer-size", "64KiB", "--json-output", "-v"]);
     await child.says("Made buffer");
@@ -117,7 +136,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     expect(JSON.parse(stdout.toString()).error.code).toBe("INTERRUPTED");
   });
 
-  test("a reader that waits for a frame, and what it has read is delivered", async () => {
+  prompt("a reader that waits for a frame, and what it has read is delivered", async () => {
     const name = uniqueName();
     await using child = new Run([
       "reader",
@@ -140,20 +159,22 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     expect(stderr).toContain(`zerobuffer reader: Stopped by ${signal}.`);
   });
 
-  test.each(["1KiB", "300KiB"])("a reader whose output is stalled, with frames of %s", async (size) => {
-    const name = uniqueName();
-    using pipe = stalledPipe();
-    const readerArgs = ["reader", name, "--buffer-size", "1MiB", "-o", "-", "--json-output"];
-    await using child = new Run(readerArgs, { stdout: pipe.descriptor });
-    await bufferMade(name);
-    await using writer = new Run(["writer", name, "-n", "0", "-s", size, "--json-output"]);
-    await bufferFull(name, size === "1KiB" ? 1024 : 300 * 1024);
-    const { code, stderr } = await stop(child, signal);
-    expect(code).toBe(exitCode);
-    expect(JSON.parse(stderr).error.code).toBe("INTERRUPTED");
-    const ended = await writer.report();
-    expect([ended.code, ended.document.error.code]).toEqual([2, "READER_DEAD"]);
-  });
+  for (const size of ["1KiB", "300KiB"]) {
+    prompt(`a reader whose output is stalled, with frames of ${size}`, async () => {
+      const name = uniqueName();
+      using pipe = stalledPipe();
+      const readerArgs = ["reader", name, "--buffer-size", "1MiB", "-o", "-", "--json-output"];
+      await using child = new Run(readerArgs, { stdout: pipe.descriptor });
+      await bufferMade(name);
+      await using writer = new Run(["writer", name, "-n", "0", "-s", size, "--json-output"]);
+      await bufferFull(name, size === "1KiB" ? 1024 : 300 * 1024);
+      const { code, stderr } = await stop(child, signal);
+      expect(code).toBe(exitCode);
+      expect(JSON.parse(stderr).error.code).toBe("INTERRUPTED");
+      const ended = await writer.report();
+      expect([ended.code, ended.document.error.code]).toEqual([2, "READER_DEAD"]);
+    });
+  }
 
   describe("a relay that waits", () => {
     /** Stops a relay, whose buffers are gone afterwards. */
@@ -168,20 +189,20 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     const args = ["--buffer-size", "4KiB", "--timeout-ms", "0", "--json-output", "-v"];
     const connectToRelay = (name: string) => Writer.connect(name, { connectTimeoutMs: 30_000 });
 
-    test("for its output", async () => {
+    prompt("for its output", async () => {
       await using child = new Run(["relay", uniqueName(), uniqueName(), ...args]);
       await child.says("Made buffer");
       await stopRelay(child);
     });
 
-    test("for a writer", async () => {
+    prompt("for a writer", async () => {
       using display = new Reader(uniqueName(), { payloadSize: 4096 });
       await using child = new Run(["relay", uniqueName(), display.name, ...args]);
       await child.says("Connected");
       await stopRelay(child);
     });
 
-    test("for a frame", async () => {
+    prompt("for a frame", async () => {
       const name = uniqueName();
       using display = new Reader(uniqueName(), { payloadSize: 4096 });
       await using child = new Run(["relay", name, display.name, ...args]);
@@ -195,7 +216,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       );
     });
 
-    test("for room", async () => {
+    prompt("for room", async () => {
       const name = uniqueName();
       using display = new Reader(uniqueName(), { payloadSize: 4096 });
       await using child = new Run(["relay", name, display.name, ...args]);
@@ -206,7 +227,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       expect((await stopRelay(child)).frames_relayed).toBe(4);
     });
 
-    test("for the reader of the output it made", async () => {
+    prompt("for the reader of the output it made", async () => {
       const [name, output] = [uniqueName(), uniqueName()];
       await using child = new Run(["relay", name, output, "--create-output", ...args]);
       await bufferMade(name);
@@ -219,7 +240,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     });
   });
 
-  test("a busy relay at a frame boundary, and both its neighbours know", async () => {
+  prompt("a busy relay at a frame boundary, and both its neighbours know", async () => {
     const [input, output] = [uniqueName(), uniqueName()];
     const made = ["--buffer-size", "64KiB", "--json-output"];
     await using reader = new Run(["reader", output, "--verify", "sequential", ...made]);
@@ -242,7 +263,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     expect([written.code, written.document.error.code]).toEqual([2, "READER_DEAD"]);
   });
 
-  test("both sides of a busy transfer", async () => {
+  prompt("both sides of a busy transfer", async () => {
     const name = uniqueName();
     await using reader = new Run([
       "reader",
@@ -265,10 +286,78 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     expect(document.verification_errors).toBe(0);
     expect(document.frames_read).toBe(JSON.parse(written.stdout.toString()).frames_written);
   });
+
+  const ring = ["--buffer-size", "64KiB", "--json-output"];
+
+  /** Stops one that has been interrupted, and says so. */
+  async function expectInterrupted(child: Run) {
+    const { code, stdout } = await stop(child, signal);
+    expect(code).toBe(exitCode);
+    const document = JSON.parse(stdout.toString());
+    expect(document.error.code).toBe("INTERRUPTED");
+    return document;
+  }
+
+  prompt("a server that waits for a client", async () => {
+    const channel = uniqueName();
+    await using server = new Run(["duplex", "serve", channel, ...ring, "-v"]);
+    await server.says("Made channel");
+    await expectInterrupted(server);
+  });
+
+  prompt("a busy server, and then its client", async () => {
+    const channel = uniqueName();
+    await using server = new Run(["duplex", "serve", channel, ...ring, "-v"]);
+    await server.says("Made channel");
+    const args = ["duplex", "request", channel, ...ring, "-n", "0", "--in-flight", "4"];
+    await using client = new Run(args);
+    await server.says("A client has connected");
+    const { requests, responses } = await expectInterrupted(server);
+    expect(requests - responses).toBeLessThanOrEqual(1);
+    const ended = await client.report();
+    expect([ended.code, ended.document.error.message]).toEqual([
+      2,
+      `The server of channel "${channel}" has left.`,
+    ]);
+  });
+
+  prompt("a server whose command does not answer, and the command", async () => {
+    const channel = uniqueName();
+    await using server = new Run(["duplex", "serve", channel, ...ring, "-v", "--exec", "exec sleep 1000"]);
+    await server.says("Made channel");
+    const request = ["duplex", "request", channel, ...ring, "-n", "1", "--timeout-ms", "0", "-v"];
+    await using client = new Run(request);
+    await server.says("A client has connected");
+    await expectInterrupted(server);
+    expect((await client.end()).code).toBe(2);
+  });
+
+  prompt("a client that waits for its server, and one that waits for a response", async () => {
+    const channel = uniqueName();
+    const request = ["duplex", "request", channel, ...ring, "-n", "1", "--timeout-ms", "0", "-v"];
+    // Without a server it has not said anything yet: what it waits for is its first sign.
+    await using early = new Run([...request, "--connect-timeout-ms", "1m", "--input", "/dev/null"]);
+    await early.listens(signal);
+    await expectInterrupted(early);
+    const args = ["duplex", "serve", channel, ...ring, "-v", "--delay-ms", "60000"];
+    await using server = new Run(args);
+    await server.says("Made channel");
+    await using client = new Run(request);
+    await server.says("A client has connected");
+    await expectInterrupted(client);
+    await expectInterrupted(server);
+  });
+
+  prompt("an inspector that watches", async () => {
+    using reader = new Reader(uniqueName(), { payloadSize: 4096 });
+    await using watch = new Run(["inspect", reader.name, "--watch", "--json-output", "-v"]);
+    await watch.says("Watching");
+    await expectInterrupted(watch);
+  });
 });
 
 describe("a second signal", () => {
-  test("ends a command that cannot print its result, and leaves nothing behind", async () => {
+  prompt("ends a command that cannot print its result, and leaves nothing behind", async () => {
     const name = uniqueName();
     using pipe = stalledPipe();
     await using filler = new Run(["reader", name, "--buffer-size", "1MiB", "-o", "-"], {
@@ -280,9 +369,7 @@ describe("a second signal", () => {
     });
     await bufferFull(name, 1024);
     // The pipe is full, and the writer's result has to go there.
-    writer.kill("SIGINT");
-    writer.kill("SIGTERM");
-    const { code } = await writer.end();
+    const { code } = await stop(writer, "SIGINT", "SIGTERM");
     expect([130, 143]).toContain(code!);
     await stop(filler, "SIGINT");
   });

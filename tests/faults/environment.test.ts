@@ -155,6 +155,41 @@ describe("the executable", () => {
     expect(outcome.stdout).toContain("code 0");
   });
 
+  inNamespace("says what to set where no directory lets it load its helper", async () => {
+    const { stdout, stderr } = await runScript(`
+      for directory in /var/tmp /dev/shm; do mount -t tmpfs -o noexec tmpfs $directory; done
+      mount -o remount,noexec /tmp
+      HOME=/nonexistent ${executable} list; echo "code $?"`);
+    expect(stdout).toBe("code 1\n");
+    expect(stderr).toContain("\n  Set TMPDIR to a directory that exists");
+  });
+
+  inNamespace("leaves one file in the temp directory, however often it starts", async () => {
+    const { stdout } = await runScript(
+      `for i in 1 2 3; do ${executable} list > /dev/null || echo failed; done; ls -d .*.so`,
+    );
+    expect(stdout).toMatch(/^\.bun-0-[0-9a-f]+\.so\n$/);
+  });
+
+  const other = "setpriv --reuid=12345 --regid=12345 --clear-groups env HOME=/nonexistent";
+  test.skipIf(!isPermitted).each([
+    ["", ""],
+    [", and there is no execution", "mount -o remount,noexec /tmp"],
+  ])("leaves no file where another user has taken the name of its helper%s", async (_, restrict) => {
+    const { stdout, stderr } = await runScript(`
+      ${restrict}
+      ${other} ${executable} list > /dev/null
+      name=$(ls -d .bun-*)
+      for make in 'echo foreign >' 'ln -s /etc/passwd' 'mkdir'; do
+        rm -rf "$name"
+        eval "$make $name"
+        for i in 1 2; do ${other} ${executable} list > /dev/null || echo failed; done
+        ls -d .*.so
+      done`);
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(/^(\.bun-12345-[0-9a-f]+\.so\n){3}$/);
+  });
+
   inNamespace("executes and reads nothing of the directory that it is started in", async () => {
     const outcome = await runScript(`
       mkdir hostile && cd hostile

@@ -2,6 +2,7 @@
 
 import { expect } from "bun:test";
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
 import { bytesOf, thrownBy } from "../support/buffers.ts";
 import {
@@ -14,6 +15,10 @@ import {
 
 /** Small, so that frames wrap, fill it and find it full. */
 const RING = { metadataSize: 64, payloadSize: 1024 };
+
+const peer = join(import.meta.dir, "fixtures", "peer.ts");
+const asReader = (name: string) => [peer, "reader", name];
+const asWriter = (name: string) => [peer, "writer", name];
 
 /** Long enough to see that somebody has died. */
 const NOTICED_MS = 300;
@@ -45,21 +50,21 @@ function leaveRemains(name: string, readerPid: number): void {
 }
 
 const creation: Scenario[] = [
-  { name: "a reader that makes and removes its buffer", role: "reader", play: (stage) => create(stage) },
+  { name: "a reader that makes and removes its buffer", program: asReader, play: (stage) => create(stage) },
   {
     name: "a reader that makes a buffer with permissions of its own",
-    role: "reader",
+    program: asReader,
     play: (stage) => create(stage, { ...RING, mode: 0o600 }),
   },
   {
     name: "a reader on a file system without unnamed files",
-    role: "reader",
+    program: asReader,
     always: "create_unnamed:errno=95:0",
     play: (stage) => create(stage),
   },
   {
     name: "a reader that takes the place of a dead one",
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       leaveRemains(stage.name, process.ppid);
       await create(stage);
@@ -67,7 +72,7 @@ const creation: Scenario[] = [
   },
   {
     name: "a reader that finds the empty file of a creation that was killed",
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       writeFileSync(`/dev/shm/${stage.name}`, "");
       writeFileSync(`/tmp/zerobuffer/${stage.name}.lock`, "");
@@ -76,7 +81,7 @@ const creation: Scenario[] = [
   },
   {
     name: "a reader that adopts the buffer of a writer",
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       const writer = new Writer(stage.name, { create: RING, writeTimeout: NOTICED_MS });
       writer.writeFrame(bytesOf(1, 100));
@@ -167,6 +172,9 @@ class Audience implements Disposable {
 /** Has the child write a frame; with `meanwhile`, one that it has to wait for. */
 type Write = (size: number, how?: string, meanwhile?: () => void) => Promise<void>;
 
+/** Frames of which each call of "write-together" writes so many. */
+const TOGETHER = 3;
+
 /** Killed at one of these, a writer has published its frame, though nobody has been told. */
 const AFTER_PUBLICATION = ["write_post", "post_token", "post_wake"];
 const BEFORE_PUBLICATION = ["write_marker", "write_copy", "write_header", "write_positions", "write_publish"];
@@ -179,19 +187,22 @@ function writing(
 ): Scenario {
   return {
     name: `a writer that ${name}`,
-    role: "writer",
+    program: asWriter,
     play: async (stage) => {
       using audience = new Audience(stage.name);
       let begun = 0;
       let returned = 0;
+      /** Frames of the last call: they are published together. */
+      let last = 0;
       const write: Write = async (size, how = "write", meanwhile) => {
-        begun++;
-        const instruction = { do: how, size };
+        last = how === "write-together" ? TOGETHER : 1;
+        begun += last;
+        const instruction = { do: how, size, frames: last };
         const answer = await (meanwhile === undefined
           ? stage.ask(instruction)
           : stage.askAndLetWait(instruction, "r", meanwhile));
-        if (answer.event === "did") returned++;
-        else begun--;
+        if (answer.event === "did") returned += last;
+        else begun -= last;
       };
       await stage.perform(async () => {
         if (connects) stage.begin();
@@ -208,7 +219,7 @@ function writing(
       if (stage.goneAt !== undefined) {
         const step = stage.fault?.step ?? "";
         if (AFTER_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun);
-        if (BEFORE_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun - 1);
+        if (BEFORE_PUBLICATION.includes(step)) expect(audience.delivered).toBe(begun - last);
       }
       expectTheNextWriterToWork(stage.name, audience.reader);
     },
@@ -245,6 +256,17 @@ const writers: Scenario[] = [
   writing("writes frames of several sizes", async (stage, _, write) => {
     stage.begin();
     for (const size of [1, 24, 100, 500]) await write(size);
+  }),
+  writing("writes frames together, one of them beyond a wrap", async (stage, audience, write) => {
+    await write(600);
+    await write(100);
+    audience.take();
+    audience.release(1);
+    stage.begin();
+    await write(100, "write-together");
+    audience.release();
+    audience.take();
+    await write(50, "write-together");
   }),
   writing("fills a frame in place", async (stage, _, write) => {
     stage.begin();
@@ -291,7 +313,7 @@ const writers: Scenario[] = [
 /** A child whose reader is killed: it has to find that out. */
 const bereaved: Scenario = {
   name: "a writer that finds its reader dead",
-  role: "writer",
+  program: asWriter,
   play: async (stage) => {
     const reader = new Reader(stage.name, RING);
     await stage.perform(async () => {
@@ -325,7 +347,7 @@ function pokeOieb(name: string, offset: number, value: number): void {
 function reading(name: string, play: (stage: Stage, writer: Writer) => Promise<void>): Scenario {
   return {
     name: `a reader that ${name}`,
-    role: "reader",
+    program: asReader,
     play: async (stage) => {
       let writer: Writer | undefined;
       await stage.perform(async () => {
@@ -362,6 +384,13 @@ const readers: Scenario[] = [
     }
     await stage.ask({ do: "metadata" });
     for (const index of [1, 0, 2]) await stage.ask({ do: "release", index });
+  }),
+  reading("takes frames together and releases them together", async (stage, writer) => {
+    writer.writeFrames(Buffer.concat([1, 2, 3].map((sequence) => bytesOf(sequence, 200))), 200);
+    stage.begin();
+    const answer = await stage.ask({ do: "read-together" });
+    if (answer.event === "did") expect(answer).toMatchObject({ frames: 3, isWhole: true });
+    await stage.ask({ do: "release", index: 0 });
   }),
   ...(["read", "read-async"] as const).map((how) =>
     reading(`waits for a frame (${how})`, async (stage, writer) => {

@@ -4,7 +4,7 @@ import { expect } from "bun:test";
 import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Reader, Writer } from "../../src/core/index.ts";
+import { Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { sweep } from "../process/peers.ts";
 import { bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
 import { type Announcement, Child, remainsOfBuffers } from "../support/processes.ts";
@@ -20,7 +20,8 @@ class Gone extends Error {}
 /** What happens between a child and its test: told once, it is played with every fault. */
 export interface Scenario {
   readonly name: string;
-  readonly role: "reader" | "writer";
+  /** The script that is run, and its arguments, by the name of its buffer or channel. */
+  readonly program: (name: string) => readonly string[];
   /** A fault that goes with every run of it. */
   readonly always?: string;
   /** Plays the test's part, and checks what has to hold however the child ended. */
@@ -57,8 +58,7 @@ export class Stage implements AsyncDisposable {
     const trace = fault === undefined ? [`ZB_FAULT_TRACE=${this.#tracePath}`] : [];
     const orders = [...trace, ...(faults === "" ? [] : [`ZB_FAULT=${faults}`])];
     const preload = join(import.meta.dir, "preload.ts");
-    const program = join(import.meta.dir, "fixtures", "peer.ts");
-    const command = [process.execPath, "--preload", preload, program, scenario.role, this.name];
+    const command = [process.execPath, "--preload", preload, ...scenario.program(this.name)];
     this.child = Child.program("env", ...orders, ...command);
   }
 
@@ -108,6 +108,26 @@ export class Stage implements AsyncDisposable {
     }
   }
 
+  /**
+   * Does what fails with one of these codes when the child has gone, and soon then. Ends the play if it has failed so, or
+   * the child has gone.
+   */
+  async untilGone(codes: readonly string[], action: () => Promise<void>): Promise<void> {
+    const ended = this.child.ended.then(() => performance.now());
+    try {
+      await action();
+    } catch (error) {
+      if (!(error instanceof ZeroBufferError)) throw error;
+      expect({ code: error.code, isExpected: codes.includes(error.code), message: error.message }).toEqual({
+        code: error.code,
+        isExpected: true,
+        message: error.message,
+      });
+      const failedAt = performance.now();
+      expect(failedAt - (await ended)).toBeLessThan(PROMPT_MS);
+    }
+  }
+
   /** What happened before this is of no interest: faults come later. */
   begin(): void {
     appendFileSync(this.#tracePath, `${MARKER}\n`);
@@ -144,6 +164,42 @@ export async function momentsOf(scenario: Scenario): Promise<Moment[]> {
   await using stage = new Stage(scenario);
   await scenario.play(stage);
   return stage.moments();
+}
+
+/** How often a step is taken can depend on time: this share of a scenario's moments need not come again. */
+const MAX_MISSED = 0.25;
+
+/**
+ * Plays the scenario once for each of its moments, with a child that is killed there; in several lanes at once where the
+ * test's part in it never blocks.
+ */
+export async function killAtEachStep(scenario: Scenario, lanes = 1): Promise<void> {
+  const moments = await momentsOf(scenario);
+  expect(moments.length).toBeGreaterThan(0);
+  const missed: string[] = [];
+  const rest = [...moments];
+  const playNext = async () => {
+    for (let moment = rest.shift(); moment !== undefined; moment = rest.shift()) {
+      if (!(await isKilledAt(scenario, moment))) missed.push(`${moment.step} ${moment.nth}`);
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, playNext));
+  console.log(`${moments.length} moments, ${moments.length - missed.length} kills`);
+  if (missed.length > MAX_MISSED * moments.length) throw new Error(`not reached again: ${missed.join(", ")}`);
+}
+
+/** Plays the scenario with a child that is killed at the moment: false if that did not come again. */
+async function isKilledAt(scenario: Scenario, moment: Moment): Promise<boolean> {
+  await using stage = new Stage(scenario, { ...moment, action: "kill" });
+  try {
+    await scenario.play(stage);
+    const { code, signal } = await stage.child.end();
+    if (signal === "SIGKILL") return true;
+    expect(code).toBe(0);
+    return false;
+  } catch (error) {
+    throw new Error(`killed at ${moment.step}, the ${moment.nth}th time`, { cause: error });
+  }
 }
 
 /** A writer finds no buffer, or one that is not ready: never half of one. */

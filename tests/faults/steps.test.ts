@@ -28,8 +28,11 @@ describe("the fault points", () => {
 
   test("are all reached by the scenarios", async () => {
     const reached = new Set<string>();
-    for (const scenario of scenarios) for (const { step } of await momentsOf(scenario)) reached.add(step);
-    expect(steps.map(({ name }) => name).filter((name) => !reached.has(name))).toEqual([]);
+    const missing = () => steps.map(({ name }) => name).filter((name) => !reached.has(name));
+    // A reader of another program may sweep away what a scenario has laid out: not every time.
+    for (let tries = 0; tries < 3 && missing().length > 0; tries++)
+      for (const scenario of scenarios) for (const { step } of await momentsOf(scenario)) reached.add(step);
+    expect(missing()).toEqual([]);
   });
 
   test("are in the test build, and leave no trace in the helper that is shipped", () => {

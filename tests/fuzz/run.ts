@@ -6,7 +6,15 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writ
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { cFlags, compile, nativeSourceDirectory, root, sanitizersWork } from "../../scripts/build-native.ts";
+import {
+  cFlags,
+  compile,
+  helperSources,
+  hostSystem,
+  nativeSourceDirectory,
+  root,
+  sanitizersWork,
+} from "../../scripts/build-native.ts";
 
 const corpus = join(import.meta.dir, "corpus");
 /** Where inputs go that crash the helper. */
@@ -53,9 +61,7 @@ async function findFuzzer(directory: string): Promise<string | undefined> {
 }
 
 async function build(clang: string, output: string): Promise<void> {
-  const helper = ["ring.c", "posix.c", "linux.c", "waiter.c"].map((file) =>
-    join(nativeSourceDirectory, file),
-  );
+  const helper = helperSources(hostSystem);
   await compile(
     { command: [clang], env: {} },
     {

@@ -6,11 +6,13 @@
  *   P, H, LARGEST  units of the payload, of a header, and of data in the largest frame; with H 2 there are tails that
  *                  are too short for a header
  *   LOOK, HOLD     frames of one look ahead; the most that a reader has lent at a time
+ *   BATCH          frames that our writer publishes at once, at the most; with 2 our reader may release two at once
  *   V1_WRITER, V1_READER  that side is of version 1
  *   SLICES         waits end without a token: 0 never, 1 when nothing else can happen, 2 at any moment
  *   LEAVES, CRASHES  how often a writer leaves, or is killed at any step, and another one comes; ANY: no limit
  *   LOST, SURPLUS  how many tokens vanish, or come from nowhere
  *   READER_ENDS    1: the reader closes at some moment; 2: it is killed at some step
+ *   ONCE           also that each departure is reported once
  * and WITHOUT_… takes a rule away. */
 
 #define ANY 255
@@ -66,14 +68,14 @@ bool over;           /* no writer will come any more */
 bool kill_writer, kill_reader;
 byte leaves = LEAVES, crashes = CRASHES, lost = LOST, surplus = SURPLUS;
 
-/* Takes the space of a frame and of the wrap before it: the publication. */
-inline subtract(wasted, position, length) {
+/* Takes the space of some frames, which are in these cells, and of the wraps before them: the publication. */
+inline subtract(bytes, frames, cells) {
   d_step {
-    assert(free >= wasted + (length));
-    free = free - wasted - (length);
-    owed = owed + wasted + (length);
-    kept = kept | CELLS(position, length);
-    published++
+    assert(free >= (bytes));
+    free = free - (bytes);
+    owed = owed + (bytes);
+    kept = kept | (cells);
+    published = published + frames
   }
 }
 
@@ -127,6 +129,8 @@ inline post_R() {
 
 mtype = { AWAITED, CONNECTED, LEFT, DIED }
 
+#define OWED_NONE 1
+
 /* How it stands with the writer: judgeWriter. `awaited` and `fresh_traces` are what it has seen, to go by later. */
 inline judge() {
   do
@@ -138,6 +142,7 @@ inline judge() {
     :: whose != 0 && living == whose ->
       atomic {
         state = CONNECTED;
+        surplus_old = OWED_NONE; surplus_new = 0;
 #ifndef WITHOUT_NOTICING_A_NEW_WRITER
         new_writer = new_writer || seen_generation != last_generation;
         last_generation = seen_generation
@@ -151,7 +156,7 @@ inline judge() {
       fi
     :: whose == 0 ->
       if
-      :: state == AWAITED && !seen_traces && !surplus_old -> break
+      :: state == AWAITED && !seen_traces && surplus_old <= OWED_NONE -> break
       :: else -> state = (state == DIED -> DIED : LEFT); break
       fi
     fi
@@ -164,9 +169,15 @@ active proctype Reader() {
   short cells[HOLD];
   bool released[HOLD];
   mtype state = AWAITED;
-  bool surplus_new, surplus_old; /* tokens that stood for nothing, since the last look behind, and before it */
+  /* Tokens that stood for nothing: since the last look behind; and before it, since the last report. Where the token of
+   * the close is still owed then, the latter begins one lower. */
+  byte surplus_new, surplus_old = OWED_NONE;
   byte last_generation;          /* of the writer last seen alive, */
   bool new_writer;               /* and whether that was after the last frame */
+#ifdef ONCE
+  byte reported; /* generation of the writer whose departure was reported last */
+  bool unsure;   /* others left before it, or a frame was taken without a token */
+#endif
   bool seen_traces, behind, guess;            /* looking behind the tokens; as if a token had come */
   byte tokens, count, loaded, at, wasted, size, i, whose, seen_generation;
   short unread;
@@ -195,6 +206,10 @@ active proctype Reader() {
 #endif
 #if HOLD > 3
       :: lent > 3 && !released[3] -> i = 3
+#endif
+#if BATCH > 1 && HOLD > 1
+      :: lent > 1 && !released[0] && !released[1] -> /* both at once */
+        d_step { released[1] = true; kept = kept & ~cells[1]; cells[1] = 0; i = 0 }
 #endif
       fi;
       d_step {
@@ -337,7 +352,7 @@ active proctype Reader() {
       :: else ->
         break
       od;
-      surplus_new = surplus_new || (!guess && count < tokens);
+      surplus_new = (guess -> surplus_new : MIN(surplus_new + tokens - count, 2));
       if
       :: count > 0 -> read_pos = position
       :: else
@@ -347,7 +362,12 @@ active proctype Reader() {
     if
     :: count > 0 ->
   progress:
-      atomic { count = 0; new_writer = false; guess = false; behind = false; whose = 0; seen_generation = 0; seen_traces = false };
+      atomic {
+#ifdef ONCE
+        unsure = unsure || guess;
+#endif
+        count = 0; new_writer = false; guess = false; behind = false; whose = 0; seen_generation = 0; seen_traces = false
+      };
       goto next_call
     :: else
     fi;
@@ -358,11 +378,11 @@ active proctype Reader() {
     :: behind && guess -> goto report
     :: !behind && lent == 0 -> goto look_behind
     :: !behind && lent > 0 -> goto release /* whoever holds frames gives one back before he waits */
-    :: !behind && lent > 0 && (SLICES == 2 || surplus_new) -> goto look_behind
+    :: !behind && lent > 0 && (SLICES == 2 || surplus_new > 0) -> goto look_behind
     fi;
 
   look_behind:
-    atomic { behind = true; surplus_old = surplus_old || surplus_new; surplus_new = false };
+    atomic { behind = true; surplus_old = MIN(surplus_old + surplus_new, OWED_NONE + 1); surplus_new = 0 };
 #ifndef WITHOUT_JUDGING_FIRST
     judge();
 #endif
@@ -462,7 +482,18 @@ active proctype Reader() {
       :: else
       fi;
       awaited = (seen_generation == generation);
-      surplus_old = false;
+#ifdef ONCE
+      /* Each departure is reported once, unless tokens of another writer's, or of a frame that was taken without, may
+       * still come. */
+      assert(seen_generation != reported || unsure);
+      unsure = unsure || seen_generation != (reported + 1) % 4;
+      reported = seen_generation;
+#endif
+#ifdef WITHOUT_THE_OWED_TOKEN
+      surplus_old = OWED_NONE;
+#else
+      surplus_old = (state == LEFT && surplus_old <= OWED_NONE -> 0 : OWED_NONE);
+#endif
       traces = traces && fresh_traces;
       state = AWAITED;
       whose = writer_pid;
@@ -571,7 +602,10 @@ active proctype Reader() {
 
 active proctype Writer() {
   byte me = 1, place, sequence, size, at, wasted, loaded, i, whose;
+  byte pending, taken; /* frames that are written and not published, and the bytes they and their wraps take */
+  short claimed;       /* the cells of these frames */
   bool all_free, again, room;
+  bool round; /* one of sequence numbers is complete: it stands for 4096 frames */
 
 next_writer:
   {
@@ -663,6 +697,9 @@ next_writer:
     all_free = (free == P);
 #endif
     atomic {
+      skip; /* Spin wants no label at the start */
+  choose_next:
+      skip;
       d_step {
         at = place;
         wasted = 0;
@@ -676,16 +713,18 @@ next_writer:
         fi;
 #ifdef WITHOUT_WASTE_IN_THE_NEED
         room = room && (loaded >= H + size);
-#else
+#elif defined(WITHOUT_COUNTING_THE_BATCH)
         room = room && (loaded >= wasted + H + size);
+#else
+        room = room && (loaded >= taken + wasted + H + size);
 #endif
-        all_free = false;
-        loaded = 0
+        all_free = false
       }
       if
       :: room -> room = false; again = false; goto write
-      :: !room && again -> again = false; at = 0; wasted = 0; goto wait_for_room
-      :: else -> at = 0; wasted = 0
+      :: !room && pending > 0 -> at = 0; wasted = 0; goto publish
+      :: !room && pending == 0 && again -> again = false; at = 0; wasted = 0; loaded = 0; goto wait_for_room
+      :: else -> at = 0; wasted = 0; loaded = 0
       fi
     }
 #ifndef WITHOUT_EMPTYING_R
@@ -706,7 +745,8 @@ next_writer:
 
   write:
 #ifdef WITHOUT_HEADER_FIRST
-    subtract(wasted, at, H + size);
+    loaded = 0;
+    subtract(wasted + H + size, 1, CELLS(at, H + size));
     if
     :: wasted > 0 -> d_step { head[place] = MARKER }
     :: else
@@ -715,6 +755,9 @@ next_writer:
     place = (at + H + size == P -> 0 : at + H + size);
     write_pos = place;
     d_step { wasted = 0; at = 0; size = 0 };
+    atomic { post_W(); sequence = AFTER(sequence); round = (sequence == NUMBERS) };
+  publish:
+    skip;
 #else
     atomic {
       if
@@ -722,17 +765,61 @@ next_writer:
       :: else
       fi;
       write_header(at, H + size, size, sequence);
-      place = (at + H + size == P -> 0 : at + H + size);
+      d_step {
+        assert((claimed & CELLS(at, H + size)) == 0);
+        claimed = claimed | CELLS(at, H + size);
+        taken = taken + wasted + H + size;
+        pending++;
+        place = (at + H + size == P -> 0 : at + H + size);
+        sequence = AFTER(sequence);
+        round = round || sequence == NUMBERS;
+        wasted = 0; at = 0
+      }
+#if BATCH > 1
+      if
+      :: pending < BATCH -> size = 1; goto choose_next /* nothing is loaded again */
+#if LARGEST > 1
+      :: pending < BATCH -> size = 2; goto choose_next
+#endif
+#if LARGEST > 2
+      :: pending < BATCH -> size = 3; goto choose_next
+#endif
+      :: true
+      fi;
+#endif
+  publish:
+      loaded = 0;
+      size = 0;
       write_pos = place;
       traces = true;
       fresh_traces = true
     }
-    atomic { subtract(wasted, at, H + size); wasted = 0; at = 0; size = 0 };
+#ifdef WITHOUT_PUBLISHING_BEFORE_POSTING
+    post_W();
+    pending--;
+    atomic { subtract(taken, 1 + pending, claimed); taken = 0; claimed = 0 };
+#else
+    atomic { subtract(taken, pending, claimed); taken = 0; claimed = 0 };
 #endif
-    atomic { post_W(); sequence = AFTER(sequence) };
+  post:
+    atomic {
+      if
+      :: pending > 0 -> post_W(); pending--
+      :: else
+      fi;
+      if
+      :: pending > 0 -> goto post
+      :: else
+      fi
+    }
+#endif
 #ifndef WITHOUT_EMPTYING_R
     if
-    :: sequence == NUMBERS -> R = 0 /* every 4096 frames */
+#ifdef WITHOUT_COUNTING_EVERY_FRAME
+    :: sequence == NUMBERS -> R = 0
+#else
+    :: round -> atomic { R = 0; round = false }
+#endif
     :: else
     fi;
 #endif
@@ -750,6 +837,7 @@ ended:
     opening = false;
     kill_writer = false;
     place = 0; sequence = 0; size = 0; at = 0; wasted = 0; loaded = 0; i = 0; whose = 0;
+    pending = 0; taken = 0; claimed = 0; round = false;
     all_free = false; again = false; room = false
   }
   if
@@ -822,7 +910,7 @@ next_writer:
       traces = true;
       fresh_traces = true
     }
-    atomic { subtract(0, place, H + size); place = place + H + size; size = 0 };
+    atomic { subtract(H + size, 1, CELLS(place, H + size)); place = place + H + size; size = 0 };
     atomic { post_W(); sequence = AFTER(sequence) };
     goto next_frame;
 

@@ -27,7 +27,8 @@ const mostMegabytes = 3500;
 const mostDepth = 4_000_000;
 const timeoutMs = 600_000;
 
-const quiet = { SLICES: 0, LEAVES: 0, CRASHES: 0, LOST: 0, SURPLUS: 0, READER_ENDS: 0 };
+const quiet = { SLICES: 0, LEAVES: 0, CRASHES: 0, LOST: 0, SURPLUS: 0, READER_ENDS: 0, BATCH: 1 };
+const inPairs = { BATCH: 2 };
 const narrow = { LOOK: 1, HOLD: 1 };
 const two = { LOOK: 2, HOLD: 2 };
 const three = { LOOK: 2, HOLD: 3 };
@@ -52,6 +53,11 @@ const checks: Readonly<Record<string, Check>> = {
     model: "ring",
     about: "a writer leaves, and two others come after it",
     macros: { ...quiet, P: 5, H: 1, LARGEST: 1, ...two, LEAVES: 2 },
+  },
+  "late tokens": {
+    model: "ring",
+    about: "the same with waits that end without a token: no departure is reported twice",
+    macros: { ...quiet, P: 5, H: 1, LARGEST: 1, ...narrow, SLICES: 2, LEAVES: 1, ONCE: 1 },
   },
   "dead writer": {
     model: "ring",
@@ -92,6 +98,52 @@ const checks: Readonly<Record<string, Check>> = {
     model: "ring",
     about: "one frame at a time, gives waste back early; three writers of ours one after the other",
     macros: { ...quiet, P: 9, H: 2, LARGEST: 4, ...narrow, LEAVES: 2, V1_READER: 1 },
+  },
+  batches: {
+    model: "ring",
+    about: "one or two frames published at once, one or two released; tokens alone wake",
+    macros: { ...quiet, ...inPairs, P: 7, H: 1, LARGEST: 2, ...two },
+  },
+  "batches and tails": {
+    model: "ring",
+    about: "the same with headers of 2 units",
+    macros: { ...quiet, ...inPairs, P: 9, H: 2, LARGEST: 3, ...three },
+  },
+  "batches and tokens of R": {
+    model: "ring",
+    about: "the same with R counted, and bounded",
+    macros: { ...quiet, ...inPairs, P: 5, H: 1, LARGEST: 2, ...two, COUNT_R: 1 },
+  },
+  "batches of a dead writer": {
+    model: "ring",
+    about: "killed at any step of a batch, and another comes",
+    macros: { ...quiet, ...inPairs, P: 5, H: 1, LARGEST: 1, ...narrow, SLICES: 2, CRASHES: 1 },
+  },
+  "batches of writers that leave": {
+    model: "ring",
+    about: "a writer leaves, and two others come after it",
+    macros: { ...quiet, ...inPairs, P: 5, H: 1, LARGEST: 1, ...two, LEAVES: 2 },
+  },
+  "batches and lost posts": {
+    model: "ring",
+    about: "a token of either semaphore vanishes and one comes from nowhere",
+    macros: { ...quiet, ...inPairs, P: 5, H: 1, LARGEST: 1, ...two, SLICES: 2, LOST: 1, SURPLUS: 1 },
+  },
+  "batches and a dead reader": {
+    model: "ring",
+    about: "the reader is killed at any step",
+    macros: { ...quiet, ...inPairs, P: 5, H: 1, LARGEST: 2, ...two, SLICES: 1, READER_ENDS: 2 },
+  },
+  "batches for a v1 reader": {
+    model: "ring",
+    about: "it takes one frame at a time, and gives waste back early",
+    macros: { ...quiet, ...inPairs, P: 9, H: 2, LARGEST: 3, ...narrow, LEAVES: 2, V1_READER: 1 },
+  },
+  "progress in batches": {
+    model: "ring",
+    about: "every frame is delivered in the end",
+    macros: { ...quiet, ...inPairs, P: 5, H: 1, LARGEST: 1, ...two },
+    liveness: true,
   },
   progress: {
     model: "ring",
@@ -155,6 +207,10 @@ const mutations: readonly { without: string; in: string }[] = [
   { without: "ONE_LOAD", in: "tails" },
   { without: "WASTE_IN_THE_NEED", in: "wraps" },
   { without: "SECOND_LOOK", in: "wraps" },
+  { without: "COUNTING_THE_BATCH", in: "batches" },
+  { without: "PUBLISHING_BEFORE_POSTING", in: "batches" },
+  { without: "COUNTING_EVERY_FRAME", in: "batches and tokens of R" },
+  { without: "THE_OWED_TOKEN", in: "late tokens" },
   { without: "EMPTYING_R", in: "tokens of R" },
   { without: "EMPTYING_W", in: "v1 reader" },
   { without: "EMPTY_RING_FOR_A_NEW_WRITER", in: "v1 reader" },

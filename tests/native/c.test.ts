@@ -15,14 +15,14 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const compiler = await findCompiler();
 
-const [plain, address, thread] = isLinux
-  ? await Promise.all([
-      buildTests(compiler, join(directory, "plain"), ["-O2", "-g"]),
-      buildSanitizedTests(compiler, join(directory, "address"), "address,undefined"),
-      buildSanitizedTests(compiler, join(directory, "thread"), "thread"),
-    ])
-  : [];
-const names = plain === undefined ? [] : await listTests(plain, timeoutMs);
+// Windows starts only what is named as a program.
+const [plain, address, thread] = await Promise.all([
+  buildTests(compiler, join(directory, "plain.exe"), ["-O2", "-g"]),
+  ...["address,undefined", "thread"].map((sanitizers) =>
+    isLinux ? buildSanitizedTests(compiler, join(directory, sanitizers), sanitizers) : undefined,
+  ),
+]);
+const names = await listTests(plain, timeoutMs);
 
 for (const [how, program] of [
   ["compiled with -O2", plain],

@@ -1,9 +1,7 @@
 /* The ring with a peer of another implementation at the other end, or a broken one (PROTOCOL.md, sections 4, 7, 8). */
 #include "test.h"
 
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 
 #define HEADER sizeof(struct zb_frame_header)
 
@@ -258,52 +256,6 @@ TEST(a_frame_that_ends_with_the_ring_is_read_and_one_that_ends_a_byte_later_is_r
       EQUAL(ring.view->frames[0].size, 140);
     }
   }
-  close_ring(&ring);
-}
-
-/* A frame's size that is right one moment and impossible the next. */
-static void flip_size(void *argument) {
-  struct ring *ring = argument;
-  volatile uint64_t *size = (volatile uint64_t *)ring->payload;
-  for (;;) {
-    *size = 24;
-    *size = UINT64_MAX - 15;
-  }
-}
-
-/* How often: ZB_FLIPS, or what takes an instant. */
-static long flips(void) {
-  const char *text = getenv("ZB_FLIPS");
-  return text == NULL ? 20000 : atol(text);
-}
-
-TEST(a_header_that_changes_while_it_is_checked_is_used_as_it_was_checked) {
-  struct ring ring;
-  open_ring(&ring, 256);
-  put_header(&ring, 0, 24, 1);
-  pid_t pid = start_child();
-  if (pid == 0) flip_size(&ring);
-  long whole = 0, refused = 0;
-  for (long round = 0; round < flips() || whole == 0 || refused == 0; round++) {
-    zb_reader_close(ring.reader);
-    set_word(&ring.oieb->payload_free_bytes, 256);
-    set_word(&ring.oieb->payload_read_pos, 0);
-    OK(zb_reader_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &ring.reader));
-    ring.view = (const struct zb_reader_view *)ring.reader;
-    publish(&ring, 40, 1);
-    int32_t code = zb_reader_next(ring.reader, 0, 0);
-    if (code == 1) {
-      EQUAL(ring.view->frames[0].size, 24);
-      whole++;
-    } else {
-      EQUAL(code, ZB_BAD_FRAME);
-      EQUAL(ring.view->fault_found, (double)(UINT64_MAX - 15));
-      refused++;
-    }
-  }
-  kill(pid, SIGKILL);
-  EQUAL(waitpid(pid, NULL, 0), pid);
-  printf("%ld headers read, %ld refused\n", whole, refused);
   close_ring(&ring);
 }
 

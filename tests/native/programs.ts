@@ -1,15 +1,18 @@
 // Builds the program of the C tests, plainly or with sanitizers, and runs its cases, each in a process of its own.
 
-import { readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   type Compiler,
-  cFlags,
+  cFlagsFor,
   compile,
+  helperSources,
+  hostSystem,
   nativeSourceDirectory,
   sanitizersWork,
 } from "../../scripts/build-native.ts";
+import type { Target } from "../../scripts/targets.ts";
 
 /** ThreadSanitizer does not always come to terms with where the system has put the program; another start may do. */
 const badLuck = /ThreadSanitizer: unexpected memory mapping/;
@@ -22,23 +25,41 @@ export interface Outcome {
   leftBehind: string[];
 }
 
+/** What C tests are built for: a target, or this machine. */
+export type TestPlatform = Pick<Target, "os" | "libc">;
+
+const header = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+const host: TestPlatform = {
+  os: hostSystem,
+  libc: header.header.glibcVersionRuntime === undefined ? null : "glibc",
+};
+
+/** The cases' sources, and what they need of the system. */
+function testSources({ os, libc }: TestPlatform): string[] {
+  const everywhere = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c"];
+  const files = {
+    linux: ["posix.c", "linux.c", "processes.c", "files.c", "semaphores.c"],
+    darwin: ["posix.c", "darwin.c", "processes.c"],
+    windows: ["win32.c"],
+  }[os];
+  if (libc === "glibc") files.push("glibc.c");
+  return [...everywhere, ...files].map((file) => join(import.meta.dir, file));
+}
+
 /** Compiles the helper and the C tests to the program `output`. */
 export async function buildTests(
   compiler: Compiler,
   output: string,
   flags: readonly string[],
+  platform = host,
 ): Promise<string> {
-  const helper = ["ring.c", "posix.c", "linux.c", "waiter.c"].map((file) =>
-    join(nativeSourceDirectory, file),
-  );
-  const tests = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c", "semaphores.c"].map((file) =>
-    join(import.meta.dir, file),
-  );
+  // The tests have a C runtime.
+  const helper = helperSources(platform.os).filter((path) => basename(path) !== "freestanding.c");
   const includes = ["-I", nativeSourceDirectory, "-I", import.meta.dir];
   await compile(compiler, {
-    sources: [...helper, ...tests],
+    sources: [...helper, ...testSources(platform)],
     output,
-    flags: [...cFlags, ...flags, ...includes],
+    flags: [...cFlagsFor(platform.os), ...flags, ...includes],
   });
   return output;
 }
@@ -78,7 +99,7 @@ export async function runTest(
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
     if (attempt < attempts && badLuck.test(stderr)) continue;
     const own = `zb-ctest-${child.pid}-`;
-    const leftBehind = ["/dev/shm", tmpdir()].flatMap((place) =>
+    const leftBehind = ["/dev/shm", tmpdir()].filter(existsSync).flatMap((place) =>
       readdirSync(place)
         .filter((file) => file.includes(own))
         .map((file) => join(place, file)),

@@ -638,3 +638,94 @@ TEST(a_writer_asks_for_a_look_at_a_reader_that_has_released_nothing_for_a_quarte
   OK(zb_writer_write(ring.writer, "x", 1, 0));
   close_ring(&ring);
 }
+
+TEST(frames_written_together_are_published_at_once_and_posted_one_by_one) {
+  struct ring ring;
+  uint8_t bytes[250];
+  open_ring(&ring, 1024);
+  for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)i;
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 0, 250, 100, 0), 3);
+  EQUAL(word(&ring.oieb->payload_free_bytes), 1024 - 250 - 3 * HEADER);
+  EQUAL(word(&ring.oieb->payload_written_count), 3);
+  EQUAL(zb_semaphore_value(ring.written), 3);
+  EQUAL(zb_reader_next(ring.reader, 0, 0), 3);
+  for (int i = 0; i < 3; i++) {
+    EQUAL(ring.view->frames[i].size, i < 2 ? 100 : 50);
+    EQUAL(ring.view->frames[i].sequence, i + 1);
+    const uint8_t *frame = (const uint8_t *)ring.oieb + (uint64_t)ring.view->frames[i].offset;
+    EQUAL(memcmp(frame, bytes + 100 * i, (size_t)ring.view->frames[i].size), 0);
+  }
+  uint8_t copy[250];
+  zb_memory_copy_frames(ring.memory, ring.view->frames, 3, copy);
+  EQUAL(memcmp(copy, bytes, 250), 0);
+  OK(zb_reader_release(ring.reader, 0, 3));
+  EQUAL(word(&ring.oieb->payload_free_bytes), 1024);
+  EQUAL(zb_semaphore_value(ring.released), 3);
+  close_ring(&ring);
+}
+
+TEST(frames_written_together_start_at_an_offset_and_end_where_there_is_no_room) {
+  struct ring ring;
+  uint8_t bytes[1000] = {0};
+  open_ring(&ring, 256);
+  bytes[500] = 7;
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 500, 500, 48, 0), 4);
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 692, 308, 48, 0), ZB_AGAIN);
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 0, 0, 48, 0), ZB_TOO_LARGE);
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 0, 1000, 0, 0), ZB_TOO_LARGE);
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 0, 1000, 241, 0), ZB_TOO_LARGE);
+  EQUAL(zb_reader_next(ring.reader, 0, 0), 4);
+  EQUAL(*((const uint8_t *)ring.oieb + (uint64_t)ring.view->frames[0].offset), 7);
+  close_ring(&ring);
+}
+
+TEST(so_many_frames_are_written_together_and_no_more) {
+  struct ring ring;
+  static uint8_t bytes[200 * 1024];
+  open_ring(&ring, 512 * 1024);
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 0, 100, 1, 0), 64);
+  EQUAL(zb_writer_write_frames(ring.writer, bytes, 0, sizeof bytes, 20000, 0), 4);
+  close_ring(&ring);
+}
+
+TEST(frames_written_together_wrap_wherever_the_end_of_the_ring_is) {
+  uint8_t bytes[300];
+  for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 7);
+  for (uint64_t before = 1; before <= 256 - HEADER; before++) {
+    for (uint64_t size = 1; size <= 60; size += 7) {
+      struct ring ring;
+      open_ring(&ring, 256);
+      OK(write_frame(&ring, before, 1));
+      read_frame(&ring, before, 1);
+      uint64_t written = 0, read = 0, sequence = 1;
+      for (int round = 0; written < sizeof bytes && round < 1000; round++) {
+        int32_t count = zb_writer_write_frames(ring.writer, bytes, (double)written,
+                                               (double)(sizeof bytes - written), (double)size, 0);
+        CHECK(count > 0 || count == ZB_AGAIN);
+        for (int32_t i = 0; i < count; i++)
+          written += size < sizeof bytes - written ? size : sizeof bytes - written;
+        /* The frame before is held until the others wait for its place. */
+        if (count == ZB_AGAIN) OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
+        int32_t found = zb_reader_next(ring.reader, 0, 0);
+        for (int32_t i = 0; i < found; i++) {
+          uint64_t length = (uint64_t)ring.view->frames[i].size;
+          EQUAL(ring.view->frames[i].sequence, sequence + 1 + (uint64_t)i);
+          EQUAL(memcmp((const uint8_t *)ring.oieb + (uint64_t)ring.view->frames[i].offset, bytes + read,
+                       length),
+                0);
+          read += length;
+        }
+        if (found > 0) {
+          if (count != ZB_AGAIN) (void)zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1);
+          (void)zb_reader_release(ring.reader, (uint32_t)sequence, (uint32_t)found - 1);
+          sequence += (uint64_t)found;
+        }
+      }
+      EQUAL(written, sizeof bytes);
+      EQUAL(read, sizeof bytes);
+      (void)zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1);
+      EQUAL(word(&ring.oieb->payload_free_bytes), 256);
+      close_ring(&ring);
+    }
+  }
+}

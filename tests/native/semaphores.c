@@ -1,29 +1,13 @@
-/* The semaphore between many: no wake-up is lost, whoever waits beside whom, and libc meets it (linux.c). */
-#include "test.h"
+/* The semaphore between many: no wake-up is lost, whoever waits beside whom (linux.c). */
+#include "semaphores.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <semaphore.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
-/* A wait that gets no token in this time, while there is one, has missed its wake-up. */
-#define PATIENCE_NS 20000000000
-
-struct crowd {
-  zb_semaphore *semaphore;
-  sem_t *libc;              /* the same one, as libc sees it */
-  _Atomic(uint32_t) budget; /* tokens that are still to be posted */
-  _Atomic(uint32_t) taken;
-  uint32_t total;
-};
-
-static bool is_done(struct crowd *crowd) { return atomic_load(&crowd->taken) >= crowd->total; }
+bool is_done(struct crowd *crowd) { return atomic_load(&crowd->taken) >= crowd->total; }
 
 /* The tokens that end the others' waits, when all that count are taken. */
-static void *post_tokens(void *argument) {
+void *post_tokens(void *argument) {
   struct crowd *crowd = argument;
   for (uint32_t number = 0;; number++) {
     uint32_t count = 1 + number % 3, left = atomic_load(&crowd->budget);
@@ -33,7 +17,7 @@ static void *post_tokens(void *argument) {
     if (left == 0) return NULL;
     if (left < count) count = left;
     if (number % 5 == 4 && crowd->libc != NULL) {
-      for (uint32_t i = 0; i < count; i++) EQUAL(sem_post(crowd->libc), 0);
+      crowd->post_with_libc(crowd->libc, count);
     } else {
       zb_semaphore_post(crowd->semaphore, (int32_t)count);
     }
@@ -43,7 +27,7 @@ static void *post_tokens(void *argument) {
 }
 
 /* As a reader: waits, and then takes at most a few, so that tokens are left beside others that sleep. */
-static void *take_tokens(void *argument) {
+void *take_tokens(void *argument) {
   struct crowd *crowd = argument;
   while (!is_done(crowd)) {
     EQUAL(zb_semaphore_await(crowd->semaphore, zb_now_ns() + PATIENCE_NS, NULL), ZB_OK);
@@ -54,20 +38,8 @@ static void *take_tokens(void *argument) {
   return NULL;
 }
 
-static void *take_tokens_as_libc(void *argument) {
-  struct crowd *crowd = argument;
-  while (!is_done(crowd)) {
-    struct timespec deadline;
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += PATIENCE_NS / 1000000000;
-    while (sem_timedwait(crowd->libc, &deadline) != 0) EQUAL(errno, EINTR);
-    if (atomic_fetch_add(&crowd->taken, 1) + 1 == crowd->total) zb_semaphore_post(crowd->semaphore, 1000);
-  }
-  return NULL;
-}
-
 /* As an event loop: asks the waiter again and again, and leaves every token to the others. */
-static void *listen_for_tokens(void *argument) {
+void *listen_for_tokens(void *argument) {
   struct crowd *crowd = argument;
   zb_waiter *waiter;
   int32_t bell;
@@ -83,38 +55,24 @@ static void *listen_for_tokens(void *argument) {
   return NULL;
 }
 
-static sem_t *open_as_libc(const char *name) {
-  char path[128];
-  snprintf(path, sizeof path, "/sem-w-%s", name);
-  sem_t *semaphore = sem_open(path, 0);
-  CHECK(semaphore != SEM_FAILED);
-  return semaphore;
-}
-
-static void run_crowd(struct crowd *crowd, void *(*const roles[])(void *), int count) {
+void run_crowd(struct crowd *crowd, void *(*const roles[])(void *), int count) {
   pthread_t threads[16];
   atomic_store(&crowd->budget, crowd->total);
   atomic_store(&crowd->taken, 0);
   for (int i = 0; i < count; i++) start_thread(&threads[i], roles[i], crowd);
   for (int i = 0; i < count; i++) join_thread(threads[i]);
   while (zb_semaphore_take(crowd->semaphore, UINT32_MAX) > 0) continue;
-  EQUAL(waiters_of(crowd->semaphore), 0);
+  CHECK(waits(crowd->semaphore, 0));
 }
 
 TEST(nobody_in_a_crowd_of_waiters_sleeps_while_there_is_a_token) {
   struct ring ring;
   open_buffer(&ring, 0, 64);
-  struct crowd crowd = {.semaphore = ring.written, .libc = open_as_libc(ring.name), .total = long_run(20000)};
+  struct crowd crowd = {.semaphore = ring.written, .total = long_run(20000)};
   void *(*const readers[])(void *) = {post_tokens, post_tokens, take_tokens, take_tokens, take_tokens};
   void *(*const listeners[])(void *) = {post_tokens, take_tokens, listen_for_tokens, listen_for_tokens};
-  void *(*const peers[])(void *) = {post_tokens, take_tokens_as_libc, take_tokens_as_libc};
-  void *(*const all[])(void *) = {post_tokens,         post_tokens,       take_tokens,
-                                  take_tokens_as_libc, listen_for_tokens, take_tokens_as_libc};
   run_crowd(&crowd, readers, 5);
   run_crowd(&crowd, listeners, 4);
-  run_crowd(&crowd, peers, 3);
-  run_crowd(&crowd, all, 6);
-  EQUAL(sem_close(crowd.libc), 0);
   close_ring(&ring);
 }
 
@@ -129,7 +87,7 @@ TEST(whoever_takes_a_part_of_the_tokens_wakes_who_sleeps_beside_the_rest) {
   pthread_t thread;
   open_buffer(&ring, 0, 64);
   start_thread(&thread, await_one, &ring);
-  UNTIL(waiters_of(ring.written) == 1);
+  UNTIL(waits(ring.written, 1));
   usleep(20000); /* asleep by now; if it is not, it sees the tokens */
   /* Posts whose wake-ups went to this thread, which waited as well and has left the count of waiters. */
   struct zb_semaphore_layout *layout = zb_object_address(&ring.written->object);

@@ -1,12 +1,11 @@
-/* `test list` prints the names of all cases, `test NAME` runs one of them: exit code 0, or a message and 1. */
+/* `test list` prints the names of all cases, `test NAME` runs one of them: exit code 0, or a message and 1.
+ *
+ * `test read NAME FRAMES` makes a buffer and reads a stream from it, and `test write NAME FRAMES` writes one: two
+ * programs that were built for different systems do so to each other. */
 #include "test.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <signal.h>
+#include <sched.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #define MOST_TESTS 200
 
@@ -38,27 +37,9 @@ void check_equal(double actual, double expected, const char *text, const char *f
 
 int64_t elapsed_ms(int64_t start_ns) { return (zb_now_ns() - start_ns) / 1000000; }
 
-/* ---- what has to go with the program ------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------------- */
 
-static pid_t owner; /* a forked child cleans up nothing */
-static char name_prefix[32];
-static char directory[64];
-
-static void clean_up(void) {
-  char command[128];
-  if (getpid() != owner) return;
-  DIR *shm = opendir("/dev/shm");
-  for (struct dirent *entry; shm != NULL && (entry = readdir(shm)) != NULL;) {
-    char path[300];
-    if (strstr(entry->d_name, name_prefix) == NULL) continue;
-    snprintf(path, sizeof path, "/dev/shm/%s", entry->d_name);
-    unlink(path);
-  }
-  if (shm != NULL) closedir(shm);
-  if (directory[0] == '\0') return;
-  snprintf(command, sizeof command, "rm -rf '%s'", directory);
-  if (system(command) != 0) fprintf(stderr, "left behind: %s\n", directory);
-}
+char name_prefix[32];
 
 const char *unique_name(void) {
   static char name[64];
@@ -67,23 +48,7 @@ const char *unique_name(void) {
   return name;
 }
 
-const char *temporary_path(const char *file) {
-  static char path[128];
-  if (directory[0] == '\0') {
-    const char *parent = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/%sXXXXXX", parent == NULL ? "/tmp" : parent, name_prefix);
-    CHECK(mkdtemp(directory) != NULL);
-  }
-  snprintf(path, sizeof path, "%s/%s", directory, file);
-  return path;
-}
-
-/* ---- threads and processes ----------------------------------------------------------------------------------- */
-
-uint32_t waiters_of(zb_semaphore *semaphore) {
-  struct zb_semaphore_layout *layout = zb_object_address(&semaphore->object);
-  return (uint32_t)(atomic_load_explicit(&layout->data, memory_order_relaxed) >> 32);
-}
+/* ---- threads ------------------------------------------------------------------------------------------------- */
 
 uint32_t long_run(uint32_t count) {
   const char *factor = getenv("ZB_TEST_FACTOR");
@@ -96,34 +61,6 @@ void start_thread(pthread_t *thread, void *(*run)(void *), void *argument) {
 
 void join_thread(pthread_t thread) { EQUAL(pthread_join(thread, NULL), 0); }
 
-pid_t start_child(void) {
-  pid_t pid = fork();
-  CHECK(pid >= 0);
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != owner) _exit(1);
-  }
-  return pid;
-}
-
-int run_child(void (*work)(void *), void *argument) {
-  int status;
-  pid_t pid = start_child();
-  if (pid == 0) {
-    work(argument);
-    _exit(0);
-  }
-  while (waitpid(pid, &status, 0) != pid) EQUAL(errno, EINTR);
-  return status;
-}
-
-static void ignore_signal(int number) { (void)number; }
-
-void catch_signal(void) {
-  struct sigaction action = {.sa_handler = ignore_signal};
-  EQUAL(sigaction(SIGUSR1, &action, NULL), 0);
-}
-
 /* ---- a ring -------------------------------------------------------------------------------------------------- */
 
 uint64_t word(const uint64_t *field) {
@@ -134,9 +71,10 @@ void set_word(uint64_t *field, uint64_t value) {
   atomic_store_explicit((_Atomic(uint64_t) *)field, value, memory_order_release);
 }
 
-void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_size) {
+static void open_named_buffer(struct ring *ring, const char *name, uint64_t metadata_size,
+                              uint64_t payload_size) {
   memset(ring, 0, sizeof *ring);
-  snprintf(ring->name, sizeof ring->name, "%s", unique_name());
+  snprintf(ring->name, sizeof ring->name, "%s", name);
   OK(zb_semaphore_create(ring->name, ZB_WRITER, 0600, &ring->written));
   OK(zb_semaphore_create(ring->name, ZB_READER, 0600, &ring->released));
   OK(zb_memory_create(ring->name, sizeof(struct zb_oieb) + metadata_size + payload_size, 0600,
@@ -145,6 +83,10 @@ void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_siz
   ring->oieb = zb_memory_address(ring->memory);
   ring->payload = (uint8_t *)(ring->oieb + 1) + metadata_size;
   ring->payload_size = payload_size;
+}
+
+void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_size) {
+  open_named_buffer(ring, unique_name(), metadata_size, payload_size);
 }
 
 static void open_ends(struct ring *ring) {
@@ -239,12 +181,111 @@ void publish(struct ring *ring, uint64_t bytes, int32_t posts) {
   if (posts > 0) zb_semaphore_post(ring->written, posts);
 }
 
+/* ---- a stream ------------------------------------------------------------------------------------------------ */
+
+/* Sizes that wrap a small ring every few frames, and now and then take nearly all of it. */
+uint64_t size_of(uint64_t sequence, uint64_t payload_size) {
+  uint64_t mixed = sequence * 0x9E3779B97F4A7C15u >> 40;
+  uint64_t most = mixed % 50 == 0 ? payload_size - 16 : payload_size / 4;
+  return 1 + (mixed >> 6) % most;
+}
+
+void *write_stream(void *argument) {
+  struct stream *stream = argument;
+  struct ring *ring = stream->ring;
+  for (uint64_t sequence = 1; sequence <= stream->frames; sequence++) {
+    uint64_t size = size_of(sequence, ring->payload_size);
+    for (;;) {
+      int32_t code = zb_writer_acquire(ring->writer, (double)size, 100000);
+      if (code == ZB_OK) break;
+      CHECK(code == ZB_AGAIN || code == ZB_PEER_CHECK);
+      zb_writer_peer(ring->writer, word(&ring->oieb->reader_pid));
+    }
+    fill((uint8_t *)ring->oieb + (uint64_t)ring->writer_view->offset, size, sequence);
+    OK(zb_writer_commit(ring->writer));
+  }
+  return NULL;
+}
+
+/* Reads all frames of a stream. The last one of each look is held for a while beyond it, so that the ring wraps instead
+ * of being rewound; but the writer may need an empty ring. */
+void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags) {
+  uint64_t read = 0, released = 0;
+  int looks = 0, yields = 100;
+  while (released < frames) {
+    bool holding = released < read;
+    int32_t count = zb_reader_next(ring->reader, holding || flags != 0 ? 0 : 100000, flags);
+    CHECK(count > 0 || count == ZB_AGAIN);
+    if (count == ZB_AGAIN && holding && looks++ < 10) {
+      /* On a busy machine the writer gets a processor only this way, and it takes long. */
+      if (yields-- > 0) sched_yield();
+      continue;
+    }
+    looks = 0;
+    for (int i = 0; i < count; i++)
+      check_frame(ring, i, size_of(read + (uint64_t)i + 1, ring->payload_size), read + (uint64_t)i + 1);
+    if (holding) OK(zb_reader_release(ring->reader, (uint32_t)released++, 1));
+    if (count <= 0) continue;
+    read += (uint64_t)count;
+    for (uint64_t i = read - 1; i-- > released;) OK(zb_reader_release(ring->reader, (uint32_t)i, 1));
+    released = read - 1;
+  }
+}
+
+/* The same, with nothing left over. */
+void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
+  read_frames_of(ring, frames, flags);
+  EQUAL(zb_reader_next(ring->reader, 0, ZB_WITHOUT_TOKEN), ZB_AGAIN);
+  EQUAL(ring->view->surplus_tokens, 0);
+  EQUAL(word(&ring->oieb->payload_free_bytes), ring->payload_size);
+}
+
+void write_stream_from_outside(void *argument) {
+  struct stream *stream = argument;
+  struct ring ring = {.oieb = NULL};
+  OK(zb_memory_open(stream->ring->name, &ring.memory));
+  OK(zb_semaphore_open(stream->ring->name, ZB_WRITER, &ring.written));
+  OK(zb_semaphore_open(stream->ring->name, ZB_READER, &ring.released));
+  ring.oieb = zb_memory_address(ring.memory);
+  ring.payload_size = word(&ring.oieb->payload_size);
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), ZB_WAIT_ADAPTIVE,
+                    &ring.writer));
+  ring.writer_view = (const struct zb_writer_view *)ring.writer;
+  write_stream(&(struct stream){.ring = &ring, .frames = stream->frames});
+}
+
 /* -------------------------------------------------------------------------------------------------------------- */
 
+static int take_part(const char *role, const char *name, const char *frames) {
+  struct ring ring;
+  struct stream stream = {.ring = &ring, .frames = strtoul(frames, NULL, 10)};
+  if (strcmp(role, "read") == 0) {
+    snprintf(name_prefix, sizeof name_prefix, "%s", name);
+    open_named_buffer(&ring, name, 64, 4096);
+    open_ends(&ring);
+    read_stream(&ring, stream.frames, 0);
+    close_ring(&ring);
+  } else {
+    zb_memory *memory;
+    uint64_t words[16];
+    snprintf(ring.name, sizeof ring.name, "%s", name);
+    /* An emulator may take a while to start. */
+    for (int64_t give_up_ns = zb_now_ns() + 60000000000;; usleep(1000)) {
+      CHECK(zb_now_ns() < give_up_ns);
+      if (zb_memory_view(ring.name, &memory) != ZB_OK) continue;
+      zb_oieb_load(memory, words);
+      zb_memory_close(memory);
+      if (words[0] != 0) break;
+    }
+    write_stream_from_outside(&stream);
+  }
+  return 0;
+}
+
 int main(int count, char **arguments) {
-  owner = getpid();
-  snprintf(name_prefix, sizeof name_prefix, "zb-ctest-%d-", (int)owner);
-  atexit(clean_up);
+  snprintf(name_prefix, sizeof name_prefix, "zb-ctest-%d-", (int)getpid());
+  prepare_system();
+  if (count == 4) return take_part(arguments[1], arguments[2], arguments[3]);
   for (int i = 0; count == 2 && i < test_count; i++) {
     if (strcmp(arguments[1], "list") == 0) {
       puts(tests[i].name);

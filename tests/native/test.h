@@ -43,25 +43,29 @@ void check_equal(double actual, double expected, const char *text, const char *f
 /* Milliseconds from `start_ns` to now. */
 int64_t elapsed_ms(int64_t start_ns);
 
-/* A buffer name that nobody else uses. What it names in /dev/shm goes with the program. */
+/* The first part of each unique name. */
+extern char name_prefix[32];
+/* A buffer name that nobody else uses. What it names goes with the program. */
 const char *unique_name(void);
+
+/* The system's: posix.c, win32.c. */
+
+/* Before the first case. */
+void prepare_system(void);
 /* A path in a directory of this program's own, which goes with it. */
 const char *temporary_path(const char *file);
-
-/* How many threads or processes wait for the semaphore. */
-uint32_t waiters_of(zb_semaphore *semaphore);
+/* Whether just so many threads and processes wait for the semaphore. Where the system does not tell, it is true after
+ * a moment: no case may need it to hold. */
+bool waits(zb_semaphore *semaphore, uint32_t count);
+/* Whether the bell of a waiter (zb_waiter_open) rings within the time; takes the byte. */
+bool rings(int32_t bell, int wait_ms);
+bool is_open(int32_t bell);
 
 /* `count`, times the factor of a longer run where ZB_TEST_FACTOR says one. */
 uint32_t long_run(uint32_t count);
 
 void start_thread(pthread_t *thread, void *(*run)(void *), void *argument);
 void join_thread(pthread_t thread);
-/* fork(2), for a child that must not outlive this program. Only while there is one thread. */
-pid_t start_child(void);
-/* Runs `work` in a child process and returns how it ended, as waitpid tells it. */
-int run_child(void (*work)(void *), void *argument);
-/* Makes SIGUSR1 interrupt calls, and nothing else. */
-void catch_signal(void);
 
 /* Both ends of a buffer in this process, working on one mapping. */
 struct ring {
@@ -101,6 +105,31 @@ void put_header(struct ring *ring, uint64_t position, uint64_t size, uint64_t se
 void put_frame(struct ring *ring, uint64_t position, uint64_t size, uint64_t sequence);
 /* Takes `bytes` from the free bytes and posts `posts` tokens. */
 void publish(struct ring *ring, uint64_t bytes, int32_t posts);
+
+/* How many frames a long stream has. */
+#ifdef THREAD_SANITIZER
+#define STREAM_FRAMES 100000
+#else
+#define STREAM_FRAMES 300000
+#endif
+
+struct stream {
+  struct ring *ring;
+  uint64_t frames;
+};
+
+/* The size of a frame of a stream: such that a small ring wraps every few frames, and now and then one takes nearly all
+ * of it. */
+uint64_t size_of(uint64_t sequence, uint64_t payload_size);
+/* Writes a stream (a struct stream). */
+void *write_stream(void *argument);
+/* The same on a mapping of its own, which it opens by the ring's name. */
+void write_stream_from_outside(void *argument);
+/* Reads all frames of a stream. The last one of each look is held for a while beyond it, so that the ring wraps instead
+ * of being rewound; but the writer may need an empty ring. */
+void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags);
+/* The same, with nothing left over. */
+void read_stream(struct ring *ring, uint64_t frames, int32_t flags);
 
 uint64_t word(const uint64_t *field);
 void set_word(uint64_t *field, uint64_t value);

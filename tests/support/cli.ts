@@ -2,6 +2,7 @@
 
 import { afterEach, expect, setDefaultTimeout } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
 import { eventually, footprint } from "./buffers.ts";
@@ -9,7 +10,7 @@ import { eventually, footprint } from "./buffers.ts";
 const root = join(import.meta.dir, "..", "..");
 
 /** The command line from source, or the executable that ZB_EXECUTABLE names. */
-const program = process.env.ZB_EXECUTABLE
+export const program: readonly string[] = process.env.ZB_EXECUTABLE
   ? [process.env.ZB_EXECUTABLE]
   : [process.execPath, join(root, "src", "main.ts")];
 
@@ -103,6 +104,15 @@ export class Run implements AsyncDisposable {
 
   kill(signal: NodeJS.Signals): void {
     process.kill(this.pid, signal);
+  }
+
+  /** Waits until it handles the signal itself, which would end it otherwise. */
+  async listens(signal: NodeJS.Signals): Promise<void> {
+    const bit = 1n << BigInt(constants.signals[signal] - 1);
+    await eventually(() => {
+      const caught = /^SigCgt:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${this.pid}/status`, "latin1"))?.[1];
+      return (BigInt(`0x${caught}`) & bit) !== 0n;
+    }, PATIENCE_MS);
   }
 
   /** Waits for its end. */

@@ -82,6 +82,11 @@ export class Child implements AsyncDisposable {
     return this.#isOver;
   }
 
+  /** Resolves when it has ended. */
+  get ended(): Promise<unknown> {
+    return this.#ended;
+  }
+
   /** Whether it is still at what it announced last. */
   get isAtIt(): boolean {
     return !this.#isOver && this.#lines.length === this.#heard;
@@ -114,10 +119,17 @@ export class Child implements AsyncDisposable {
     return this.feed(`${JSON.stringify(instruction)}\n`);
   }
 
-  /** Puts text into its stdin. */
+  /** Puts text into its stdin. One that has ended takes none: its end is heard. */
   feed(text: string): this {
-    this.#process.stdin.write(text);
-    void this.#process.stdin.flush();
+    const ignore = (error: unknown) => {
+      if ((error as { code?: string }).code !== "EPIPE") throw error;
+    };
+    try {
+      this.#process.stdin.write(text);
+      void Promise.resolve(this.#process.stdin.flush()).catch(ignore);
+    } catch (error) {
+      ignore(error);
+    }
     return this;
   }
 

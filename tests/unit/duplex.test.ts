@@ -301,6 +301,28 @@ describe("a request", () => {
     expect(served.server.statistics.responses).toBe(4);
   });
 
+  test("that is answered long after thousands of later ones still gets its own response", async () => {
+    const { opened, open } = gate();
+    const work = async (request: Frame) => {
+      // These two have the same place in a table of any usual size.
+      if (request.sequence === 1 || request.sequence === 2049) await opened;
+      return request.toArray();
+    };
+    using served = serve(work, { mode: ProcessingMode.THREAD_POOL });
+    using client = served.connect();
+    const early = answerTo(client, bytesOf(1, 8));
+    let late: Promise<Uint8Array | undefined> | undefined;
+    for (let first = 2; first <= 4098; first += 64) {
+      const run = Array.from({ length: 64 }, (_, i) => first + i);
+      const answers = run.map((number) => answerTo(client, bytesOf(number, 8)));
+      if (run.includes(2049)) late = answers.splice(run.indexOf(2049), 1)[0];
+      await Promise.all(answers);
+    }
+    open();
+    expect(await early).toEqual(bytesOf(1, 8));
+    expect(await late).toEqual(bytesOf(2049, 8));
+  });
+
   test("that is aborted beforehand, or while it waits for room, is never sent", async () => {
     const { opened, open } = gate();
     const sizes: number[] = [];
@@ -693,6 +715,20 @@ describe("a server", () => {
     }
     last?.close();
     expect(served.metadata).toEqual(["client 1", "client 2", "client 4", "client 5"]);
+  });
+
+  test("is told the same metadata by clients that follow each other before it has looked", async () => {
+    using served = serve(echo);
+    let last: IDuplexClient | undefined;
+    for (let i = 1; i <= 5; i++) {
+      last?.close();
+      last = served.connect();
+      if (i !== 3) last.setMetadata(new TextEncoder().encode("the same"));
+      await answerTo(last, bytesOf(i, 10));
+      await eventually(() => served.server.statistics.responses === i);
+    }
+    last?.close();
+    expect(served.metadata).toEqual(["the same", "the same", "the same", "the same"]);
   });
 
   test("is told the same metadata by one client after another", async () => {

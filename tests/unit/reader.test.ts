@@ -211,6 +211,45 @@ describe("a reader", () => {
   });
 });
 
+describe("a departure", () => {
+  test("is reported once, also where the token of the writer's close comes after the report", () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    const token = Semaphore.open(reader.name, Role.WRITER) as Semaphore;
+    const expectDeparture = () =>
+      expect(() => reader.readFrame(0)).toThrow(
+        expect.objectContaining({ code: "WRITER_DEAD", reason: "left" }),
+      );
+    for (let round = 0; round < 3; round++) {
+      const writer = new Writer(reader.name);
+      writer.writeFrame(bytesOf(1, 10));
+      reader.readFrame(0).release();
+      writer.close();
+      takeTokens(reader.name);
+      expectDeparture();
+      token.post();
+      for (let tries = 0; tries < 3; tries++) expect(reader.readFrame(0).isValid).toBe(false);
+      expect(reader.isWriterConnected(0)).toBe(false);
+    }
+    // One that has written nothing is missed by nobody either.
+    new Writer(reader.name).close();
+    expectDeparture();
+    expect(reader.readFrame(0).isValid).toBe(false);
+    token.close();
+  });
+
+  test("ends what is known of the metadata", () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    const texts = ["first", undefined, "first", "second"];
+    for (const text of texts) {
+      const writer = new Writer(reader.name);
+      if (text !== undefined) writer.setMetadata(Buffer.from(text));
+      // Nobody has looked since the last one left.
+      expect(Buffer.from(reader.getMetadata()).toString()).toBe(text ?? "");
+      writer.close();
+    }
+  });
+});
+
 describe("a frame", () => {
   test("cannot be touched after its release", () => {
     using both = pair();
@@ -349,6 +388,19 @@ describe("asynchronous reading", () => {
     for (const frame of frames) frame.release();
   });
 
+  test("gives a frame to one of several calls that wake at once, and nothing to the others", async () => {
+    for (let round = 0; round < 20; round++) {
+      using both = pair();
+      const readings = [1, 2, 3, 4].map(() => both.reader.readFrameAsync(30_000));
+      for (let i = 1; i <= 4; i++) {
+        both.writer.writeFrame(bytesOf(i, 10));
+        await Bun.sleep(0);
+      }
+      const frames = await Promise.all(readings);
+      expect(frames.map((frame) => frame.sequence)).toEqual([1, 2, 3, 4]);
+    }
+  });
+
   test("as a loop ends when the writer has left", async () => {
     using both = pair();
     const sequences: number[] = [];
@@ -393,4 +445,11 @@ function editPayload(name: string, edit: (payload: DataView) => void): void {
   const payload = memory.bytes(128 + SMALL.metadataSize, SMALL.payloadSize);
   edit(new DataView(payload.buffer, payload.byteOffset, payload.length));
   memory.close();
+}
+
+/** Takes all tokens of written frames away. */
+function takeTokens(name: string): void {
+  const file = openSync(`/dev/shm/sem.sem-w-${name}`, "r+");
+  writeSync(file, new Uint8Array(4), 0, 4, 0);
+  closeSync(file);
 }

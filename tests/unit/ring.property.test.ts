@@ -2,15 +2,17 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { BufferFullError, type Frame, FrameTooLargeError, Reader, Writer } from "../../src/core/index.ts";
+import { BufferFullError, FrameTooLargeError, Reader, Writer } from "../../src/core/index.ts";
 import { leavesNothingBehind, uniqueName } from "../support/buffers.ts";
 
 leavesNothingBehind();
 
 type Operation =
   | { kind: "write"; size: number }
+  | { kind: "write-frames"; size: number; count: number; last: number }
   | { kind: "fill"; size: number; keep: boolean }
   | { kind: "read" }
+  | { kind: "read-frames"; most: number }
   | { kind: "release"; which: number }
   | { kind: "reconnect" };
 
@@ -30,7 +32,20 @@ const operations = (payloadSize: number): fc.Arbitrary<Operation[]> => {
     fc.oneof(
       { weight: 6, arbitrary: size.map((size): Operation => ({ kind: "write", size })) },
       { weight: 2, arbitrary: fc.record({ kind: fc.constant("fill" as const), size, keep: fc.boolean() }) },
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          kind: fc.constant("write-frames" as const),
+          size,
+          count: fc.nat({ max: 80 }),
+          last: fc.integer({ min: 1, max: payloadSize }),
+        }),
+      },
       { weight: 6, arbitrary: fc.constant<Operation>({ kind: "read" }) },
+      {
+        weight: 4,
+        arbitrary: fc.integer({ min: 1, max: 70 }).map((most): Operation => ({ kind: "read-frames", most })),
+      },
       { weight: 6, arbitrary: fc.nat({ max: 1000 }).map((which): Operation => ({ kind: "release", which })) },
       { weight: 1, arbitrary: fc.constant<Operation>({ kind: "reconnect" }) },
     ),
@@ -55,13 +70,22 @@ function expectBytes(data: Uint8Array, { size, seed }: Written): void {
   expect(Buffer.compare(data, expected)).toBe(0);
 }
 
+/** Frames that the reader holds: one, or what is left of a batch. */
+interface Held {
+  written: Written[];
+  /** The bytes of one of them. */
+  dataOf(index: number): Uint8Array;
+  /** Gives the first `count` of them back. */
+  release(count: number): void;
+}
+
 /** The buffer, and beside it what it must hold: frames in flight in order, frames held by the reader. */
 class Model {
   readonly reader: Reader;
   writer: Writer;
   readonly payloadSize: number;
   readonly inFlight: Written[] = [];
-  readonly held: { frame: Frame; written: Written }[] = [];
+  readonly held: Held[] = [];
   #seed = 0;
   #sequence = 0;
 
@@ -81,12 +105,18 @@ class Model {
       case "write":
         this.#write(operation.size, (data) => this.writer.writeFrame(data));
         break;
+      case "write-frames":
+        this.#writeFrames(operation);
+        break;
       case "fill":
         if (operation.keep) this.#write(operation.size, (data) => this.#writeInPlace(data));
         else this.#giveUp(operation.size);
         break;
       case "read":
         this.#read();
+        break;
+      case "read-frames":
+        this.#readFrames(operation.most);
         break;
       case "release":
         this.#release(operation.which);
@@ -118,6 +148,33 @@ class Model {
     this.inFlight.push({ sequence: ++this.#sequence, size, seed });
   }
 
+  /** As many as there is room for of `count` frames, the last of them shorter or not, end to end. */
+  #writeFrames({ size, count, last }: { size: number; count: number; last: number }): void {
+    const sizes = [...Array.from({ length: count }, () => size), Math.min(last, size)];
+    const seeds = sizes.map(() => this.#seed++);
+    const frames = sizes.map((size, i) => {
+      const data = new Uint8Array(size);
+      fillBytes(data, seeds[i]!);
+      return data;
+    });
+    const before = this.writer.framesWritten;
+    let bytes = 0;
+    try {
+      bytes = this.writer.tryWriteFrames(Buffer.concat(frames), size);
+    } catch (error) {
+      expect(error).toBeInstanceOf(FrameTooLargeError);
+      expect(size).toBeGreaterThan(this.payloadSize - 16);
+    }
+    let written = 0;
+    for (let left = bytes; left > 0; written++) {
+      left -= sizes[written]!;
+      this.inFlight.push({ sequence: ++this.#sequence, size: sizes[written]!, seed: seeds[written]! });
+    }
+    expect(this.writer.framesWritten - before).toBe(written);
+    const isRingEmpty = this.inFlight.length + this.held.length === 0;
+    if (size <= this.payloadSize - 16) expect(isRingEmpty).toBe(false);
+  }
+
   #giveUp(size: number): void {
     try {
       this.writer.acquireFrame(size).data.fill(0xee);
@@ -146,16 +203,58 @@ class Model {
       size: written.size,
       sequence: written.sequence,
     });
-    expectBytes(frame.data, written);
-    this.held.push({ frame, written });
+    this.#hold({ written: [written], dataOf: () => frame.data, release: () => frame.release() });
   }
 
+  /** What is there, up to `most`: the frames that one look brings, of which there may be more. */
+  #readFrames(most: number): void {
+    const batch = this.reader.tryReadFrames(most);
+    expect(batch.length).toBeLessThanOrEqual(most);
+    expect(batch.length > 0).toBe(this.inFlight.length > 0);
+    const written = this.inFlight.splice(0, batch.length);
+    expect(batch.size).toBe(written.reduce((sum, { size }) => sum + size, 0));
+    expect(written.map((_, i) => [batch.sizeOf(i), batch.sequenceOf(i)])).toEqual(
+      written.map(({ size, sequence }) => [size, sequence]),
+    );
+    const copy = new Uint8Array(batch.size);
+    batch.copyTo(copy);
+    let start = 0;
+    for (const one of written) {
+      expectBytes(copy.subarray(start, start + one.size), one);
+      start += one.size;
+    }
+    let released = 0;
+    if (batch.length > 0) {
+      this.#hold({
+        written,
+        dataOf: (i) => batch.dataOf(released + i),
+        release: (count) => {
+          released += count;
+          batch.release(released);
+        },
+      });
+    }
+  }
+
+  #hold(held: Held): void {
+    held.written.forEach((one, i) => {
+      expectBytes(held.dataOf(i), one);
+    });
+    this.held.push(held);
+  }
+
+  /** All of what is held together, or the first half of it. */
   #release(which: number): void {
-    if (this.held.length === 0) return;
-    const [one] = this.held.splice(which % this.held.length, 1);
-    if (one === undefined) return;
-    expectBytes(one.frame.data, one.written);
-    one.frame.release();
+    const index = which % this.held.length;
+    const held = this.held[index];
+    if (held === undefined) return;
+    held.written.forEach((one, i) => {
+      expectBytes(held.dataOf(i), one);
+    });
+    const count = which % 2 === 0 ? held.written.length : Math.ceil(held.written.length / 2);
+    held.release(count);
+    held.written.splice(0, count);
+    if (held.written.length === 0) this.held.splice(index, 1);
   }
 
   /** A new writer starts at 1; it can come once the ring is empty. */

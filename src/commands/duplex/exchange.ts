@@ -87,6 +87,7 @@ export class Exchange {
       if (this.#turns.isDue(request.length)) await this.#turn();
     }
     while (this.#inFlight > 0 || this.#outbox.size > 0) await this.#progress();
+    this.#throwFailure();
     if (this.#output !== undefined) await this.#session.finish(this.#output.flush());
   }
 
@@ -139,7 +140,7 @@ export class Exchange {
 
   /** Waits until a request is done, and writes the responses whose turn has come. */
   async #progress(): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#throwFailure();
     if (!this.#outbox.has(this.#emitted)) {
       this.#done = Promise.withResolvers();
       await raceAbort(this.#done.promise, this.#session.signal);
@@ -153,6 +154,10 @@ export class Exchange {
         await this.#session.finish(output.write(response));
       }
     }
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   async #turn(): Promise<void> {

@@ -23,6 +23,7 @@ import {
 } from "../options.ts";
 import { Progress } from "../progress.ts";
 import type { Session } from "../session.ts";
+import { rewordForClient } from "./channel.ts";
 import { EXPECTATIONS, Exchange } from "./exchange.ts";
 import { noLatencies, picture, timeText } from "./latency.ts";
 
@@ -197,6 +198,8 @@ export default defineCommand({
     }
     refuseResult(document, options);
   },
+
+  reword: (error, { channel }) => rewordForClient(error, channel),
 
   summarize(document, style, failed) {
     const { channel, responses, bytes_received, duration_seconds, timeouts, latency_us } = document;

@@ -26,6 +26,7 @@ import {
 import { Progress } from "../progress.ts";
 import type { Session } from "../session.ts";
 import { Stopwatch } from "../timing.ts";
+import { rewordForServer } from "./channel.ts";
 import type { ChildHandler } from "./child.ts";
 
 /** How often progress is told. */
@@ -173,6 +174,8 @@ export default defineCommand({
       await child?.end({ atOnce: session.signal.aborted });
     }
   },
+
+  reword: (error, { channel }) => rewordForServer(error, channel),
 
   summarize(document, style, failed) {
     const { channel, clients, requests, responses, bytes_in, handler_errors } = document;

@@ -1,21 +1,28 @@
 // The asking side of a duplex channel.
 
 import { type BufferConfig, checkTimeout, maxFrameSize } from "../config.ts";
-import { BufferFullError, ClosedError } from "../errors.ts";
+import { BufferFullError, ClosedError, CorruptBufferError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import { buffersOf, type ChannelBuffers } from "../names.ts";
 import { Reader } from "../reader.ts";
+import { TurnKeeper } from "../turn.ts";
 import { Writer } from "../writer.ts";
-import { keepSettlers, Pending, PendingRequests, rejectKept, resolveKept } from "./pending.ts";
+import { Pending, PendingRequests } from "./pending.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";
 
 /** How long a wait for responses goes on before the server is looked at. */
 const SLICE_MS = 250;
 
+/** How long a client waits at least for the server to see that the client before it was killed. */
+const HANDOVER_MS = 500;
+
+/** The pause before another look whether it has. */
+const RETRY_MS = 5;
+
 /** Timers cannot be set for longer, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** How often others that wait for the same microtasks go first before a look for more responses. */
+/** Promises on the way from a response to the next request, at the most, that are waited for before the next look. */
 const HOPS = 8;
 
 /** A client, connected from {@link open} or {@link connect} to {@link close}. */
@@ -31,6 +38,7 @@ export class DuplexClient implements IDuplexClient {
   readonly #sent = new Set<number>();
   /** Responses for {@link receiveResponse} that came while others were awaited. */
   readonly #unclaimed: Frame[] = [];
+  readonly #turns = new TurnKeeper();
   #isReceiving = false;
   #isSending = false;
   /** A request is acquired: nothing else can be sent until it is committed. */
@@ -60,16 +68,34 @@ export class DuplexClient implements IDuplexClient {
   /** Connects, blocking the thread for up to `connectTimeoutMs`. */
   static open(channel: string, { config, connectTimeoutMs = 0 }: ClientOptions = {}): DuplexClient {
     const buffers = buffersOf(channel);
-    return new DuplexClient(channel, new Writer(buffers.requests, { connectTimeoutMs }), buffers, config);
+    const deadline = performance.now() + Math.max(HANDOVER_MS, connectTimeoutMs);
+    for (let timeoutMs = connectTimeoutMs; ; timeoutMs = Math.max(0, deadline - performance.now())) {
+      const requests = new Writer(buffers.requests, { connectTimeoutMs: timeoutMs });
+      try {
+        return new DuplexClient(channel, requests, buffers, config);
+      } catch (error) {
+        if (!isHandover(error) || performance.now() >= deadline) throw error;
+      }
+      Bun.sleepSync(RETRY_MS);
+    }
   }
 
   /** Connects without blocking the event loop. */
   static async connect(
     channel: string,
-    { config, ...options }: ClientOptions & { signal?: AbortSignal | undefined } = {},
+    { config, connectTimeoutMs = 0, signal }: ClientOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<DuplexClient> {
     const buffers = buffersOf(channel);
-    return new DuplexClient(channel, await Writer.connect(buffers.requests, options), buffers, config);
+    const deadline = performance.now() + Math.max(HANDOVER_MS, connectTimeoutMs);
+    for (let timeoutMs = connectTimeoutMs; ; timeoutMs = Math.max(0, deadline - performance.now())) {
+      const requests = await Writer.connect(buffers.requests, { connectTimeoutMs: timeoutMs, signal });
+      try {
+        return new DuplexClient(channel, requests, buffers, config);
+      } catch (error) {
+        if (!isHandover(error) || performance.now() >= deadline) throw error;
+      }
+      await Bun.sleep(RETRY_MS);
+    }
   }
 
   get maxRequestSize(): number {
@@ -145,14 +171,13 @@ export class DuplexClient implements IDuplexClient {
   // ---- requests and their responses --------------------------------------------------------------------------------
 
   request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse> {
-    const promise = new Promise<DuplexResponse>(keepSettlers);
-    const pending = new Pending(resolveKept, rejectKept, options);
+    const pending = new Pending(options);
     try {
       this.#begin(pending, data);
     } catch (error) {
       pending.reject(error);
     }
-    return promise;
+    return pending.promise;
   }
 
   #begin(pending: Pending, data: Uint8Array): void {
@@ -234,10 +259,13 @@ export class DuplexClient implements IDuplexClient {
     this.#isReceiving = true;
     try {
       while (this.#isAwaited) {
-        const response = await this.#responses.readFrameAsync(SLICE_MS);
+        const response =
+          this.#responses.frameAtHand(undefined) ?? (await this.#responses.readFrameAsync(SLICE_MS));
         this.#settleAll(response.isValid ? response : this.#lookAtServer());
         // Those who have waited go on first, and ask again.
         for (let i = 0; i < HOPS && this.#undated.length === 0; i++) await undefined;
+        // What they do may take any time, so the clock is looked at after each run.
+        if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
       }
     } catch (error) {
       this.#endAll(error);
@@ -338,4 +366,12 @@ export class DuplexClient implements IDuplexClient {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * Whether this is what keeps a client from making its response buffer as long as the server writes to that of one that was
+ * killed. It hangs up when the requests have no writer.
+ */
+function isHandover(error: unknown): boolean {
+  return error instanceof CorruptBufferError;
 }

@@ -7,15 +7,15 @@ type Reject = (reason: unknown) => void;
 
 const DEFAULT_TIMEOUT_MS = 5000;
 
-/** Requests that are found without a map. */
+/** So many requests are found without a map, a power of two. */
 const RING_SIZE = 1024;
 
 /** What settles the promise that was made last. */
-export let resolveKept: Resolve;
-export let rejectKept: Reject;
+let resolveKept: Resolve;
+let rejectKept: Reject;
 
 /** For `new Promise`: one function for all of them, where a closure each would take longer than the promise. */
-export function keepSettlers(resolve: Resolve, reject: Reject): void {
+function keepSettlers(resolve: Resolve, reject: Reject): void {
   resolveKept = resolve;
   rejectKept = reject;
 }
@@ -27,14 +27,17 @@ export class Pending {
   /** By `performance.now()`. */
   deadline = Number.POSITIVE_INFINITY;
   onAbort: (() => void) | undefined = undefined;
+  readonly promise: Promise<DuplexResponse>;
   readonly resolve: Resolve;
   readonly reject: Reject;
+  /** In milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
 
-  constructor(resolve: Resolve, reject: Reject, options: RequestOptions | undefined) {
-    this.resolve = resolve;
-    this.reject = reject;
+  constructor(options: RequestOptions | undefined) {
+    this.promise = new Promise(keepSettlers);
+    this.resolve = resolveKept;
+    this.reject = rejectKept;
     this.timeoutMs = options?.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.signal = options?.signal;
   }

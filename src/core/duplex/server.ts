@@ -226,10 +226,15 @@ class Service {
   async #serveClient(): Promise<void> {
     const { signal } = this.#stopped;
     this.#awaitsMetadata = true;
+    let isFirst = true;
     while (this.#statistics.requests < this.#task.limit) {
       const request = this.#requests.frameAtHand(signal) ?? (await this.#nextRequest());
-      // Also where one client has followed another so closely that the first was not seen leaving.
-      if (request.sequence === 1) await this.#attach();
+      if (request.sequence === 1) {
+        // One client has followed another so closely that the first was not seen leaving.
+        if (!isFirst) this.#awaitsMetadata = true;
+        await this.#attach();
+      }
+      isFirst = false;
       const work = this.#answer(request);
       if (work !== undefined) await this.#track(work);
       // A handler may take any time, so the clock is looked at after each.
@@ -251,7 +256,7 @@ class Service {
 
   #lookForMetadata(): void {
     const metadata = this.#requests.getMetadata();
-    // What has not changed may be what the last client has left, if the next one was there before it was cleared.
+    // What has not changed may be what the last client has left.
     if (Buffer.compare(metadata, this.#metadata) === 0) return;
     this.#metadata = metadata;
     if (metadata.length === 0) return;
@@ -266,6 +271,7 @@ class Service {
     const { signal } = this.#stopped;
     this.#hangUp();
     this.#lookForMetadata();
+    const lacksMetadata = this.#awaitsMetadata;
     this.#awaitsMetadata = false;
     for (;;) {
       const readerPid = this.#requests.writerPid;
@@ -282,6 +288,11 @@ class Service {
         this.#task.logger?.info(`A client has connected to channel "${this.#channel}".`);
         this.#conversation = { responses, isNumbered: responses.takesAnySequence };
         this.#statistics.clients++;
+        // Such a client has withdrawn what the last one left, though it may have sent the same.
+        if (lacksMetadata && this.#conversation.isNumbered) {
+          this.#metadata = NO_METADATA;
+          this.#lookForMetadata();
+        }
         return;
       } catch (error) {
         signal.throwIfAborted();

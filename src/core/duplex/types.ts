@@ -124,7 +124,10 @@ export interface IMutableDuplexServer extends IDuplexServer {
 export interface ClientOptions {
   /** Sizes of the buffer that the client makes for the responses. */
   config?: BufferConfig;
-  /** How long to wait for the server, in milliseconds; 0 looks once. Default 0. */
+  /**
+   * How long to wait for the server, in milliseconds; 0 looks once. Default 0. A client that comes right after one that was
+   * killed waits at least until the server has seen that, or half a second.
+   */
   connectTimeoutMs?: number;
 }
 

@@ -22,6 +22,7 @@ struct zb_object {
   ino_t inode;
   bool owned;                    /* by the user of this process */
   char path[ZB_OBJECT_PATH_MAX]; /* what it was opened by */
+  void *handle;                  /* on Windows; NULL for a view */
   struct zb_object *next;
 };
 
@@ -40,17 +41,16 @@ struct zb_semaphore {
   struct zb_object object;
 };
 
+/* Whether two mappings seem to be of one memory, where the system gives it no number: what only a creator stores agrees,
+ * and so does the pid of the reader, who is the one that creates and removes. */
+bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other);
+
 /* posix.c */
 
 /* Maps `length` bytes of the file and registers the mapping, which can be written if the descriptor can. Takes no
  * ownership of the descriptor. */
 int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb_object **object);
 void zb_object_unmap(struct zb_object *object);
-/* 0, ZB_NOT_FOUND or ZB_EXISTS: see zb_memory_named. */
-int32_t zb_object_named(const struct zb_object *object);
-int32_t zb_object_unlink(const struct zb_object *object);
-/* Fills the page table of a part of a mapping ahead of its use, as far as the system can; for writing or reading. */
-void zb_populate(void *start, size_t length, bool write);
 /* Notes errno and gives the code for it. */
 int32_t zb_code_of(int error);
 
@@ -58,11 +58,13 @@ static inline void *zb_object_address(struct zb_object *object) {
   return (void *)atomic_load_explicit(&object->start, memory_order_relaxed);
 }
 
-/* The system's file: linux.c */
+/* The system's file: linux.c, darwin.c, win32.c */
 
 /* Monotonic, in nanoseconds; the coarse one is cheaper and up to 10 ms behind. */
 int64_t zb_now_ns(void);
 int64_t zb_now_coarse_ns(void);
+/* Fills the page table of a part of a mapping ahead of its use, as far as the system can; for writing or reading. */
+void zb_populate(void *start, size_t length, bool write);
 /* Whether this thread and the process can run at the same time, each on a processor of its own; with 0 or a process
  * that cannot be asked, whether this thread has more than one processor to choose from. */
 bool zb_runs_apart(uint64_t pid);
@@ -84,5 +86,14 @@ uint32_t zb_semaphore_take(struct zb_semaphore *semaphore, uint32_t most);
 int32_t zb_semaphore_await(struct zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled);
 /* Wakes whoever waits, without a token. */
 void zb_semaphore_wake(struct zb_semaphore *semaphore);
+
+/* The same, for posix.c and waiter.c */
+
+/* 0, ZB_NOT_FOUND or ZB_EXISTS: see zb_memory_named. */
+int32_t zb_object_named(const struct zb_object *object);
+/* Removes the name, only if it still means this object. */
+int32_t zb_object_unlink(const struct zb_object *object);
+/* pipe(2) whose ends neither block nor go to other programs. */
+int zb_pipe(int ends[2]);
 
 #endif

@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -27,6 +29,34 @@
 
 _Static_assert(sizeof(struct zb_semaphore_layout) == 16, "semaphore layout");
 _Static_assert(offsetof(struct zb_semaphore_layout, futex_private) == 8, "semaphore layout");
+
+/* ---- this library -------------------------------------------------------------------------------------------- */
+
+struct path_query {
+  char *path;
+  size_t capacity;
+};
+
+/* dladdr is a library of its own in older versions of glibc. */
+static int note_path(struct dl_phdr_info *object, size_t size, void *argument) {
+  (void)size;
+  struct path_query *query = argument;
+  uintptr_t offset = (uintptr_t)&zb_library_path - object->dlpi_addr;
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+    if (segment->p_type != PT_LOAD || offset - segment->p_vaddr >= segment->p_memsz) continue;
+    size_t length = strlen(object->dlpi_name);
+    if (length == 0 || length >= query->capacity) return ZB_NOT_FOUND;
+    memcpy(query->path, object->dlpi_name, length + 1);
+    return 1;
+  }
+  return 0;
+}
+
+int32_t zb_library_path(char *path, uint32_t capacity) {
+  struct path_query query = {path, capacity};
+  return dl_iterate_phdr(note_path, &query) == 1 ? ZB_OK : ZB_NOT_FOUND;
+}
 
 /* ---- time ---------------------------------------------------------------------------------------------------- */
 
@@ -49,6 +79,8 @@ bool zb_runs_apart(uint64_t pid) {
 }
 
 void zb_yield(void) { sched_yield(); }
+
+int zb_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC | O_NONBLOCK); }
 
 /* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
 
@@ -103,6 +135,32 @@ static int32_t open_file(const char *path, int access, size_t least, size_t leng
   if (code == ZB_OK) code = zb_object_map(fd, length > 0 ? length : (size_t)status.st_size, path, object);
   close(fd);
   return code;
+}
+
+int32_t zb_object_named(const struct zb_object *object) {
+  struct stat status;
+  if (ZB_CALL(named_status, lstat(object->path, &status), -1) != 0) return zb_code_of(errno);
+  return status.st_dev == object->device && status.st_ino == object->inode ? ZB_OK : ZB_EXISTS;
+}
+
+int32_t zb_object_unlink(const struct zb_object *object) {
+  int32_t code = zb_object_named(object);
+  if (code != ZB_OK) return code;
+  return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
+}
+
+/* The kernel's; not every C library has them. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+void zb_populate(void *start, size_t length, bool write) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t first = (uintptr_t)start & ~(page - 1), end = (uintptr_t)start + length;
+  /* Where it fails, the pages are found one by one as they are used. */
+  (void)ZB_CALL(populate,
+                madvise((void *)first, end - first, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ), -1);
 }
 
 static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) {

@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-int32_t zb_abi_version(void) { return ZB_ABI_VERSION; }
-
 /* ---- codes --------------------------------------------------------------------------------------------------- */
 
 static _Thread_local int32_t last_system_error;
@@ -152,50 +150,9 @@ void zb_object_unmap(struct zb_object *object) {
   pthread_mutex_unlock(&objects_mutex);
 }
 
-int32_t zb_object_named(const struct zb_object *object) {
-  struct stat status;
-  if (ZB_CALL(named_status, lstat(object->path, &status), -1) != 0) return zb_code_of(errno);
-  return status.st_dev == object->device && status.st_ino == object->inode ? ZB_OK : ZB_EXISTS;
-}
-
-int32_t zb_object_unlink(const struct zb_object *object) {
-  int32_t code = zb_object_named(object);
-  if (code != ZB_OK) return code;
-  return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
-}
-
-void zb_populate(void *start, size_t length, bool write) {
-#if defined(MADV_POPULATE_READ) && defined(MADV_POPULATE_WRITE)
-  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  const uintptr_t first = (uintptr_t)start & ~(page - 1), end = (uintptr_t)start + length;
-  /* Where it fails, the pages are found one by one as they are used. */
-  (void)ZB_CALL(populate,
-                madvise((void *)first, end - first, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ), -1);
-#endif
-}
-
 void zb_memory_close(zb_memory *memory) { zb_object_unmap(&memory->object); }
 
-void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->object); }
-
-double zb_memory_size(zb_memory *memory) { return (double)memory->object.length; }
-
-void zb_memory_copy(zb_memory *memory, double offset, double size, void *target) {
-  memcpy(target, (const uint8_t *)zb_object_address(&memory->object) + (size_t)offset, (size_t)size);
-}
-
-void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place *frames, int32_t count,
-                           void *target) {
-  uint8_t *next = target;
-  for (int32_t i = 0; i < count; i++) {
-    zb_memory_copy(memory, frames[i].offset, frames[i].size, next);
-    next += (size_t)frames[i].size;
-  }
-}
-
 int32_t zb_memory_named(zb_memory *memory) { return zb_object_named(&memory->object); }
-
-int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }
 
 int32_t zb_memory_unlink(zb_memory *memory) { return zb_object_unlink(&memory->object); }
 
@@ -206,6 +163,7 @@ int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
        object != NULL && !held; object = object->next) {
     held = object != &memory->object && atomic_load_explicit(&object->start, memory_order_relaxed) != 0 &&
            object->device == memory->object.device && object->inode == memory->object.inode &&
+           strcmp(object->path, memory->object.path) == 0 &&
            atomic_load_explicit(&object->holds[role], memory_order_relaxed);
   }
   pthread_mutex_unlock(&objects_mutex);

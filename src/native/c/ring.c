@@ -68,6 +68,13 @@ void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
   for (int i = 0; i < 16; i++) words[i] = atomic_load_explicit(&shared[i], memory_order_acquire);
 }
 
+bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other) {
+  return LOAD(one->oieb_size, relaxed) == LOAD(other->oieb_size, relaxed) &&
+         LOAD(one->metadata_size, relaxed) == LOAD(other->metadata_size, relaxed) &&
+         LOAD(one->payload_size, relaxed) == LOAD(other->payload_size, relaxed) &&
+         LOAD(one->reader_pid, relaxed) == LOAD(other->reader_pid, relaxed);
+}
+
 void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, uint64_t reader_pid,
                     uint64_t flags) {
   struct zb_oieb *oieb = oieb_of(memory);
@@ -158,14 +165,19 @@ double zb_metadata_read(zb_memory *memory, void *data, double capacity) {
   return (double)(written - sizeof length);
 }
 
-void zb_metadata_clear(zb_memory *memory) {
-  struct zb_oieb *oieb = oieb_of(memory);
-  uint64_t metadata_size, payload_size;
-  if (!load_sizes(memory, &metadata_size, &payload_size)) return;
+/* The bytes stay: a reader of version 1 that is just copying them gets them whole. */
+static void withdraw_metadata(struct zb_oieb *oieb, uint64_t metadata_size) {
   ZB_POINT(metadata_clear);
   STORE(oieb->metadata_written_bytes, 0, release);
   ZB_POINT(metadata_reset);
   STORE(oieb->metadata_free_bytes, metadata_size, relaxed);
+}
+
+void zb_metadata_clear(zb_memory *memory) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size;
+  if (!load_sizes(memory, &metadata_size, &payload_size)) return;
+  withdraw_metadata(oieb, metadata_size);
   if (metadata_size >= sizeof(uint64_t)) memset(oieb + 1, 0, sizeof(uint64_t));
 }
 
@@ -232,19 +244,21 @@ static int32_t await_token(zb_semaphore *semaphore, struct waiting *waiting, int
   const int64_t start = zb_now_ns();
   if (start >= deadline_ns) return ZB_AGAIN;
   if (!waiting->apart) look_at_peer(waiting);
-  const bool spins = may_spin(waiting) && waiting->unspun == 0;
   const bool spins_only = waiting->mode == ZB_WAIT_SPIN || deadline_ns - start <= SPIN_NS;
+  /* What never blocks spins each time: whoever asks for it has a slower way to wait after it. */
+  const bool spins = may_spin(waiting) && (spins_only || waiting->unspun == 0);
   if (spins && spin(semaphore, waiting, spins_only ? deadline_ns : start + SPIN_NS)) {
+    waiting->unspun = 0;
     waiting->unspun_next = 1;
     return ZB_OK;
   }
+  if (spins_only) return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
   if (waiting->unspun > 0) {
     waiting->unspun--;
   } else if (spins && waiting->mode == ZB_WAIT_ADAPTIVE) {
     waiting->unspun = waiting->unspun_next;
     if (waiting->unspun_next < WAITS_UNSPUN_MOST) waiting->unspun_next *= 2;
   }
-  if (spins_only) return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
   *slept = true;
   int32_t code = zb_semaphore_await(semaphore, deadline_ns, NULL);
   if (code == ZB_OK && zb_now_ns() - start < 3 * SPIN_NS) {
@@ -551,9 +565,8 @@ struct zb_writer {
   uint64_t populated; /* up to this position the page table has been filled */
 };
 
-static void empty_semaphore(zb_semaphore *semaphore) {
-  while (zb_semaphore_take(semaphore, UINT32_MAX) > 0) continue;
-}
+/* What is posted meanwhile stays: a peer that posts for ever holds nobody here. */
+static void empty_semaphore(zb_semaphore *semaphore) { zb_semaphore_take(semaphore, UINT32_MAX); }
 
 /* Whether the reader is the one that was looked at, and that not too long ago. */
 static bool reader_in_sight(const zb_writer *writer) {
@@ -592,6 +605,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   writer->write_pos = write_pos == payload_size ? 0 : write_pos; /* a v1 writer leaves P after an exact fit */
   writer->written_count = LOAD(oieb->payload_written_count, relaxed);
   writer->view.sequence = 1;
+  withdraw_metadata(oieb, metadata_size);
   writer->reader_pid = reader_pid;
   writer->peer_seen_ns = zb_now_coarse_ns();
   writer->waiting = waiting_for(&oieb->reader_pid, wait);

@@ -3,7 +3,6 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -49,7 +48,7 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   int ends[2];
   zb_waiter *waiter = ZB_CALL(waiter_allocate, calloc(1, sizeof *waiter), NULL);
   if (waiter == NULL) return ZB_NO_MEMORY;
-  if (ZB_CALL(waiter_pipe, pipe2(ends, O_CLOEXEC | O_NONBLOCK), -1) != 0) {
+  if (ZB_CALL(waiter_pipe, zb_pipe(ends), -1) != 0) {
     free(waiter);
     return zb_code_of(errno);
   }

@@ -102,6 +102,9 @@ enum zb_role { ZB_WRITER = 0, ZB_READER = 1 };
 
 /* ZB_ABI_VERSION of the library that was loaded. */
 ZB_API int32_t zb_abi_version(void);
+/* Stores the path of the file that the library was loaded from, with a 0 behind it. ZB_NOT_FOUND if the system does
+ * not tell it, or if it does not fit `capacity` bytes. */
+ZB_API int32_t zb_library_path(char *path, uint32_t capacity);
 /* errno (GetLastError on Windows) of this thread's last ZB_SYSTEM. */
 ZB_API int32_t zb_system_error(void);
 /* Sleeps. Returns ZB_INTERRUPTED if a signal came first. */
@@ -184,7 +187,7 @@ ZB_API int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected,
 
 /* ---- metadata ------------------------------------------------------------------------------------------------ */
 
-/* Publishes the metadata of this writer, replacing what a writer before it left. ZB_TOO_LARGE. */
+/* Publishes the metadata of this writer. ZB_TOO_LARGE. */
 ZB_API int32_t zb_metadata_write(zb_memory *memory, const void *data, double size);
 /* Copies the metadata and returns its length, or 0 where there is none. ZB_AGAIN while its length prefix does not
  * agree with the OIEB, ZB_BAD_CONTROL if it cannot be right, ZB_TOO_LARGE if `capacity` is smaller. */
@@ -243,8 +246,8 @@ struct zb_writer_view {
   double sequence; /* of the next frame; the caller may store another one */
 };
 
-/* Continues at the OIEB's write position; the first frame will carry sequence 1. In an empty ring, tokens that an
- * earlier writer left are taken away. `reader_pid` is the reader that is there: another one in the OIEB is answered
+/* Continues at the OIEB's write position; the first frame will carry sequence 1. What an earlier
+ * writer left is taken away: its metadata, and in an empty ring its tokens. `reader_pid` is the reader that is there: another one in the OIEB is answered
  * with ZB_PEER_CHECK. */
 ZB_API int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
                               uint64_t reader_pid, int32_t wait, zb_writer **writer);

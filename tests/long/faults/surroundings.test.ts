@@ -67,6 +67,9 @@ describe("in another pid namespace", () => {
 
 describe("when the wall clock jumps in the middle of a wait", () => {
   const WAIT_MS = 1000;
+  const ACCURACY_MS = 50;
+  /** A busy machine may make a wait longer now and then, but not every time. */
+  const TRIES = 10;
   let directory: string;
   let library: string;
   beforeAll(async () => {
@@ -92,19 +95,23 @@ describe("when the wall clock jumps in the middle of a wait", () => {
     await using reader = Child.program("env", ...clock, process.execPath, peer, "reader", name);
     await reader.hear("ready");
     await reader.tell({ do: "open", config: RING }).hear("did");
-    const before = await reader.tell({ do: "time" }).hear("did");
-    await reader.tell({ do: how, timeoutMs: WAIT_MS, waits: true }).hear("waiting");
-    const start = performance.now();
-    await Bun.sleep(WAIT_MS / 2);
-    writeFileSync(file, "");
-    expect(await reader.hear("did")).toMatchObject({ sequence: null });
-    const durationMs = performance.now() - start;
-    const after = await reader.tell({ do: "time" }).hear("did");
-    // Half a minute of it is for the machine.
-    expect(Math.abs(after.now - before.now - jump * 1000)).toBeLessThan(30_000);
-    console.log(`${how} after a jump of ${jump} s: ${durationMs.toFixed(1)} ms of ${WAIT_MS}`);
-    expect(durationMs).toBeGreaterThan(WAIT_MS - 10);
-    expect(durationMs).toBeLessThan(WAIT_MS + 500);
+    let fastestMs = Number.POSITIVE_INFINITY;
+    for (let tries = 0; tries < TRIES && fastestMs > WAIT_MS + ACCURACY_MS; tries++) {
+      rmSync(file, { force: true });
+      const before = await reader.tell({ do: "time" }).hear("did");
+      await reader.tell({ do: how, timeoutMs: WAIT_MS, waits: true }).hear("waiting");
+      await Bun.sleep(WAIT_MS / 2);
+      writeFileSync(file, "");
+      const { sequence, tookMs } = await reader.hear("did");
+      expect(sequence).toBeNull();
+      const after = await reader.tell({ do: "time" }).hear("did");
+      // Half a minute of it is for the machine.
+      expect(Math.abs(after.now - before.now - jump * 1000)).toBeLessThan(30_000);
+      expect(tookMs).toBeGreaterThan(WAIT_MS - ACCURACY_MS);
+      fastestMs = Math.min(fastestMs, tookMs);
+    }
+    console.log(`${how} after a jump of ${jump} s: ${fastestMs.toFixed(1)} ms of ${WAIT_MS}`);
+    expect(fastestMs).toBeLessThan(WAIT_MS + ACCURACY_MS);
     await reader.succeed();
   });
 });

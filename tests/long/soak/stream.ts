@@ -1,6 +1,7 @@
 // One end of the soak's stream. Arguments: "reader" or "writer", the buffer's name, the seed, how many frames, and
 // for the writer after how many seconds to stop.
 
+import { readSync } from "node:fs";
 import { Reader, Writer, WriterDeadError } from "../../../src/core/index.ts";
 import { Frames } from "../../process/fixtures/frames.ts";
 import { announce } from "../../process/fixtures/stage.ts";
@@ -49,3 +50,5 @@ function write(): void {
 
 if (role === "reader") read();
 else write();
+// Its memory and descriptors are looked at until the test has nothing more to tell.
+readSync(0, new Uint8Array(1));

@@ -1,0 +1,137 @@
+// Makes the manual page from the definitions of the commands, in mdoc.
+
+import { version } from "../../package.json";
+import type { AnyCommand } from "../../src/commands/command.ts";
+import { EXIT_CODES, UNITS, wrap } from "../../src/commands/help.ts";
+import { commands } from "../../src/commands/index.ts";
+import { flagOf, type Option, type Options, outputOptions } from "../../src/commands/options.ts";
+
+/** Room for what is escaped, in lines of 80 characters. */
+const WIDTH = 70;
+
+/** The text of `zerobuffer.1`, which says that it is of this day. */
+export async function manual(date: Date): Promise<string> {
+  const all = await Promise.all(Object.values(commands).map((load) => load()));
+  const shown = all.filter(({ meta }) => !meta.hidden);
+  const lines = [
+    ...[`.Dd ${day(date)}`, ".Dt ZEROBUFFER 1", `.Os zerobuffer ${version}`],
+    ...[".Sh NAME", ".Nm zerobuffer", ".Nd move frames between processes through shared memory"],
+    ".Sh SYNOPSIS",
+    ...shown.flatMap((command) => [".Nm", `.Cm ${command.meta.name}`, ...synopsis(command)]),
+    ...[".Nm", ".Cm \\-\\-version", ".Nm", ".Op Ar command", ".Cm \\-\\-help"],
+    ".Sh DESCRIPTION",
+    ".Nm",
+    ...prose(
+      "moves frames (video images, records, any bytes) between two processes on one machine, without copying them " +
+        "through the kernel. The reader makes a buffer and owns it; the writer connects to it. Data goes to standard " +
+        "output, everything else to standard error.",
+    ),
+    ".Pp",
+    ...prose(UNITS),
+    ".Sh COMMANDS",
+    ...shown.flatMap(commandLines),
+    ".Ss Options of every command",
+    ...optionLines(outputOptions),
+    ".Sh ENVIRONMENT",
+    ".Bl -tag -width Ds",
+    ".It Ev NO_COLOR",
+    "No colours, if it is not empty.",
+    ".It Ev TMPDIR",
+    "Where the executable unpacks its native library.",
+    ".El",
+    ".Sh FILES",
+    ".Bl -tag -width Ds",
+    ".It Pa /dev/shm/NAME",
+    "The shared memory of buffer NAME.",
+    ".It Pa /dev/shm/sem.sem-w-NAME , Pa /dev/shm/sem.sem-r-NAME",
+    "Its semaphores: frames written, and frames released.",
+    ".It Pa /tmp/zerobuffer/NAME.lock",
+    "Its lock, which its reader holds.",
+    ".El",
+    ".Sh EXIT STATUS",
+    ...prose(EXIT_CODES),
+    ".Sh EXAMPLES",
+    ...shown.flatMap(({ examples }) =>
+      examples.flatMap(({ purpose, line }) => [
+        ...prose(`${purpose[0]?.toUpperCase()}${purpose.slice(1)}:`),
+        // A macro would take quotation marks for its own.
+        ...[".Bd -literal -offset indent", escaped(line), ".Ed"],
+      ]),
+    ),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** November 25, 2026 */
+function day(date: Date): string {
+  return date.toLocaleDateString("en-US", { dateStyle: "long", timeZone: "UTC" });
+}
+
+function synopsis({ args }: AnyCommand): string[] {
+  const positionals = Object.entries(args)
+    .filter(([, { type }]) => type === "positional")
+    .map(([name, { variadic }]) => (variadic ? `.Op Ar ${name} ...` : `.Ar ${name}`));
+  return [...positionals, ".Op Ar options"];
+}
+
+function commandLines(command: AnyCommand): string[] {
+  const { args, meta } = command;
+  const own = Object.entries(args).filter(
+    ([name, { type }]) => type !== "positional" && !Object.hasOwn(outputOptions, name),
+  );
+  const places = Object.entries(args).filter(([, { type }]) => type === "positional");
+  return [
+    `.Ss ${meta.name}`,
+    ...prose(meta.description),
+    ...(places.length + own.length > 0
+      ? list([...places.flatMap(placeLines), ...own.flatMap(itemLines)])
+      : []),
+  ];
+}
+
+function optionLines(options: Options): string[] {
+  return list(Object.entries(options).flatMap(itemLines));
+}
+
+function list(items: readonly string[]): string[] {
+  return [".Bl -tag -width Ds", ...items, ".El"];
+}
+
+function placeLines([name, { description }]: [string, Option<unknown>]): string[] {
+  return [`.It Ar ${name}`, ...prose(sentence(description))];
+}
+
+function itemLines([name, option]: [string, Option<unknown>]): string[] {
+  const { alias, type, valueHint, description } = option;
+  const short = alias === undefined ? "" : `Fl ${alias} , `;
+  const value = type === "boolean" ? "" : ` Ar ${escaped(valueHint ?? "")}`;
+  const preset = option.default === undefined ? "" : ` (default ${option.default})`;
+  return [
+    `.It ${short}Fl ${escaped(flagOf(name).slice(1))}${value}`,
+    ...prose(sentence(`${description}${preset}`)),
+  ];
+}
+
+function sentence(text: string): string {
+  return `${text[0]?.toUpperCase()}${text.slice(1)}.`;
+}
+
+/** Text in short lines that end where sentences do, as mdoc wants them. */
+function prose(text: string): string[] {
+  return text
+    .replaceAll(/\s+/g, " ")
+    .split(/(?<=[.:]) (?=[A-Z0-9])/)
+    .flatMap((sentence) => wrap(sentence, WIDTH))
+    .map(escaped);
+}
+
+/** As roff prints it, whatever it is. */
+function escaped(text: string): string {
+  return text
+    .replaceAll("\\", "\\e")
+    .replaceAll("-", "\\-")
+    .replaceAll("…", "...")
+    .replace(/^(?=[.'])/, "\\&");
+}
+
+if (import.meta.main) process.stdout.write(await manual(new Date()));

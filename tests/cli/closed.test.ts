@@ -1,0 +1,143 @@
+// Commands whose stdin, stdout or stderr is closed or full: the frames go their way, and the exit code tells the rest.
+
+import { describe, expect, test } from "bun:test";
+import { Reader } from "../../src/core/index.ts";
+import { bytesOf, uniqueName } from "../support/buffers.ts";
+import { bufferMade, leavesNoBuffersBehind, program, Run, type RunOptions } from "../support/cli.ts";
+
+leavesNoBuffersBehind();
+
+/** How many frames of 1,000 bytes go through; more than a ring of 64 KiB takes. */
+const FRAMES = 300;
+const input = Buffer.concat(Array.from({ length: FRAMES }, (_, i) => bytesOf(i + 1, 1000)));
+const RING = ["--buffer-size", "64KiB"];
+
+/** The command line behind a redirection of the shell. */
+function redirected(redirection: string): RunOptions {
+  return { program: ["sh", "-c", `exec "$@" ${redirection}`, "sh", ...program] };
+}
+
+/** What comes out of the reader if all of `input` goes into the writer, both behind the same redirection. */
+async function transfer(redirection: string, options: string[]) {
+  const name = uniqueName();
+  const behind = redirected(redirection);
+  await using reader = new Run(["reader", name, "-o", "-", ...RING, ...options], behind);
+  await bufferMade(name);
+  const args = ["writer", name, "-i", "-", "-s", "1000", ...options];
+  await using writer = new Run(args, { ...behind, stdin: input });
+  return await Promise.all([writer.end(), reader.end()]);
+}
+
+describe.each([
+  ["closed", "2>&-", 0],
+  // The result of a reader that writes to stdout goes to stderr, and is lost.
+  ["full", "2>/dev/full", 2],
+])("a stderr that is %s", (_, redirection, readerCode) => {
+  test.each([[[]], [["-v"]]])("costs a transfer no frame, with options %p", async (options) => {
+    const [written, read] = await transfer(redirection, options);
+    expect([written.code, read.code]).toEqual([0, readerCode]);
+    expect(Buffer.compare(read.stdout, input)).toBe(0);
+    expect(written.stdout.toString()).toStartWith("Wrote 300 frames");
+  });
+
+  test("does not get into the way of the exit code", async () => {
+    for (const [args, code] of [
+      [["writer", uniqueName(), "--connect-timeout-ms", "0"], 1],
+      [["writer", "--unknown"], 3],
+      [["unknown"], 3],
+    ] as const) {
+      await using child = new Run(args, redirected(redirection));
+      expect((await child.end()).code).toBe(code);
+    }
+  });
+
+  test("costs a relay nothing", async () => {
+    const name = uniqueName();
+    using display = new Reader(uniqueName(), { payloadSize: 65_536 });
+    const args = ["relay", name, display.name, ...RING, "--json-output", "-v", "--log-interval", "10"];
+    await using relay = new Run(args, redirected(redirection));
+    await bufferMade(name);
+    await using writer = new Run(["writer", name, "-i", "-", "-s", "1000"], { stdin: input });
+    for (let i = 1; i <= FRAMES; i++) {
+      using frame = await display.readFrameAsync(30_000);
+      expect(Buffer.compare(frame.data, bytesOf(i, 1000))).toBe(0);
+    }
+    expect((await writer.end()).code).toBe(0);
+    const { code, document } = await relay.report();
+    expect([code, document.frames_relayed]).toEqual([0, FRAMES]);
+  });
+
+  test("costs a duplex channel nothing", async () => {
+    const channel = uniqueName();
+    const behind = redirected(redirection);
+    const args = [
+      "duplex",
+      "serve",
+      channel,
+      ...RING,
+      "-n",
+      "100",
+      "--handler",
+      "reverse",
+      "--json-output",
+      "-v",
+    ];
+    await using server = new Run(args, behind);
+    await using client = new Run(
+      ["duplex", "request", channel, ...RING, "-n", "100", "--verify", "reverse", "--json-output", "-v"],
+      behind,
+    );
+    const [asked, served] = [await client.report(), await server.report()];
+    expect([asked.code, asked.document.responses]).toEqual([0, 100]);
+    expect([served.code, served.document.responses]).toEqual([0, 100]);
+  });
+});
+
+test("a stdin that is closed is an input without frames, and disturbs no command that needs none", async () => {
+  const name = uniqueName();
+  await using reader = new Run(["reader", name, ...RING, "--json-output"], redirected("<&-"));
+  await bufferMade(name);
+  await using writer = new Run(["writer", name, "-i", "-", "--json-output"], redirected("<&-"));
+  expect((await writer.report()).document).toMatchObject({ frames_written: 0, errors: [] });
+  expect((await reader.report()).document).toMatchObject({ frames_read: 0, errors: [] });
+});
+
+test("a stdout that is closed takes nothing, and its descriptor is nobody else's", async () => {
+  const name = uniqueName();
+  await using reader = new Run(["reader", name, "-o", "-", ...RING, "--json-output"], redirected(">&-"));
+  await bufferMade(name);
+  await using writer = new Run(["writer", name, "-i", "-", "-s", "1000"], {
+    ...redirected(">&-"),
+    stdin: input,
+  });
+  expect((await writer.end()).code).toBe(0);
+  const { code, stdout, stderr } = await reader.end();
+  expect([code, stdout.length]).toEqual([0, 0]);
+  expect(JSON.parse(stderr)).toMatchObject({ frames_read: FRAMES, errors: [] });
+});
+
+test("an output that is full stops the reader, and its writer knows", async () => {
+  const name = uniqueName();
+  await using reader = new Run(
+    ["reader", name, "-o", "-", ...RING, "--json-output"],
+    redirected(">/dev/full"),
+  );
+  await bufferMade(name);
+  await using writer = new Run([
+    "writer",
+    name,
+    "-n",
+    "0",
+    "-s",
+    "1000",
+    "--timeout-ms",
+    "0",
+    "--json-output",
+  ]);
+  const { code, stderr } = await reader.end();
+  expect([code, JSON.parse(stderr).error.code]).toEqual([2, "IO_ERROR"]);
+  const written = await writer.report();
+  expect([written.code, written.document.error.code]).toEqual([2, "READER_DEAD"]);
+  // What is not read is what the ring holds.
+  expect(written.document.frames_written - JSON.parse(stderr).frames_read).toBeLessThanOrEqual(65);
+});

@@ -1,0 +1,137 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { commands } from "../../src/commands/index.ts";
+import { flagOf } from "../../src/commands/options.ts";
+import { Reader } from "../../src/core/index.ts";
+import { uniqueName } from "../support/buffers.ts";
+import { leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+import { expectValid } from "../support/schemas.ts";
+import { Desk, promptLine } from "../support/shells.ts";
+
+leavesNoBuffersBehind();
+
+/** The document of what is offered in place of `word`. */
+async function ask(words: readonly string[], word: string) {
+  await using child = new Run(["complete", "--json-output", `--word=${word}`, "--", ...words]);
+  const { code, document } = await child.report();
+  expect(code).toBe(0);
+  expectValid("complete", document);
+  return document;
+}
+
+/** The words that are offered. */
+async function offers(words: readonly string[], word = ""): Promise<string[]> {
+  const { offers } = await ask(words, word);
+  return offers.map(({ value }: { value: string }) => value);
+}
+
+async function offersFiles(words: readonly string[], word = ""): Promise<boolean> {
+  return (await ask(words, word)).files;
+}
+
+describe("what is offered", () => {
+  test("first are the commands, without those that only programs call", async () => {
+    const all = await offers([]);
+    expect(all).toEqual(expect.arrayContaining(["writer", "reader", "duplex", "list", "completion"]));
+    expect(all).not.toContain("complete");
+    expect(await offers([], "in")).toEqual(["inspect"]);
+    expect(await offers(["duplex"])).toEqual(["serve", "request"]);
+    expect(await offers([], "--v")).toEqual(["--version"]);
+    expect(await offers(["nosuch"])).toEqual([]);
+  });
+
+  test("for a dash is every option that is not given yet, of every command", async () => {
+    for (const [name, load] of Object.entries(commands)) {
+      const { args } = await load();
+      const expected = Object.entries(args).filter(([, { type }]) => type !== "positional");
+      expect(await offers(name.split(" "), "--")).toEqual(expected.map(([option]) => flagOf(option)));
+    }
+    const left = await offers(["reader", "cam", "-n", "5", "--follow"], "--f");
+    expect(left).toEqual(["--framing"]);
+  });
+
+  test("for an option with choices are these, in both ways of writing it", async () => {
+    expect(await offers(["reader", "cam", "--framing"])).toEqual(["fixed", "lines", "length-prefixed"]);
+    expect(await offers(["reader", "cam"], "--framing=l")).toEqual([
+      "--framing=lines",
+      "--framing=length-prefixed",
+    ]);
+    expect(await offers(["completion"])).toEqual(["bash", "zsh", "fish", "powershell"]);
+  });
+
+  test("where a path is taken are files, and nowhere else", async () => {
+    expect(await offersFiles(["reader", "cam", "-o"])).toBe(true);
+    expect(await offersFiles(["reader", "cam"], "--metadata-output=x")).toBe(true);
+    expect(await offersFiles(["reader", "cam", "-n"])).toBe(false);
+    expect(await offersFiles(["reader"])).toBe(false);
+    expect(await offers(["reader", "cam", "-n"])).toEqual([]);
+  });
+
+  test("for a buffer are those that there are, with their state, and for a channel those with a server", async () => {
+    const name = uniqueName();
+    using _ = new Reader(name, { payloadSize: 4096 });
+    using __ = new Reader(`${name}_request`, { payloadSize: 4096 });
+    expect(await offers(["inspect"], name)).toEqual([name, `${name}_request`]);
+    expect(await offers(["duplex", "request"], name)).toEqual([name]);
+    expect((await run("complete", `--word=${name}`, "--", "writer")).stdout.toString()).toBe(
+      `${name}\tidle\n${name}_request\tidle\n`,
+    );
+    // Each buffer once; where no more are taken, options follow.
+    expect(await offers(["clean", name], name)).toEqual([`${name}_request`]);
+    expect(await offers(["relay", "a"], name)).toHaveLength(2);
+    expect(await offers(["inspect", name])).toContain("--watch");
+    // Behind "--" nothing is an option.
+    expect(await offers(["inspect", "--"], "--")).toEqual([]);
+  });
+});
+
+describe("bash", () => {
+  let desk: Desk;
+  let bash: readonly string[];
+  beforeAll(() => {
+    desk = new Desk();
+    const file = desk.write("bashrc", [promptLine, "source <(zerobuffer completion bash)"]);
+    bash = ["bash", "--noprofile", "--rcfile", file, "-i"];
+  });
+  afterAll(() => desk[Symbol.dispose]());
+
+  test.each([
+    ["zerobuffer wri", ["writer"]],
+    ["zerobuffer duplex s", ["duplex", "serve"]],
+    ["zerobuffer reader cam --veri", ["reader", "cam", "--verify"]],
+    ["zerobuffer reader cam --verify seq", ["reader", "cam", "--verify", "sequential"]],
+    ["zerobuffer reader cam --verify=seq", ["reader", "cam", "--verify=sequential"]],
+    ["zerobuffer reader cam -o fr", ["reader", "cam", "-o", "frames.raw"]],
+    ["zerobuffer reader cam --output=fr", ["reader", "cam", "--output=frames.raw"]],
+    ["zerobuffer writer cam -m 'a:b c=d' --pat", ["writer", "cam", "-m", "a:b c=d", "--pattern"]],
+    ["zerobuffer reader cam --verify fr", ["reader", "cam", "--verify", "fr"]],
+    ["zerobuffer completion f", ["completion", "fish"]],
+  ])("completes %p", async (line, words) => {
+    expect(await desk.complete(bash, line)).toEqual(words);
+  });
+
+  test("shows the choices where there are several", async () => {
+    expect(await desk.offers(bash, "zerobuffer reader cam --framing ")).toMatch(
+      /fixed\s+length-prefixed\s+lines/,
+    );
+  });
+
+  test("completes the name of a buffer that is there, and executes nothing of the line", async () => {
+    const name = uniqueName();
+    using _ = new Reader(name, { payloadSize: 4096 });
+    const start = name.slice(0, -1);
+    expect(await desk.complete(bash, `zerobuffer inspect ${start}`)).toEqual(["inspect", name]);
+    expect(await desk.offers(bash, `zerobuffer list "$(touch executed)" --`)).toContain("--quiet");
+    expect(await Bun.file(`${desk.directory}/executed`).exists()).toBe(false);
+  });
+});
+
+test("the scripts are printed as they are, and no other shell is known", async () => {
+  for (const shell of ["bash", "zsh", "fish", "powershell"]) {
+    const { document } = await runJson("completion", shell);
+    expectValid("completion", document);
+    expect((await run("completion", shell)).stdout.toString()).toBe(`${document.script.trimEnd()}\n`);
+  }
+  const { code, document } = await runJson("completion", "tcsh");
+  expect(code).toBe(3);
+  expect(document.error.message).toContain("bash, zsh, fish or powershell");
+});

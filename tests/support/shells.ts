@@ -1,0 +1,83 @@
+// Interactive shells on a terminal, in which this program's arguments are completed.
+
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { program } from "./cli.ts";
+
+const PROMPT = "ready> ";
+const TAB = "\t";
+const TO_START_OF_LINE = "\x01";
+
+/** A directory with `zerobuffer` in its `bin`, and files to complete. `using` removes it. */
+export class Desk implements Disposable {
+  readonly directory = mkdtempSync(join(tmpdir(), "zerobuffer-shell-"));
+
+  constructor() {
+    mkdirSync(join(this.directory, "bin"));
+    const path = join(this.directory, "bin", "zerobuffer");
+    writeFileSync(path, `#!/bin/sh\nexec ${program.map((word) => `'${word}'`).join(" ")} "$@"\n`);
+    chmodSync(path, 0o755);
+    writeFileSync(join(this.directory, "frames.raw"), "");
+  }
+
+  get env(): Record<string, string> {
+    const { PATH = "", HOME = "" } = process.env;
+    return { PATH: `${join(this.directory, "bin")}:${PATH}`, HOME, TERM: "dumb", ZDOTDIR: this.directory };
+  }
+
+  /** Writes a file that a shell reads when it starts. */
+  write(name: string, lines: readonly string[]): string {
+    const path = join(this.directory, name);
+    writeFileSync(path, `${lines.join("\n")}\n`);
+    return path;
+  }
+
+  /**
+   * Types `line` and TAB into an interactive shell, and has it print the words that stand there then.
+   *
+   * @param shell the command line of a shell that prompts with {@link PROMPT}.
+   */
+  async complete(shell: readonly string[], line: string): Promise<string[]> {
+    const output = await this.#type(shell, `${line}${TAB}${TO_START_OF_LINE}printf '<%s>' \r`);
+    return [...output.matchAll(/<([^>%]*)>/g)].map(([, word]) => word ?? "").slice(1);
+  }
+
+  /** What an interactive shell shows for a line and two TABs. */
+  async offers(shell: readonly string[], line: string): Promise<string> {
+    return await this.#type(shell, `${line}${TAB}${TAB}\x15`);
+  }
+
+  async #type(shell: readonly string[], keys: string): Promise<string> {
+    let output = "";
+    let isTyped = false;
+    const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+    const child = Bun.spawn([...shell], {
+      cwd: this.directory,
+      env: this.env,
+      terminal: {
+        cols: 200,
+        rows: 50,
+        data(terminal, chunk) {
+          output += new TextDecoder().decode(chunk);
+          if (isTyped || !output.includes(PROMPT)) return;
+          isTyped = true;
+          output = "";
+          terminal.write(`${keys}exit\r`);
+        },
+        exit: () => close(),
+      },
+    });
+    await child.exited;
+    await closed;
+    child.terminal?.close();
+    return output;
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.directory, { recursive: true });
+  }
+}
+
+/** Makes a shell set its prompt. */
+export const promptLine = `PS1='${PROMPT}'`;
