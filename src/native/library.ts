@@ -64,7 +64,7 @@ function pathOf(functions: Native): string | undefined {
  * each time, and those files would stay.
  */
 function removeSurplusCopy(path = ""): void {
-  if (!/^\.[0-9a-f]{16}-\d+\.so$/.test(basename(path))) return;
+  if (!/^\.[0-9a-f]{1,16}-\d+\.so$/.test(basename(path))) return;
   try {
     files().unlinkSync(path);
   } catch {

@@ -80,11 +80,11 @@ export interface Started {
 
 let count = 0;
 
-/** Starts a program on its machine, on request in a terminal of its own, or to read a file. Killed after `timeoutMs`. */
+/** Starts a program on its machine, on request in a terminal of its own, or with a file piped to it. Killed after `timeoutMs`. */
 export function start(
   { prefix, env }: Machine,
   [program, ...args]: readonly [string, ...string[]],
-  { timeoutMs = 120_000, terminal = false, stdin = "/dev/null" } = {},
+  { timeoutMs = 120_000, terminal = false, stdin = "" } = {},
 ): Started {
   // Not pipes: what Wine starts in the background keeps them open.
   const [stdout, stderr] = [join(directory, `${++count}.out`), join(directory, `${count}.err`)];
@@ -94,9 +94,11 @@ export function start(
   ]);
   const command = [...prefix, program, ...args];
   const inTerminal = ["script", "-qec", command.map((word) => `'${word}'`).join(" "), "/dev/null"];
-  const child = Bun.spawn(terminal ? inTerminal : command, {
+  // A pipe of the shell's: Wine's files do not tell what they are once they are a descriptor.
+  const withInput = ["sh", "-c", 'cat "$0" | "$@"', stdin, ...command];
+  const child = Bun.spawn(terminal ? inTerminal : stdin === "" ? command : withInput, {
     env: { ...process.env, ...Object.fromEntries(variables) },
-    stdio: [Bun.file(stdin), Bun.file(stdout), Bun.file(stderr)],
+    stdio: ["ignore", Bun.file(stdout), Bun.file(stderr)],
     timeout: timeoutMs,
     killSignal: "SIGKILL",
   });
