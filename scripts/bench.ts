@@ -1,215 +1,206 @@
 // Measures this project against its speed limit and the usual alternatives, side by side in one run.
 //
-// The limit is scripts/bench/limit.c: the same helper doing the same work without Bun. Machines differ and are noisy, so
-// only ratios of figures that were taken right after each other count: contenders take turns, each ratio is formed
-// within a turn, and the median over all turns is shown with its range.
+// The limit is scripts/bench/limit.c: the same helper doing the same work without Bun.
+// `bench.ts [--json|--markdown] [NAME...]` takes all measurements, or those named: the keys of `measurements`.
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { styleText } from "node:util";
-import { buildStarters } from "./bench/starters.ts";
+import { median } from "../src/commands/figures.ts";
+import type { WaitMode } from "../src/core/index.ts";
 import {
-  cFlags,
-  compile,
-  findCompiler,
-  helperSources,
-  hostSystem,
-  nativeSourceDirectory,
-  root,
-} from "./build-native.ts";
-
-const json = process.argv.includes("--json");
-const TURNS = 7;
+  type Comparison,
+  compare,
+  framesText,
+  gibibytesText,
+  type Measurement,
+  medians,
+  nanosecondsText,
+  show,
+  showMarkdown,
+  sizeText,
+  type Target,
+  type Turn,
+  takeTurns,
+} from "./bench/contest.ts";
+import {
+  buildLimit,
+  bunWorker,
+  directory,
+  inBun,
+  inC,
+  inCommands,
+  makeFile,
+  measure,
+  streamThroughCat,
+  streamThroughCommands,
+} from "./bench/programs.ts";
+import { buildStarters } from "./bench/starters.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
 /** Size of the ring at 64 KiB and 1 MiB; at 1 KiB it is as large as the pipe. */
 const RING_SIZE = 16 * MIB;
 /** The most that a pipe of a process without privileges can hold. */
 const PIPE_SIZE = MIB;
-
-/** One program's figure of one turn, as it printed it. */
-type Figures = Readonly<Record<string, number>>;
-
-/** What is measured in one turn, by contender. */
-type Turn = Readonly<Record<string, Figures>>;
-
-interface Target {
-  /** `ratio >= atLeast` or `ratio <= atMost` is wanted. */
-  readonly atLeast?: number;
-  readonly atMost?: number;
-}
-
-interface Comparison extends Target {
-  /** What is put above and below the line. */
-  readonly of: string;
-  readonly to: string;
-  readonly ratio: number;
-  readonly range: readonly [number, number];
-}
-
-interface Measurement {
-  readonly title: string;
-  /** Median and unit of each contender. */
-  readonly contenders: Readonly<Record<string, string>>;
-  readonly comparisons: readonly Comparison[];
-  readonly turns: readonly Turn[];
-}
-
-const directory = mkdtempSync(join(tmpdir(), "zerobuffer-bench-"));
-const limit = join(directory, "limit");
-const workerPath = join(root, "scripts", "bench", "worker.ts");
-let buffers = 0;
-
-async function buildLimit(): Promise<void> {
-  const helper = helperSources(hostSystem);
-  await compile(await findCompiler(), {
-    sources: [join(root, "scripts", "bench", "limit.c"), ...helper],
-    output: limit,
-    flags: [...cFlags, "-O2", "-I", nativeSourceDirectory],
-  });
-}
-
-/** Runs programs at the same time to their ends, and returns what the first one printed. */
-async function measure(...commands: readonly (readonly string[])[]): Promise<Figures> {
-  const children = commands.map((command) =>
-    Bun.spawn([...command], { cwd: root, stdio: ["ignore", "pipe", "inherit"], timeout: 60_000 }),
-  );
-  const outputs = await Promise.all(children.map((child) => child.stdout.text()));
-  await Promise.all(children.map((child) => child.exited));
-  const failed = children.findIndex((child) => child.exitCode !== 0);
-  if (failed >= 0) throw new Error(`failed: ${commands[failed]!.join(" ")}`);
-  return JSON.parse(outputs[0]!);
-}
-
-function inC(
-  mode: string,
-  frameSize: number,
-  count: number,
-  ringSize: number,
-  programs: readonly string[] = [],
-): Promise<Figures> {
-  return measure([limit, mode, ...[frameSize, count, ringSize].map(String), ...programs]);
-}
-
-/** Through the API: a Bun process for each role, the first of which prints the figures. */
-function inBun(roles: readonly string[], frameSize: number, count: number, ringSize: number) {
-  const buffer = `bench-${process.pid}-${++buffers}`;
-  return measure(
-    ...roles.map((role) => [
-      ...[process.execPath, workerPath, role, buffer],
-      ...[frameSize, count, ringSize].map(String),
-    ]),
-  );
-}
-
-// ---- figures -------------------------------------------------------------------------------------------------------
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-function compare(
-  turns: readonly Turn[],
-  figure: string,
-  of: string,
-  to: string,
-  target: Target = {},
-): Comparison {
-  const ratios = turns.map((turn) => turn[of]![figure]! / turn[to]![figure]!);
-  return { of, to, ratio: median(ratios), range: [Math.min(...ratios), Math.max(...ratios)], ...target };
-}
-
-function medians(turns: readonly Turn[], figure: string, show: (value: number) => string) {
-  return Object.fromEntries(
-    Object.keys(turns[0]!).map((contender) => [
-      contender,
-      show(median(turns.map((turn) => turn[contender]![figure]!))),
-    ]),
-  );
-}
-
-/** Lets the contenders take turns, a different one first each time. */
-async function takeTurns(contenders: Readonly<Record<string, () => Promise<Figures>>>): Promise<Turn[]> {
-  const turns: Turn[] = [];
-  const names = Object.keys(contenders);
-  for (let turn = 0; turn < TURNS; turn++) {
-    const figures: Record<string, Figures> = {};
-    for (let i = 0; i < names.length; i++) {
-      const name = names[(turn + i) % names.length]!;
-      figures[name] = await contenders[name]!();
-    }
-    turns.push(figures);
-  }
-  return turns;
-}
-
-function sizeText(bytes: number): string {
-  return bytes >= MIB ? `${bytes / MIB} MiB` : bytes >= KIB ? `${bytes / KIB} KiB` : `${bytes} B`;
-}
-
-function framesText(framesPerSecond: number): string {
-  const [divisor, unit] = framesPerSecond >= 1e6 ? [1e6, "M"] : [1e3, "k"];
-  return `${(framesPerSecond / divisor).toFixed(2)} ${unit}/s`;
-}
-
-function nanosecondsText(nanoseconds: number): string {
-  return nanoseconds >= 10_000
-    ? `${(nanoseconds / 1000).toFixed(1)} µs`
-    : `${(nanoseconds / 1000).toFixed(2)} µs`;
-}
+/** A picture of 1920 x 1080 pixels in YUV 4:2:0, and 16 bytes. */
+const PICTURE_SIZE = 3_110_416;
+/** Turns of what takes little. */
+const MANY_TURNS = 7;
+/** Turns of what takes long. */
+const FEW_TURNS = 3;
 
 // ---- what is measured ----------------------------------------------------------------------------------------------
 
-async function oneWay(frameSize: number, count: number, target: Target): Promise<Measurement> {
-  const ringSize = frameSize === KIB ? PIPE_SIZE : RING_SIZE;
+/** Sizes at which a frame costs more than its bytes: against C, and against a pipe of the ring's size. */
+async function oneWaySmall(
+  frameSize: number,
+  count: number,
+  targets: { single?: Target; batched?: Target },
+): Promise<Measurement> {
   const turns = await takeTurns({
-    API: () => inBun(["read", "write"], frameSize, count, ringSize),
-    C: () => inC("one-way", frameSize, count, ringSize),
-    async: () => inBun(["read-async", "write"], frameSize, count, ringSize),
-    memcpy: () => inC("memcpy", frameSize, count, ringSize),
-    ...(frameSize === KIB && {
-      pipe: () => inC("pipe-of-programs", frameSize, count / 4, PIPE_SIZE, [process.execPath, workerPath]),
-      "pipe in C": () => inC("pipe", frameSize, count / 4, PIPE_SIZE),
-    }),
+    API: () => inBun(["read", "write"], frameSize, count, PIPE_SIZE),
+    C: () => inC("one-way", frameSize, count, PIPE_SIZE),
+    batched: () => inBun(["read-batches", "write-batches"], frameSize, count, PIPE_SIZE),
+    async: () => inBun(["read-async", "write"], frameSize, count, PIPE_SIZE),
+    pipe: () => inC("pipe-of-programs", frameSize, count / 4, PIPE_SIZE, bunWorker),
+    "pipe in C": () => inC("pipe", frameSize, count / 4, PIPE_SIZE),
   });
   const figure = "framesPerSecond";
   return {
-    title: `one way, ${sizeText(frameSize)} frames, ring of ${sizeText(ringSize)}`,
+    title: `one way, ${sizeText(frameSize)} frames, ring of ${sizeText(PIPE_SIZE)}`,
     contenders: medians(turns, figure, framesText),
     comparisons: [
-      compare(turns, figure, "API", "C", target),
-      ...(frameSize === KIB
-        ? [
-            compare(turns, figure, "API", "pipe", { atLeast: 5 }),
-            compare(turns, figure, "API", "pipe in C"),
-            compare(turns, figure, "C", "pipe in C"),
-          ]
-        : []),
+      compare(turns, figure, "API", "C", targets.single),
+      compare(turns, figure, "batched", "C", targets.batched),
+      compare(turns, figure, "API", "pipe", { atLeast: 5 }),
+      compare(turns, figure, "API", "pipe in C"),
+      compare(turns, figure, "C", "pipe in C"),
       compare(turns, figure, "async", "API", { atLeast: 0.5 }),
-      compare(turns, figure, "API", "memcpy"),
     ],
     turns,
   };
 }
 
-async function roundTrip(): Promise<Measurement> {
-  const [frameSize, count] = [64, 1_000_000];
+/** What a frame costs one thread, which writes some and then reads them. */
+async function oneThread(frameSize: number, count: number): Promise<Measurement> {
   const turns = await takeTurns({
-    API: () => inBun(["ping", "serve"], frameSize, count, MIB),
-    C: () => inC("round-trip", frameSize, count, MIB),
-    "Unix socket": () => inC("socket", frameSize, count / 50, MIB),
+    API: () => inBun(["write-and-read"], frameSize, count, MIB),
+    C: () => inC("one-thread", frameSize, count, MIB),
+  });
+  const figure = "framesPerSecond";
+  return {
+    title: `written and read by one thread, ${sizeText(frameSize)} frames`,
+    contenders: medians(turns, figure, framesText),
+    comparisons: [compare(turns, figure, "API", "C")],
+    turns,
+  };
+}
+
+/** Sizes at which the bytes cost most: against C, and against a single copy of them. */
+async function oneWayLarge(frameSize: number, count: number): Promise<Measurement> {
+  const turns = await takeTurns({
+    API: () => inBun(["read", "write"], frameSize, count, RING_SIZE),
+    C: () => inC("one-way", frameSize, count, RING_SIZE),
+    async: () => inBun(["read-async", "write"], frameSize, count, RING_SIZE),
+    memcpy: () => inC("memcpy", frameSize, count, RING_SIZE),
+    "memcpy in and out": () => inC("memcpy-both", frameSize, count, RING_SIZE),
+  });
+  const figure = "bytesPerSecond";
+  return {
+    title: `one way, ${sizeText(frameSize)} frames, ring of ${sizeText(RING_SIZE)}`,
+    contenders: medians(turns, figure, gibibytesText),
+    comparisons: [
+      compare(turns, figure, "API", "memcpy", { atLeast: 0.8 }),
+      compare(turns, figure, "API", "C", { atLeast: 0.9 }),
+      compare(turns, figure, "C", "memcpy"),
+      compare(turns, figure, "API", "memcpy in and out"),
+      compare(turns, figure, "async", "API", { atLeast: 0.5 }),
+    ],
+    turns,
+  };
+}
+
+/** The commands with their default options, as the reader reports them. */
+async function commands(): Promise<Measurement> {
+  const [frameSize, count] = [KIB, 5_000_000];
+  const turns = await takeTurns(
+    {
+      commands: () => inCommands(frameSize, count),
+      pipe: () => inC("pipe-of-programs", frameSize, count / 4, PIPE_SIZE, bunWorker),
+      "pipe in C": () => inC("pipe", frameSize, count / 4, PIPE_SIZE),
+    },
+    FEW_TURNS,
+  );
+  const figure = "framesPerSecond";
+  return {
+    title: `zerobuffer writer and reader, ${count.toLocaleString("en-US")} frames of ${sizeText(frameSize)}`,
+    contenders: medians(turns, figure, framesText),
+    comparisons: [
+      compare(turns, figure, "commands", "pipe", { atLeast: 5 }),
+      compare(turns, figure, "commands", "pipe in C"),
+    ],
+    turns,
+  };
+}
+
+/** A file from stdin to stdout, from the start of the programs to their end. */
+async function streamed(): Promise<Measurement> {
+  const path = await makeFile(GIB);
+  const turns = await takeTurns(
+    {
+      commands: () => streamThroughCommands(path),
+      "commands -s 1MiB": () => streamThroughCommands(path, "-s", "1MiB"),
+      "cat | cat": () => streamThroughCat(path),
+    },
+    FEW_TURNS,
+  );
+  const figure = "bytesPerSecond";
+  return {
+    title: "zerobuffer writer -i - and reader -o -, a file of 1 GiB",
+    contenders: medians(turns, figure, gibibytesText),
+    comparisons: [
+      compare(turns, figure, "commands", "cat | cat", { atLeast: 0.8 }),
+      compare(turns, figure, "commands -s 1MiB", "cat | cat", { atLeast: 0.8 }),
+    ],
+    turns,
+  };
+}
+
+/** @param wait how both sides wait for each other, here and in C. */
+async function roundTrip(wait: WaitMode, count: number, targets: { c?: Target; socket?: Target }) {
+  const frameSize = 64;
+  const inMode = wait === "adaptive" ? "" : `-${wait}`;
+  const turns = await takeTurns({
+    API: () => inBun([`ping:${wait}`, `serve:${wait}`], frameSize, count, MIB),
+    C: () => inC(`round-trip${inMode}`, frameSize, count, MIB),
+    "Unix socket": () => inC("socket", frameSize, 20_000, MIB),
   });
   return {
-    title: `round trip, ${sizeText(frameSize)} frames, p50`,
+    title: `round trip, ${sizeText(frameSize)} frames, waiting: ${wait}, p50`,
     contenders: medians(turns, "p50Ns", nanosecondsText),
     comparisons: [
-      compare(turns, "p50Ns", "API", "C", { atMost: 1.3 }),
-      compare(turns, "p50Ns", "API", "Unix socket", { atMost: 0.1 }),
-      compare(turns, "p99Ns", "API", "C"),
+      compare(turns, "p50Ns", "API", "C", targets.c),
+      compare(turns, "p50Ns", "API", "Unix socket", targets.socket),
+      { ...compare(turns, "p99Ns", "API", "C"), of: "API p99", to: "C p99" },
+    ],
+    turns,
+  };
+}
+
+/** A picture to a relay and back. */
+async function pictures(): Promise<Measurement> {
+  const count = 300;
+  const turns = await takeTurns({
+    API: () => inBun(["ping", "serve"], PICTURE_SIZE, count, RING_SIZE),
+    C: () => inC("round-trip", PICTURE_SIZE, count, RING_SIZE),
+    "Unix socket": () => inC("socket", PICTURE_SIZE, count, RING_SIZE),
+  });
+  return {
+    title: `round trip through a relay, pictures of ${PICTURE_SIZE.toLocaleString("en-US")} bytes, p50`,
+    contenders: medians(turns, "p50Ns", nanosecondsText),
+    comparisons: [
+      compare(turns, "p50Ns", "API", "Unix socket", { atMost: 1 / 4 }),
+      compare(turns, "p50Ns", "API", "C"),
+      compare(turns, "p50Ns", "C", "Unix socket"),
     ],
     turns,
   };
@@ -286,7 +277,7 @@ async function idle(): Promise<Measurement> {
 async function starting(): Promise<Measurement> {
   const contenders = await buildStarters(directory);
   const turns: Turn[] = [];
-  for (let turn = 0; turn < TURNS; turn++) {
+  for (let turn = 0; turn < MANY_TURNS; turn++) {
     const startMs = Object.entries(await measure(contenders));
     turns.push(Object.fromEntries(startMs.map(([contender, startMs]) => [contender, { startMs }])));
   }
@@ -302,64 +293,47 @@ async function starting(): Promise<Measurement> {
   };
 }
 
-// ---- what is shown -------------------------------------------------------------------------------------------------
+// ---- all of it -----------------------------------------------------------------------------------------------------
 
-const colour = process.stdout.isTTY && !process.env.NO_COLOR;
+/** Each long enough that starting and compiling do not show, a second or two. */
+const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
+  "one-thread-64": () => oneThread(64, 8_000_000),
+  "one-thread-1k": () => oneThread(KIB, 6_000_000),
+  "one-way-64": () => oneWaySmall(64, 8_000_000, { batched: { atLeast: 1 } }),
+  "one-way-1k": () => oneWaySmall(KIB, 4_000_000, { single: { atLeast: 0.9 } }),
+  "one-way-64k": () => oneWayLarge(64 * KIB, 250_000),
+  "one-way-1m": () => oneWayLarge(MIB, 12_000),
+  commands,
+  stream: streamed,
+  "round-trip": () => roundTrip("adaptive", 1_000_000, { c: { atMost: 1.3 }, socket: { atMost: 0.1 } }),
+  "round-trip-spin": () => roundTrip("spin", 1_000_000, { socket: { atMost: 1 / 20 } }),
+  "round-trip-block": () => roundTrip("block", 50_000, { c: { atMost: 1 / 0.95 } }),
+  pictures,
+  relay: relayed,
+  request: oneRequest,
+  requests: manyRequests,
+  idle,
+  starting,
+};
 
-function paint(style: "bold" | "dim" | "green" | "red", text: string): string {
-  return colour ? styleText(style, text) : text;
+const forms = ["--json", "--markdown"];
+const form = process.argv.slice(2).find((argument) => forms.includes(argument));
+const names = process.argv.slice(2).filter((argument) => argument !== form);
+const unknown = names.filter((name) => measurements[name] === undefined);
+if (unknown.length > 0) {
+  console.error(`bench: no ${unknown.join(", ")}; there are ${Object.keys(measurements).join(", ")}`);
+  process.exit(2);
 }
 
-/** Undefined where nothing in particular is wanted. */
-function isMet({ ratio, atLeast, atMost }: Comparison): boolean | undefined {
-  if (atLeast === undefined && atMost === undefined) return undefined;
-  return ratio >= (atLeast ?? 0) && ratio <= (atMost ?? Number.POSITIVE_INFINITY);
+// Until the end is reached.
+process.exitCode = 1;
+await buildLimit();
+const taken: Measurement[] = [];
+for (const name of names.length > 0 ? names : Object.keys(measurements)) {
+  const measurement = await measurements[name]!();
+  taken.push(measurement);
+  if (form === undefined) show(measurement);
 }
-
-function show({ title, contenders, comparisons }: Measurement): void {
-  console.log(paint("bold", title));
-  console.log(
-    `  ${Object.entries(contenders)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(", ")}`,
-  );
-  for (const comparison of comparisons) {
-    const { of, to, ratio, range, atLeast, atMost } = comparison;
-    const met = isMet(comparison);
-    const wanted =
-      atLeast !== undefined ? `at least ${atLeast}` : atMost !== undefined ? `at most ${atMost}` : "";
-    const verdict = met === undefined ? "" : met ? paint("green", "ok") : paint("red", "miss");
-    const columns = [
-      `  ${of} : ${to}`.padEnd(40),
-      ratio.toFixed(3).padStart(8),
-      paint("dim", `(${range.map((value) => value.toFixed(3)).join(" to ")})`.padEnd(20)),
-      wanted.padEnd(14),
-      verdict,
-    ];
-    console.log(columns.join("  ").trimEnd());
-  }
-}
-
-try {
-  await buildLimit();
-  const measurements: Measurement[] = [];
-  // Each long enough that starting and compiling do not show, a second or two.
-  for (const take of [
-    () => oneWay(KIB, 4_000_000, { atLeast: 0.75 }),
-    () => oneWay(64 * KIB, 250_000, { atLeast: 0.9 }),
-    () => oneWay(MIB, 12_000, { atLeast: 0.9 }),
-    roundTrip,
-    relayed,
-    oneRequest,
-    manyRequests,
-    idle,
-    starting,
-  ]) {
-    const measurement = await take();
-    measurements.push(measurement);
-    if (!json) show(measurement);
-  }
-  if (json) console.log(JSON.stringify(measurements, undefined, 2));
-} finally {
-  rmSync(directory, { recursive: true });
-}
+if (form === "--json") console.log(JSON.stringify(taken, undefined, 2));
+if (form === "--markdown") showMarkdown(taken);
+process.exitCode = 0;

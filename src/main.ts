@@ -4,7 +4,7 @@
 import { parseArguments, scanArguments } from "./commands/arguments.ts";
 import type { AnyCommand } from "./commands/command.ts";
 import { explain, type Failure } from "./commands/failure.ts";
-import { commands } from "./commands/index.ts";
+import { BENCH_WORKER, commands } from "./commands/index.ts";
 import type { Log } from "./commands/log.ts";
 import { type Channel, report, reportFailure } from "./commands/result.ts";
 import { Session } from "./commands/session.ts";
@@ -15,6 +15,7 @@ process.exit(await main(process.argv.slice(2)));
 
 /** Does what the arguments say, and returns the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
+  if (argv[0] === BENCH_WORKER) return (await import("./commands/bench/worker.ts")).runWorker(argv[1]);
   const json = wantsJson(argv);
   try {
     // A command's name is one word, or two.

@@ -2,8 +2,11 @@
  *
  * `limit MODE FRAME_SIZE COUNT RING_SIZE` runs one measurement between this process and a child and prints it as JSON.
  *   one-way     frames through the helper: one zb_writer_write each, one memcpy out and one release each
+ *   one-thread  the same where one thread writes some frames and then reads them, so that no other has a part in it
  *   round-trip  frames there and back over two buffers
- *   memcpy      the same bytes into an area of the ring's size and out again, in one process
+ *   round-trip-spin, round-trip-block  the same, waiting so
+ *   memcpy      the same bytes into an area of the ring's size, in one process
+ *   memcpy-both the same into it and out again
  *   pipe        one write(2) and one read(2) a frame over a pipe of RING_SIZE bytes
  *   pipe-of-programs  the same between two runs of PROGRAM SCRIPT, the first with role pipe-write, the other pipe-read
  *   socket      round trips over a pair of blocking Unix stream sockets
@@ -24,8 +27,10 @@
 #include <unistd.h>
 
 #define SLICE_US 100000
+#define FRAMES_IN_A_ROW 32
 
 static const char *mode;
+static int32_t wait_mode;
 static uint64_t frame_size, count, warm_up, ring_size;
 static uint8_t *source, *scratch;
 
@@ -76,13 +81,13 @@ static void make_buffer(struct buffer *buffer, const char *direction) {
 
 static void open_reader(struct buffer *buffer) {
   int32_t code =
-      zb_reader_open(buffer->memory, buffer->written, buffer->released, 1, ZB_WAIT_ADAPTIVE, &buffer->reader);
+      zb_reader_open(buffer->memory, buffer->written, buffer->released, 1, wait_mode, &buffer->reader);
   if (code != ZB_OK) fail("reader", code);
 }
 
 static void open_writer(struct buffer *buffer) {
-  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner,
-                                ZB_WAIT_ADAPTIVE, &buffer->writer);
+  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner, wait_mode,
+                                &buffer->writer);
   if (code != ZB_OK) fail("writer", code);
 }
 
@@ -168,6 +173,23 @@ static void one_way(void) {
   print_throughput(now_ns() - start);
 }
 
+static void one_thread(void) {
+  struct buffer buffer = {0};
+  int64_t start = 0;
+  make_buffer(&buffer, "one-thread");
+  open_reader(&buffer);
+  open_writer(&buffer);
+  for (uint64_t i = 0; i < warm_up + count; i += FRAMES_IN_A_ROW) {
+    if (i >= warm_up && start == 0) start = now_ns();
+    for (int k = 0; k < FRAMES_IN_A_ROW; k++) write_frame(&buffer, source);
+    for (int k = 0; k < FRAMES_IN_A_ROW; k++) {
+      memcpy(scratch, read_frame(&buffer), frame_size);
+      release_frame(&buffer);
+    }
+  }
+  print_throughput(now_ns() - start);
+}
+
 static void serve_frames(void *argument) {
   struct buffer *requests = argument, *responses = requests + 1;
   open_reader(requests);
@@ -197,7 +219,7 @@ static void round_trip(void) {
   print_latency(elapsed_ns + warm_up);
 }
 
-static void copy_memory(void) {
+static void copy_memory(bool out_again) {
   uint8_t *area = malloc(ring_size);
   uint64_t position = 0;
   int64_t start = 0;
@@ -207,12 +229,16 @@ static void copy_memory(void) {
     if (i == warm_up) start = now_ns();
     if (position + frame_size > ring_size) position = 0;
     memcpy(area + position, source, frame_size);
-    memcpy(scratch, area + position, frame_size);
+    if (out_again) memcpy(scratch, area + position, frame_size);
     __asm__ volatile("" ::"r"(scratch), "r"(area) : "memory"); /* nothing of it may be left out */
     position += sizeof(struct zb_frame_header) + frame_size;
   }
   print_throughput(now_ns() - start);
 }
+
+static void copy_in(void) { copy_memory(false); }
+
+static void copy_in_and_out(void) { copy_memory(true); }
 
 static void write_all(int descriptor, const uint8_t *bytes) {
   for (uint64_t done = 0; done < frame_size;) {
@@ -296,12 +322,17 @@ int main(int argument_count, char **arguments) {
   static const struct {
     const char *mode;
     void (*measure)(void);
-  } modes[] = {{"one-way", one_way},
-               {"round-trip", round_trip},
-               {"memcpy", copy_memory},
-               {"pipe", through_pipe},
-               {"pipe-of-programs", through_pipe_of_programs},
-               {"socket", through_socket}};
+    int32_t wait;
+  } modes[] = {{"one-way", one_way, ZB_WAIT_ADAPTIVE},
+               {"one-thread", one_thread, ZB_WAIT_ADAPTIVE},
+               {"round-trip", round_trip, ZB_WAIT_ADAPTIVE},
+               {"round-trip-spin", round_trip, ZB_WAIT_SPIN},
+               {"round-trip-block", round_trip, ZB_WAIT_BLOCK},
+               {"memcpy", copy_in, ZB_WAIT_ADAPTIVE},
+               {"memcpy-both", copy_in_and_out, ZB_WAIT_ADAPTIVE},
+               {"pipe", through_pipe, ZB_WAIT_ADAPTIVE},
+               {"pipe-of-programs", through_pipe_of_programs, ZB_WAIT_ADAPTIVE},
+               {"socket", through_socket, ZB_WAIT_ADAPTIVE}};
   owner = getpid();
   command_line = arguments;
   if (argument_count == 5 || argument_count == 7) {
@@ -322,6 +353,7 @@ int main(int argument_count, char **arguments) {
   memset(scratch, 0, frame_size);
   for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
     if (strcmp(mode, modes[i].mode) != 0) continue;
+    wait_mode = modes[i].wait;
     modes[i].measure();
     while (wait(NULL) > 0) continue;
     return 0;

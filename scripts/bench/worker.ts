@@ -1,21 +1,37 @@
 // One process of a measurement through the TypeScript API: does the same work as limit.c, and prints what it measured.
 //
-// `worker.ts ROLE BUFFER FRAME_SIZE COUNT RING_SIZE`. The first tenth of the frames warms up and is not counted.
+// `worker.ts ROLE BUFFER FRAME_SIZE COUNT RING_SIZE`. The first tenth of the frames warms up and is not counted. A role
+// may end with `:spin` or `:block`, which is how it waits; otherwise it does so adaptively.
 
 import { readSync, writeSync } from "node:fs";
-import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../src/core/index.ts";
+import {
+  DuplexChannelFactory,
+  type IDuplexClient,
+  Reader,
+  type WaitMode,
+  Writer,
+} from "../../src/core/index.ts";
 
 /** How long an idle reader is watched, in milliseconds. */
 const IDLE_MS = 2000;
 
+/** Frames of a call, where there are several. */
+const BATCH_SIZE = 64;
+
+/** As many as limit.c's. */
+const FRAMES_IN_A_ROW = 32;
+
 /** Requests on their way at once. */
 const IN_FLIGHT = 64;
 
-const [role, name, ...numbers] = process.argv.slice(2) as [string, string, ...string[]];
+const [roleAndWait, name, ...numbers] = process.argv.slice(2) as [string, string, ...string[]];
+const [role, wait = "adaptive"] = roleAndWait.split(":") as [string, WaitMode?];
 const [frameSize, count, ringSize] = numbers.map(Number) as [number, number, number];
 const warmUp = Math.floor(count / 10);
 const config = { metadataSize: 0, payloadSize: ringSize };
-const connectTimeoutMs = 20_000;
+/** Of readers, and of writers. */
+const options = { connectTimeoutMs: 20_000, wait };
+const { connectTimeoutMs } = options;
 const source = new Uint8Array(frameSize).map((_, i) => i);
 const scratch = new Uint8Array(frameSize);
 
@@ -29,12 +45,12 @@ function printThroughput(startNs: number): void {
 }
 
 function write(): void {
-  using writer = new Writer(name, { connectTimeoutMs });
+  using writer = new Writer(name, options);
   for (let i = 0; i < warmUp + count; i++) writer.writeFrame(source);
 }
 
 function read(buffer: string): void {
-  using reader = new Reader(buffer, config);
+  using reader = new Reader(buffer, config, options);
   let startNs = 0;
   for (let i = 0; i < warmUp + count; i++) {
     if (i === warmUp) startNs = Bun.nanoseconds();
@@ -45,8 +61,47 @@ function read(buffer: string): void {
   printThroughput(startNs);
 }
 
+/** Writes small frames, many with one call. */
+function writeBatches(): void {
+  using writer = new Writer(name, options);
+  const frames = new Uint8Array(BATCH_SIZE * frameSize).map((_, i) => i);
+  for (let i = 0; i < warmUp + count; i += BATCH_SIZE) writer.writeFrames(frames, frameSize);
+}
+
+/** Reads as many as are there with one call. */
+function readBatches(): void {
+  using reader = new Reader(name, config, options);
+  const target = new Uint8Array(BATCH_SIZE * frameSize);
+  let startNs = 0;
+  for (let i = 0; i < warmUp + count; ) {
+    if (i >= warmUp && startNs === 0) startNs = Bun.nanoseconds();
+    const frames = reader.readFrames(BATCH_SIZE);
+    frames.copyTo(target);
+    frames.release();
+    i += frames.length;
+  }
+  printThroughput(startNs);
+}
+
+/** Writes some frames and then reads them, so that no other thread has a part in it. */
+function writeAndRead(): void {
+  using reader = new Reader(name, config, options);
+  using writer = new Writer(name, options);
+  let startNs = 0;
+  for (let i = 0; i < warmUp + count; i += FRAMES_IN_A_ROW) {
+    if (i >= warmUp && startNs === 0) startNs = Bun.nanoseconds();
+    for (let k = 0; k < FRAMES_IN_A_ROW; k++) writer.writeFrame(source);
+    for (let k = 0; k < FRAMES_IN_A_ROW; k++) {
+      const frame = reader.readFrame();
+      frame.copyTo(scratch);
+      frame.release();
+    }
+  }
+  printThroughput(startNs);
+}
+
 async function readAsync(): Promise<void> {
-  using reader = new Reader(name, config);
+  using reader = new Reader(name, config, options);
   let startNs = 0;
   let i = 0;
   for await (const frame of reader.frames()) {
@@ -74,8 +129,8 @@ function readFromPipe(): void {
 }
 
 function serve(): void {
-  using requests = new Reader(`${name}-requests`, config);
-  using responses = new Writer(`${name}-responses`, { connectTimeoutMs });
+  using requests = new Reader(`${name}-requests`, config, options);
+  using responses = new Writer(`${name}-responses`, options);
   for (let i = 0; i < warmUp + count; i++) {
     const request = requests.readFrame();
     responses.writeFrame(request.data);
@@ -84,8 +139,8 @@ function serve(): void {
 }
 
 function ping(): void {
-  using responses = new Reader(`${name}-responses`, config);
-  using requests = new Writer(`${name}-requests`, { connectTimeoutMs });
+  using responses = new Reader(`${name}-responses`, config, options);
+  using requests = new Writer(`${name}-requests`, options);
   const elapsedNs = new Uint32Array(warmUp + count);
   for (let i = 0; i < warmUp + count; i++) {
     const startNs = Bun.nanoseconds();
@@ -105,8 +160,8 @@ function printLatency(elapsedNs: Uint32Array): void {
 
 /** Takes each frame and writes it on: one copy. */
 function relay(): void {
-  using reader = new Reader(name, config);
-  using writer = new Writer(`${name}-relayed`, { connectTimeoutMs });
+  using reader = new Reader(name, config, options);
+  using writer = new Writer(`${name}-relayed`, options);
   for (let i = 0; i < warmUp + count; i++) {
     const frame = reader.readFrame();
     writer.writeFrame(frame.data);
@@ -164,7 +219,7 @@ function printIdle(before: NodeJS.CpuUsage, startMs: number): void {
 }
 
 async function idle(wait: (reader: Reader, timeoutMs: number) => unknown): Promise<void> {
-  using reader = new Reader(name, config);
+  using reader = new Reader(name, config, options);
   const warmUpMs = 300;
   await wait(reader, warmUpMs);
   const [before, startMs] = [process.cpuUsage(), performance.now()];
@@ -174,13 +229,16 @@ async function idle(wait: (reader: Reader, timeoutMs: number) => unknown): Promi
 
 /** Connects and writes nothing while the idle reader is watched. */
 async function stayConnected(): Promise<void> {
-  using _writer = new Writer(name, { connectTimeoutMs });
+  using _writer = new Writer(name, options);
   await Bun.sleep(2 * IDLE_MS);
 }
 
 const roles: Readonly<Record<string, () => unknown>> = {
   write,
   read: () => read(name),
+  "write-batches": writeBatches,
+  "read-batches": readBatches,
+  "write-and-read": writeAndRead,
   "read-async": readAsync,
   "pipe-write": writeToPipe,
   "pipe-read": readFromPipe,

@@ -180,9 +180,6 @@ async function explainProblem(problem: Problem, options: Options, help: string):
 async function parseValue<T>(name: string, option: Option<T>, text: string, help: string): Promise<T> {
   const value = await option.parse(text);
   if (value !== undefined) return value;
-  throw new CommandError(
-    "USAGE",
-    `Option ${flagOf(name)} takes ${option.takes}, not ${JSON.stringify(text)}.`,
-    help,
-  );
+  const place = option.type === "positional" ? `<${name}>` : `Option ${flagOf(name)}`;
+  throw new CommandError("USAGE", `${place} takes ${option.takes}, not ${JSON.stringify(text)}.`, help);
 }

@@ -2,6 +2,9 @@
 
 import type { AnyCommand } from "./command.ts";
 
+/** What bench starts this program with as one of its processes. It is nobody's command, and has no help. */
+export const BENCH_WORKER = "@bench-worker";
+
 /** Loads a command. */
 export type Load = () => Promise<AnyCommand>;
 
@@ -12,6 +15,7 @@ export const commands: Readonly<Record<string, Load>> = Object.assign(Object.cre
   relay: async () => (await import("./relay.ts")).default,
   "duplex serve": async () => (await import("./duplex/serve.ts")).default,
   "duplex request": async () => (await import("./duplex/request.ts")).default,
+  bench: async () => (await import("./bench.ts")).default,
   list: async () => (await import("./list.ts")).default,
   inspect: async () => (await import("./inspect.ts")).default,
   clean: async () => (await import("./clean.ts")).default,

@@ -86,7 +86,9 @@ export function size<D extends number | undefined>(
 }
 
 /** A time in milliseconds. With `zeroIsForever`, 0 becomes `Infinity`. */
-export function duration(spec: Spec<number> & { zeroIsForever?: boolean }): Option<number> {
+export function duration<D extends number | undefined>(
+  spec: Spec<D> & { zeroIsForever?: boolean },
+): Option<number | D> {
   return option(spec, {
     takes: "milliseconds, or a number with us, ms, s or m",
     valueHint: "TIME",
@@ -182,6 +184,45 @@ export function bufferNames(description: string): Option<readonly string[]> {
     offers: "buffers",
     absent: [],
     parse: (text) => [text],
+  };
+}
+
+/** Any number of words out of a list. */
+export function words<const C extends string>(
+  choices: readonly C[],
+  description: string,
+): Option<readonly C[]> {
+  return {
+    type: "positional",
+    variadic: true,
+    group: "",
+    description,
+    takes: list(choices),
+    offers: choices,
+    absent: [],
+    parse: (text) => {
+      const word = choices.find((choice) => choice === text);
+      return word && [word];
+    },
+  };
+}
+
+/** Several values of an option, with commas between them. */
+export function several<T>(
+  option: Option<T>,
+  { absent, shown }: { absent: readonly NonNullable<T>[]; shown: string },
+): Option<readonly NonNullable<T>[]> {
+  return {
+    ...option,
+    type: "string",
+    default: shown,
+    takes: `${option.takes}; several with commas between them`,
+    absent,
+    parse: async (text) => {
+      const values = await Promise.all(text.split(",").map((part) => option.parse(part)));
+      const known = values.filter((value) => value != null);
+      return known.length === values.length ? known : undefined;
+    },
   };
 }
 

@@ -16,6 +16,7 @@ export class Progress implements Disposable {
   #frames = 0;
   #bytes = 0;
   #done = 0;
+  #step: string | undefined;
 
   private constructor(bar: SingleBar, total: number | undefined) {
     this.#bar = bar;
@@ -62,12 +63,21 @@ export class Progress implements Disposable {
     this.#bar.update(done);
   }
 
+  /** Tells what is being done, where no frames are counted; `done` counts towards the total. */
+  step(what: string, done: number): void {
+    this.#startedAt ??= performance.now();
+    this.#step = what;
+    this.#done = done;
+    this.#bar.update(done);
+  }
+
   /** Takes the line away. */
   [Symbol.dispose](): void {
     this.#bar.stop();
   }
 
   #figures(): string {
+    if (this.#step !== undefined) return this.#step;
     const elapsed = Math.floor((performance.now() - this.#shownAt) / 1000);
     const rate = Math.round(this.#frames / Math.max(this.#seconds(), 0.1));
     return `${count(this.#frames, "frames")}, ${bytesText(this.#bytes)}, ${count(rate, "frames")}/s, ${elapsed} s`;

@@ -46,16 +46,22 @@ export class Latencies {
   get summaryUs(): LatencyUs {
     const histogram = this.#histogram;
     if (histogram.totalCount === 0) return noLatencies;
-    const percentile = (percent: number) => microseconds(histogram.getValueAtPercentile(percent));
     return {
       min: microseconds(histogram.minNonZeroValue),
       mean: microseconds(histogram.mean),
-      p50: percentile(50),
-      p90: percentile(90),
-      p99: percentile(99),
-      p999: percentile(99.9),
+      p50: this.percentileUs(50),
+      p90: this.percentileUs(90),
+      p99: this.percentileUs(99),
+      p999: this.percentileUs(99.9),
       max: microseconds(histogram.maxValue),
     };
+  }
+
+  /** The time in microseconds that so many percent took at the most. */
+  percentileUs(percent: number): number {
+    const histogram = this.#histogram;
+    // It answers with the upper end of the range that it keeps a value in.
+    return microseconds(Math.min(histogram.getValueAtPercentile(percent), histogram.maxValue));
   }
 
   /** How many took how long: a range for each doubling. */

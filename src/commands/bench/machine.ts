@@ -1,0 +1,27 @@
+// What a benchmark ran on.
+
+import { availableParallelism, cpus, release, type as system, totalmem } from "node:os";
+import { version } from "../../../package.json";
+import type { BenchDocument } from "../documents.ts";
+import { bytesText, count } from "../figures.ts";
+
+type Machine = BenchDocument["machine"];
+
+/** This machine, and what runs on it. */
+export function describeMachine(): Machine {
+  return {
+    cpu: cpus()[0]?.model.trim() || "unknown",
+    processors: availableParallelism(),
+    memory_bytes: totalmem(),
+    kernel: `${system()} ${release()}`,
+    architecture: process.arch,
+    bun: Bun.version,
+    version,
+  };
+}
+
+/** The same in a line. */
+export function machineText({ bun, cpu, kernel, memory_bytes, processors, version }: Machine): string {
+  const parts = [cpu, count(processors, "processors"), bytesText(memory_bytes), kernel, `Bun ${bun}`];
+  return `zerobuffer ${version} on ${parts.join(", ")}`;
+}

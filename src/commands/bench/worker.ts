@@ -1,0 +1,228 @@
+// One process of a measurement. bench starts it, says by its argument what to do, and reads what it measured from stdout.
+
+import { DuplexChannelFactory, type IDuplexClient, Reader, type WaitMode, Writer } from "../../core/index.ts";
+import { Latencies } from "../duplex/latency.ts";
+import { CommandError, explain, type FailureCode } from "../failure.ts";
+import { Forwarder, type ForwarderOptions } from "../forwarder.ts";
+import relay from "../relay.ts";
+import { Session } from "../session.ts";
+import { Descriptor, print } from "../terminal.ts";
+import type { Length, Role, Transport } from "./plan.ts";
+import { Schedule, Span, type Usage } from "./span.ts";
+import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";
+
+/** What a process has to do. */
+export interface WorkerSettings {
+  readonly role: Role;
+  readonly transport: Transport;
+  readonly frameSize: number;
+  /** Frames a second; 0: as fast as possible. */
+  readonly rate: number;
+  readonly length: Length;
+  /** How it waits for the other one over buffers. */
+  readonly wait: WaitMode;
+  /** Frames of one call; one way only. */
+  readonly batchSize: number;
+  /** What the names of the buffers begin with. */
+  readonly buffer: string;
+  /** Size of their rings. */
+  readonly bufferSize: number;
+  /** Process id of bench, without whom this is of no use. */
+  readonly parent: number;
+  /** Descriptors of the pipes or the socket. */
+  readonly input: number;
+  readonly output: number;
+}
+
+/** How often a server, whom nobody else ends, looks for the process that started it. */
+const PARENT_LOOK_MS = 250;
+
+/** Times in microseconds. */
+export type LatenciesUs = Readonly<
+  Record<"min" | "mean" | "p50" | "p90" | "p99" | "p999" | "p9999" | "max", number>
+>;
+
+/** What a process found out. */
+export interface WorkerResult extends Usage {
+  /** Of round trips, in the process where they begin. */
+  readonly latencyUs?: LatenciesUs;
+}
+
+/** What a process prints: its result, or why there is none. */
+export type WorkerReport =
+  | { readonly result: WorkerResult }
+  | {
+      readonly failure: {
+        readonly code: FailureCode;
+        readonly message: string;
+        readonly hint: string | null;
+      };
+    };
+
+/** Does what the argument says, and returns the exit code. */
+export async function runWorker(argument = ""): Promise<number> {
+  let report: WorkerReport;
+  try {
+    const settings = readSettings(argument);
+    report = { result: await roles[settings.role](settings) };
+  } catch (error) {
+    const { code, message, hint } = explain(error);
+    report = { failure: { code, message, hint } };
+  }
+  await print(Descriptor.STDOUT, `${JSON.stringify(report)}\n`);
+  return "result" in report ? 0 : 1;
+}
+
+function readSettings(argument: string): WorkerSettings {
+  try {
+    return JSON.parse(argument);
+  } catch {
+    throw new CommandError("USAGE", "This process is one that zerobuffer bench starts.", "Run that instead.");
+  }
+}
+
+const roles: Readonly<Record<Role, (settings: WorkerSettings) => WorkerResult | Promise<WorkerResult>>> = {
+  source,
+  sink,
+  initiator,
+  echo,
+  relay: passOnAsRelay,
+  client: ask,
+  server: serve,
+};
+
+/** Sends frames until there are enough. */
+function source(settings: WorkerSettings): WorkerResult {
+  const { batchSize, frameSize } = settings;
+  const span = new Span(settings);
+  const schedule = new Schedule(settings.rate, span);
+  const frames = framesOf(settings, batchSize);
+  using sender = openSender(settings, "there");
+  while (!span.isOver) {
+    const count = span.next;
+    schedule.next();
+    for (let left = count; left > 0; left -= batchSize) {
+      sender.send(left < batchSize ? frames.subarray(0, left * frameSize) : frames);
+    }
+    span.add(count);
+  }
+  return span.usage;
+}
+
+/** Takes frames until the other side has left. */
+function sink(settings: WorkerSettings): WorkerResult {
+  const { batchSize, frameSize } = settings;
+  const span = new Span(settings);
+  const target = new Uint8Array(batchSize * frameSize);
+  using receiver = openReceiver(settings, "there");
+  for (let count = receiver.receive(target); count > 0; count = receiver.receive(target)) span.add(count);
+  return span.usage;
+}
+
+/** Sends a frame, waits until it is back, and so on. */
+function initiator(settings: WorkerSettings): WorkerResult {
+  const target = new Uint8Array(settings.frameSize);
+  // Both sides make their own buffer before they wait for the other one's.
+  using receiver = openReceiver(settings, "back");
+  using sender = openSender(settings, "there");
+  return roundTrips(settings, (frame) => {
+    sender.send(frame);
+    if (receiver.receive(target) === 0) throw new CommandError("INCOMPLETE", "A frame did not come back.");
+  });
+}
+
+/** Sends back whatever comes. */
+function echo(settings: WorkerSettings): WorkerResult {
+  const span = new Span(settings);
+  using receiver = openReceiver(settings, "there");
+  using sender = openSender(settings, "back");
+  while (receiver.passOn(sender)) span.add(1);
+  return span.usage;
+}
+
+/** Sends back whatever comes with the loop of `zerobuffer relay`. */
+async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
+  const { there, back } = bufferNames(settings.buffer);
+  const span = new Span(settings);
+  await using session = new Session({ log: undefined, showsProgress: false });
+  const { bufferSize, wait } = settings;
+  using reader = new Reader(there, { metadataSize: 0, payloadSize: bufferSize }, { wait });
+  using writer = await Writer.connect(back, {
+    wait,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    writeTimeout: Number.POSITIVE_INFINITY,
+  });
+  const options: ForwarderOptions = {
+    ...{ frames: 0, transform: "none" as const, xorKey: 0, createOutput: false, logInterval: 0 },
+    ...{ connectTimeoutMs: CONNECT_TIMEOUT_MS, timeoutMs: Number.POSITIVE_INFINITY },
+  };
+  let passed = 0;
+  const forwarder = new Forwarder(reader, writer, options, session, relay.blank(there, back), (frames) => {
+    span.add(frames - passed);
+    passed = frames;
+  });
+  await forwarder.run();
+  return span.usage;
+}
+
+/** Sends a request, waits for its response, and so on. */
+function ask(settings: WorkerSettings): WorkerResult {
+  const { buffer, bufferSize } = settings;
+  const target = new Uint8Array(settings.frameSize);
+  using client: IDuplexClient = new DuplexChannelFactory().createClient(buffer, {
+    config: { metadataSize: 0, payloadSize: bufferSize },
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+  });
+  return roundTrips(settings, (frame) => {
+    client.sendRequest(frame);
+    const response = client.receiveResponse(Number.POSITIVE_INFINITY);
+    response.copyTo(target);
+    response.release();
+  });
+}
+
+/** Answers requests with themselves until it is told to end. */
+async function serve(settings: WorkerSettings): Promise<WorkerResult> {
+  const { buffer, bufferSize } = settings;
+  const span = new Span(settings);
+  const { promise: end, resolve, reject } = Promise.withResolvers<void>();
+  process.once("SIGTERM", () => resolve());
+  const watch = setInterval(() => process.ppid === settings.parent || resolve(), PARENT_LOOK_MS);
+  using server = new DuplexChannelFactory().createImmutableServer(buffer, {
+    metadataSize: 0,
+    payloadSize: bufferSize,
+  });
+  server.onError = reject;
+  server.start((request) => {
+    span.add(1);
+    return request.data;
+  });
+  await end.finally(() => clearInterval(watch));
+  server.onError = undefined;
+  return span.usage;
+}
+
+/** Measures round trips: from when each was due until it was done. */
+function roundTrips(settings: WorkerSettings, go: (frame: Uint8Array) => void): WorkerResult {
+  const span = new Span(settings);
+  const schedule = new Schedule(settings.rate, span);
+  const latencies = new Latencies();
+  const frame = framesOf(settings, 1);
+  while (!span.isOver) {
+    const dueNs = schedule.next();
+    go(frame);
+    const doneNs = Bun.nanoseconds();
+    if (span.counts) latencies.add((doneNs - dueNs) / 1e6);
+    span.add(1);
+  }
+  const usage = span.usage;
+  const { min, mean, p50, p90, p99, p999, max } = latencies.summaryUs;
+  if (p50 === null) return usage;
+  const latencyUs = { min, mean, p50, p90, p99, p999, p9999: latencies.percentileUs(99.99), max };
+  return { ...usage, latencyUs: latencyUs as LatenciesUs };
+}
+
+/** Frames end to end. */
+function framesOf({ frameSize }: WorkerSettings, count: number): Uint8Array {
+  return new Uint8Array(count * frameSize).map((_, i) => i);
+}
