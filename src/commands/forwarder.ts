@@ -14,7 +14,7 @@ import type { RelayDocument } from "./documents.ts";
 import { CommandError } from "./failure.ts";
 import { count } from "./figures.ts";
 import type { Session } from "./session.ts";
-import { Stopwatch } from "./timing.ts";
+import { SHORT_WAIT_MS, Stopwatch } from "./timing.ts";
 
 /** How long the input is waited for before the output's reader is looked at. */
 const SLICE_MS = 250;
@@ -107,11 +107,12 @@ export class Forwarder {
 
   /** Returns when there are enough frames; the writer's departure is thrown as WriterDeadError. */
   async #forwardFrames(): Promise<void> {
-    const { frames, logInterval } = this.#options;
+    const { frames, logInterval, timeoutMs } = this.#options;
+    const shortWaitMs = Math.min(SHORT_WAIT_MS, timeoutMs);
     const reader = this.#reader;
     const writer = this.#writer;
     while (frames === 0 || writer.framesWritten < frames) {
-      let frame = reader.tryReadFrame();
+      let frame = reader.readFrame(shortWaitMs);
       if (!frame.isValid) frame = await this.#waitForFrame();
       this.stopwatch.start();
       if (writer.framesWritten === 0) this.#forwardMetadata();

@@ -18,6 +18,11 @@ export class FrameOutput {
     this.#joiner = new FrameJoiner(framing);
   }
 
+  /** Whether all frames have been written, or are being written. */
+  get isEmpty(): boolean {
+    return this.#joiner.size === 0;
+  }
+
   /** Copies the frame if there is room at once; `write` takes it otherwise. */
   append(frame: Uint8Array): boolean {
     return frame.length <= MAX_COPIED_SIZE && this.#joiner.append(frame);

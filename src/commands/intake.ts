@@ -9,7 +9,7 @@ import { count } from "./figures.ts";
 import type { FrameOutput } from "./frame-output.ts";
 import type { Session } from "./session.ts";
 import type { ByteOutput } from "./streams.ts";
-import { Stopwatch } from "./timing.ts";
+import { SHORT_WAIT_MS, Stopwatch } from "./timing.ts";
 
 /** The checksums that go into the result; the log has them all. */
 export const MAX_CHECKSUMS = 100;
@@ -140,10 +140,11 @@ export class Intake {
 
   /** Returns when there are enough frames; a writer's departure is thrown as WriterDeadError. */
   async #readWriter(): Promise<void> {
-    const { frames } = this.#options;
+    const { frames, timeoutMs } = this.#options;
+    const shortWaitMs = Math.min(SHORT_WAIT_MS, timeoutMs);
     while (frames === 0 || this.#taken < frames) {
       const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#taken);
-      let batch = this.#reader.tryReadFrames(most);
+      let batch = this.#reader.readFrames(most, this.#isAtRest ? shortWaitMs : 0);
       if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.stopwatch.start();
       if (this.#taken === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
@@ -153,6 +154,11 @@ export class Intake {
     }
     this.#release();
     this.#pause();
+  }
+
+  /** Nothing that was taken has still to be released or written. */
+  get #isAtRest(): boolean {
+    return this.#heldFrames === 0 && (this.#outputs.frames?.isEmpty ?? true);
   }
 
   /** Frames that may be taken before others are released. */

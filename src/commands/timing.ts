@@ -2,6 +2,12 @@
 
 import { raceAbort } from "../core/abort.ts";
 
+/**
+ * How long a command waits for a frame, in milliseconds, before it leaves the waiting to the event loop: to be woken by that
+ * takes ten times the processor time, and signals are answered soon enough all the same.
+ */
+export const SHORT_WAIT_MS = 2;
+
 /** Measures from the first piece of work to the last, without the waiting before and after. */
 export class Stopwatch {
   #startedAt: number | undefined;

@@ -269,7 +269,9 @@ static int32_t await_token(zb_semaphore *semaphore, struct waiting *waiting, int
   return code;
 }
 
+/* Passes the time without looking at shared memory; whoever waits for this processor comes first. */
 static void pause_until(int64_t end_ns) {
+  zb_yield();
   do zb_pause();
   while (zb_now_ns() < end_ns);
 }
@@ -635,7 +637,7 @@ static void keep_warm(zb_writer *writer) {
     int64_t now = zb_now_ns();
     const int64_t end_ns = now + GATHER_NS + (int64_t)(unread / BYTES_PER_NS);
     for (; unread > 0 && now < end_ns; now = zb_now_ns()) {
-      zb_pause();
+      pause_until(now + GATHER_NS);
       unread = writer->payload_size - LOAD(writer->oieb->payload_free_bytes, relaxed);
     }
   }
