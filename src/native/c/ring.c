@@ -26,7 +26,7 @@
 /* Letting frames gather (gather): figures measured on processors with 1 MiB of second-level cache each. */
 #define GATHER_NS 400             /* of silence that end it; longer where frames take longer to write */
 #define GATHER_FRAMES 48          /* that are enough */
-#define GATHER_BYTES (3u << 19)   /* that are enough: more than a writer's own cache holds */
+#define GATHER_BYTES (1u << 20)   /* that are enough: what a writer's own cache holds */
 #define GATHER_UNTRIED_LEAST 16u  /* reads after a vain attempt before the next one, */
 #define GATHER_UNTRIED_MOST 1024u /* doubled by each vain one up to this */
 #define SMALL_FRAME 4096          /* below it, a single frame is no sign that more follow at once */
