@@ -71,10 +71,11 @@ async function oneWaySmall(
     comparisons: [
       compare(turns, figure, "API", "C", targets.single),
       compare(turns, figure, "batched", "C", targets.batched),
-      compare(turns, figure, "API", "pipe", { atLeast: 5 }),
+      compare(turns, figure, "batched", "pipe", { atLeast: 5 }),
+      compare(turns, figure, "API", "pipe"),
       compare(turns, figure, "API", "pipe in C"),
       compare(turns, figure, "C", "pipe in C"),
-      compare(turns, figure, "async", "API", { atLeast: 0.5 }),
+      compare(turns, figure, "async", "API", frameSize >= KIB ? { atLeast: 0.5 } : {}),
     ],
     turns,
   };
@@ -207,15 +208,21 @@ async function pictures(): Promise<Measurement> {
 }
 
 async function relayed(): Promise<Measurement> {
-  const [frameSize, count] = [64 * KIB, 100_000];
+  const [frameSize, count] = [64 * KIB, 200_000];
   const turns = await takeTurns({
     relayed: () => inBun(["read-relayed", "relay", "write"], frameSize, count, RING_SIZE),
     direct: () => inBun(["read", "write"], frameSize, count, RING_SIZE),
+    "relayed in C": () => inC("relayed", frameSize, count, RING_SIZE),
+    "direct in C": () => inC("one-way", frameSize, count, RING_SIZE),
   });
   return {
     title: `through a relay, ${sizeText(frameSize)} frames, rings of ${sizeText(RING_SIZE)}`,
     contenders: medians(turns, "framesPerSecond", framesText),
-    comparisons: [compare(turns, "framesPerSecond", "relayed", "direct", { atLeast: 0.6 })],
+    comparisons: [
+      compare(turns, "framesPerSecond", "relayed", "direct", { atLeast: 0.6 }),
+      compare(turns, "framesPerSecond", "relayed in C", "direct in C"),
+      compare(turns, "framesPerSecond", "relayed", "relayed in C"),
+    ],
     turns,
   };
 }

@@ -2,6 +2,7 @@
  *
  * `limit MODE FRAME_SIZE COUNT RING_SIZE` runs one measurement between this process and a child and prints it as JSON.
  *   one-way     frames through the helper: one zb_writer_write each, one memcpy out and one release each
+ *   relayed     the same through a third process, which writes each frame on from where it reads it
  *   one-thread  the same where one thread writes some frames and then reads them, so that no other has a part in it
  *   round-trip  frames there and back over two buffers
  *   round-trip-spin, round-trip-block  the same, waiting so
@@ -159,18 +160,22 @@ static void write_frames(void *argument) {
   for (uint64_t i = 0; i < warm_up + count; i++) write_frame(buffer, source);
 }
 
+static void read_frames(struct buffer *buffer) {
+  int64_t start = 0;
+  for (uint64_t i = 0; i < warm_up + count; i++) {
+    if (i == warm_up) start = now_ns();
+    memcpy(scratch, read_frame(buffer), frame_size);
+    release_frame(buffer);
+  }
+  print_throughput(now_ns() - start);
+}
+
 static void one_way(void) {
   struct buffer buffer = {0};
-  int64_t start = 0;
   make_buffer(&buffer, "one-way");
   open_reader(&buffer);
   start_child(write_frames, &buffer);
-  for (uint64_t i = 0; i < warm_up + count; i++) {
-    if (i == warm_up) start = now_ns();
-    memcpy(scratch, read_frame(&buffer), frame_size);
-    release_frame(&buffer);
-  }
-  print_throughput(now_ns() - start);
+  read_frames(&buffer);
 }
 
 static void one_thread(void) {
@@ -198,6 +203,16 @@ static void serve_frames(void *argument) {
     write_frame(responses, read_frame(requests));
     release_frame(requests);
   }
+}
+
+static void relayed(void) {
+  struct buffer buffers[2] = {0};
+  make_buffer(&buffers[0], "in");
+  make_buffer(&buffers[1], "out");
+  open_reader(&buffers[1]);
+  start_child(serve_frames, buffers);
+  start_child(write_frames, &buffers[0]);
+  read_frames(&buffers[1]);
 }
 
 static void round_trip(void) {
@@ -324,6 +339,7 @@ int main(int argument_count, char **arguments) {
     void (*measure)(void);
     int32_t wait;
   } modes[] = {{"one-way", one_way, ZB_WAIT_ADAPTIVE},
+               {"relayed", relayed, ZB_WAIT_ADAPTIVE},
                {"one-thread", one_thread, ZB_WAIT_ADAPTIVE},
                {"round-trip", round_trip, ZB_WAIT_ADAPTIVE},
                {"round-trip-spin", round_trip, ZB_WAIT_SPIN},
