@@ -25,13 +25,24 @@ export async function report(
   { json, descriptor, program }: Channel,
 ): Promise<void> {
   const lines = json ? [JSON.stringify(complete(document, failure))] : summarize(await styleFor(descriptor));
-  try {
-    if (lines.length > 0) await print(descriptor, `${lines.join("\n")}\n`);
-  } catch (error) {
-    if (systemCode(error) !== "EPIPE" && failure === undefined) throw resultLost(error);
-  }
+  const printResult = async () => {
+    try {
+      if (lines.length > 0) await print(descriptor, `${lines.join("\n")}\n`);
+    } catch (error) {
+      if (systemCode(error) !== "EPIPE" && failure === undefined) throw resultLost(error);
+    }
+  };
   const isJsonAlone = json && descriptor === Descriptor.STDERR;
-  if (failure !== undefined && !isJsonAlone) await reportFailure(failure, program, json);
+  const tellFailure = async () => {
+    if (failure !== undefined && !isJsonAlone) await reportFailure(failure, program, json);
+  };
+  if (json) {
+    // A program reads the one and a person the other: neither waits for its turn.
+    await Promise.all([printResult(), tellFailure()]);
+  } else {
+    await printResult();
+    await tellFailure();
+  }
 }
 
 /** Tells a person what happened and what to do next: in one line for a usage error, in two otherwise. */

@@ -1,6 +1,6 @@
 // What can be seen of a buffer from outside: its processes, its OIEB, its semaphores. Everything here only reads.
 
-import { readFileSync } from "node:fs";
+import { files } from "../files.ts";
 import { Code, codeDescriptions } from "../native/codes.ts";
 import { Role, Semaphore, SharedMemory } from "../native/handles.ts";
 import { OIEB_SIZE } from "./config.ts";
@@ -188,7 +188,7 @@ function hidden(pid: bigint): Participant {
 function commandOf(pid: bigint): string | null {
   let text: string;
   try {
-    text = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    text = files().readFileSync(`/proc/${pid}/cmdline`, "utf8");
   } catch {
     return null;
   }

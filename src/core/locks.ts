@@ -1,7 +1,6 @@
 // The lock files that say who owns a buffer.
 
-import { dirname, join } from "node:path";
-import { files } from "../files.ts";
+import { files, paths } from "../files.ts";
 import { Code } from "../native/codes.ts";
 import { LockFile, sleep } from "../native/handles.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError } from "./errors.ts";
@@ -9,12 +8,16 @@ import { failure } from "./failures.ts";
 import { isName } from "./names.ts";
 import { statusOf } from "./objects.ts";
 
-/** The directory of temporary files that processes of all users share; on Windows each user has one. */
-const COMMON_DIRECTORY =
-  process.platform === "win32" ? process.env.TEMP || process.env.TMP || "C:\\Windows\\Temp" : "/tmp";
+/**
+ * Where every implementation but the C# one has its locks: among the temporary files that processes of all users share;
+ * on Windows each user has his own.
+ */
+export const LOCK_DIRECTORY =
+  process.platform === "win32"
+    ? paths().join(process.env.TEMP || process.env.TMP || "C:\\Windows\\Temp", "zerobuffer")
+    : "/tmp/zerobuffer";
 
-/** Where every implementation but the C# one has its locks. */
-export const LOCK_DIRECTORY = join(COMMON_DIRECTORY, "zerobuffer");
+const SEPARATOR = process.platform === "win32" ? "\\" : "/";
 
 const SUFFIX = ".lock";
 
@@ -25,21 +28,24 @@ const PROBE_PATIENCE_MS = 50;
 
 /** The C# implementation's lock directories: the usual one, and the one that this TMPDIR gives it. */
 export function foreignLockDirectories(): string[] {
-  const directories = [
-    join(LOCK_DIRECTORY, "locks"),
-    join(process.env.TMPDIR || COMMON_DIRECTORY, "zerobuffer", "locks"),
-  ];
-  return [...new Set(directories)];
+  const usual = `${LOCK_DIRECTORY}${SEPARATOR}locks`;
+  const { TMPDIR } = process.env;
+  return TMPDIR ? [...new Set([usual, paths().join(TMPDIR, "zerobuffer", "locks")])] : [usual];
+}
+
+/** The directory that a C# lock directory is in. */
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf(SEPARATOR));
 }
 
 /** The directories of all implementations' locks that are there and can be trusted, the main one first. */
 function trustedLockDirectories(): string[] {
-  const foreign = foreignLockDirectories().filter((path) => isTrusted(dirname(path)));
+  const foreign = foreignLockDirectories().filter((path) => isTrusted(parentOf(path)));
   return [LOCK_DIRECTORY, ...foreign].filter(isTrusted);
 }
 
 function lockPath(directory: string, name: string): string {
-  return join(directory, `${name}${SUFFIX}`);
+  return `${directory}${SEPARATOR}${name}${SUFFIX}`;
 }
 
 /** The names that have a lock file in one of the directories. */
@@ -113,7 +119,7 @@ export class BufferLocks {
       });
     }
     const usable = foreignLockDirectories().filter(
-      (path) => prepareDirectory(dirname(path)) === undefined && prepareDirectory(path) === undefined,
+      (path) => prepareDirectory(parentOf(path)) === undefined && prepareDirectory(path) === undefined,
     );
     const locks: LockFile[] = [];
     for (const directory of [LOCK_DIRECTORY, ...usable]) {

@@ -1,7 +1,6 @@
 // The objects of a buffer as files (PROTOCOL.md, section 1).
 
 import type { Stats } from "node:fs";
-import { join } from "node:path";
 import { files } from "../files.ts";
 import { Role } from "../native/handles.ts";
 import { isName } from "./names.ts";
@@ -13,12 +12,12 @@ const SEMAPHORE_PREFIX = { [Role.WRITER]: "sem.sem-w-", [Role.READER]: "sem.sem-
 
 /** The file of a buffer's shared memory; undefined where it is none. */
 export function memoryPath(name: string): string | undefined {
-  return SHARED_MEMORY && join(SHARED_MEMORY, name);
+  return SHARED_MEMORY && `${SHARED_MEMORY}/${name}`;
 }
 
 /** The file of one of its semaphores; undefined where it is none. */
 export function semaphorePath(name: string, role: Role): string | undefined {
-  return SHARED_MEMORY && join(SHARED_MEMORY, SEMAPHORE_PREFIX[role] + name);
+  return SHARED_MEMORY && `${SHARED_MEMORY}/${SEMAPHORE_PREFIX[role]}${name}`;
 }
 
 /** How to get rid of what is not ours to remove, as the end of a sentence. */

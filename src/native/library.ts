@@ -1,6 +1,5 @@
 // Finds and loads the helper.
 
-import { basename, join } from "node:path";
 import helperPath from "../../dist/native/libzerobuffer.so" with { type: "file" };
 import { files } from "../files.ts";
 import { loadLibrary, type Native } from "./symbols.ts";
@@ -64,7 +63,7 @@ function pathOf(functions: Native): string | undefined {
  * each time, and those files would stay.
  */
 function removeSurplusCopy(path = ""): void {
-  if (!/^\.[0-9a-f]{1,16}-\d+\.so$/.test(basename(path))) return;
+  if (!/[\\/]\.[0-9a-f]{1,16}-\d+\.so$/.test(path)) return;
   try {
     files().unlinkSync(path);
   } catch {
@@ -74,7 +73,7 @@ function removeSurplusCopy(path = ""): void {
 
 /** Loads a copy of the helper that has a name for an instant only. */
 function loadCopyIn(directory: string): Native | undefined {
-  const path = join(directory, `.zerobuffer-${crypto.randomUUID()}.so`);
+  const path = `${directory}/.zerobuffer-${crypto.randomUUID()}.so`;
   try {
     files().writeFileSync(path, files().readFileSync(helperPath), { flag: "wx", mode: 0o600 });
     return loadLibrary(path);
@@ -94,9 +93,9 @@ function loadLastingCopyIn(directory: string): Native | undefined {
   try {
     const helper = files().readFileSync(helperPath);
     const hash = new Bun.CryptoHasher("sha256").update(helper).digest("hex").slice(0, 16);
-    const path = join(directory, `zerobuffer-${hash}.dll`);
+    const path = `${directory}/zerobuffer-${hash}.dll`;
     if (!holds(path, helper)) {
-      const unfinished = join(directory, `zerobuffer-${crypto.randomUUID()}.tmp`);
+      const unfinished = `${directory}/zerobuffer-${crypto.randomUUID()}.tmp`;
       files().writeFileSync(unfinished, helper, { flag: "wx" });
       try {
         files().renameSync(unfinished, path);
