@@ -30,7 +30,7 @@ for (const [how, program] of [
   ["under the thread sanitizer", thread],
 ] as const) {
   if (program === undefined) {
-    test.skip(`the helper does what it should ${how}`, () => {});
+    console.error(`C tests ${how}: not here, its compiler has none`);
     continue;
   }
   describe(how, () => {
