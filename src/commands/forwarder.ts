@@ -109,10 +109,13 @@ export class Forwarder {
   async #forwardFrames(): Promise<void> {
     const { frames, logInterval, timeoutMs } = this.#options;
     const shortWaitMs = Math.min(SHORT_WAIT_MS, timeoutMs);
+    let isStream = true;
     const reader = this.#reader;
     const writer = this.#writer;
     while (frames === 0 || writer.framesWritten < frames) {
-      let frame = reader.readFrame(shortWaitMs);
+      let frame: Frame = isStream ? reader.readFrame(shortWaitMs) : reader.tryReadFrame();
+      // A short wait in vain is not repeated until a frame is there again before it is waited for.
+      isStream = frame.isValid;
       if (!frame.isValid) frame = await this.#waitForFrame();
       this.stopwatch.start();
       if (writer.framesWritten === 0) this.#forwardMetadata();

@@ -142,9 +142,15 @@ export class Intake {
   async #readWriter(): Promise<void> {
     const { frames, timeoutMs } = this.#options;
     const shortWaitMs = Math.min(SHORT_WAIT_MS, timeoutMs);
+    let isStream = true;
     while (frames === 0 || this.#taken < frames) {
       const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#taken);
-      let batch = this.#reader.readFrames(most, this.#isAtRest ? shortWaitMs : 0);
+      let batch: FrameBatch =
+        isStream && this.#isAtRest
+          ? this.#reader.readFrames(most, shortWaitMs)
+          : this.#reader.tryReadFrames(most);
+      // A short wait in vain is not repeated until frames are there again before they are waited for.
+      isStream = batch.length > 0;
       if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.stopwatch.start();
       if (this.#taken === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
