@@ -37,3 +37,8 @@ export type AnyCommand = Command<Options, Document>;
 export function defineCommand<O extends Options, D extends Document>(command: Command<O, D>): Command<O, D> {
   return command;
 }
+
+/** What a list of commands tells of one; its own help tells the rest. */
+export function firstSentence(description: string): string {
+  return description.split(/(?<=\.) /)[0] ?? "";
+}

@@ -3,7 +3,7 @@
 import { BufferView, findBuffers } from "../core/inspect.ts";
 import { REQUEST_SUFFIX } from "../core/names.ts";
 import { scanArguments } from "./arguments.ts";
-import { type AnyCommand, defineCommand } from "./command.ts";
+import { type AnyCommand, defineCommand, firstSentence } from "./command.ts";
 import type { CompleteDocument } from "./documents.ts";
 import { commands } from "./index.ts";
 import { flagOf, type Option, type Options, outputOptions, programOptions } from "./options.ts";
@@ -73,7 +73,7 @@ async function nextWords(words: readonly string[]): Promise<Offer[]> {
     // A group is described by its members, and a command by its first sentence.
     return {
       value,
-      description: next.length > 0 ? next.join(" ") : (description.split(/(?<=\.) /)[0] ?? ""),
+      description: next.length > 0 ? next.join(" ") : firstSentence(description),
     };
   });
   return [...Map.groupBy(rests, ({ value }) => value)].map(([value, members]) => ({

@@ -1,6 +1,6 @@
 // What --help prints: everything needed to use a command, on one page.
 
-import type { AnyCommand } from "./command.ts";
+import { type AnyCommand, firstSentence } from "./command.ts";
 import type { Load } from "./index.ts";
 import { flagOf, type Option, type Options } from "./options.ts";
 import { report } from "./result.ts";
@@ -22,7 +22,7 @@ export function printCommandHelp(command: AnyCommand, json: boolean): Promise<nu
   return printPage((style) => commandPage(command, style), json);
 }
 
-/** Prints the page of the program, with the commands there are; returns the exit code. */
+/** Prints the page of the program, with these commands; returns the exit code. */
 export async function printProgramHelp(loads: readonly Load[], json: boolean): Promise<number> {
   const commands = await Promise.all(loads.map((load) => load()));
   const shown = commands.filter(({ meta }) => !meta.hidden);
@@ -55,7 +55,9 @@ function commandPage(command: AnyCommand, style: Style): string[] {
 
 function programPage(commands: readonly AnyCommand[], style: Style): string[] {
   const width = Math.max(...commands.map(({ meta }) => meta.name.length));
-  const rows = commands.map(({ meta }) => `${style.green(meta.name.padEnd(width))}  ${meta.description}`);
+  const rows = commands.map(
+    ({ meta }) => `${style.green(meta.name.padEnd(width))}  ${firstSentence(meta.description)}`,
+  );
   return [
     "Moves frames between processes on one machine through shared memory.",
     section("Usage", "zerobuffer <command> [options]", style),

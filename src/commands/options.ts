@@ -2,7 +2,15 @@
 
 import type { BooleanArgDef, PositionalArgDef, StringArgDef } from "citty";
 import { WAIT_MODES, type WaitMode } from "../core/config.ts";
-import { formatSize, parseDuration, parseInteger, parseMode, parseRate, parseSize } from "./values.ts";
+import {
+  formatSize,
+  MAX_DURATION_MS,
+  parseDuration,
+  parseInteger,
+  parseMode,
+  parseRate,
+  parseSize,
+} from "./values.ts";
 
 /** One option or positional argument: a citty definition, and how its text becomes a `T`. */
 export type Option<T> = (
@@ -90,7 +98,7 @@ export function duration<D extends number | undefined>(
   spec: Spec<D> & { zeroIsForever?: boolean },
 ): Option<number | D> {
   return option(spec, {
-    takes: "milliseconds, or a number with us, ms, s or m",
+    takes: `milliseconds up to ${MAX_DURATION_MS}, or a number with us, ms, s or m`,
     valueHint: "TIME",
     parse: async (text) => {
       const milliseconds = await parseDuration(text);

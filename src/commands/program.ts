@@ -15,13 +15,16 @@ const HINT = "See zerobuffer --help.";
 export async function runProgram(argv: readonly string[], json: boolean): Promise<number> {
   const channel = { json, descriptor: Descriptor.STDOUT, program: "zerobuffer" };
   try {
-    const [first] = argv;
-    if (first !== undefined && !first.startsWith("-")) throw await unknownCommand(first, argv[1]);
+    const [first, second] = argv;
     const scan = scanArguments(argv, programOptions);
-    if (scan.given.has("help")) {
+    const isWord = first !== undefined && !first.startsWith("-");
+    const names = isWord ? membersOf(first) : Object.keys(commands);
+    if (scan.given.has("help") && names.length > 0 && (!isWord || second?.startsWith("-"))) {
       const { printProgramHelp } = await import("./help.ts");
-      return await printProgramHelp(Object.values(commands), json);
+      const loads = names.flatMap((name) => commands[name] ?? []);
+      return await printProgramHelp(loads, json);
     }
+    if (isWord) throw await unknownCommand(first, second);
     const given = await parseArguments(scan, programOptions, HINT);
     if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
     const told = await versions();
@@ -38,7 +41,7 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
 
 /** @param first the first argument, which begins no command on its own. */
 async function unknownCommand(first: string, second = ""): Promise<CommandError> {
-  const members = Object.keys(commands).filter((command) => command.startsWith(`${first} `));
+  const members = membersOf(first);
   if (members.length > 0) {
     const names = members.map((command) => command.slice(first.length + 1));
     const hint = await hintFor(second, names, HINT);
@@ -46,4 +49,9 @@ async function unknownCommand(first: string, second = ""): Promise<CommandError>
   }
   const hint = await hintFor(first, Object.keys(commands), HINT);
   return new CommandError("USAGE", `Unknown command ${JSON.stringify(first)}.`, hint);
+}
+
+/** The names of the commands of two words that begin with this one. */
+function membersOf(first: string): string[] {
+  return Object.keys(commands).filter((command) => command.startsWith(`${first} `));
 }

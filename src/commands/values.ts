@@ -1,7 +1,7 @@
 // How values are written on the command line. Each parser answers `undefined` to what it does not accept.
 
 /** Durations end here: longer ones do not fit a timer. It is about 24 days. */
-const MAX_DURATION_MS = 2 ** 31 - 1;
+export const MAX_DURATION_MS = 2 ** 31 - 1;
 
 /** A whole number in digits; a minus sign is read so that the range can refuse it. */
 export function parseInteger(text: string, min: number, max: number): number | undefined {

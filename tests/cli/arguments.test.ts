@@ -175,3 +175,34 @@ describe("help", () => {
     expect(plain.output).not.toContain("\x1b");
   });
 });
+
+describe("help of a group", () => {
+  test("lists its commands, on stdout and with code 0", async () => {
+    const { code, stdout, stderr } = await run("duplex", "--help");
+    expect([code, stderr]).toEqual([0, ""]);
+    const page = stdout.toString();
+    expect(page).toContain("duplex serve ");
+    expect(page).toContain("duplex request ");
+    expect(page).not.toContain("writer ");
+  });
+
+  test("is not given for a word that is no command", async () => {
+    expect((await run("wrtier", "--help")).code).toBe(3);
+    expect((await run("duplex", "serv", "--help")).code).toBe(3);
+  });
+});
+
+test("the list of commands has one sentence of each", async () => {
+  const { stdout } = await run("--help");
+  const clean = stdout
+    .toString()
+    .split("\n")
+    .find((line) => line.startsWith("  clean "));
+  expect(clean).toEndWith("with their semaphores and locks.");
+});
+
+test("a duration that is too long is refused with the longest there is", async () => {
+  const { code, stderr } = await run("writer", uniqueName(), "--timeout-ms", "99999999999");
+  expect(code).toBe(3);
+  expect(stderr).toContain("takes milliseconds up to 2147483647, or a number with us, ms, s or m");
+});
