@@ -525,22 +525,23 @@ export class Reader implements Disposable {
 
   /** Notes how it stands with the writer. Comes before {@link #recover}, or a last frame would be missed. */
   #judgeWriter(): Oieb {
-    const oieb = this.#buffer.loadOieb();
-    if (oieb.writerPid !== 0n) {
-      if (this.#writer.isAlive(oieb.writerPid)) {
-        this.#state = "connected";
-        // None of these was that of its close.
-        this.#surplusTokensBefore = this.#ring.surplusTokens;
-        if (oieb.writerPid !== this.#lastPid) {
-          this.#lastPid = oieb.writerPid;
-          this.#isWriterNew = true;
-        }
-      } else {
-        // It may have left, and its process ended, since the pid was loaded.
-        const later = this.#buffer.loadOieb();
-        if (later.writerPid !== oieb.writerPid) return this.#judgeWriter();
-        this.#state = "died";
+    let oieb = this.#buffer.loadOieb();
+    let isAlive = this.#writer.isAlive(oieb.writerPid);
+    if (!isAlive && oieb.writerPid !== 0n) {
+      // It may have left, and its process ended, since the pid was loaded. One more look: a hostile pid may never rest.
+      oieb = this.#buffer.loadOieb();
+      isAlive = this.#writer.isAlive(oieb.writerPid);
+    }
+    if (isAlive) {
+      this.#state = "connected";
+      // None of these was that of its close.
+      this.#surplusTokensBefore = this.#ring.surplusTokens;
+      if (oieb.writerPid !== this.#lastPid) {
+        this.#lastPid = oieb.writerPid;
+        this.#isWriterNew = true;
       }
+    } else if (oieb.writerPid !== 0n) {
+      this.#state = "died";
     } else if (this.#state !== "awaited" || this.#hasTraces(oieb)) {
       this.#state = this.#state === "died" ? "died" : "left";
     }
