@@ -201,8 +201,13 @@ export class FrameBatch implements Disposable {
   /**
    * Gives the first `count` frames back, or all. Those that were before are left out; does nothing after the reader was
    * closed.
+   *
+   * @throws RangeError if `count` is not a whole number from 0 on.
    */
   release(count = this.length): void {
+    if (!Number.isInteger(count) || count < 0) {
+      throw new RangeError(`count is ${count}: it takes a whole number from 0.`);
+    }
     const lender = this.#lender;
     const more = Math.min(count, this.length) - this.#released;
     if (lender === undefined || lender.isClosed || more <= 0) return;
