@@ -28,7 +28,7 @@ export interface Outcome {
 }
 
 /** The JSON document of a run. */
-export interface Report extends Outcome {
+interface Report extends Outcome {
   // biome-ignore lint/suspicious/noExplicitAny: every command has its own keys, which the test checks
   readonly document: any;
 }
@@ -159,7 +159,7 @@ export async function runJson(...args: string[]): Promise<Report> {
   return await child.report();
 }
 
-export interface TerminalOptions {
+interface TerminalOptions {
   env?: Record<string, string>;
   /** A shell script that runs the command, "$@". */
   script?: string;

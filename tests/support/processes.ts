@@ -229,7 +229,7 @@ export class Child implements AsyncDisposable {
 }
 
 /** Paths of what a process has as stdin and stdout instead of pipes to the test. */
-export interface Redirection {
+interface Redirection {
   readonly input?: string;
   readonly output?: string;
 }
