@@ -11,7 +11,7 @@ import type { CompletionDocument } from "./documents.ts";
 import { chosenWord, outputOptions } from "./options.ts";
 
 /** The shells that there are scripts for. */
-const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
+export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 type Shell = (typeof SHELLS)[number];
 
 const scripts: Readonly<Record<Shell, string>> = { bash, zsh, fish, powershell };

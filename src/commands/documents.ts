@@ -5,6 +5,7 @@ import { WAIT_MODES } from "../core/config.ts";
 import { PATTERNS } from "../core/patterns.ts";
 import { TRANSFORMS } from "../core/transforms.ts";
 import { TRANSPORTS, WORKS } from "./bench/plan.ts";
+import { SHELLS } from "./completion.ts";
 import type { FailureCode } from "./failure.ts";
 
 const FAILURE_CODES = [
@@ -508,7 +509,7 @@ export type BenchDocument = Static<typeof BenchDocument>;
 export const CompletionDocument = Type.Object(
   {
     operation: Type.Literal("completion"),
-    shell: orNull(Type.Enum(["bash", "zsh", "fish", "powershell"], { description: "The shell asked for." })),
+    shell: orNull(Type.Enum([...SHELLS], { description: "The shell asked for." })),
     script: orNull(Type.String({ description: "What that shell is to run; null where none was named." })),
     ...ending,
   },
