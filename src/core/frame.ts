@@ -14,6 +14,9 @@ export class Lender {
   ) {}
 }
 
+/** The fields of a frame that only its reader changes. */
+type Writable = { -readonly [key in "size" | "sequence"]: number };
+
 /**
  * A frame in shared memory, valid until it is released. Frames may be held for as long as needed, many at once, and
  * released in any order; their space returns to the writer in the order of reading.
@@ -28,8 +31,8 @@ export class Frame implements Disposable {
   readonly sequence: number;
 
   #lender: Lender | undefined;
-  readonly #index: number;
-  readonly #offset: number;
+  #index: number;
+  #offset: number;
   #data: Uint8Array | undefined;
 
   /** @internal Frames are made by readers. */
@@ -39,6 +42,16 @@ export class Frame implements Disposable {
     this.#offset = offset;
     this.size = size;
     this.sequence = sequence;
+  }
+
+  /** @internal Makes an object whose frame was released stand for another one, so that nothing is allocated. */
+  become(lender: Lender, index: number, offset: number, size: number, sequence: number): this {
+    this.#lender = lender;
+    this.#index = index;
+    this.#offset = offset;
+    (this as Writable).size = size;
+    (this as Writable).sequence = sequence;
+    return this;
   }
 
   /** False for the outcome of a read that timed out. It stays true after the release. */

@@ -315,9 +315,9 @@ export class Reader implements Disposable {
     return this.#waitForFrames(timeoutMs, signal, () => this.#handOutBatch(most), FrameBatch.empty);
   }
 
-  /** @internal What an asynchronous read can return at once; it spins for an instant. */
-  frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
-    return this.#areFramesAtHand(signal) ? this.#handOut() : undefined;
+  /** @internal What an asynchronous read can return at once, in a released frame if there is one; it spins for an instant. */
+  frameAtHand(signal: AbortSignal | undefined, released?: Frame): Frame | undefined {
+    return this.#areFramesAtHand(signal) ? this.#handOut(released) : undefined;
   }
 
   #areFramesAtHand(signal: AbortSignal | undefined): boolean {
@@ -423,13 +423,16 @@ export class Reader implements Disposable {
     return batch;
   }
 
-  #handOut(): Frame {
+  #handOut(released?: Frame): Frame {
     const ring = this.#ring;
     const i = this.#handedOut++;
     const size = ring.size(i);
     const index = this.#framesRead++ >>> 0;
     this.#bytesRead += size;
-    return new Frame(this.#lender, index, ring.offset(i), size, ring.sequence(i));
+    if (released === undefined) {
+      return new Frame(this.#lender, index, ring.offset(i), size, ring.sequence(i));
+    }
+    return released.become(this.#lender, index, ring.offset(i), size, ring.sequence(i));
   }
 
   /** Looks for frames with tokens, spinning up to `spinUs` microseconds. */
