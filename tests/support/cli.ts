@@ -5,9 +5,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
+import { root } from "../../scripts/build-native.ts";
 import { eventually, footprint } from "./buffers.ts";
-
-const root = join(import.meta.dir, "..", "..");
 
 /** The command line from source, or the executable that ZB_EXECUTABLE names. */
 export const program: readonly string[] = process.env.ZB_EXECUTABLE
