@@ -82,8 +82,9 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
 void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
   pthread_mutex_lock(&waiter->mutex);
   waiter->deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
-  pthread_cond_signal(&waiter->changed);
   pthread_mutex_unlock(&waiter->mutex);
+  /* The thread would wake only to sleep again if this still held the mutex. */
+  pthread_cond_signal(&waiter->changed);
 }
 
 void zb_waiter_close(zb_waiter *waiter) {
