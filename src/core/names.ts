@@ -3,7 +3,7 @@
 import { InvalidNameError } from "./errors.ts";
 
 /** Longest name, in bytes: with its prefix, a semaphore's file name reaches the file system's limit of 255. */
-export const MAX_NAME_LENGTH = 245;
+const MAX_NAME_LENGTH = 245;
 
 const RULE = "Use 1 to 245 of the characters A-Z a-z 0-9 . _ - and do not start with '.', '-' or 'sem.'.";
 

@@ -48,7 +48,7 @@ const VIEW_CACHE_SIZE = 2 ** 13;
 const VIEW_CACHE_SHIFT = 32 - 13;
 
 /** Permission bits for a new object; `undefined` means 0666 less the umask. */
-export type Mode = number | undefined;
+type Mode = number | undefined;
 
 const cString = (text: string): Buffer => Buffer.from(`${text}\0`);
 const modeArgument = (mode: Mode): number => mode ?? -1;

@@ -130,6 +130,13 @@ void write_stream_from_outside(void *argument);
 void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags);
 /* The same, with nothing left over. */
 void read_stream(struct ring *ring, uint64_t frames, int32_t flags);
+/* Reads a stream without end, whose writer `kill_writer` ends after more than so many frames, and checks that what it
+ * leaves is whole. */
+void read_until_killed(struct ring *ring, uint64_t frames, void (*kill_writer)(void *), void *writer);
+
+/* Sleeps, and waits at both ends of a ring that has room for its one frame of 48 bytes, while each of that is
+ * interrupted. */
+void wait_while_interrupted(struct ring *ring);
 
 uint64_t word(const uint64_t *field);
 void set_word(uint64_t *field, uint64_t value);
