@@ -59,7 +59,8 @@ const char *temporary_path(const char *file);
 bool waits(zb_semaphore *semaphore, uint32_t count);
 /* Whether the bell of a waiter (zb_waiter_open) rings within the time; takes the byte. */
 bool rings(int32_t bell, int wait_ms);
-bool is_open(int32_t bell);
+/* Closes what is the listener's, once the waiter is closed; fails if the waiter has left its own end open. */
+void close_bell(int32_t bell);
 
 /* `count`, times the factor of a longer run where ZB_TEST_FACTOR says one. */
 uint32_t long_run(uint32_t count);

@@ -72,12 +72,10 @@ bool rings(int32_t bell, int wait_ms) {
   }
 }
 
-bool is_open(int32_t bell) {
+void close_bell(int32_t bell) {
   char name[64];
   snprintf(name, sizeof name, "\\\\.\\pipe\\zerobuffer-%lu-%d", GetCurrentProcessId(), (int)bell);
-  HANDLE pipe = CreateFileA(name, GENERIC_READ, 0, NULL, OPEN_EXISTING, 0, NULL);
-  if (pipe != INVALID_HANDLE_VALUE) CloseHandle(pipe);
-  return pipe != INVALID_HANDLE_VALUE;
+  CHECK(CreateFileA(name, GENERIC_READ, 0, NULL, OPEN_EXISTING, 0, NULL) == INVALID_HANDLE_VALUE);
 }
 
 /* ---- child processes ------------------------------------------------------------------------------------------ */
