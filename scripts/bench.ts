@@ -27,6 +27,7 @@ import {
   inBun,
   inC,
   inCommands,
+  inPacedCommands,
   makeFile,
   measure,
   streamThroughCat,
@@ -192,6 +193,7 @@ async function pictures(): Promise<Measurement> {
   const count = 300;
   const turns = await takeTurns({
     API: () => inBun(["ping", "serve"], PICTURE_SIZE, count, RING_SIZE),
+    "in place": () => inBun(["ping-in-place", "serve"], PICTURE_SIZE, count, RING_SIZE),
     C: () => inC("round-trip", PICTURE_SIZE, count, RING_SIZE),
     "Unix socket": () => inC("socket", PICTURE_SIZE, count, RING_SIZE),
   });
@@ -199,7 +201,8 @@ async function pictures(): Promise<Measurement> {
     title: `round trip through a relay, pictures of ${PICTURE_SIZE.toLocaleString("en-US")} bytes, p50`,
     contenders: medians(turns, "p50Ns", nanosecondsText),
     comparisons: [
-      compare(turns, "p50Ns", "API", "Unix socket", { atMost: 1 / 4 }),
+      compare(turns, "p50Ns", "in place", "Unix socket", { atMost: 1 / 4 }),
+      compare(turns, "p50Ns", "API", "Unix socket"),
       compare(turns, "p50Ns", "API", "C"),
       compare(turns, "p50Ns", "C", "Unix socket"),
     ],
@@ -263,22 +266,40 @@ async function idle(): Promise<Measurement> {
       async: await inBun(["idle-async", "stay-connected"], 1, 1, MIB),
     });
   }
-  const percent = (contender: string): Comparison => {
-    const values = turns.map((turn) => turn[contender]!.cpuPercent!);
-    return {
-      of: contender,
-      to: "one processor, in percent",
-      ratio: median(values),
-      range: [Math.min(...values), Math.max(...values)],
-      atMost: 1,
-    };
-  };
   return {
     title: "processor time of an idle reader",
-    contenders: medians(turns, "cpuPercent", (value) => `${value.toFixed(2)} %`),
-    comparisons: [percent("blocking"), percent("async")],
+    contenders: medians(turns, "cpuPercent", percentText),
+    comparisons: [percentOf(turns, "blocking", 1), percentOf(turns, "async", 1)],
     turns,
   };
+}
+
+/** The commands at the rate of a camera. */
+async function paced(): Promise<Measurement> {
+  const [frameSize, rate] = [KIB, 60];
+  const turns: Turn[] = [];
+  for (let turn = 0; turn < FEW_TURNS; turn++) turns.push(await inPacedCommands(frameSize, rate));
+  return {
+    title: `processor time of zerobuffer writer and reader at ${rate} frames a second of ${sizeText(frameSize)}`,
+    contenders: medians(turns, "cpuPercent", percentText),
+    comparisons: [percentOf(turns, "writer", 2), percentOf(turns, "reader", 2)],
+    turns,
+  };
+}
+
+function percentOf(turns: readonly Turn[], contender: string, atMost: number): Comparison {
+  const values = turns.map((turn) => turn[contender]!.cpuPercent!);
+  return {
+    of: contender,
+    to: "one processor, in percent",
+    ratio: median(values),
+    range: [Math.min(...values), Math.max(...values)],
+    atMost,
+  };
+}
+
+function percentText(value: number): string {
+  return `${value.toFixed(2)} %`;
 }
 
 async function starting(): Promise<Measurement> {
@@ -320,6 +341,7 @@ const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
   request: oneRequest,
   requests: manyRequests,
   idle,
+  paced,
   starting,
 };
 

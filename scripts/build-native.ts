@@ -60,7 +60,7 @@ function libraryFlagsFor(system: OperatingSystem): string[] {
 }
 
 /** A library made from the helper's sources. */
-export interface LibraryBuild {
+interface LibraryBuild {
   /** Where it is built. */
   readonly path: string;
   readonly sources: readonly string[];
@@ -117,7 +117,7 @@ export interface Compiler {
   readonly env: Readonly<Record<string, string>>;
 }
 
-export interface Compilation {
+interface Compilation {
   readonly sources: readonly string[];
   /** Path of the program or library to write. */
   readonly output: string;

@@ -10,7 +10,7 @@ import type { Figures } from "./programs.ts";
 export type Turn = Readonly<Record<string, Figures>>;
 
 /** How to let each contender run once. */
-export type Contenders = Readonly<Record<string, () => Promise<Figures>>>;
+type Contenders = Readonly<Record<string, () => Promise<Figures>>>;
 
 /** `ratio >= atLeast` or `ratio <= atMost` is wanted. */
 export interface Target {
@@ -101,7 +101,7 @@ export function paint(style: "bold" | "dim" | "green" | "red", text: string): st
 }
 
 /** Undefined where nothing in particular is wanted. */
-export function isMet({ ratio, atLeast, atMost }: Comparison): boolean | undefined {
+function isMet({ ratio, atLeast, atMost }: Comparison): boolean | undefined {
   if (atLeast === undefined && atMost === undefined) return undefined;
   return ratio >= (atLeast ?? 0) && ratio <= (atMost ?? Number.POSITIVE_INFINITY);
 }

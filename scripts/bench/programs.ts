@@ -74,6 +74,32 @@ export async function inCommands(frameSize: number, count: number): Promise<Figu
   return { framesPerSecond: frames_per_second! };
 }
 
+/**
+ * Processor time of a reader and a writer of the command line with default options at so many frames a second, in percent
+ * of one processor: that of ten seconds less that of five, so that start, compiling and end do not count.
+ */
+export async function inPacedCommands(
+  frameSize: number,
+  rate: number,
+): Promise<{ readonly reader: Figures; readonly writer: Figures }> {
+  const run = async (seconds: number) => {
+    const buffer = uniqueBuffer();
+    const children = [
+      ["reader", buffer],
+      ["writer", buffer, "-n", `${seconds * rate}`, "-s", `${frameSize}`, "--rate", `${rate}`],
+    ].map((command) =>
+      Bun.spawn([...commandLine, ...command, "--json-output"], { cwd: root, stdout: "ignore" }),
+    );
+    const codes = await Promise.all(children.map((child) => child.exited));
+    if (codes.some((code) => code !== 0))
+      throw new Error(`failed: a writer and a reader at ${rate} frames/s`);
+    return children.map((child) => Number(child.resourceUsage()!.cpuTime.total));
+  };
+  const [short, long] = [await run(5), await run(10)];
+  const percent = (i: number): Figures => ({ cpuPercent: ((long[i]! - short[i]!) / 5e6) * 100 });
+  return { reader: percent(0), writer: percent(1) };
+}
+
 /** A file of zeros, in memory as far as the system likes, to be streamed. */
 export async function makeFile(size: number): Promise<string> {
   const path = join(directory, `file-${size}`);

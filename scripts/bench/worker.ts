@@ -153,6 +153,27 @@ function ping(): void {
   printLatency(elapsedNs);
 }
 
+/** As {@link ping}, with frames that are made where they are sent from and looked at where they come in. */
+function pingInPlace(): void {
+  using responses = new Reader(`${name}-responses`, config, options);
+  using requests = new Writer(`${name}-requests`, options);
+  const elapsedNs = new Uint32Array(warmUp + count);
+  const last = frameSize - 1;
+  for (let i = 0; i < warmUp + count; i++) {
+    const { data } = requests.acquireFrame(frameSize);
+    data[0] = i;
+    data[last] = i;
+    const startNs = Bun.nanoseconds();
+    requests.commitFrame();
+    const response = responses.readFrame();
+    const isSame = response.data[0] === (i & 0xff) && response.data[last] === (i & 0xff);
+    elapsedNs[i] = Bun.nanoseconds() - startNs;
+    response.release();
+    if (!isSame) throw new Error(`frame ${i} came back changed`);
+  }
+  printLatency(elapsedNs);
+}
+
 function printLatency(elapsedNs: Uint32Array): void {
   const sorted = elapsedNs.subarray(warmUp).sort();
   print({ p50Ns: sorted[Math.floor(count / 2)], p99Ns: sorted[count - 1 - Math.floor(count / 100)] });
@@ -246,6 +267,7 @@ const roles: Readonly<Record<string, () => unknown>> = {
   relay,
   serve,
   ping,
+  "ping-in-place": pingInPlace,
   "serve-duplex": serveDuplex,
   "ask-one-by-one": askOneByOne,
   "ask-many": askMany,

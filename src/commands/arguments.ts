@@ -6,7 +6,7 @@ import { CommandError } from "./failure.ts";
 import { flagOf, type Option, type Options, type Values } from "./options.ts";
 
 /** What stands in the arguments, before any value is looked at. */
-export interface Scan {
+interface Scan {
   /** The text of each option given, by its name; empty for one that takes no value. */
   readonly given: ReadonlyMap<string, string>;
   readonly positionals: readonly string[];

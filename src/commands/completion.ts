@@ -12,7 +12,7 @@ import { chosenWord, outputOptions } from "./options.ts";
 
 /** The shells that there are scripts for. */
 export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
-export type Shell = (typeof SHELLS)[number];
+type Shell = (typeof SHELLS)[number];
 
 const scripts: Readonly<Record<Shell, string>> = { bash, zsh, fish, powershell };
 

@@ -5,6 +5,7 @@ import { WAIT_MODES } from "../core/config.ts";
 import { PATTERNS } from "../core/patterns.ts";
 import { TRANSFORMS } from "../core/transforms.ts";
 import { TRANSPORTS, WORKS } from "./bench/plan.ts";
+import { SHELLS } from "./completion.ts";
 import type { FailureCode } from "./failure.ts";
 
 const FAILURE_CODES = [
@@ -152,6 +153,16 @@ export const DuplexServeDocument = Type.Object(
 );
 export type DuplexServeDocument = Static<typeof DuplexServeDocument>;
 
+/** What every document tells of latencies but the longest, each as `of` says. */
+const percentilesTo999 = <T extends Type.TSchema>(of: (description: string) => T) => ({
+  min: of("Shortest"),
+  mean: of("Mean"),
+  p50: of("Median"),
+  p90: of("Of 90 % at the most"),
+  p99: of("Of 99 % at the most"),
+  p999: of("Of 99.9 % at the most"),
+});
+
 const latency = (description: string) => orNull(figure(`${description}; null without a response.`));
 
 /** The document of `zerobuffer duplex request`. */
@@ -171,12 +182,7 @@ export const DuplexRequestDocument = Type.Object(
     requests_per_second: orNull(figure("Responses a second; null where no time passed.")),
     latency_us: Type.Object(
       {
-        min: latency("Shortest"),
-        mean: latency("Mean"),
-        p50: latency("Median"),
-        p90: latency("Of 90 % at the most"),
-        p99: latency("Of 99 % at the most"),
-        p999: latency("Of 99.9 % at the most"),
+        ...percentilesTo999(latency),
         max: latency("Longest"),
       },
       {
@@ -252,8 +258,6 @@ export const ListDocument = Type.Object(
 );
 export type ListDocument = Static<typeof ListDocument>;
 
-const word = (description: string) => Type.Integer({ minimum: 0, description });
-
 /** The document of `zerobuffer inspect`. */
 export const InspectDocument = Type.Object(
   {
@@ -268,20 +272,20 @@ export const InspectDocument = Type.Object(
     oieb: orNull(
       Type.Object(
         {
-          oieb_size: word("Of the control block itself, in bytes: 128."),
+          oieb_size: count("Of the control block itself, in bytes: 128."),
           version: Type.String({ description: "Of the protocol: 1.0.0." }),
-          metadata_size: word("Bytes for metadata."),
-          metadata_free_bytes: word("Of these, free."),
-          metadata_written_bytes: word("Of these, written: 8 for the length, and the metadata."),
-          payload_size: word("Bytes of the ring."),
-          payload_free_bytes: word("Of these, free."),
-          payload_write_pos: word("Where the next frame goes."),
-          payload_read_pos: word("Where the next frame is read."),
-          payload_written_count: word("Frames written."),
-          payload_read_count: word("Frames read."),
-          writer_pid: word("Process id of the writer; 0: none."),
-          reader_pid: word("Process id of the reader; 0: none."),
-          flags: word("Bit 0: made by its writer. Bit 1: any order of sequence numbers is accepted."),
+          metadata_size: count("Bytes for metadata."),
+          metadata_free_bytes: count("Of these, free."),
+          metadata_written_bytes: count("Of these, written: 8 for the length, and the metadata."),
+          payload_size: count("Bytes of the ring."),
+          payload_free_bytes: count("Of these, free."),
+          payload_write_pos: count("Where the next frame goes."),
+          payload_read_pos: count("Where the next frame is read."),
+          payload_written_count: count("Frames written."),
+          payload_read_count: count("Frames read."),
+          writer_pid: count("Process id of the writer; 0: none."),
+          reader_pid: count("Process id of the reader; 0: none."),
+          flags: count("Bit 0: made by its writer. Bit 1: any order of sequence numbers is accepted."),
         },
         {
           additionalProperties: false,
@@ -392,12 +396,7 @@ const percentiles = <T extends Type.TSchema>(of: (description: string) => T, des
   orNull(
     Type.Object(
       {
-        min: of("Shortest"),
-        mean: of("Mean"),
-        p50: of("Median"),
-        p90: of("Of 90 % at the most"),
-        p99: of("Of 99 % at the most"),
-        p999: of("Of 99.9 % at the most"),
+        ...percentilesTo999(of),
         p9999: of("Of 99.99 % at the most"),
         max: of("Longest"),
       },
@@ -510,7 +509,7 @@ export type BenchDocument = Static<typeof BenchDocument>;
 export const CompletionDocument = Type.Object(
   {
     operation: Type.Literal("completion"),
-    shell: orNull(Type.Enum(["bash", "zsh", "fish", "powershell"], { description: "The shell asked for." })),
+    shell: orNull(Type.Enum([...SHELLS], { description: "The shell asked for." })),
     script: orNull(Type.String({ description: "What that shell is to run; null where none was named." })),
     ...ending,
   },

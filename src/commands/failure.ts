@@ -3,7 +3,7 @@
 import { type ErrorCode, ZeroBufferError } from "../core/errors.ts";
 
 /** The codes that only the command line knows. */
-export type CommandCode = "USAGE" | "TIMEOUT" | "INCOMPLETE" | "VERIFICATION_FAILED" | "INTERRUPTED";
+type CommandCode = "USAGE" | "TIMEOUT" | "INCOMPLETE" | "VERIFICATION_FAILED" | "INTERRUPTED";
 
 /** What `error.code` can be in a command's JSON. */
 export type FailureCode = ErrorCode | CommandCode;

@@ -6,7 +6,7 @@ import { type Pattern, PatternFrames } from "../core/patterns.ts";
 import type { ByteInput } from "./streams.ts";
 
 /** Sizes of frames, in bytes. */
-export interface FrameSizes {
+interface FrameSizes {
   /** As asked for. */
   readonly frameSize: number;
   /** As the buffer allows. */
@@ -26,7 +26,7 @@ export interface FrameSource {
 }
 
 /** Frames that lie end to end. */
-export interface FrameRun {
+interface FrameRun {
   readonly bytes: Uint8Array;
   /** Bytes of each. */
   readonly frameSize: number;

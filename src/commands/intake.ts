@@ -18,7 +18,7 @@ export const MAX_CHECKSUMS = 100;
 const MAX_UNIT_SIZE = 64 * 1024;
 
 /** What to do with the frames, and how long to wait for them. */
-export interface IntakeOptions {
+interface IntakeOptions {
   /** Frames to read; 0: until the writer leaves. */
   readonly frames: number;
   /** The size every frame has to have, if any. */
@@ -32,7 +32,7 @@ export interface IntakeOptions {
 }
 
 /** Where frames and metadata go, if anywhere. */
-export interface Outputs {
+interface Outputs {
   readonly frames: FrameOutput | undefined;
   readonly metadata: ByteOutput | undefined;
 }

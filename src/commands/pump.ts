@@ -8,7 +8,7 @@ import { Pace, type PaceOptions, Stopwatch } from "./timing.ts";
 
 /** What to do with a frame there is no room for. */
 export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
-export type FullPolicy = (typeof FULL_POLICIES)[number];
+type FullPolicy = (typeof FULL_POLICIES)[number];
 
 /** How often the reader is looked at while there is nothing to write. */
 const READER_LOOK_MS = 250;
@@ -17,7 +17,7 @@ const READER_LOOK_MS = 250;
 const RUN_FRAMES = 256;
 
 /** How fast to go, and what to do where the buffer is full. */
-export interface PumpOptions extends PaceOptions {
+interface PumpOptions extends PaceOptions {
   readonly onFull: FullPolicy;
 }
 

@@ -13,7 +13,7 @@ import {
 import { SHARED_MEMORY } from "./objects.ts";
 
 /** What says where temporary files go. */
-export const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";
+const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";
 
 /** Throws what keeps the helper from being used, before anything else is tried. */
 export function checkHelper(): void {

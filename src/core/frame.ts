@@ -14,6 +14,9 @@ export class Lender {
   ) {}
 }
 
+/** The fields of a frame that only its reader changes. */
+type Writable = { -readonly [key in "size" | "sequence"]: number };
+
 /**
  * A frame in shared memory, valid until it is released. Frames may be held for as long as needed, many at once, and
  * released in any order; their space returns to the writer in the order of reading.
@@ -28,8 +31,8 @@ export class Frame implements Disposable {
   readonly sequence: number;
 
   #lender: Lender | undefined;
-  readonly #index: number;
-  readonly #offset: number;
+  #index: number;
+  #offset: number;
   #data: Uint8Array | undefined;
 
   /** @internal Frames are made by readers. */
@@ -39,6 +42,16 @@ export class Frame implements Disposable {
     this.#offset = offset;
     this.size = size;
     this.sequence = sequence;
+  }
+
+  /** @internal Makes an object whose frame was released stand for another one, so that nothing is allocated. */
+  become(lender: Lender, index: number, offset: number, size: number, sequence: number): this {
+    this.#lender = lender;
+    this.#index = index;
+    this.#offset = offset;
+    (this as Writable).size = size;
+    (this as Writable).sequence = sequence;
+    return this;
   }
 
   /** False for the outcome of a read that timed out. It stays true after the release. */
@@ -201,8 +214,13 @@ export class FrameBatch implements Disposable {
   /**
    * Gives the first `count` frames back, or all. Those that were before are left out; does nothing after the reader was
    * closed.
+   *
+   * @throws RangeError if `count` is not a whole number from 0 on.
    */
   release(count = this.length): void {
+    if (!Number.isInteger(count) || count < 0) {
+      throw new RangeError(`count is ${count}: it takes a whole number from 0.`);
+    }
     const lender = this.#lender;
     const more = Math.min(count, this.length) - this.#released;
     if (lender === undefined || lender.isClosed || more <= 0) return;

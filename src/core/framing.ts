@@ -278,7 +278,7 @@ function requireFrameSize(frameSize: number, maxFrameSize: number): void {
 }
 
 /** The bytes a {@link FrameJoiner} gathers before they have to be written, unless told otherwise: 1 MiB. */
-export const JOINER_CAPACITY = 1024 * 1024;
+const JOINER_CAPACITY = 1024 * 1024;
 
 /**
  * Joins frames into one byte stream, gathering many small ones into one write:

@@ -128,7 +128,7 @@ export function createForReader(name: string, config?: BufferConfig, flags = 0n)
  * @returns undefined if the buffer exists, or somebody is making it.
  * @throws as {@link createForReader}.
  */
-export function createForWriter(name: string, config: BufferConfig): SharedBuffer | undefined {
+function createForWriter(name: string, config: BufferConfig): SharedBuffer | undefined {
   const resolved = resolveConfig(config);
   let locks: BufferLocks;
   try {
@@ -311,7 +311,7 @@ export function connect(name: string, timeoutMs: number, config?: BufferConfig):
   }
 }
 
-export interface ConnectOptions {
+interface ConnectOptions {
   /** Makes the buffer where there is none. */
   readonly config?: BufferConfig | undefined;
   /** The one reader to connect to: a buffer that has another one is not ready. */

@@ -3,7 +3,7 @@
 import { InvalidNameError } from "./errors.ts";
 
 /** Longest name, in bytes: with its prefix, a semaphore's file name reaches the file system's limit of 255. */
-export const MAX_NAME_LENGTH = 245;
+const MAX_NAME_LENGTH = 245;
 
 const RULE = "Use 1 to 245 of the characters A-Z a-z 0-9 . _ - and do not start with '.', '-' or 'sem.'.";
 
@@ -15,9 +15,8 @@ const RULE = "Use 1 to 245 of the characters A-Z a-z 0-9 . _ - and do not start 
 export function checkName(name: string): void {
   const fault = faultOf(name);
   if (fault === undefined) return;
-  throw new InvalidNameError(`${JSON.stringify(name)} cannot be the name of a buffer: ${fault}.`, {
-    hint: RULE,
-  });
+  const what = typeof name === "string" ? JSON.stringify(name) : "This";
+  throw new InvalidNameError(`${what} cannot be the name of a buffer: ${fault}.`, { hint: RULE });
 }
 
 /** The two buffers of a duplex channel (PROTOCOL.md, section 9). */
@@ -49,7 +48,7 @@ export function isName(name: string): boolean {
 }
 
 function faultOf(name: string): string | undefined {
-  if (typeof name !== "string") return "it is not a string";
+  if (typeof name !== "string") return `it is ${name === null ? "null" : typeof name}, not a string`;
   if (name.length === 0) return "it is empty";
   if (name.length > MAX_NAME_LENGTH) return `it has more than ${MAX_NAME_LENGTH} bytes`;
   const foreign = /[^A-Za-z0-9._-]/u.exec(name);

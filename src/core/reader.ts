@@ -315,9 +315,9 @@ export class Reader implements Disposable {
     return this.#waitForFrames(timeoutMs, signal, () => this.#handOutBatch(most), FrameBatch.empty);
   }
 
-  /** @internal What an asynchronous read can return at once; it spins for an instant. */
-  frameAtHand(signal: AbortSignal | undefined): Frame | undefined {
-    return this.#areFramesAtHand(signal) ? this.#handOut() : undefined;
+  /** @internal What an asynchronous read can return at once, in a released frame if there is one; it spins for an instant. */
+  frameAtHand(signal: AbortSignal | undefined, released?: Frame): Frame | undefined {
+    return this.#areFramesAtHand(signal) ? this.#handOut(released) : undefined;
   }
 
   #areFramesAtHand(signal: AbortSignal | undefined): boolean {
@@ -423,13 +423,16 @@ export class Reader implements Disposable {
     return batch;
   }
 
-  #handOut(): Frame {
+  #handOut(released?: Frame): Frame {
     const ring = this.#ring;
     const i = this.#handedOut++;
     const size = ring.size(i);
     const index = this.#framesRead++ >>> 0;
     this.#bytesRead += size;
-    return new Frame(this.#lender, index, ring.offset(i), size, ring.sequence(i));
+    if (released === undefined) {
+      return new Frame(this.#lender, index, ring.offset(i), size, ring.sequence(i));
+    }
+    return released.become(this.#lender, index, ring.offset(i), size, ring.sequence(i));
   }
 
   /** Looks for frames with tokens, spinning up to `spinUs` microseconds. */
@@ -525,22 +528,23 @@ export class Reader implements Disposable {
 
   /** Notes how it stands with the writer. Comes before {@link #recover}, or a last frame would be missed. */
   #judgeWriter(): Oieb {
-    const oieb = this.#buffer.loadOieb();
-    if (oieb.writerPid !== 0n) {
-      if (this.#writer.isAlive(oieb.writerPid)) {
-        this.#state = "connected";
-        // None of these was that of its close.
-        this.#surplusTokensBefore = this.#ring.surplusTokens;
-        if (oieb.writerPid !== this.#lastPid) {
-          this.#lastPid = oieb.writerPid;
-          this.#isWriterNew = true;
-        }
-      } else {
-        // It may have left, and its process ended, since the pid was loaded.
-        const later = this.#buffer.loadOieb();
-        if (later.writerPid !== oieb.writerPid) return this.#judgeWriter();
-        this.#state = "died";
+    let oieb = this.#buffer.loadOieb();
+    let isAlive = this.#writer.isAlive(oieb.writerPid);
+    if (!isAlive && oieb.writerPid !== 0n) {
+      // It may have left, and its process ended, since the pid was loaded. One more look: a hostile pid may never rest.
+      oieb = this.#buffer.loadOieb();
+      isAlive = this.#writer.isAlive(oieb.writerPid);
+    }
+    if (isAlive) {
+      this.#state = "connected";
+      // None of these was that of its close.
+      this.#surplusTokensBefore = this.#ring.surplusTokens;
+      if (oieb.writerPid !== this.#lastPid) {
+        this.#lastPid = oieb.writerPid;
+        this.#isWriterNew = true;
       }
+    } else if (oieb.writerPid !== 0n) {
+      this.#state = "died";
     } else if (this.#state !== "awaited" || this.#hasTraces(oieb)) {
       this.#state = this.#state === "died" ? "died" : "left";
     }

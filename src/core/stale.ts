@@ -15,7 +15,7 @@ import { Peer } from "./peer.ts";
 export type BufferState = "live" | "idle" | "orphan" | "stale" | "corrupt";
 
 /** What shared memory tells about its buffer at one moment. */
-export interface Judgement {
+interface Judgement {
   readonly state: BufferState;
   readonly oieb: Oieb;
   /** Why the OIEB is refused, as half a sentence; undefined unless the state is `corrupt`. */
@@ -50,7 +50,7 @@ function stateOf(writerAlive: boolean, readerAlive: boolean): BufferState {
 }
 
 /** Why something is not removed. */
-export interface Obstacle {
+interface Obstacle {
   readonly code: Extract<
     ErrorCode,
     | "BUFFER_NOT_FOUND"
@@ -91,7 +91,7 @@ export function removeStaleBuffers(): void {
 }
 
 /** What became of the objects of one name. */
-export interface Removal {
+interface Removal {
   /** The files removed, or that would be. */
   readonly paths: readonly string[];
   /** Their size, in bytes. */

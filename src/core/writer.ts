@@ -77,7 +77,7 @@ export class Writer implements Disposable {
   #waiter: Waiter | undefined;
   #closed = false;
 
-  #writeTimeout = 5000;
+  #writeTimeout: number;
   #framesWritten = 0;
   #bytesWritten = 0;
   #metadataWritten = false;
@@ -97,10 +97,8 @@ export class Writer implements Disposable {
   /** @internal */
   constructor(name: string, options: WriterOptions, connection: Connection);
   constructor(name: string, options: WriterOptions = {}, connection?: Connection) {
-    const { connectTimeoutMs = 0, writeTimeout = 5000, create, wait = "adaptive" } = options;
-    checkTimeout("connectTimeoutMs", connectTimeoutMs);
-    checkWaitMode(wait);
-    this.writeTimeout = writeTimeout;
+    const { connectTimeoutMs, writeTimeout, create, wait } = resolveOptions(options);
+    this.#writeTimeout = writeTimeout;
     const { buffer, readerPid } = connection ?? connect(name, connectTimeoutMs, create);
     const { memory, written, released } = buffer;
     const ring = RingWriter.open(memory, written, released, readerPid, Wait[wait]);
@@ -131,10 +129,11 @@ export class Writer implements Disposable {
     name: string,
     options: WriterOptions & { signal?: AbortSignal | undefined; readerPid?: bigint } = {},
   ): Promise<Writer> {
-    const { connectTimeoutMs = 0, create, readerPid, signal } = options;
-    checkTimeout("connectTimeoutMs", connectTimeoutMs);
+    const { readerPid, signal } = options;
+    const resolved = resolveOptions(options);
+    const { connectTimeoutMs, create } = resolved;
     const connection = await connectAsync(name, connectTimeoutMs, { config: create, readerPid, signal });
-    return new Writer(name, options, connection);
+    return new Writer(name, resolved, connection);
   }
 
   /** Sizes of the buffer in bytes. The largest frame is 16 bytes smaller than `payloadSize`. */
@@ -383,11 +382,10 @@ export class Writer implements Disposable {
 
   /** Repeats an attempt until it finds room, after the asynchronous writes that came before. */
   #inTurn(attempt: () => boolean, signal: AbortSignal | undefined): Promise<void> {
-    const write = this.#persistAfter(this.#lastWrite, attempt, signal);
-    const settled = write.then(
-      () => {},
-      () => {},
-    );
+    const previous = this.#lastWrite;
+    const write = this.#persistAfter(previous, attempt, signal);
+    // One that is given up while it waits for its turn does not let the next one pass those before it.
+    const settled = Promise.allSettled([previous, write]).then(() => {});
     this.#lastWrite = settled;
     void settled.then(() => {
       if (this.#lastWrite === settled) this.#lastWrite = undefined;
@@ -664,6 +662,23 @@ export class Writer implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * Checks the options of a writer and fills in what is missing.
+ *
+ * @throws RangeError, before anything is connected to.
+ */
+function resolveOptions({
+  connectTimeoutMs = 0,
+  writeTimeout = 5000,
+  create,
+  wait = "adaptive",
+}: WriterOptions) {
+  checkTimeout("connectTimeoutMs", connectTimeoutMs);
+  checkTimeout("writeTimeout", writeTimeout);
+  checkWaitMode(wait);
+  return { connectTimeoutMs, writeTimeout, create, wait };
 }
 
 /** Length of what is to be written. What is no Uint8Array must not reach the helper, which copies what it is pointed to. */

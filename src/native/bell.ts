@@ -2,19 +2,44 @@
 
 /** Resolves for each byte that has come; must not be asked again before. */
 export interface Bell {
-  /** Resolves at the next byte, or when the bell is closed. */
+  /** Resolves at the next byte, or when the bell is closed. Only this keeps the process alive. */
   next(): Promise<unknown>;
   close(): void;
 }
 
-/** Opens what zb_waiter_open tells: the end of a pipe, and on Windows the number of a named one. */
+/** Opens what zb_waiter_open tells: a socket, which is closed with the bell, and on Windows the number of a named pipe. */
 export function openBell(descriptor: number): Bell {
-  return process.platform === "win32" ? listenToNamedPipe(descriptor) : listenToDescriptor(descriptor);
+  return process.platform === "win32" ? listenToNamedPipe(descriptor) : listenToSocket(descriptor);
 }
 
-function listenToDescriptor(descriptor: number): Bell {
-  const reader = Bun.file(descriptor).stream().getReader();
-  return { next: () => reader.read(), close: () => void reader.cancel() };
+function listenToSocket(descriptor: number): Bell {
+  let ring: () => void = () => {};
+  let listening: Bun.Socket | undefined;
+  const options: Bun.FdSocketOptions = {
+    fd: descriptor,
+    socket: {
+      open: (socket) => {
+        listening = socket;
+        socket.unref();
+      },
+      data: (socket) => {
+        socket.unref();
+        ring();
+      },
+      close: () => ring(),
+    },
+  };
+  // The types of connect leave this form out. It is open when this returns.
+  void Bun.connect(options as unknown as Bun.UnixSocketOptions);
+  return {
+    next: () => {
+      listening?.ref();
+      return new Promise<void>((resolve) => {
+        ring = resolve;
+      });
+    },
+    close: () => listening?.terminate(),
+  };
 }
 
 function listenToNamedPipe(number: number): Bell {

@@ -36,7 +36,10 @@ const WRITER_WAITS = 1;
 const WRITER_SEQUENCE = 2;
 const WRITER_VIEW_BYTES = 24;
 
-/** Windows onto the memory start at multiples of this and are up to twice as long: a view ends at 4 GiB. */
+/**
+ * Windows onto the memory start at multiples of this and are up to twice as long, which is what a view can have. What
+ * reaches beyond the end of its window has a window of its own.
+ */
 const WINDOW_STRIDE = 2 ** 31;
 const WINDOW_LENGTH = 2 ** 32;
 
@@ -45,7 +48,7 @@ const VIEW_CACHE_SIZE = 2 ** 13;
 const VIEW_CACHE_SHIFT = 32 - 13;
 
 /** Permission bits for a new object; `undefined` means 0666 less the umask. */
-export type Mode = number | undefined;
+type Mode = number | undefined;
 
 const cString = (text: string): Buffer => Buffer.from(`${text}\0`);
 const modeArgument = (mode: Mode): number => mode ?? -1;
@@ -115,7 +118,8 @@ export class LockFile extends Handle {
 
 /** The shared memory of a buffer, mapped. Its creator unlinks it. */
 export class SharedMemory extends Handle {
-  readonly #windows: (ArrayBuffer | undefined)[] = [];
+  /** By where they start, in bytes. */
+  readonly #windows = new Map<number, ArrayBuffer>();
   readonly #views: (Uint8Array | undefined)[] = new Array(VIEW_CACHE_SIZE).fill(undefined);
   readonly #viewOffsets = new Float64Array(VIEW_CACHE_SIZE);
   /** In bytes. */
@@ -174,19 +178,19 @@ export class SharedMemory extends Handle {
   }
 
   #openView(offset: number, size: number, slot: number): Uint8Array {
-    const index = Math.floor(offset / WINDOW_STRIDE);
-    const window = this.#windows[index] ?? this.#openWindow(index);
-    const view = new Uint8Array(window, offset - index * WINDOW_STRIDE, size);
+    let start = offset - (offset % WINDOW_STRIDE);
+    if (offset + size > start + WINDOW_LENGTH) start = offset;
+    const window = this.#windows.get(start) ?? this.#openWindow(start);
+    const view = new Uint8Array(window, offset - start, size);
     this.#views[slot] = view;
     this.#viewOffsets[slot] = offset;
     return view;
   }
 
-  #openWindow(index: number): ArrayBuffer {
-    const offset = index * WINDOW_STRIDE;
-    const length = Math.min(WINDOW_LENGTH, this.size - offset);
-    const window = viewMemory(native.zb_memory_address(this.address), offset, length);
-    this.#windows[index] = window;
+  #openWindow(start: number): ArrayBuffer {
+    const length = Math.min(WINDOW_LENGTH, this.size - start);
+    const window = viewMemory(native.zb_memory_address(this.address), start, length);
+    this.#windows.set(start, window);
     return window;
   }
 
@@ -247,13 +251,21 @@ export class SharedMemory extends Handle {
     native.zb_memory_unlink(this.address);
   }
 
-  /** Detaches every view, then unmaps: a view that the program kept reads nothing instead of unmapped memory. */
+  /**
+   * Detaches every view, then unmaps: a view that the program kept reads nothing instead of unmapped memory. Where the
+   * program has transferred the buffer of a view, as to a Worker, nobody can detach what it made of it: the memory stays
+   * mapped.
+   */
   close(): void {
     this.end((address) => {
-      for (const window of this.#windows) window?.transfer();
-      this.#windows.length = 0;
+      let isTransferred = false;
+      for (const window of this.#windows.values()) {
+        if (window.detached) isTransferred = true;
+        else window.transfer();
+      }
+      this.#windows.clear();
       this.#views.length = 0;
-      native.zb_memory_close(address);
+      if (!isTransferred) native.zb_memory_close(address);
     });
   }
 }

@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { commands } from "../../src/commands/index.ts";
 import { flagOf } from "../../src/commands/options.ts";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
 import { expectValid } from "../support/schemas.ts";
-import { Desk, promptLine } from "../support/shells.ts";
+import { completesLines, Desk, promptLine } from "../support/shells.ts";
 
 leavesNoBuffersBehind();
 
@@ -85,43 +85,16 @@ describe("what is offered", () => {
 });
 
 describe("bash", () => {
-  let desk: Desk;
-  let bash: readonly string[];
-  beforeAll(() => {
-    desk = new Desk();
-    const file = desk.write("bashrc", [promptLine, "source <(zerobuffer completion bash)"]);
-    bash = ["bash", "--noprofile", "--rcfile", file, "-i"];
-  });
-  afterAll(() => desk[Symbol.dispose]());
+  const desk = new Desk();
+  const file = desk.write("bashrc", [promptLine, "source <(zerobuffer completion bash)"]);
+  const bash = ["bash", "--noprofile", "--rcfile", file, "-i"];
 
-  test.each([
-    ["zerobuffer wri", ["writer"]],
-    ["zerobuffer duplex s", ["duplex", "serve"]],
-    ["zerobuffer reader cam --veri", ["reader", "cam", "--verify"]],
-    ["zerobuffer reader cam --verify seq", ["reader", "cam", "--verify", "sequential"]],
-    ["zerobuffer reader cam --verify=seq", ["reader", "cam", "--verify=sequential"]],
-    ["zerobuffer reader cam -o fr", ["reader", "cam", "-o", "frames.raw"]],
-    ["zerobuffer reader cam --output=fr", ["reader", "cam", "--output=frames.raw"]],
-    ["zerobuffer writer cam -m 'a:b c=d' --pat", ["writer", "cam", "-m", "a:b c=d", "--pattern"]],
-    ["zerobuffer reader cam --verify fr", ["reader", "cam", "--verify", "fr"]],
-    ["zerobuffer completion f", ["completion", "fish"]],
-  ])("completes %p", async (line, words) => {
-    expect(await desk.complete(bash, line)).toEqual(words);
-  });
+  completesLines(desk, bash);
 
   test("shows the choices where there are several", async () => {
     expect(await desk.offers(bash, "zerobuffer reader cam --framing ")).toMatch(
       /fixed\s+length-prefixed\s+lines/,
     );
-  });
-
-  test("completes the name of a buffer that is there, and executes nothing of the line", async () => {
-    const name = uniqueName();
-    using _ = new Reader(name, { payloadSize: 4096 });
-    const start = name.slice(0, -1);
-    expect(await desk.complete(bash, `zerobuffer inspect ${start}`)).toEqual(["inspect", name]);
-    expect(await desk.offers(bash, `zerobuffer list "$(touch executed)" --`)).toContain("--quiet");
-    expect(await Bun.file(`${desk.directory}/executed`).exists()).toBe(false);
   });
 });
 

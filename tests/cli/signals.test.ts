@@ -60,6 +60,15 @@ function prompt(name: string, play: () => Promise<void>): void {
 }
 
 describe.each(signals)("%s stops", (signal, exitCode) => {
+  /** Stops a command, whose document says so. */
+  async function expectInterrupted(child: Run) {
+    const { code, stdout } = await stop(child, signal);
+    expect(code).toBe(exitCode);
+    const document = JSON.parse(stdout.toString());
+    expect(document.error.code).toBe("INTERRUPTED");
+    return document;
+  }
+
   prompt("a writer that waits for its buffer", async () => {
     const name = uniqueName();
     await using child = new Run([
@@ -112,9 +121,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     using _reader = new Reader(name, { payloadSize: 4096 });
     await using child = new Run(["writer", name, "-i", "-", "--json-output", "-v"], { stdin: "pipe" });
     await child.says("Connected");
-    const { code, stdout } = await stop(child, signal);
-    expect(code).toBe(exitCode);
-    expect(JSON.parse(stdout.toString()).error.code).toBe("INTERRUPTED");
+    await expectInterrupted(child);
   });
 
   prompt("a writer between two frames of a slow rate", async () => {
@@ -131,9 +138,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     const name = uniqueName();
     await using child = new Run(["reader", name, "--buffer-size", "64KiB", "--json-output", "-v"]);
     await child.says("Made buffer");
-    const { code, stdout } = await stop(child, signal);
-    expect(code).toBe(exitCode);
-    expect(JSON.parse(stdout.toString()).error.code).toBe("INTERRUPTED");
+    await expectInterrupted(child);
   });
 
   prompt("a reader that waits for a frame, and what it has read is delivered", async () => {
@@ -177,29 +182,20 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   }
 
   describe("a relay that waits", () => {
-    /** Stops a relay, whose buffers are gone afterwards. */
-    async function stopRelay(child: Run) {
-      const { code, stdout } = await stop(child, signal);
-      expect(code).toBe(exitCode);
-      const document = JSON.parse(stdout.toString());
-      expect(document.error.code).toBe("INTERRUPTED");
-      return document;
-    }
-
     const args = ["--buffer-size", "4KiB", "--timeout-ms", "0", "--json-output", "-v"];
     const connectToRelay = (name: string) => Writer.connect(name, { connectTimeoutMs: 30_000 });
 
     prompt("for its output", async () => {
       await using child = new Run(["relay", uniqueName(), uniqueName(), ...args]);
       await child.says("Made buffer");
-      await stopRelay(child);
+      await expectInterrupted(child);
     });
 
     prompt("for a writer", async () => {
       using display = new Reader(uniqueName(), { payloadSize: 4096 });
       await using child = new Run(["relay", uniqueName(), display.name, ...args]);
       await child.says("Connected");
-      await stopRelay(child);
+      await expectInterrupted(child);
     });
 
     prompt("for a frame", async () => {
@@ -210,7 +206,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       using camera = await connectToRelay(name);
       camera.writeFrame(new Uint8Array(10));
       (await display.readFrameAsync(30_000)).release();
-      expect((await stopRelay(child)).frames_relayed).toBe(1);
+      expect((await expectInterrupted(child)).frames_relayed).toBe(1);
       expect(() => display.readFrame(30_000)).toThrow(
         expect.objectContaining({ code: "WRITER_DEAD", reason: "left" }),
       );
@@ -224,7 +220,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       using camera = await connectToRelay(name);
       for (let i = 0; i < 5; i++) await camera.writeFrameAsync(new Uint8Array(1000));
       await bufferFull(display.name, 1000);
-      expect((await stopRelay(child)).frames_relayed).toBe(4);
+      expect((await expectInterrupted(child)).frames_relayed).toBe(4);
     });
 
     prompt("for the reader of the output it made", async () => {
@@ -236,7 +232,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
         camera.writeFrame(new Uint8Array(10));
       }
       await child.says("has left");
-      expect((await stopRelay(child)).frames_relayed).toBe(1);
+      expect((await expectInterrupted(child)).frames_relayed).toBe(1);
     });
   });
 
@@ -255,8 +251,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       "--json-output",
     ]);
     await relay.says("Relayed 1,000 frames");
-    const relayed = JSON.parse((await stop(relay, signal)).stdout.toString());
-    expect(relayed.error.code).toBe("INTERRUPTED");
+    const relayed = await expectInterrupted(relay);
     const read = await reader.report();
     expect([read.code, read.document.frames_read]).toEqual([0, relayed.frames_relayed]);
     const written = await writer.report();
@@ -288,15 +283,6 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   });
 
   const ring = ["--buffer-size", "64KiB", "--json-output"];
-
-  /** Stops one that has been interrupted, and says so. */
-  async function expectInterrupted(child: Run) {
-    const { code, stdout } = await stop(child, signal);
-    expect(code).toBe(exitCode);
-    const document = JSON.parse(stdout.toString());
-    expect(document.error.code).toBe("INTERRUPTED");
-    return document;
-  }
 
   prompt("a server that waits for a client", async () => {
     const channel = uniqueName();

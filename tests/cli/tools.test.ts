@@ -20,7 +20,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Check, Errors } from "typebox/schema";
-import { cFlags, compile, findCompiler } from "../../scripts/build-native.ts";
+import { cFlags, compile, findCompiler, root } from "../../scripts/build-native.ts";
 import { schemaDirectory } from "../../scripts/build-schema.ts";
 import list from "../../src/commands/list.ts";
 import { plain } from "../../src/commands/terminal.ts";
@@ -33,7 +33,6 @@ import { Child } from "../support/processes.ts";
 leavesNoBuffersBehind();
 
 const LOCKS = "/tmp/zerobuffer";
-const root = join(import.meta.dir, "..", "..");
 const small = { largest: 1000, payloadSize: 4096 };
 
 const shm = (name: string) => `/dev/shm/${name}`;

@@ -29,13 +29,13 @@ export interface Scenario {
 }
 
 /** One step of a scenario: the `nth` time that the child reaches the fault point `step`. */
-export interface Moment {
+interface Moment {
   readonly step: string;
   readonly nth: number;
 }
 
 /** What happens at a moment: an action of ZB_FAULT. */
-export interface Fault extends Moment {
+interface Fault extends Moment {
   readonly action: string;
 }
 

@@ -1,6 +1,6 @@
 // Needs PowerShell, as `pwsh`.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { leavesNoBuffersBehind } from "../support/cli.ts";
@@ -8,11 +8,7 @@ import { Desk } from "../support/shells.ts";
 
 leavesNoBuffersBehind();
 
-let desk: Desk;
-beforeAll(() => {
-  desk = new Desk();
-});
-afterAll(() => desk[Symbol.dispose]());
+const desk = new Desk();
 
 /** The words that PowerShell offers for a line. */
 function offers(line: string): string[] {

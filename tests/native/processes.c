@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 
 #define HEADER sizeof(struct zb_frame_header)
@@ -25,6 +24,12 @@ TEST(frames_pass_between_two_processes_byte_for_byte) {
   close_ring(&ring);
 }
 
+static void kill_child(void *argument) {
+  pid_t *pid = argument;
+  EQUAL(kill(*pid, SIGKILL), 0);
+  EQUAL(waitpid(*pid, NULL, 0), *pid);
+}
+
 static void write_until_killed(void *argument) {
   write_stream_from_outside(argument);
   for (;;) pause();
@@ -37,26 +42,7 @@ TEST(a_writer_that_is_killed_at_any_moment_leaves_whole_frames_only) {
     struct stream stream = {.ring = &ring, .frames = UINT64_MAX};
     pid_t pid = start_child();
     if (pid == 0) write_until_killed(&stream);
-    uint64_t read = 0;
-    bool killed = false;
-    for (;;) {
-      int32_t count =
-          killed ? zb_reader_next(ring.reader, 0, ZB_WITHOUT_TOKEN) : zb_reader_next(ring.reader, 20000, 0);
-      if (count == ZB_AGAIN && killed) break;
-      if (count == ZB_AGAIN) continue;
-      CHECK(count > 0);
-      for (int i = 0; i < count; i++) {
-        check_frame(&ring, i, size_of(read + 1, 1024), read + 1);
-        OK(zb_reader_release(ring.reader, (uint32_t)read++, 1));
-      }
-      if (read > 200 + (uint64_t)round * 7 && !killed) {
-        kill(pid, SIGKILL);
-        EQUAL(waitpid(pid, NULL, 0), pid);
-        killed = true;
-      }
-    }
-    zb_reader_settle(ring.reader);
-    EQUAL(word(&ring.oieb->payload_free_bytes), 1024);
+    read_until_killed(&ring, 200 + (uint64_t)round * 7, kill_child, &pid);
     close_ring(&ring);
   }
 }
@@ -83,13 +69,8 @@ TEST(a_signal_ends_a_sleep_and_the_waits_of_a_reader_and_of_a_writer) {
   catch_signal();
   open_ring(&ring, 64);
   OK(write_frame(&ring, 48, 1));
-  int64_t start = zb_now_ns();
   start_thread(&thread, interrupt_until_done, &interruption);
-  EQUAL(zb_sleep(30000000), ZB_INTERRUPTED);
-  EQUAL(zb_writer_acquire(ring.writer, 48, 30000000), ZB_INTERRUPTED);
-  read_frame(&ring, 48, 1);
-  EQUAL(zb_reader_next(ring.reader, 30000000, 0), ZB_INTERRUPTED);
-  CHECK(elapsed_ms(start) < 15000);
+  wait_while_interrupted(&ring);
   atomic_store(&interruption.done, true);
   join_thread(thread);
   CHECK(waits(ring.written, 0) && waits(ring.released, 0));
@@ -113,8 +94,7 @@ TEST(a_reader_that_posts_without_end_holds_no_writer_beyond_its_wait) {
   int64_t start = zb_now_ns();
   EQUAL(zb_writer_acquire(ring.writer, 48, 50000), ZB_AGAIN);
   CHECK(elapsed_ms(start) < 3000);
-  kill(pid, SIGKILL);
-  EQUAL(waitpid(pid, NULL, 0), pid);
+  kill_child(&pid);
   close_ring(&ring);
 }
 
@@ -128,20 +108,15 @@ static void flip_size(void *argument) {
   }
 }
 
-/* How often: ZB_FLIPS, or what takes an instant. */
-static long flips(void) {
-  const char *text = getenv("ZB_FLIPS");
-  return text == NULL ? 20000 : atol(text);
-}
-
 TEST(a_header_that_changes_while_it_is_checked_is_used_as_it_was_checked) {
   struct ring ring;
   open_ring(&ring, 256);
   put_header(&ring, 0, 24, 1);
   pid_t pid = start_child();
   if (pid == 0) flip_size(&ring);
+  uint32_t rounds = long_run(20000);
   long whole = 0, refused = 0;
-  for (long round = 0; round < flips() || whole == 0 || refused == 0; round++) {
+  for (uint32_t round = 0; round < rounds || whole == 0 || refused == 0; round++) {
     zb_reader_close(ring.reader);
     set_word(&ring.oieb->payload_free_bytes, 256);
     set_word(&ring.oieb->payload_read_pos, 0);
@@ -158,8 +133,7 @@ TEST(a_header_that_changes_while_it_is_checked_is_used_as_it_was_checked) {
       refused++;
     }
   }
-  kill(pid, SIGKILL);
-  EQUAL(waitpid(pid, NULL, 0), pid);
+  kill_child(&pid);
   printf("%ld headers read, %ld refused\n", whole, refused);
   close_ring(&ring);
 }

@@ -26,7 +26,7 @@ export interface Outcome {
 }
 
 /** What C tests are built for: a target, or this machine. */
-export type TestPlatform = Pick<Target, "os" | "libc">;
+type TestPlatform = Pick<Target, "os" | "libc">;
 
 const header = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
 const host: TestPlatform = {

@@ -52,6 +52,7 @@ void *listen_for_tokens(void *argument) {
     EQUAL(read(bell, &byte, 1), 1);
   }
   zb_waiter_close(waiter);
+  close_bell(bell);
   return NULL;
 }
 

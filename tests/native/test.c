@@ -240,6 +240,36 @@ void read_stream(struct ring *ring, uint64_t frames, int32_t flags) {
   EQUAL(word(&ring->oieb->payload_free_bytes), ring->payload_size);
 }
 
+void read_until_killed(struct ring *ring, uint64_t frames, void (*kill_writer)(void *), void *writer) {
+  uint64_t read = 0;
+  for (bool killed = false;;) {
+    int32_t count =
+        killed ? zb_reader_next(ring->reader, 0, ZB_WITHOUT_TOKEN) : zb_reader_next(ring->reader, 20000, 0);
+    if (count == ZB_AGAIN && killed) break;
+    if (count == ZB_AGAIN) continue;
+    CHECK(count > 0);
+    for (int i = 0; i < count; i++) {
+      check_frame(ring, i, size_of(read + 1, ring->payload_size), read + 1);
+      OK(zb_reader_release(ring->reader, (uint32_t)read++, 1));
+    }
+    if (read > frames && !killed) {
+      kill_writer(writer);
+      killed = true;
+    }
+  }
+  zb_reader_settle(ring->reader);
+  EQUAL(word(&ring->oieb->payload_free_bytes), ring->payload_size);
+}
+
+void wait_while_interrupted(struct ring *ring) {
+  int64_t start = zb_now_ns();
+  EQUAL(zb_sleep(30000000), ZB_INTERRUPTED);
+  EQUAL(zb_writer_acquire(ring->writer, 48, 30000000), ZB_INTERRUPTED);
+  read_frame(ring, 48, 1);
+  EQUAL(zb_reader_next(ring->reader, 30000000, 0), ZB_INTERRUPTED);
+  CHECK(elapsed_ms(start) < 15000);
+}
+
 void write_stream_from_outside(void *argument) {
   struct stream *stream = argument;
   struct ring ring = {.oieb = NULL};

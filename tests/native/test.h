@@ -59,7 +59,8 @@ const char *temporary_path(const char *file);
 bool waits(zb_semaphore *semaphore, uint32_t count);
 /* Whether the bell of a waiter (zb_waiter_open) rings within the time; takes the byte. */
 bool rings(int32_t bell, int wait_ms);
-bool is_open(int32_t bell);
+/* Closes what is the listener's, once the waiter is closed; fails if the waiter has left its own end open. */
+void close_bell(int32_t bell);
 
 /* `count`, times the factor of a longer run where ZB_TEST_FACTOR says one. */
 uint32_t long_run(uint32_t count);
@@ -130,6 +131,13 @@ void write_stream_from_outside(void *argument);
 void read_frames_of(struct ring *ring, uint64_t frames, int32_t flags);
 /* The same, with nothing left over. */
 void read_stream(struct ring *ring, uint64_t frames, int32_t flags);
+/* Reads a stream without end, whose writer `kill_writer` ends after more than so many frames, and checks that what it
+ * leaves is whole. */
+void read_until_killed(struct ring *ring, uint64_t frames, void (*kill_writer)(void *), void *writer);
+
+/* Sleeps, and waits at both ends of a ring that has room for its one frame of 48 bytes, while each of that is
+ * interrupted. */
+void wait_while_interrupted(struct ring *ring);
 
 uint64_t word(const uint64_t *field);
 void set_word(uint64_t *field, uint64_t value);

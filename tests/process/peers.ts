@@ -12,7 +12,7 @@ export const HEADER = 16;
 export const PATIENT = "--timeout-ms 60s --connect-timeout-ms 60s";
 
 /** The frames of a stream: `sizes` defaults to frames that all have the largest size. */
-export interface Stream {
+interface Stream {
   largest: number;
   sizes?: Sizes;
 }

@@ -133,6 +133,13 @@ describe("hardly any processor time is used", () => {
   );
 });
 
+test("a process ends once nothing is awaited, though its reader and writer are open", async () => {
+  await using child = Child.fixture("unclosed.ts", uniqueName());
+  expect(await child.hear("waited")).toMatchObject({ sequences: [1, 2] });
+  expect((await child.end()).code).toBe(0);
+  sweep();
+});
+
 /** The timer has fired all the time, as often as a busy machine lets it. */
 function expectSteady({ turns, longestMs, durationMs }: Announcement["pulse"]): void {
   expect(longestMs).toBeLessThan(1000);

@@ -5,9 +5,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
+import { root } from "../../scripts/build-native.ts";
 import { eventually, footprint } from "./buffers.ts";
-
-const root = join(import.meta.dir, "..", "..");
 
 /** The command line from source, or the executable that ZB_EXECUTABLE names. */
 export const program: readonly string[] = process.env.ZB_EXECUTABLE
@@ -28,7 +27,7 @@ export interface Outcome {
 }
 
 /** The JSON document of a run. */
-export interface Report extends Outcome {
+interface Report extends Outcome {
   // biome-ignore lint/suspicious/noExplicitAny: every command has its own keys, which the test checks
   readonly document: any;
 }
@@ -159,7 +158,7 @@ export async function runJson(...args: string[]): Promise<Report> {
   return await child.report();
 }
 
-export interface TerminalOptions {
+interface TerminalOptions {
   env?: Record<string, string>;
   /** A shell script that runs the command, "$@". */
   script?: string;

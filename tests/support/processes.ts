@@ -3,10 +3,10 @@
 import { afterEach, beforeEach, expect } from "bun:test";
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { root } from "../../scripts/build-native.ts";
 import { OIEB_SIZE } from "../../src/core/config.ts";
 import { eventually } from "./buffers.ts";
 
-const root = join(import.meta.dir, "..", "..");
 const fixtures = join(root, "tests", "process", "fixtures");
 
 /** Nothing that a child is asked for takes longer than this, however busy the machine. */
@@ -229,7 +229,7 @@ export class Child implements AsyncDisposable {
 }
 
 /** Paths of what a process has as stdin and stdout instead of pipes to the test. */
-export interface Redirection {
+interface Redirection {
   readonly input?: string;
   readonly output?: string;
 }

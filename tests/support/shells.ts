@@ -1,16 +1,19 @@
 // Interactive shells on a terminal, in which this program's arguments are completed.
 
+import { afterAll, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Reader } from "../../src/core/index.ts";
+import { uniqueName } from "./buffers.ts";
 import { program } from "./cli.ts";
 
 const PROMPT = "ready> ";
 const TAB = "\t";
 const TO_START_OF_LINE = "\x01";
 
-/** A directory with `zerobuffer` in its `bin`, and files to complete. `using` removes it. */
-export class Desk implements Disposable {
+/** A directory with `zerobuffer` in its `bin`, and files to complete. It goes with the tests among which it is made. */
+export class Desk {
   readonly directory = mkdtempSync(join(tmpdir(), "zerobuffer-shell-"));
 
   constructor() {
@@ -19,6 +22,7 @@ export class Desk implements Disposable {
     writeFileSync(path, `#!/bin/sh\nexec ${program.map((word) => `'${word}'`).join(" ")} "$@"\n`);
     chmodSync(path, 0o755);
     writeFileSync(join(this.directory, "frames.raw"), "");
+    afterAll(() => rmSync(this.directory, { recursive: true }));
   }
 
   get env(): Record<string, string> {
@@ -73,11 +77,37 @@ export class Desk implements Disposable {
     child.terminal?.close();
     return output;
   }
-
-  [Symbol.dispose](): void {
-    rmSync(this.directory, { recursive: true });
-  }
 }
 
 /** Makes a shell set its prompt. */
 export const promptLine = `PS1='${PROMPT}'`;
+
+/**
+ * The tests that bash and zsh have in common.
+ *
+ * @param shell its command line, as for {@link Desk.complete}.
+ */
+export function completesLines(desk: Desk, shell: readonly string[]): void {
+  test.each([
+    ["zerobuffer wri", ["writer"]],
+    ["zerobuffer duplex s", ["duplex", "serve"]],
+    ["zerobuffer reader cam --veri", ["reader", "cam", "--verify"]],
+    ["zerobuffer reader cam --verify seq", ["reader", "cam", "--verify", "sequential"]],
+    ["zerobuffer reader cam --verify=seq", ["reader", "cam", "--verify=sequential"]],
+    ["zerobuffer reader cam -o fr", ["reader", "cam", "-o", "frames.raw"]],
+    ["zerobuffer reader cam --output=fr", ["reader", "cam", "--output=frames.raw"]],
+    ["zerobuffer writer cam -m 'a:b c=d' --pat", ["writer", "cam", "-m", "a:b c=d", "--pattern"]],
+    ["zerobuffer reader cam --verify fr", ["reader", "cam", "--verify", "fr"]],
+    ["zerobuffer completion f", ["completion", "fish"]],
+  ])("completes %p", async (line, words) => {
+    expect(await desk.complete(shell, line)).toEqual(words);
+  });
+
+  test("completes the name of a buffer that is there, and executes nothing of the line", async () => {
+    const name = uniqueName();
+    using _ = new Reader(name, { payloadSize: 4096 });
+    expect(await desk.complete(shell, `zerobuffer inspect ${name.slice(0, -1)}`)).toEqual(["inspect", name]);
+    expect(await desk.offers(shell, `zerobuffer list "$(touch executed)" --`)).toContain("--quiet");
+    expect(await Bun.file(`${desk.directory}/executed`).exists()).toBe(false);
+  });
+}

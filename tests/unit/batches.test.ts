@@ -121,6 +121,9 @@ describe("reading frames together", () => {
     expect(thrownBy(() => batch.dataOf(1))).toBeInstanceOf(ClosedError);
     expect(batch.dataOf(2).length).toBe(100);
     expect(thrownBy(() => batch.copyTo(new Uint8Array(800)))).toBeInstanceOf(ClosedError);
+    for (const count of [2.5, Number.NaN, -1]) {
+      expect(thrownBy(() => batch.release(count))).toBeInstanceOf(RangeError);
+    }
     batch.release();
     batch.release();
     expect(ends.writer.tryWriteFrames(new Uint8Array(1000), 100)).toBe(600);

@@ -1,6 +1,6 @@
 // A control block in which somebody has written something else: correct operation or a typed error, never a crash.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import {
   closeSync,
   openSync,
@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { type Frame, Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { OiebWord } from "../../src/core/oieb.ts";
-import { Role, Semaphore } from "../../src/native/handles.ts";
+import { Role, Semaphore, SharedMemory } from "../../src/native/handles.ts";
 import { bytesOf, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../support/buffers.ts";
 
 leavesNothingBehind();
@@ -141,6 +141,24 @@ describe("shared memory that is taken away while its owner waits", () => {
     reader.close();
     removeAll(name);
   });
+});
+
+test("a writer's pid that never rests is a dead writer's", () => {
+  using reader = new Reader(uniqueName(), RING);
+  let pid = MAX;
+  const load = SharedMemory.prototype.loadOieb;
+  const restless = spyOn(SharedMemory.prototype, "loadOieb").mockImplementation(function (
+    this: SharedMemory,
+  ) {
+    const words = load.call(this);
+    words[OiebWord.writerPid] = pid--;
+    return words;
+  });
+  try {
+    expect(thrownBy(() => reader.readFrame(0))).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
+  } finally {
+    restless.mockRestore();
+  }
 });
 
 describe("a semaphore that somebody else plays with", () => {

@@ -41,4 +41,11 @@ describe("a buffer name", () => {
       expect(footprint()).toEqual(before);
     });
   }
+
+  test.each([10n, 5, null, undefined, {}, Symbol("x")])(
+    "what is no string is refused as well (%p)",
+    (name) => {
+      expect(() => checkName(name as string)).toThrow(InvalidNameError);
+    },
+  );
 });

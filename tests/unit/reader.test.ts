@@ -1,5 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import { closeSync, openSync, readSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import {
   ClosedError,
   CorruptBufferError,
@@ -275,6 +284,39 @@ describe("a frame", () => {
     expect(view[0]).toBeUndefined();
     expect(thrownBy(() => frame.data)).toBeInstanceOf(ClosedError);
     frame.release();
+  });
+
+  test("whose buffer the program has transferred keeps no reader from closing, and its bytes can still be read", () => {
+    const both = pair();
+    both.writer.writeFrame(bytesOf(1, 10));
+    const start = both.reader.readFrame(0).data;
+    const { byteOffset } = start;
+    const kept = new Uint8Array((start.buffer as ArrayBuffer).transfer(), byteOffset, 10);
+    both[Symbol.dispose]();
+    expect(Buffer.compare(kept, bytesOf(1, 10))).toBe(0);
+    // The name is free again.
+    new Reader(both.reader.name, SMALL).close();
+  });
+
+  test("may have nearly 4 GiB, wherever in the memory it lies", () => {
+    const name = uniqueName();
+    const path = `/dev/shm/${name}`;
+    const gibibyte = 2 ** 30;
+    writeFileSync(path, "");
+    try {
+      // Nothing of it takes memory but what is touched.
+      truncateSync(path, 8 * gibibyte);
+      const memory = SharedMemory.open(name) as SharedMemory;
+      const offset = 2 * gibibyte - 100;
+      const whole = memory.bytes(offset, 4 * gibibyte - 1);
+      const last = memory.bytes(offset + whole.length - 1, 1);
+      last[0] = 7;
+      expect([whole[0], whole.at(-1)]).toEqual([0, 7]);
+      memory.close();
+      expect([whole.length, last.length]).toEqual([0, 0]);
+    } finally {
+      unlinkSync(path);
+    }
   });
 
   test("can be changed in place", () => {

@@ -57,6 +57,15 @@ describe("connecting", () => {
     expect(((await rejectionOf(connecting)) as Error).name).toBe("TimeoutError");
   });
 
+  test("takes nobody's place where its options are refused", async () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    const connect = Writer.connect as (name: string, options: object) => Promise<Writer>;
+    for (const options of [{ wait: "now" }, { writeTimeout: -1 }, { connectTimeoutMs: Number.NaN }]) {
+      expect(await rejectionOf(connect(reader.name, options))).toBeInstanceOf(RangeError);
+    }
+    new Writer(reader.name).close();
+  });
+
   test("is refused while another writer is there, which goes on undisturbed", () => {
     using reader = new Reader(uniqueName(), SMALL);
     using first = new Writer(reader.name);
@@ -195,6 +204,25 @@ describe("writing", () => {
     await second;
     using frame = reader.readFrame(1000);
     expect([frame.sequence, frame.size]).toEqual([2, 20]);
+  });
+
+  test("keeps their order also where one that waits for its turn is aborted", async () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name);
+    writer.writeFrame(bytesOf(1, 4080));
+    const waiting = writer.writeFrameAsync(bytesOf(2, 2000));
+    const controller = new AbortController();
+    const aborted = rejectionOf(writer.writeFrameAsync(bytesOf(9, 10), { signal: controller.signal }));
+    controller.abort();
+    await aborted;
+    await Bun.sleep(0);
+    reader.readFrame(0).release();
+    const last = writer.writeFrameAsync(bytesOf(3, 3000));
+    for (const [i, size] of [2000, 3000].entries()) {
+      using frame = await reader.readFrameAsync(5000);
+      expect([frame.sequence, frame.toArray()]).toEqual([i + 2, bytesOf(i + 2, size)]);
+    }
+    await Promise.all([waiting, last]);
   });
 
   test("in place shows nothing before the commit and nothing after a cancellation", () => {

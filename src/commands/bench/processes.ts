@@ -26,7 +26,7 @@ const DEATH_MS = 200;
 type Child = Bun.Subprocess<Bun.SpawnOptions.Writable, "pipe", "inherit">;
 
 /** What is the same for all processes. */
-export type Manner = Pick<WorkerSettings, "length" | "wait" | "batchSize" | "bufferSize">;
+type Manner = Pick<WorkerSettings, "length" | "wait" | "batchSize" | "bufferSize">;
 
 /** What the processes of one run found out; the one that decides the end comes first. */
 export type Results = readonly { readonly role: Role; readonly result: WorkerResult }[];

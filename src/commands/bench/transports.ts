@@ -15,13 +15,13 @@ import type { WorkerSettings } from "./worker.ts";
 export const CONNECT_TIMEOUT_MS = 20_000;
 
 /** The sending end of a way. */
-export interface Sender extends Disposable {
+interface Sender extends Disposable {
   /** Sends frames that lie end to end, with one call. */
   send(frames: Uint8Array): void;
 }
 
 /** The receiving end of a way. */
-export interface Receiver extends Disposable {
+interface Receiver extends Disposable {
   /** Copies the frames that are there to `target`, end to end, waiting for the first; how many, and 0 at the end. */
   receive(target: Uint8Array): number;
   /** Sends the next frame on, as it came; false at the end. */

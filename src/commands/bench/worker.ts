@@ -38,7 +38,7 @@ export interface WorkerSettings {
 const PARENT_LOOK_MS = 250;
 
 /** Times in microseconds. */
-export type LatenciesUs = Readonly<
+type LatenciesUs = Readonly<
   Record<"min" | "mean" | "p50" | "p90" | "p99" | "p999" | "p9999" | "max", number>
 >;
 

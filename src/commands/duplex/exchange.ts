@@ -13,7 +13,7 @@ import { Latencies } from "./latency.ts";
 /** What a response has to be, compared with its request. */
 export const EXPECTATIONS = ["none", "echo", "reverse", "xor"] as const;
 
-export interface ExchangeOptions {
+interface ExchangeOptions {
   /** Requests on their way at the most. */
   readonly inFlight: number;
   /** Requests a second, if they are to be paced. */

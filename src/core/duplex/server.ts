@@ -43,6 +43,8 @@ const NO_METADATA = new Uint8Array(0);
 /** What a service is to do, and whom it tells. */
 interface Task {
   readonly handle: RequestHandler;
+  /** Whether the object of a request that was answered stands for the next one. */
+  readonly reusesFrames: boolean;
   /** Handlers at work at once. */
   readonly concurrency: number;
   /** Requests after which the service ends. */
@@ -96,7 +98,11 @@ abstract class DuplexServer implements IDuplexServer {
     this.stop();
   }
 
-  protected launch(handle: RequestHandler, mode: ProcessingMode, options: StartOptions): void {
+  protected launch(
+    how: Pick<Task, "handle" | "reusesFrames">,
+    mode: ProcessingMode,
+    options: StartOptions,
+  ): void {
     const { concurrency = DEFAULT_CONCURRENCY, limit = Number.POSITIVE_INFINITY } = options;
     if (this.isRunning) {
       throw new ClosedError(`The server of channel "${this.#channel}" is running already.`, {
@@ -108,7 +114,7 @@ abstract class DuplexServer implements IDuplexServer {
     if (limit !== Number.POSITIVE_INFINITY) checkCount("limit", limit);
     const statistics = new Statistics();
     this.#service = new Service(this.#channel, this.#config, statistics, {
-      handle,
+      ...how,
       concurrency: mode === ProcessingMode.THREAD_POOL ? concurrency : 1,
       limit,
       logger: this.#logger,
@@ -142,7 +148,7 @@ export class ImmutableDuplexServer extends DuplexServer implements IImmutableDup
     mode: ProcessingMode = ProcessingMode.SINGLE_THREAD,
     options: StartOptions = {},
   ): void {
-    this.launch(handler, mode, options);
+    this.launch({ handle: handler, reusesFrames: false }, mode, options);
   }
 }
 
@@ -157,7 +163,7 @@ export class MutableDuplexServer extends DuplexServer implements IMutableDuplexS
       const done = handler(request);
       return done instanceof Promise ? done.then(() => request.data) : request.data;
     };
-    this.launch(handle, mode, options);
+    this.launch({ handle, reusesFrames: true }, mode, options);
   }
 }
 
@@ -185,6 +191,8 @@ class Service {
   #conversation: Conversation | undefined;
   /** What the metadata was at the last look. */
   #metadata: Uint8Array = NO_METADATA;
+  /** The object of an answered request, for the next one. */
+  #answered: Frame | undefined;
   /** The client may still send metadata: none comes after its first request. */
   #awaitsMetadata = false;
 
@@ -228,7 +236,7 @@ class Service {
     this.#awaitsMetadata = true;
     let isFirst = true;
     while (this.#statistics.requests < this.#task.limit) {
-      const request = this.#requests.frameAtHand(signal) ?? (await this.#nextRequest());
+      const request = this.#requests.frameAtHand(signal, this.#answered) ?? (await this.#nextRequest());
       if (request.sequence === 1) {
         // One client has followed another so closely that the first was not seen leaving.
         if (!isFirst) this.#awaitsMetadata = true;
@@ -236,6 +244,7 @@ class Service {
       }
       isFirst = false;
       const work = this.#answer(request);
+      this.#answered = work === undefined && this.#task.reusesFrames ? request : undefined;
       if (work !== undefined) await this.#track(work);
       // A handler may take any time, so the clock is looked at after each.
       if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();

@@ -21,7 +21,10 @@ export type ProcessingMode = (typeof ProcessingMode)[keyof typeof ProcessingMode
 /** Returns the bytes of the response, at least one; they are copied before the request is released. */
 export type RequestHandler = (request: Frame) => Uint8Array | Promise<Uint8Array>;
 
-/** Changes the bytes of the request in place (`request.getMutableSpan()`); they are the response. */
+/**
+ * Changes the bytes of the request in place (`request.getMutableSpan()`); they are the response. The request is the
+ * handler's until it is done: the same object stands for a later request then.
+ */
 export type MutableRequestHandler = (request: Frame) => void | Promise<void>;
 
 export interface RequestOptions {

@@ -94,6 +94,6 @@ int32_t zb_object_named(const struct zb_object *object);
 /* Removes the name, only if it still means this object. */
 int32_t zb_object_unlink(const struct zb_object *object);
 /* pipe(2) whose ends neither block nor go to other programs. */
-int zb_pipe(int ends[2]);
+int zb_socket_pair(int ends[2]);
 
 #endif

@@ -10,7 +10,7 @@
 
 struct zb_waiter {
   zb_semaphore *semaphore;
-  int listener, bell; /* the pipe: the thread writes to the bell */
+  int bell; /* the end of a pair of sockets that the thread writes to; the other one is the caller's */
   pthread_t thread;
   pthread_mutex_t mutex;
   pthread_cond_t changed;
@@ -34,7 +34,7 @@ static void *run(void *argument) {
     if (zb_semaphore_await(waiter->semaphore, deadline_ns, &waiter->stopped) == ZB_OK)
       zb_semaphore_wake(waiter->semaphore);
     ZB_POINT(waiter_ring);
-    /* A full pipe rings already, and one that is closed has nobody listening. */
+    /* A full socket rings already, and one that is closed has nobody listening. */
     ssize_t rung = write(waiter->bell, "", 1);
     (void)rung;
     pthread_mutex_lock(&waiter->mutex);
@@ -48,12 +48,11 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   int ends[2];
   zb_waiter *waiter = ZB_CALL(waiter_allocate, calloc(1, sizeof *waiter), NULL);
   if (waiter == NULL) return ZB_NO_MEMORY;
-  if (ZB_CALL(waiter_pipe, zb_pipe(ends), -1) != 0) {
+  if (ZB_CALL(waiter_sockets, zb_socket_pair(ends), -1) != 0) {
     free(waiter);
     return zb_code_of(errno);
   }
   waiter->semaphore = semaphore;
-  waiter->listener = ends[0];
   waiter->bell = ends[1];
   pthread_mutex_init(&waiter->mutex, NULL);
   pthread_cond_init(&waiter->changed, NULL);
@@ -82,8 +81,9 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
 void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
   pthread_mutex_lock(&waiter->mutex);
   waiter->deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
-  pthread_cond_signal(&waiter->changed);
   pthread_mutex_unlock(&waiter->mutex);
+  /* The thread would wake only to sleep again if this still held the mutex. */
+  pthread_cond_signal(&waiter->changed);
 }
 
 void zb_waiter_close(zb_waiter *waiter) {
@@ -99,7 +99,6 @@ void zb_waiter_close(zb_waiter *waiter) {
   pthread_join(waiter->thread, NULL);
   pthread_cond_destroy(&waiter->changed);
   pthread_mutex_destroy(&waiter->mutex);
-  close(waiter->listener);
   close(waiter->bell);
   free(waiter);
 }

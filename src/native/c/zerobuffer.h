@@ -271,8 +271,8 @@ ZB_API void zb_writer_cancel(zb_writer *writer);
 
 /* ---- waiting without blocking -------------------------------------------------------------------------------- */
 
-/* A thread that waits for a semaphore on behalf of an event loop. `descriptor` receives the end of a pipe that
- * becomes readable, one byte a wait; the waiter closes it. */
+/* A thread that waits for a semaphore on behalf of an event loop. `descriptor` receives a socket that becomes
+ * readable, one byte a wait, and is the caller's to close; on Windows, the number of a named pipe. */
 ZB_API int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **waiter);
 /* Starts one wait: a byte arrives when the semaphore has a token, which is left there, or after `wait_us`. */
 ZB_API void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us);

@@ -1,6 +1,6 @@
 // Needs fish.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { Reader } from "../../../src/core/index.ts";
 import { uniqueName } from "../../support/buffers.ts";
 import { leavesNoBuffersBehind } from "../../support/cli.ts";
@@ -8,11 +8,7 @@ import { Desk } from "../../support/shells.ts";
 
 leavesNoBuffersBehind();
 
-let desk: Desk;
-beforeAll(() => {
-  desk = new Desk();
-});
-afterAll(() => desk[Symbol.dispose]());
+const desk = new Desk();
 
 /** What fish offers for a line: words, some with a TAB and their description. */
 function offers(line: string): string[] {
