@@ -222,7 +222,9 @@ describe("times", () => {
     "1,5s",
   ])("%p is refused", async (value) => {
     const { message } = await refusal("video", `--delay-ms=${value}`);
-    expect(message).toContain("Option --delay-ms takes milliseconds up to 2147483647, or a number with us, ms, s or m");
+    expect(message).toContain(
+      "Option --delay-ms takes milliseconds up to 2147483647, or a number with us, ms, s or m",
+    );
   });
 
   test("0 waits for ever where the option says so", async () => {
