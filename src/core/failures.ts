@@ -34,7 +34,7 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
     case Code.PERMISSION:
       return new PermissionDeniedError(`${what} cannot be used: ${codeDescriptions[code]}.`, {
         buffer,
-        hint: "Run as the user who made it, or have its reader give it wider permissions (mode).",
+        hint: "Run as the user who made it, or have its reader give it wider permissions (--mode).",
       });
     case Code.NO_SPACE:
     case Code.NO_MEMORY:

@@ -59,6 +59,11 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
         message: error.message,
         hint: "Send smaller requests, or give the server a larger --buffer-size.",
       };
+    case "PERMISSION_DENIED":
+      return {
+        message: error.message,
+        hint: "Run as the user who runs the server, or start the server with a umask that lets others write.",
+      };
     case "METADATA_TOO_LARGE":
       return { message: error.message, hint: "Give the server a larger --metadata-size." };
     default:
