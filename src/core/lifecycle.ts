@@ -7,6 +7,7 @@ import {
   BufferNotFoundError,
   CorruptBufferError,
   PeerTimeoutError,
+  PermissionDeniedError,
   ReaderAlreadyConnectedError,
   WriterAlreadyConnectedError,
   ZeroBufferError,
@@ -180,14 +181,17 @@ function create(
   flags: bigint,
 ): SharedBuffer {
   const size = OIEB_SIZE + metadataSize + payloadSize;
+  const neededBytes = size + 2 * SEMAPHORE_SIZE;
   const semaphores = createSemaphores(name, mode);
+  if (semaphores === Code.NO_SPACE) throw outOfSharedMemory(name, neededBytes);
+  if (typeof semaphores === "number") throw semaphoreFailure(semaphores, name);
   const memory = persist(() => SharedMemory.create(name, size, mode));
   if (typeof memory === "number") {
     for (const semaphore of [semaphores.written, semaphores.released]) {
       semaphore.unlink();
       semaphore.close();
     }
-    if (memory === Code.NO_SPACE) throw outOfSharedMemory(name, size);
+    if (memory === Code.NO_SPACE) throw outOfSharedMemory(name, neededBytes);
     if (memory === Code.EXISTS) throw alreadyOwned(name);
     throw failure(memory, name, `The shared memory of buffer "${name}"`);
   }
@@ -195,24 +199,23 @@ function create(
   return new SharedBuffer(name, { metadataSize, payloadSize }, memory, semaphores, locks);
 }
 
-function createSemaphores(name: string, mode: number | undefined): SemaphorePair {
+function createSemaphores(name: string, mode: number | undefined): SemaphorePair | Code {
   // With the locks held and no shared memory, semaphores of the name are leftovers.
   Semaphore.remove(name, Role.WRITER);
   Semaphore.remove(name, Role.READER);
   const written = persist(() => Semaphore.create(name, Role.WRITER, mode));
-  if (typeof written === "number") throw semaphoreFailure(written, name);
+  if (typeof written === "number") return written;
   const released = persist(() => Semaphore.create(name, Role.READER, mode));
   if (typeof released === "number") {
     written.unlink();
     written.close();
-    throw semaphoreFailure(released, name);
+    return released;
   }
   return { written, released };
 }
 
 function semaphoreFailure(code: Code, name: string): ZeroBufferError {
   if (code === Code.EXISTS) return alreadyOwned(name);
-  if (code === Code.NO_SPACE) return outOfSharedMemory(name, SEMAPHORE_SIZE);
   return failure(code, name, `A semaphore of buffer "${name}"`);
 }
 
@@ -229,6 +232,13 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
   const memory = SharedMemory.open(name);
   if (memory === Code.NOT_FOUND) return undefined;
   if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;
+  if (memory === Code.PERMISSION) {
+    // Its lock was free: no reader has it any more.
+    throw new PermissionDeniedError(`Buffer "${name}" is there already, and belongs to another user.`, {
+      buffer: name,
+      hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
+    });
+  }
   if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
   let adopted: SharedBuffer | undefined;
   try {
@@ -448,13 +458,13 @@ export function describeAbsentReader(name: string, readerPid: bigint): string {
 function notFound(name: string): BufferNotFoundError {
   return new BufferNotFoundError(`There is no buffer "${name}".`, {
     buffer: name,
-    hint: "Start its reader first, or wait longer for it (connect timeout).",
+    hint: "Start its reader first, or wait longer for it (--connect-timeout-ms).",
   });
 }
 
 function notReady(name: string, why: string): PeerTimeoutError {
   return new PeerTimeoutError(`Buffer "${name}" is there, but ${why}.`, {
     buffer: name,
-    hint: "Start its reader, or wait longer for it (connect timeout).",
+    hint: "Start its reader, or wait longer for it (--connect-timeout-ms).",
   });
 }

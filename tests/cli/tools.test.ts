@@ -488,6 +488,32 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     for (const path of objectsOf(name)) expect(existsSync(path)).toBe(false);
   });
 
+  test("is refused to a reader and a writer, who are told what they can do", async () => {
+    const name = uniqueName();
+    using reader = new Reader(name, { payloadSize: 4096, mode: 0o644 });
+    await using writer = asNobody("writer", name, "--json-output");
+    expect((await writer.report()).document.error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      hint: expect.stringContaining("wider permissions (--mode)"),
+    });
+    using _requests = new Reader(`${name}_request`, { payloadSize: 4096, mode: 0o644 });
+    await using client = asNobody("duplex", "request", name, "--json-output");
+    expect((await client.report()).document.error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      hint: expect.stringContaining("start the server with a umask"),
+    });
+    reader.close();
+    await leaveStaleBuffer(name);
+    chmodSync(shm(name), 0o644);
+    await using successor = asNobody("reader", name, "--json-output");
+    expect((await successor.report()).document.error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: `Buffer "${name}" is there already, and belongs to another user.`,
+      hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
+    });
+    expect((await run("clean", name)).code).toBe(0);
+  });
+
   test("is not where only its semaphore and lock are theirs: those are left", async () => {
     const name = uniqueName();
     await leaveStaleBuffer(name);

@@ -168,7 +168,7 @@ describe("a buffer that cannot be made", () => {
     const name = uniqueName();
     const error = thrownBy(() => new Reader(name, { payloadSize: 2 ** 45 })) as ResourceExhaustedError;
     expect(error).toBeInstanceOf(ResourceExhaustedError);
-    expect(error.message).toMatch(/needs 35184372093056 bytes of shared memory, and \/dev\/shm has \d+ free/);
+    expect(error.message).toMatch(/needs 35184372101248 bytes of shared memory, and \/dev\/shm has \d+ free/);
     expect(error.hint).toContain("--shm-size");
   });
 });
