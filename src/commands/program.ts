@@ -25,6 +25,7 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
       return await printProgramHelp(loads, json);
     }
     if (isWord) throw await unknownCommand(first, second);
+    refuseEarlyOptions(scan.positionals, first);
     const given = await parseArguments(scan, programOptions, HINT);
     if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
     const told = await versions();
@@ -37,6 +38,18 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
     await report(document, () => [], failure, channel);
     return failure.exitCode;
   }
+}
+
+/** An option that stands before a command is refused as such, whatever it is. */
+function refuseEarlyOptions(words: readonly string[], first: string | undefined): void {
+  const names = words.flatMap((word, at) => [word, `${word} ${words[at + 1]}`]);
+  const command = names.find((name) => Object.hasOwn(commands, name));
+  if (command === undefined) return;
+  throw new CommandError(
+    "USAGE",
+    `Option ${first} stands before the command.`,
+    `Options follow it: see zerobuffer ${command} --help.`,
+  );
 }
 
 /** @param first the first argument, which begins no command on its own. */

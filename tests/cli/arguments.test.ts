@@ -14,11 +14,20 @@ describe("a usage error", () => {
     expect(stderr).toBe("zerobuffer writer: Unknown option --framse. Did you mean --frames?\n");
   });
 
+  test.each(["--quiet", "--json-output", "--version", "-n"])("is %s before the command", async (option) => {
+    for (const command of ["list", "duplex request"]) {
+      const { code, stdout, stderr } = await run(option, "5", ...command.split(" "));
+      expect(code).toBe(3);
+      expect(stdout.toString() || stderr).toContain(`Option ${option} stands before the command.`);
+      expect(stderr).toContain(`Options follow it: see zerobuffer ${command} --help.`);
+    }
+  });
+
   test("names the option and what it takes", async () => {
     const { code, stderr } = await run("reader", uniqueName(), "--batch-size", "0");
     expect(code).toBe(3);
     expect(stderr).toBe(
-      'zerobuffer reader: Option --batch-size takes a whole number from 1, not "0". See zerobuffer reader --help.\n',
+      'zerobuffer reader: Option --batch-size takes a whole number from 1 to 9007199254740991, not "0". See zerobuffer reader --help.\n',
     );
   });
 
