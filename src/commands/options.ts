@@ -71,9 +71,8 @@ export function integer<D extends number | undefined>(
   spec: Spec<D> & { min: number; max?: number },
 ): Option<number | D> {
   const { min, max = Number.MAX_SAFE_INTEGER } = spec;
-  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
   return option(spec, {
-    takes: `a whole number ${range}`,
+    takes: `a whole number from ${min} to ${max}`,
     valueHint: "COUNT",
     parse: (text) => parseInteger(text, min, max),
   });
@@ -84,9 +83,8 @@ export function size<D extends number | undefined>(
   spec: Spec<D> & { min: number; max?: number },
 ): Option<number | D> {
   const { min, max = MAX_SIZE } = spec;
-  const range = max === MAX_SIZE ? `from ${min}` : `from ${min} to ${formatSize(max)}`;
   return option(spec, {
-    takes: `a size ${range}, in bytes or with KiB, MiB, GiB, KB, MB or GB`,
+    takes: `a size from ${min} to ${formatSize(max)}, in bytes or with KiB, MiB, GiB, KB, MB or GB`,
     valueHint: "SIZE",
     parse: (text) => parseSize(text, min, max),
     show: formatSize,

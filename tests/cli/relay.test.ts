@@ -62,9 +62,9 @@ class Line implements AsyncDisposable {
 
 describe("the arguments of a relay", () => {
   test.each([
-    ["--frames", "a whole number from 0", ["-1", "1.5", "many", ""]],
-    ["--buffer-size", "a size from 17", ["0", "16", "-5", "1k", "1e6", ""]],
-    ["--metadata-size", "a size from 0", ["-1", "4kb", "much"]],
+    ["--frames", "a whole number from 0 to 9007199254740991", ["-1", "1.5", "many", ""]],
+    ["--buffer-size", "a size from 17 to 262144GiB", ["0", "16", "-5", "1k", "1e6", ""]],
+    ["--metadata-size", "a size from 0 to 262144GiB", ["-1", "4kb", "much"]],
     ["--timeout-ms", "milliseconds", ["-1", "1h", "soon", ""]],
     ["--connect-timeout-ms", "milliseconds", ["-1", "2147483648", "x"]],
     ["--transform", "none, reverse or xor", ["mirror", "XOR", ""]],
@@ -82,7 +82,7 @@ describe("the arguments of a relay", () => {
   test.each([
     [["--create-output=yes"], "Option --create-output takes no value."],
     [["--quiet=1"], "Option --quiet takes no value."],
-    [["-n"], "Option -n needs a value: it takes a whole number from 0."],
+    [["-n"], "Option -n needs a value: it takes a whole number from 0 to 9007199254740991."],
     [["-n", "1", "--frames", "2"], "Option --frames is given twice."],
     [["third"], 'Unexpected argument "third".'],
     [["--size", "5"], "Unknown option --size."],

@@ -135,7 +135,9 @@ describe("whole numbers", () => {
     "٥",
   ])("%p is refused", async (value) => {
     const { message } = await refusal("video", "--frames", value);
-    expect(message).toBe(`Option --frames takes a whole number from 0, not ${JSON.stringify(value)}.`);
+    expect(message).toBe(
+      `Option --frames takes a whole number from 0 to 9007199254740991, not ${JSON.stringify(value)}.`,
+    );
   });
 });
 
