@@ -64,6 +64,8 @@ const speed = {
   frames_per_second: orNull(figure("Frames a second; null where no time passed.")),
 };
 
+const emptyLinesSkipped = count("Empty lines of the input, which make no frames (--framing lines).");
+
 /** The document of `zerobuffer writer`. */
 export const WriterDocument = Type.Object(
   {
@@ -76,7 +78,7 @@ export const WriterDocument = Type.Object(
     metadata_size: count("Bytes of metadata sent."),
     ...speed,
     pattern: orNull(Type.Enum([...PATTERNS], { description: "What the frames held; null with --input." })),
-    empty_lines_skipped: count("Empty lines of the input, which make no frames (--framing lines)."),
+    empty_lines_skipped: emptyLinesSkipped,
     waits: count("How often a write found the buffer full."),
     ...ending,
   },
@@ -178,6 +180,7 @@ export const DuplexRequestDocument = Type.Object(
     bytes_sent: count("Bytes of the requests."),
     bytes_received: count("Bytes of the responses."),
     metadata_size: count("Bytes of metadata sent."),
+    empty_lines_skipped: emptyLinesSkipped,
     duration_seconds: figure("From the first request to the last response."),
     requests_per_second: orNull(figure("Responses a second; null where no time passed.")),
     latency_us: Type.Object(

@@ -12,7 +12,7 @@ import { copyInPieces, PIECE_SIZE, type Transform, transformFor } from "../core/
 import { TurnKeeper } from "../core/turn.ts";
 import type { RelayDocument } from "./documents.ts";
 import { CommandError } from "./failure.ts";
-import { count } from "./figures.ts";
+import { count, grouped } from "./figures.ts";
 import type { Session } from "./session.ts";
 import { SHORT_WAIT_MS, Stopwatch } from "./timing.ts";
 
@@ -232,7 +232,7 @@ export class Forwarder {
     const { frames } = this.#options;
     return new CommandError(
       "INCOMPLETE",
-      `The writer of buffer "${name}" has left after ${this.#writer.framesWritten} of ${count(frames, "frames")}.`,
+      `The writer of buffer "${name}" has left after ${grouped(this.#writer.framesWritten)} of ${count(frames, "frames")}.`,
       "Have it write more, or ask for fewer (--frames).",
     );
   }

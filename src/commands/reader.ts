@@ -6,7 +6,7 @@ import { PATTERNS } from "../core/patterns.ts";
 import { defineCommand } from "./command.ts";
 import type { ReaderDocument } from "./documents.ts";
 import { CommandError } from "./failure.ts";
-import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "./figures.ts";
+import { bytesText, count, grouped, mebibytesPerSecond, perSecond, speedText } from "./figures.ts";
 import { FrameOutput } from "./frame-output.ts";
 import { Intake, MAX_CHECKSUMS } from "./intake.ts";
 import {
@@ -198,7 +198,7 @@ function verificationFailure({
 }: ReaderDocument): CommandError {
   return new CommandError(
     "VERIFICATION_FAILED",
-    `Of ${count(frames_read, "frames")} ${verification_errors} failed verification, the first of them frame ${first_error_frame}.`,
+    `Of ${count(frames_read, "frames")} ${grouped(verification_errors)} failed verification, the first of them frame ${first_error_frame}.`,
     "Compare the pattern and the frame size with what the writer sends; --verbose names each frame.",
   );
 }

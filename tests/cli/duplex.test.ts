@@ -134,10 +134,11 @@ describe("a server", () => {
         "--in-flight",
         "16",
       ],
-      { stdin: Buffer.from(Array.from({ length: 200 }, (_, i) => `${i}\n`).join("")) },
+      { stdin: Buffer.from(Array.from({ length: 200 }, (_, i) => `${i}\n`).join("\n")) },
     );
-    const { code, stdout } = await client.end();
+    const { code, stdout, stderr } = await client.end();
     expect(code).toBe(0);
+    expect(stderr).toContain("Skipped 199 empty lines.");
     const expected = Array.from({ length: 200 }, (_, i) => `${[...`${i}`].reverse().join("")}\n`).join("");
     expect(stdout.toString()).toBe(expected);
     await stopped(server);
@@ -349,7 +350,11 @@ describe("a command of --exec", () => {
 
   test("that never answers anything ends the server with code 2", async () => {
     const channel = uniqueName();
-    await using server = await serve(channel, "--exec", "echo cannot load the model >&2; exit 3");
+    await using server = await serve(
+      channel,
+      "--exec",
+      "printf 'cannot ' >&2; sleep 0.1; echo load the model >&2; exit 3",
+    );
     await using client = new Run(["duplex", "request", channel, ...SMALL, "--timeout-ms", "300", "--quiet"]);
     const { code, document, stderr } = await server.report();
     expect(code).toBe(2);

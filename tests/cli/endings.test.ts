@@ -77,14 +77,14 @@ describe("a reader ends", () => {
 
   test("with the verification errors told, also where something else ended it", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "-n", "9", "--verify", "zero", ...small]);
+    await using child = new Run(["reader", name, "-n", "9000", "--verify", "zero", ...small]);
     await bufferMade(name);
-    await run("writer", name, "-n", "2", "--pattern", "ones");
+    await run("writer", name, "-n", "1200", "--pattern", "ones");
     const { code, document } = await child.report();
     expect([code, document.error.code]).toEqual([2, "INCOMPLETE"]);
-    expect(document.verification_errors).toBe(2);
+    expect(document.verification_errors).toBe(1200);
     expect(document.errors).toEqual([
-      expect.stringContaining("2 failed verification"),
+      expect.stringContaining("1,200 failed verification"),
       document.error.message,
     ]);
   });

@@ -20,6 +20,9 @@ const MAX_RESPONSE_SIZE = 2 ** 30;
 const LEAVE_MS = 1000;
 const TERMINATE_MS = 80;
 
+/** What is told of the last line that the child has printed on stderr, in characters. */
+const MAX_LAST_WORDS = 500;
+
 /**
  * Hands requests to a command that keeps running. A request is answered by the response that stands in its place:
  * where a child ends, is late or sends what is no response, the requests it has in hand fail, and the next request
@@ -210,10 +213,13 @@ class Child {
 
   async #forwardStderr(): Promise<void> {
     const decoder = new TextDecoder();
+    let unfinished = "";
     for await (const chunk of this.#process.stderr) {
       const text = decoder.decode(chunk, { stream: true });
-      const lines = text.split("\n").filter((line) => line.trim() !== "");
-      const last = lines.at(-1);
+      // A line may come in several pieces.
+      const lines = `${unfinished}${text}`.split("\n").map((line) => line.slice(-MAX_LAST_WORDS));
+      unfinished = lines.at(-1) ?? "";
+      const last = lines.findLast((line) => line.trim() !== "");
       if (last !== undefined) this.#lastWords = `: ${last.trim()}`;
       // Nowhere is left to say that stderr is closed or full.
       await print(Descriptor.STDERR, text).catch(() => {});

@@ -6,7 +6,7 @@ import { PATTERNS } from "../../core/patterns.ts";
 import { defineCommand } from "../command.ts";
 import type { DuplexRequestDocument } from "../documents.ts";
 import { CommandError, DownstreamClosed } from "../failure.ts";
-import { count, perSecond, speedText } from "../figures.ts";
+import { count, grouped, perSecond, speedText } from "../figures.ts";
 import { FrameOutput } from "../frame-output.ts";
 import { PatternSource, StreamSource } from "../frame-source.ts";
 import {
@@ -142,6 +142,7 @@ export default defineCommand({
     bytes_sent: 0,
     bytes_received: 0,
     metadata_size: 0,
+    empty_lines_skipped: 0,
     duration_seconds: 0,
     requests_per_second: 0,
     latency_us: noLatencies,
@@ -195,6 +196,7 @@ export default defineCommand({
       if (!(error instanceof DownstreamClosed)) throw error;
     } finally {
       fill(document, exchange);
+      document.empty_lines_skipped = source.emptyLines;
     }
     refuseResult(document, options);
   },
@@ -203,11 +205,13 @@ export default defineCommand({
 
   summarize(document, style, failed) {
     const { channel, responses, bytes_received, duration_seconds, timeouts, latency_us } = document;
+    const { empty_lines_skipped } = document;
     if (failed && document.requests === 0) return [];
     const received = style.bold(`Received ${count(responses, "responses")}`);
     const lines = [
       `${received} from ${channel} ${speedText(responses, bytes_received, duration_seconds, "responses")}.`,
     ];
+    if (empty_lines_skipped > 0) lines.push(`Skipped ${count(empty_lines_skipped, "empty lines")}.`);
     if (timeouts > 0) lines.push(style.red(`${count(timeouts, "requests")} got no response in time.`));
     if (responses === 0) return lines;
     const figures = Object.entries(latency_us).map(([name, us]) => `${name} ${timeText(us ?? 0)}`);
@@ -253,14 +257,14 @@ function refuseResult(document: DuplexRequestDocument, { verify, timeoutMs }: Re
   if (verification_errors > 0) {
     throw new CommandError(
       "VERIFICATION_FAILED",
-      `Of ${count(responses, "responses")} ${verification_errors} are not the ${verify} of their request, the first of them that to request ${first_error_request}.`,
+      `Of ${count(responses, "responses")} ${grouped(verification_errors)} are not the ${verify} of their request, the first of them that to request ${first_error_request}.`,
       "See what the server does with requests; --verbose names each response.",
     );
   }
   if (timeouts > 0) {
     throw new CommandError(
       "TIMEOUT",
-      `Of ${count(requests, "requests")} ${timeouts} got no response within ${timeoutMs} ms.`,
+      `Of ${count(requests, "requests")} ${grouped(timeouts)} got no response within ${timeoutMs} ms.`,
       "See why the server did not answer, or wait longer (--timeout-ms; 0: for ever).",
     );
   }
