@@ -3,6 +3,7 @@
 import { FrameTooLargeError } from "../core/errors.ts";
 import { FrameSplitter, type Framing } from "../core/framing.ts";
 import { type Pattern, PatternFrames } from "../core/patterns.ts";
+import { TurnKeeper } from "../core/turn.ts";
 import type { ByteInput } from "./streams.ts";
 
 /** Sizes of frames, in bytes. */
@@ -16,10 +17,11 @@ interface FrameSizes {
 /** Hands out frames, several at once where they lie end to end. */
 export interface FrameSource {
   /**
-   * 1 to `most` frames from number `index` on, lent until the next call. `undefined` where more has to arrive first, or at the end.
+   * 1 to `most` frames from number `index` on, lent until the next call. `undefined` where more has to arrive or to be made
+   * first, or at the end.
    */
   next(index: number, most: number): FrameRun | undefined;
-  /** Waits for more to arrive; false at the end. */
+  /** Waits for more; false at the end. */
   more(): Promise<boolean>;
   /** Empty lines skipped so far, which make no frames. */
   readonly emptyLines: number;
@@ -37,6 +39,7 @@ export class PatternSource implements FrameSource {
   readonly emptyLines = 0;
   readonly #frames: PatternFrames;
   readonly #size: number;
+  readonly #turns = new TurnKeeper();
 
   /** @throws FrameTooLargeError if a frame exceeds `maxFrameSize`. */
   constructor(pattern: Pattern, { frameSize, maxFrameSize }: FrameSizes) {
@@ -50,12 +53,15 @@ export class PatternSource implements FrameSource {
     this.#size = frameSize;
   }
 
-  next(index: number, most: number): FrameRun {
+  next(index: number, most: number): FrameRun | undefined {
+    if (!this.#frames.prepare(index, this.#size)) return undefined;
     return { bytes: this.#frames.run(index, this.#size, most), frameSize: this.#size };
   }
 
+  /** A large frame is made in pieces, with a turn of the event loop after each. */
   async more(): Promise<boolean> {
-    return false;
+    await this.#turns.turn();
+    return true;
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { type FrameBatch, PeerTimeoutError, type Reader, WriterDeadError } from "../core/index.ts";
 import { type Pattern, PatternFrames } from "../core/patterns.ts";
+import { PIECE_SIZE } from "../core/transforms.ts";
 import { TurnKeeper } from "../core/turn.ts";
 import type { ReaderDocument } from "./documents.ts";
 import { CommandError, DownstreamClosed } from "./failure.ts";
@@ -189,14 +190,18 @@ export class Intake {
     const output = this.#outputs.frames;
     for (let i = 0; i < batch.length; i++) {
       const data = batch.dataOf(i);
-      if (this.#examines) this.#examine(this.#taken, batch.sequenceOf(i), data);
+      if (this.#examines) {
+        const sequence = batch.sequenceOf(i);
+        if (data.length > PIECE_SIZE) await this.#examineInPieces(this.#taken, sequence, data);
+        else this.#examine(this.#taken, sequence, data);
+      }
       this.#taken++;
       this.#takenBytes += data.length;
       if (output !== undefined && !output.append(data)) {
         // No other frame is held while the output is waited for.
         this.#release();
         batch.release(i);
-        await this.#session.finish(output.write(data));
+        await this.#deliver(output.write(data));
       }
       if (batchSize === 1 && batch.size > MAX_UNIT_SIZE) batch.release(i + 1);
       if (this.#turns.isDue(data.length)) await this.#turn();
@@ -229,13 +234,49 @@ export class Intake {
 
   /** Looks at the frame's bytes, where that was asked for. */
   #examine(number: number, sequence: number, data: Uint8Array): void {
-    const { size = data.length, checksum } = this.#options;
-    if (data.length !== size) {
-      this.#countError(number, `it has ${data.length} bytes`);
-    } else if (this.#expected !== undefined && !this.#expected.matches(sequence - 1, data)) {
-      this.#countError(number, `it is not the ${this.#expected.pattern} pattern of sequence ${sequence}`);
+    const expected = this.#expected;
+    if (this.#checkSize(number, data) && expected?.matches(sequence - 1, data) === false) {
+      this.#countMismatch(number, sequence);
     }
-    if (checksum) this.#addChecksum(number, data);
+    if (this.#options.checksum) this.#addChecksum(number, new Bun.CryptoHasher("md5").update(data));
+  }
+
+  /** {@link #examine}, with turns of the event loop between the pieces of a large frame. */
+  async #examineInPieces(number: number, sequence: number, data: Uint8Array): Promise<void> {
+    const expected = this.#expected;
+    if (this.#checkSize(number, data) && expected !== undefined) {
+      while (!expected.prepare(sequence - 1, data.length)) await this.#turn();
+      const isRight = await this.#eachPiece(data, (start, end) =>
+        expected.matches(sequence - 1, data, start, end),
+      );
+      if (!isRight) this.#countMismatch(number, sequence);
+    }
+    if (!this.#options.checksum) return;
+    const hasher = new Bun.CryptoHasher("md5");
+    await this.#eachPiece(data, (start, end) => {
+      hasher.update(data.subarray(start, end));
+      return true;
+    });
+    this.#addChecksum(number, hasher);
+  }
+
+  /** Works on a frame piece by piece, until it is told to stop; whether that was not the case. */
+  async #eachPiece(data: Uint8Array, work: (start: number, end: number) => boolean): Promise<boolean> {
+    for (let start = 0; start < data.length; start += PIECE_SIZE) {
+      if (!work(start, Math.min(data.length, start + PIECE_SIZE))) return false;
+      await this.#turn();
+    }
+    return true;
+  }
+
+  #checkSize(number: number, data: Uint8Array): boolean {
+    const { size = data.length } = this.#options;
+    if (data.length !== size) this.#countError(number, `it has ${data.length} bytes`);
+    return data.length === size;
+  }
+
+  #countMismatch(number: number, sequence: number): void {
+    this.#countError(number, `it is not the ${this.#expected?.pattern} pattern of sequence ${sequence}`);
   }
 
   #countError(number: number, what: string): void {
@@ -244,8 +285,8 @@ export class Intake {
     this.#session.log?.warn(`Frame ${number} is wrong: ${what}.`);
   }
 
-  #addChecksum(frame: number, data: Uint8Array): void {
-    const checksum = new Bun.CryptoHasher("md5").update(data).digest("hex");
+  #addChecksum(frame: number, hasher: Bun.CryptoHasher): void {
+    const checksum = hasher.digest("hex");
     if (frame < MAX_CHECKSUMS) this.#document.checksums.push({ frame, checksum });
     this.#session.log?.info(`Frame ${frame} has MD5 ${checksum}.`);
   }
@@ -260,7 +301,7 @@ export class Intake {
     this.#session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
     const output = this.#outputs.metadata;
     output?.restart();
-    if (output !== undefined) await this.#session.finish(output.write(metadata));
+    if (output !== undefined) await this.#deliver(output.write(metadata));
   }
 
   #release(): void {
@@ -270,7 +311,17 @@ export class Intake {
   }
 
   async #flush(): Promise<void> {
-    if (this.#outputs.frames !== undefined) await this.#session.finish(this.#outputs.frames.flush());
+    if (this.#outputs.frames !== undefined) await this.#deliver(this.#outputs.frames.flush());
+  }
+
+  /** Waits until something is written, or cannot be: what was taken until then counts. */
+  async #deliver(write: Promise<void>): Promise<void> {
+    try {
+      await this.#session.finish(write);
+    } catch (error) {
+      this.stopwatch.mark();
+      throw error;
+    }
   }
 
   /** Before each wait: what it takes is not counted, and there is time to tell. */

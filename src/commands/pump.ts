@@ -1,6 +1,7 @@
 // The writer's loop: frames from a source into a buffer.
 
 import type { Writer } from "../core/index.ts";
+import { copyInPieces, PIECE_SIZE } from "../core/transforms.ts";
 import { TurnKeeper } from "../core/turn.ts";
 import { CommandError } from "./failure.ts";
 import type { FrameSource } from "./frame-source.ts";
@@ -15,6 +16,9 @@ const READER_LOOK_MS = 250;
 
 /** Frames that are written together at the most. */
 const RUN_FRAMES = 256;
+
+/** What becomes of a large frame's bytes on their way. */
+const AS_IT_IS = { transform: "none", xorKey: 0 } as const;
 
 /** How fast to go, and what to do where the buffer is full. */
 interface PumpOptions extends PaceOptions {
@@ -32,6 +36,7 @@ export class Pump {
   readonly #tell: (frames: number) => void;
   /** Nothing has to be decided for single frames: they can be written many at a time. */
   readonly #isFree: boolean;
+  readonly #turns = new TurnKeeper();
   #offered = 0;
   #dropped = 0;
 
@@ -59,25 +64,28 @@ export class Pump {
 
   /** Moves up to `limit` frames, or all of them if it is 0. */
   async run(limit: number): Promise<void> {
-    const turns = new TurnKeeper();
     while (limit === 0 || this.#offered < limit) {
       // A dropped frame uses no sequence number, and its pattern goes to the next one.
       const most = this.#isFree ? Math.min(RUN_FRAMES, limit === 0 ? RUN_FRAMES : limit - this.#offered) : 1;
       const run = this.#source.next(this.#offered - this.#dropped, most);
       if (run === undefined) {
-        if (await this.#more()) continue;
-        return;
+        if (!(await this.#more())) return;
+        this.#signal.throwIfAborted();
+        continue;
       }
       if (this.#pace?.isDue(this.#offered) === false) await this.#wait(this.#pace);
       this.stopwatch.start();
       const { bytes, frameSize } = run;
-      const written = this.#writer.tryWriteFrames(bytes, frameSize);
-      if (written < bytes.length && !(await this.#insist(bytes.subarray(written), frameSize)))
-        this.#dropped++;
+      if (bytes.length === frameSize && frameSize > PIECE_SIZE) {
+        await this.#writeInPieces(bytes);
+      } else {
+        const written = this.#writer.tryWriteFrames(bytes, frameSize);
+        if (written < bytes.length) await this.#insist(bytes.subarray(written), frameSize);
+      }
       this.#pace?.done(this.#offered);
       const frames = Math.ceil(bytes.length / frameSize);
       this.#offered += frames;
-      if (turns.isDue(bytes.length, frames)) await this.#turn(turns);
+      if (this.#turns.isDue(bytes.length, frames)) await this.#turn();
     }
     this.#pause();
   }
@@ -118,16 +126,35 @@ export class Pump {
     }
   }
 
-  async #turn(turns: TurnKeeper): Promise<void> {
+  async #turn(): Promise<void> {
     this.#pause();
-    await turns.turn();
+    await this.#turns.turn();
     this.#signal.throwIfAborted();
   }
 
-  /** Deals with a full buffer: whether the frames were written after all. There is one only, unless it is to wait. */
-  async #insist(bytes: Uint8Array, frameSize: number): Promise<boolean> {
+  /** Writes a large frame. */
+  async #writeInPieces(bytes: Uint8Array): Promise<void> {
+    const { length } = bytes;
+    let slot = this.#writer.tryAcquireFrame(length);
+    if (slot === undefined && this.#waitsForRoom()) {
+      slot = await this.#writer.acquireFrameAsync(length, { signal: this.#signal });
+    }
+    if (slot === undefined) return;
+    await copyInPieces(bytes, slot.data, AS_IT_IS, () => this.#turn());
+    this.#writer.commitFrame();
+  }
+
+  /** Writes frames there was no room for, if that is to be waited for. There is one only, if it is not. */
+  async #insist(bytes: Uint8Array, frameSize: number): Promise<void> {
+    if (!this.#waitsForRoom()) return;
+    await this.#writer.writeFramesAsync(bytes, frameSize, { signal: this.#signal });
+  }
+
+  /** Whether room for a frame is to be waited for; otherwise it is dropped. */
+  #waitsForRoom(): boolean {
     switch (this.#onFull) {
       case "drop":
+        this.#dropped++;
         return false;
       case "fail":
         throw new CommandError(
@@ -137,7 +164,6 @@ export class Pump {
         );
       case "wait":
         this.#pause();
-        await this.#writer.writeFramesAsync(bytes, frameSize, { signal: this.#signal });
         return true;
     }
   }

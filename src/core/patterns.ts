@@ -1,6 +1,7 @@
 // The test patterns: what byte i of frame k holds, for writing it and for checking what was read.
 
 import { mersenne } from "pure-rand/generator/mersenne";
+import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 
 /**
  * The patterns every peer knows. Byte i of frame k, both counted from 0, is
@@ -20,6 +21,9 @@ const SEQUENTIAL_PERIOD = 256;
 /** Frames of up to this many bytes are laid out end to end. */
 const MAX_RUN_FRAME_SIZE = 4096;
 
+/** Bytes that are made in a few milliseconds at the most. */
+const PIECE_SIZE = 512 * 1024;
+
 /**
  * The frames of one pattern, to be written or to be compared with what was read.
  *
@@ -32,6 +36,11 @@ export class PatternFrames {
   /** Any frame of up to `#capacity` bytes starts in the first period of this table and lies within it. */
   #table = new Uint8Array(0);
   #capacity = 0;
+  /** Bytes of the table that are there. */
+  #filled = 0;
+  /** What goes on with them, for the frame that is in the table: `random` only. */
+  #generator: RandomGenerator | undefined;
+  #frame = -1;
   /** The view lent last for each place in the table where a frame can start: 256 at the most. */
   #views: (Uint8Array | undefined)[] = [];
   /** The frames of one period and one size, once several were asked for. */
@@ -49,11 +58,25 @@ export class PatternFrames {
    *   object.
    */
   frame(index: number, size: number): Uint8Array {
-    const start = this.pattern === "sequential" ? index % SEQUENTIAL_PERIOD : 0;
+    const start = this.#startOf(index);
     const lent = this.#views[start];
     const view = lent?.length === size ? lent : this.#cut(start, size);
-    if (this.pattern === "random") fillRandom(view, index);
+    if (view !== lent || this.pattern === "random") this.#fill(index, start + size);
     return view;
+  }
+
+  /**
+   * Makes the next piece of a frame that is asked for after that: to make a large one at once takes longer than an event
+   * loop may be kept waiting. Parameters as those of {@link frame}.
+   *
+   * @returns whether all of it is made.
+   */
+  prepare(index: number, size: number): boolean {
+    if (size > this.#capacity) this.#grow(size);
+    const end = this.#startOf(index) + size;
+    const filled = this.#isInTable(index) ? this.#filled : 0;
+    this.#fill(index, Math.min(end, filled + PIECE_SIZE));
+    return this.#filled >= end;
   }
 
   /**
@@ -78,11 +101,17 @@ export class PatternFrames {
   }
 
   /**
-   * Whether `data` is, byte for byte, the frame of its size.
+   * Whether `data` is, byte for byte, the frame of its size; or its bytes from `start` to `end` are those of that frame.
    * @param index Frame number, a whole number from 0 to 2^53 - 1.
    */
-  matches(index: number, data: Uint8Array): boolean {
-    return Buffer.compare(this.frame(index, data.length), data) === 0;
+  matches(index: number, data: Uint8Array, start = 0, end = data.length): boolean {
+    const frame = this.frame(index, data.length);
+    if (end - start === data.length) return Buffer.compare(frame, data) === 0;
+    return Buffer.compare(frame.subarray(start, end), data.subarray(start, end)) === 0;
+  }
+
+  #startOf(index: number): number {
+    return this.pattern === "sequential" ? index % SEQUENTIAL_PERIOD : 0;
   }
 
   #cut(start: number, size: number): Uint8Array {
@@ -94,25 +123,46 @@ export class PatternFrames {
 
   #grow(size: number): void {
     this.#capacity = Math.max(size, Math.floor(this.#capacity * 1.5));
-    this.#table = tableOf(this.pattern, this.#capacity);
+    this.#table = new Uint8Array(this.#capacity + (this.pattern === "sequential" ? SEQUENTIAL_PERIOD : 0));
+    this.#filled = 0;
+    this.#frame = -1;
     // Views of the table before would keep it in memory.
     this.#views = [];
   }
-}
 
-function tableOf(pattern: Pattern, capacity: number): Uint8Array<ArrayBuffer> {
-  if (pattern === "ones") return new Uint8Array(capacity).fill(0xff);
-  if (pattern !== "sequential") return new Uint8Array(capacity);
-  const table = new Uint8Array(SEQUENTIAL_PERIOD + capacity);
-  for (let value = 0; value < SEQUENTIAL_PERIOD; value++) table[value] = value;
-  for (let filled = SEQUENTIAL_PERIOD; filled < table.length; filled *= 2) {
-    table.copyWithin(filled, 0, filled);
+  /** Whether what is there of the table is of this frame. */
+  #isInTable(index: number): boolean {
+    return this.pattern !== "random" || this.#frame === index;
   }
-  return table;
+
+  /** Fills the table up to `end`. */
+  #fill(index: number, end: number): void {
+    if (!this.#isInTable(index)) {
+      // The generator takes its seed modulo 2^32, as the pattern wants it.
+      this.#generator = mersenne(index);
+      this.#frame = index;
+      this.#filled = 0;
+    }
+    if (end <= this.#filled) return;
+    const table = this.#table;
+    if (this.pattern === "ones") table.fill(0xff, this.#filled, end);
+    if (this.pattern === "sequential") fillSequential(table, this.#filled, end);
+    if (this.#generator !== undefined) fillRandom(table, this.#filled, end, this.#generator);
+    this.#filled = end;
+  }
 }
 
-function fillRandom(target: Uint8Array, index: number): void {
-  // The generator takes its seed modulo 2^32, as the pattern wants it.
-  const generator = mersenne(index);
-  for (let i = 0; i < target.length; i++) target[i] = generator.next() >>> 24;
+function fillSequential(table: Uint8Array, start: number, end: number): void {
+  let filled = start;
+  for (; filled < Math.min(SEQUENTIAL_PERIOD, end); filled++) table[filled] = filled;
+  while (filled < end) {
+    const from = filled % SEQUENTIAL_PERIOD;
+    const size = Math.min(filled - from, end - filled);
+    table.copyWithin(filled, from, from + size);
+    filled += size;
+  }
+}
+
+function fillRandom(table: Uint8Array, start: number, end: number, generator: RandomGenerator): void {
+  for (let i = start; i < end; i++) table[i] = generator.next() >>> 24;
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Reader, Writer } from "../../src/core/index.ts";
+import { Reader, Writer, WriterDeadError } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { bufferFull, bufferMade, leavesNoBuffersBehind, Run } from "../support/cli.ts";
 
@@ -180,6 +180,30 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       expect([ended.code, ended.document.error.code]).toEqual([2, "READER_DEAD"]);
     });
   }
+
+  prompt("a reader in the middle of a frame that takes long to verify", async () => {
+    const name = uniqueName();
+    const size = 200 * 1024 * 1024;
+    const options = ["--buffer-size", "201MiB", "--verify", "random", "--checksum", "-v"];
+    await using child = new Run(["reader", name, ...options]);
+    await bufferMade(name);
+    using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    writer.writeFrame(Buffer.from("first"));
+    writer.writeFrame(new Uint8Array(size));
+    await child.says("Frame 0 has MD5");
+    const { code, stderr } = await stop(child, signal);
+    expect(code).toBe(exitCode);
+    expect(stderr).not.toContain("Frame 1");
+  });
+
+  prompt("a writer in the middle of a frame that takes long to make", async () => {
+    using reader = new Reader(uniqueName(), { metadataSize: 0, payloadSize: 201 * 1024 * 1024 });
+    await using child = new Run(["writer", reader.name, "-s", "200MiB", "--pattern", "random", "-v"]);
+    await child.says("Connected");
+    const { code } = await stop(child, signal);
+    expect(code).toBe(exitCode);
+    expect(() => reader.tryReadFrame()).toThrow(WriterDeadError);
+  });
 
   describe("a relay that waits", () => {
     const args = ["--buffer-size", "4KiB", "--timeout-ms", "0", "--json-output", "-v"];

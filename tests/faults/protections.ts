@@ -90,7 +90,7 @@ const protections: readonly Protection[] = [
   {
     what: "a reader looks at its writer",
     file: "src/core/reader.ts",
-    changes: [["if (this.#writer.isAlive(oieb.writerPid)) {", "if (oieb.writerPid !== 0n) {"]],
+    changes: [["    if (isAlive) {\n", "    if (oieb.writerPid !== 0n) {\n"]],
     test: KILLS,
     only: "fills a frame in place",
   },

@@ -127,6 +127,28 @@ test.each(["sequential", "random"] as const)(
   },
 );
 
+describe.each(PATTERNS.map((pattern) => [pattern]))("the pattern %s made in pieces", (pattern) => {
+  test("has the same bytes, whatever was asked for in between", () => {
+    const size = 3_000_001;
+    const frames = new PatternFrames(pattern);
+    let pieces = 1;
+    for (; !frames.prepare(9, size); pieces++) if (pieces === 2) frames.frame(10, 100);
+    expect(pieces).toBeGreaterThan(5);
+    expect(frames.frame(9, size)).toEqual(new PatternFrames(pattern).frame(9, size));
+    expect(frames.prepare(9, size)).toBe(true);
+  });
+
+  test("is compared in pieces with the same outcome", () => {
+    const frames = new PatternFrames(pattern);
+    const data = new PatternFrames(pattern).frame(9, 1000).slice();
+    expect(frames.matches(9, data, 0, 500)).toBe(true);
+    expect(frames.matches(9, data, 500, 1000)).toBe(true);
+    flip(data, 500);
+    expect(frames.matches(9, data, 0, 500)).toBe(true);
+    expect(frames.matches(9, data, 500, 1000)).toBe(false);
+  });
+});
+
 describe.each(PATTERNS.map((pattern) => [pattern]))("the memory of the pattern %s", (pattern) => {
   test("is one table, no larger than half as much again as the largest frame", () => {
     const frames = new PatternFrames(pattern);

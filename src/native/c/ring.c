@@ -31,6 +31,7 @@
 #define GATHER_UNTRIED_MOST 1024u /* doubled by each vain one up to this */
 #define SMALL_FRAME 4096          /* below it, a single frame is no sign that more follow at once */
 #define BYTES_PER_NS 4            /* slower streams gain nothing from a warm cache */
+#define STALL_NS 10000            /* a reader that gives nothing back for so long may lack a processor */
 
 #define WARM_BYTES (8u << 20)      /* of the ring that are used again and again while the reader keeps up */
 #define POPULATED_BYTES (2u << 20) /* page tables are filled in steps of this, ahead of their first use */
@@ -628,17 +629,30 @@ void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->peer_seen_ns = zb_now_coarse_ns();
 }
 
+static uint64_t unread_bytes(const zb_writer *writer) {
+  return writer->payload_size - LOAD(writer->oieb->payload_free_bytes, relaxed);
+}
+
 /* Once enough of the ring has been used since it was last rewound, waits for an instant until it is empty and can be
  * rewound: the same memory stays in the processor's caches, which is worth more than the wait where the reader keeps
  * up. Where it does not, the wait is short, and the next one comes after twice as many bytes. */
 static void keep_warm(zb_writer *writer) {
-  uint64_t unread = writer->payload_size - LOAD(writer->oieb->payload_free_bytes, relaxed);
+  uint64_t unread = unread_bytes(writer);
   if (unread > 0 && unread <= 2 * WARM_BYTES && may_spin(&writer->waiting)) {
-    int64_t now = zb_now_ns();
+    int64_t now = zb_now_ns(), moved_ns = now;
     const int64_t end_ns = now + GATHER_NS + (int64_t)(unread / BYTES_PER_NS);
-    for (; unread > 0 && now < end_ns; now = zb_now_ns()) {
-      pause_until(now + GATHER_NS);
-      unread = writer->payload_size - LOAD(writer->oieb->payload_free_bytes, relaxed);
+    while (unread > 0 && now < end_ns) {
+      if (now - moved_ns < STALL_NS || writer->waiting.mode == ZB_WAIT_SPIN) {
+        pause_until(now + GATHER_NS);
+      } else {
+        /* What the reader waits for may be this processor. Tokens first, as always before a sleep. */
+        empty_semaphore(writer->released);
+        if (unread_bytes(writer) == unread) zb_semaphore_await(writer->released, end_ns, NULL);
+      }
+      now = zb_now_ns();
+      uint64_t left = unread_bytes(writer);
+      if (left != unread) moved_ns = now;
+      unread = left;
     }
   }
   writer->lap = 0;
