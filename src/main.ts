@@ -8,7 +8,7 @@ import { BENCH_WORKER, commands } from "./commands/index.ts";
 import type { Log } from "./commands/log.ts";
 import { type Channel, report, reportFailure } from "./commands/result.ts";
 import { Session } from "./commands/session.ts";
-import { Descriptor, isTerminal } from "./commands/terminal.ts";
+import { Descriptor, takesEscapes } from "./commands/terminal.ts";
 
 // What is still being read from a terminal or a pipe must not keep the process alive.
 process.exit(await main(process.argv.slice(2)));
@@ -73,7 +73,7 @@ async function openSession(
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
   const log = verbose && !jsonOwnsStderr ? await openLog() : undefined;
   // The log and a line that is redrawn would get into each other's way.
-  const showsProgress = !json && !quiet && !verbose && (await isTerminal(Descriptor.STDERR));
+  const showsProgress = !json && !quiet && !verbose && (await takesEscapes(Descriptor.STDERR));
   return new Session({ log, showsProgress });
 }
 

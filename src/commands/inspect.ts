@@ -13,7 +13,7 @@ import { bytesText, count, grouped } from "./figures.ts";
 import { bufferName, duration, flag, outputOptions } from "./options.ts";
 import { resultLost } from "./result.ts";
 import { tableLines } from "./table.ts";
-import { Descriptor, isTerminal, print, type Style, styleFor } from "./terminal.ts";
+import { Descriptor, print, type Style, styleFor, takesEscapes } from "./terminal.ts";
 
 /** Redrawing more often than this helps nobody. */
 const MIN_INTERVAL_MS = 100;
@@ -235,17 +235,17 @@ function metadataText({ metadata, payload_size }: InspectDocument): string | nul
 /** Where a watch is shown: drawn over again on a terminal, one block after another elsewhere. */
 class Screen {
   readonly style: Style;
-  readonly #isTerminal: boolean;
+  readonly #redraws: boolean;
   #height = 0;
   #isClosed = false;
 
-  private constructor(style: Style, isTerminal: boolean) {
+  private constructor(style: Style, redraws: boolean) {
     this.style = style;
-    this.#isTerminal = isTerminal;
+    this.#redraws = redraws;
   }
 
   static async open(): Promise<Screen> {
-    return new Screen(await styleFor(Descriptor.STDOUT), await isTerminal(Descriptor.STDOUT));
+    return new Screen(await styleFor(Descriptor.STDOUT), await takesEscapes(Descriptor.STDOUT));
   }
 
   /** Whether nobody reads any more. */
@@ -254,7 +254,7 @@ class Screen {
   }
 
   async show(lines: readonly string[]): Promise<void> {
-    const text = this.#isTerminal ? this.#redraw(lines) : `${lines.join("\n")}\n\n`;
+    const text = this.#redraws ? this.#redraw(lines) : `${lines.join("\n")}\n\n`;
     try {
       await print(Descriptor.STDOUT, text);
     } catch (error) {

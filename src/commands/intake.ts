@@ -6,7 +6,7 @@ import { PIECE_SIZE } from "../core/transforms.ts";
 import { TurnKeeper } from "../core/turn.ts";
 import type { ReaderDocument } from "./documents.ts";
 import { CommandError, DownstreamClosed } from "./failure.ts";
-import { count } from "./figures.ts";
+import { count, grouped } from "./figures.ts";
 import type { FrameOutput } from "./frame-output.ts";
 import type { Session } from "./session.ts";
 import type { ByteOutput } from "./streams.ts";
@@ -96,7 +96,7 @@ export class Intake {
     } catch (error) {
       if (error instanceof DownstreamClosed) return;
       // What was taken out of the buffer is still to be delivered.
-      await this.#flush().catch((lost) => this.#noteLoss(lost));
+      await this.#flush().catch((lost) => lost !== error && this.#noteLoss(lost));
       throw error;
     }
     await this.#flush().catch(ignoreDownstreamClosed);
@@ -346,7 +346,7 @@ export class Intake {
     const { name } = this.#reader;
     return new CommandError(
       "INCOMPLETE",
-      `The writer of buffer "${name}" has left after ${this.#taken} of ${count(this.#options.frames, "frames")}.`,
+      `The writer of buffer "${name}" has left after ${grouped(this.#taken)} of ${count(this.#options.frames, "frames")}.`,
       "Have it write more, or ask for fewer (--frames).",
     );
   }

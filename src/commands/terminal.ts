@@ -20,6 +20,11 @@ export async function isTerminal(descriptor: Descriptor): Promise<boolean> {
   return isatty(descriptor);
 }
 
+/** Whether a descriptor is a terminal that understands escape sequences, which one of `TERM=dumb` does not. */
+export async function takesEscapes(descriptor: Descriptor): Promise<boolean> {
+  return process.env.TERM !== "dumb" && (await isTerminal(descriptor));
+}
+
 /** Ways to set off text; each leaves it alone where colour is not wanted. */
 export interface Style {
   bold(text: string): string;
@@ -46,7 +51,7 @@ const coloured: Style = {
 /** Colours for a terminal where `NO_COLOR` is unset or empty, none otherwise. */
 export async function styleFor(descriptor: Descriptor): Promise<Style> {
   // Bun knows whether any descriptor is a terminal: most often none is, and node:fs need not be loaded to find out.
-  return Bun.enableANSIColors && !process.env.NO_COLOR && (await isTerminal(descriptor)) ? coloured : plain;
+  return Bun.enableANSIColors && !process.env.NO_COLOR && (await takesEscapes(descriptor)) ? coloured : plain;
 }
 
 /** Prints text completely, however slow the other side is. The event loop keeps turning. */

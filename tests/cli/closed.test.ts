@@ -138,6 +138,7 @@ test("an output that is full stops the reader, and its writer knows", async () =
   const read = JSON.parse(stderr);
   expect([code, read.error.code]).toEqual([2, "IO_ERROR"]);
   expect(read.duration_seconds).toBeGreaterThan(0);
+  expect(read.errors).toHaveLength(1);
   const written = await writer.report();
   expect([written.code, written.document.error.code]).toEqual([2, "READER_DEAD"]);
   // What is not read is what the ring holds.

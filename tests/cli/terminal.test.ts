@@ -77,6 +77,12 @@ describe("colour", () => {
     expect(output).not.toContain("\x1b");
   });
 
+  test("and progress are not on a terminal that is dumb", async () => {
+    const output = await write(["-n", "50", "--rate", "100"], { env: { TERM: "dumb" } });
+    expect(output).toContain("Wrote 50 frames");
+    expect(output).not.toContain("\x1b");
+  });
+
   test("is in the message of an error", async () => {
     const { code, output } = await runOnTerminal(["writer", uniqueName(), "--connect-timeout-ms", "0"]);
     expect(code).toBe(1);
