@@ -2,10 +2,10 @@
  *
  * `limit MODE FRAME_SIZE COUNT RING_SIZE` runs one measurement between this process and a child and prints it as JSON.
  *   one-way     frames through the helper: one zb_writer_write each, one memcpy out and one release each
- *   relayed     the same through a third process, which writes each frame on from where it reads it
- *   one-thread  the same where one thread writes some frames and then reads them, so that no other has a part in it
+ *   relayed     one-way, through a third process, which writes each frame on from where it reads it
+ *   one-thread  one-way, where one thread writes some frames and then reads them: no other has a part in it
  *   round-trip  frames there and back over two buffers
- *   round-trip-spin, round-trip-block  the same, waiting so
+ *   round-trip-spin, round-trip-block  round-trip, waiting so
  *   memcpy      the same bytes into an area of the ring's size, in one process
  *   memcpy-both the same into it and out again
  *   pipe        one write(2) and one read(2) a frame over a pipe of RING_SIZE bytes
