@@ -14,7 +14,7 @@ import type { RelayDocument } from "./documents.ts";
 import { CommandError } from "./failure.ts";
 import { count, grouped } from "./figures.ts";
 import type { Session } from "./session.ts";
-import { SHORT_WAIT_MS, Stopwatch } from "./timing.ts";
+import { ShortWait, Stopwatch } from "./timing.ts";
 
 /** How long the input is waited for before the output's reader is looked at. */
 const SLICE_MS = 250;
@@ -108,18 +108,20 @@ export class Forwarder {
   /** Returns when there are enough frames; the writer's departure is thrown as WriterDeadError. */
   async #forwardFrames(): Promise<void> {
     const { frames, logInterval, timeoutMs } = this.#options;
-    const shortWaitMs = Math.min(SHORT_WAIT_MS, timeoutMs);
-    let isStream = true;
+    const frameWait = new ShortWait(timeoutMs);
+    const roomWait = new ShortWait();
     const reader = this.#reader;
     const writer = this.#writer;
     while (frames === 0 || writer.framesWritten < frames) {
-      let frame: Frame = isStream ? reader.readFrame(shortWaitMs) : reader.tryReadFrame();
-      // A short wait in vain is not repeated until a frame is there again before it is waited for.
-      isStream = frame.isValid;
+      const shortWaitMs = frameWait.milliseconds;
+      let frame: Frame = shortWaitMs > 0 ? reader.readFrame(shortWaitMs) : reader.tryReadFrame();
+      frameWait.note(frame.isValid);
       if (!frame.isValid) frame = await this.#waitForFrame();
       this.stopwatch.start();
       if (writer.framesWritten === 0) this.#forwardMetadata();
-      const { data } = writer.tryAcquireFrame(frame.size) ?? (await this.#waitForRoom(frame.size));
+      const slot = writer.tryAcquireFrame(frame.size, roomWait.milliseconds);
+      roomWait.note(slot !== undefined);
+      const { data } = slot ?? (await this.#waitForRoom(frame.size));
       if (frame.size > PIECE_SIZE) {
         await copyInPieces(frame.data, data, this.#options, () => this.#turn());
       } else {

@@ -10,7 +10,7 @@ import { count, grouped } from "./figures.ts";
 import type { FrameOutput } from "./frame-output.ts";
 import type { Session } from "./session.ts";
 import type { ByteOutput } from "./streams.ts";
-import { SHORT_WAIT_MS, Stopwatch } from "./timing.ts";
+import { ShortWait, Stopwatch } from "./timing.ts";
 
 /** The checksums that go into the result; the log has them all. */
 export const MAX_CHECKSUMS = 100;
@@ -142,16 +142,13 @@ export class Intake {
   /** Returns when there are enough frames; a writer's departure is thrown as WriterDeadError. */
   async #readWriter(): Promise<void> {
     const { frames, timeoutMs } = this.#options;
-    const shortWaitMs = Math.min(SHORT_WAIT_MS, timeoutMs);
-    let isStream = true;
+    const wait = new ShortWait(timeoutMs);
     while (frames === 0 || this.#taken < frames) {
       const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#taken);
-      let batch: FrameBatch =
-        isStream && this.#isAtRest
-          ? this.#reader.readFrames(most, shortWaitMs)
-          : this.#reader.tryReadFrames(most);
-      // A short wait in vain is not repeated until frames are there again before they are waited for.
-      isStream = batch.length > 0;
+      const shortWaitMs = this.#isAtRest ? wait.milliseconds : 0;
+      let batch =
+        shortWaitMs > 0 ? this.#reader.readFrames(most, shortWaitMs) : this.#reader.tryReadFrames(most);
+      wait.note(batch.length > 0);
       if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.stopwatch.start();
       if (this.#taken === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);

@@ -5,7 +5,7 @@ import { copyInPieces, PIECE_SIZE } from "../core/transforms.ts";
 import { TurnKeeper } from "../core/turn.ts";
 import { CommandError } from "./failure.ts";
 import type { FrameSource } from "./frame-source.ts";
-import { Pace, type PaceOptions, Stopwatch } from "./timing.ts";
+import { Pace, type PaceOptions, ShortWait, Stopwatch } from "./timing.ts";
 
 /** What to do with a frame there is no room for. */
 export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
@@ -37,6 +37,7 @@ export class Pump {
   /** Nothing has to be decided for single frames: they can be written many at a time. */
   readonly #isFree: boolean;
   readonly #turns = new TurnKeeper();
+  readonly #roomWait: ShortWait;
   #offered = 0;
   #dropped = 0;
 
@@ -53,6 +54,7 @@ export class Pump {
     this.#pace = options.rate === undefined && options.delayMs === 0 ? undefined : new Pace(options);
     this.#onFull = options.onFull;
     this.#isFree = this.#pace === undefined && options.onFull === "wait";
+    this.#roomWait = new ShortWait(options.onFull === "wait" ? undefined : 0);
     this.#signal = signal;
     this.#tell = tell;
   }
@@ -79,7 +81,8 @@ export class Pump {
       if (bytes.length === frameSize && frameSize > PIECE_SIZE) {
         await this.#writeInPieces(bytes);
       } else {
-        const written = this.#writer.tryWriteFrames(bytes, frameSize);
+        const written = this.#writer.tryWriteFrames(bytes, frameSize, this.#roomWait.milliseconds);
+        this.#roomWait.note(written === bytes.length);
         if (written < bytes.length) await this.#insist(bytes.subarray(written), frameSize);
       }
       this.#pace?.done(this.#offered);
@@ -135,7 +138,8 @@ export class Pump {
   /** Writes a large frame. */
   async #writeInPieces(bytes: Uint8Array): Promise<void> {
     const { length } = bytes;
-    let slot = this.#writer.tryAcquireFrame(length);
+    let slot = this.#writer.tryAcquireFrame(length, this.#roomWait.milliseconds);
+    this.#roomWait.note(slot !== undefined);
     if (slot === undefined && this.#waitsForRoom()) {
       slot = await this.#writer.acquireFrameAsync(length, { signal: this.#signal });
     }

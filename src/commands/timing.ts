@@ -2,11 +2,32 @@
 
 import { raceAbort } from "../core/abort.ts";
 
+/** How long a short wait lasts, in milliseconds: signals are answered soon enough all the same. */
+const SHORT_WAIT_MS = 2;
+
 /**
- * How long a command waits for a frame, in milliseconds, before it leaves the waiting to the event loop: to be woken by that
- * takes ten times the processor time, and signals are answered soon enough all the same.
+ * Says how long a command waits with its thread, before it leaves the waiting to the event loop: to be woken by that takes
+ * ten times the processor time. A wait in vain is not repeated until something is there again before it is waited for.
  */
-export const SHORT_WAIT_MS = 2;
+export class ShortWait {
+  readonly #mostMs: number;
+  #pays = true;
+
+  /** @param limitMs The longest wait that was asked for, in milliseconds. */
+  constructor(limitMs = Number.POSITIVE_INFINITY) {
+    this.#mostMs = Math.min(SHORT_WAIT_MS, limitMs);
+  }
+
+  /** In milliseconds; 0: not at all. */
+  get milliseconds(): number {
+    return this.#pays ? this.#mostMs : 0;
+  }
+
+  /** Notes whether what was waited for had come. */
+  note(found: boolean): void {
+    this.#pays = found;
+  }
+}
 
 /** Measures from the first piece of work to the last, without the waiting before and after. */
 export class Stopwatch {

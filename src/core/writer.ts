@@ -267,10 +267,14 @@ export class Writer implements Disposable {
     this.#persist((waitUs) => this.#ring.write(data, waitUs));
   }
 
-  /** Writes one frame if there is room now: false, and nothing was written, if there is not. Throws as writeFrame. */
-  tryWriteFrame(data: Uint8Array): boolean {
+  /**
+   * Writes one frame if there is room now, or within `timeoutMs`, for which it blocks the thread: false, and nothing was
+   * written, if there is not, or early when a signal arrives. Throws as writeFrame.
+   */
+  tryWriteFrame(data: Uint8Array, timeoutMs = 0): boolean {
     const size = this.#check(sizeOf(data));
-    if (this.#ring.write(data, 0) !== Code.OK && !this.#writeIfRoom(data)) return false;
+    checkTimeout("timeoutMs", timeoutMs);
+    if (this.#ring.write(data, 0) !== Code.OK && !this.#writeIfRoom(data, timeoutMs)) return false;
     this.#count(size);
     return true;
   }
@@ -313,10 +317,14 @@ export class Writer implements Disposable {
     }
   }
 
-  /** Writes as many of those frames as there is room for now; returns how many of the bytes. Throws as writeFrames. */
-  tryWriteFrames(data: Uint8Array, frameSize: number): number {
+  /**
+   * Writes as many of those frames as there is room for now, or within `timeoutMs` for all of them, as
+   * {@link tryWriteFrame}; returns how many of the bytes.
+   */
+  tryWriteFrames(data: Uint8Array, frameSize: number, timeoutMs = 0): number {
     this.#checkFrames(data, frameSize);
-    return this.#writeFramesIfRoom(data, 0, frameSize);
+    checkTimeout("timeoutMs", timeoutMs);
+    return this.#writeFramesIfRoom(data, 0, frameSize, timeoutMs);
   }
 
   /**
@@ -330,7 +338,7 @@ export class Writer implements Disposable {
   ): Promise<void> {
     let done = 0;
     const attempt = () => {
-      done += this.#writeFramesIfRoom(data, done, frameSize);
+      done += this.#writeFramesIfRoom(data, done, frameSize, 0);
       return done === data.length;
     };
     try {
@@ -351,15 +359,16 @@ export class Writer implements Disposable {
     if (sizeOf(data) === 0) throw this.#invalidSize(0);
   }
 
-  #writeFramesIfRoom(data: Uint8Array, first: number, frameSize: number): number {
+  #writeFramesIfRoom(data: Uint8Array, first: number, frameSize: number, timeoutMs: number): number {
+    const deadline = performance.now() + timeoutMs;
     let done = first;
-    const attempt = () => {
-      const frames = this.#ring.writeFrames(data, done, frameSize, 0);
+    const attempt = (waitUs: number) => {
+      const frames = this.#ring.writeFrames(data, done, frameSize, waitUs);
       if (frames <= 0) return frames;
       done += this.#countFrames(frames, data.length - done, frameSize);
       return Code.OK;
     };
-    while (done < data.length && this.#ifRoom(attempt));
+    while (done < data.length && this.#ifRoom(attempt, Math.max(0, deadline - performance.now())));
     return done - first;
   }
 
@@ -439,10 +448,11 @@ export class Writer implements Disposable {
     this.#persist((waitUs) => this.#ring.acquire(size, waitUs));
   }
 
-  /** {@link acquireFrame} if there is room now: undefined if there is not. */
-  tryAcquireFrame(size: number): AcquiredFrame | undefined {
+  /** {@link acquireFrame} if there is room now, or within `timeoutMs`, as {@link tryWriteFrame}; otherwise undefined. */
+  tryAcquireFrame(size: number, timeoutMs = 0): AcquiredFrame | undefined {
     this.#check(size);
-    if (this.#ring.acquire(size, 0) !== Code.OK && !this.#acquireIfRoom(size)) return undefined;
+    checkTimeout("timeoutMs", timeoutMs);
+    if (this.#ring.acquire(size, 0) !== Code.OK && !this.#acquireIfRoom(size, timeoutMs)) return undefined;
     return this.#handOut(size);
   }
 
@@ -547,38 +557,37 @@ export class Writer implements Disposable {
 
   // ---- waiting for room --------------------------------------------------------------------------------------------
 
-  #writeIfRoom(data: Uint8Array): boolean {
-    return this.#ifRoom(() => this.#ring.write(data, 0));
+  #writeIfRoom(data: Uint8Array, timeoutMs: number): boolean {
+    return this.#ifRoom((waitUs) => this.#ring.write(data, waitUs), timeoutMs);
   }
 
-  #acquireIfRoom(size: number): boolean {
-    return this.#ifRoom(() => this.#ring.acquire(size, 0));
+  #acquireIfRoom(size: number, timeoutMs: number): boolean {
+    return this.#ifRoom((waitUs) => this.#ring.acquire(size, waitUs), timeoutMs);
   }
 
-  /** One attempt: whether it found room. Looks at the reader where that is due. */
-  #ifRoom(attempt: () => number): boolean {
-    for (;;) {
-      const code = attempt();
-      if (code === Code.OK) return true;
-      if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
-      this.#resolve(code as Code);
-    }
+  #ifRoom(attempt: (waitUs: number) => number, timeoutMs: number): boolean {
+    return this.#attempt(attempt, timeoutMs) === Code.OK;
   }
 
-  /** Attempts in slices until there is room; throws when the time is up, a signal came, or the reader is gone. */
+  /** Attempts until there is room; throws when the time is up, a signal came, or the reader is gone. */
   #persist(attempt: (waitUs: number) => number): void {
-    const deadline = performance.now() + this.#writeTimeout;
+    const code = this.#attempt(attempt, this.#writeTimeout);
+    if (code === Code.OK) return;
+    if (code === Code.INTERRUPTED) throw this.#full("signal");
+    this.#lookAtReader();
+    throw this.#full("timeout");
+  }
+
+  /** Attempts in slices: OK once there is room, AGAIN when the time is up, INTERRUPTED. Throws when the reader is gone. */
+  #attempt(attempt: (waitUs: number) => number, timeoutMs: number): Code {
+    const deadline = performance.now() + timeoutMs;
     for (;;) {
       const restMs = Math.max(0, Math.min(SLICE_MS, deadline - performance.now()));
       const code = attempt(Math.ceil(restMs * 1000));
-      if (code === Code.OK) return;
-      if (code === Code.INTERRUPTED) throw this.#full("signal");
-      if (code === Code.AGAIN) {
-        this.#lookAtReader();
-        if (performance.now() >= deadline) throw this.#full("timeout");
-      } else {
-        this.#resolve(code as Code);
-      }
+      if (code === Code.OK || code === Code.INTERRUPTED) return code;
+      if (code !== Code.AGAIN) this.#resolve(code as Code);
+      else if (performance.now() >= deadline) return code;
+      else this.#lookAtReader();
     }
   }
 

@@ -68,15 +68,22 @@ describe("frames of 1 byte to the largest that fits", () => {
   const ENOUGH_MS = 2000;
 
   for (const payloadSize of [128, 1024, 8192, 262_144]) {
-    for (const how of ["blocking", "async", "holding"] as const) {
+    for (const [write, how] of [
+      ["blocking", "blocking"],
+      ["async", "async"],
+      ["zero-copy", "holding"],
+      ["trying", "blocking"],
+    ] as const) {
       test(
-        `arrive whole through a ring of ${payloadSize} bytes, read ${how}`,
+        `arrive whole through a ring of ${payloadSize} bytes, written ${write}, read ${how}`,
         async () => {
           const name = uniqueName();
           const stream = { largest: payloadSize - HEADER, sizes: "mixed" } as const;
           await using reader = await startReader(name, { ...stream, payloadSize });
           await using writer = await startWriter(name, stream);
-          const write = how === "holding" ? "zero-copy" : how;
+          const write = { blocking: "blocking", async: "async", holding: "zero-copy", iterating: "trying" }[
+            how
+          ];
           await writer.tell({ do: "write", frames: FRAMES, how: write, enoughMs: ENOUGH_MS }).hear("writing");
           // The ring is full when the reader begins.
           await writer.asleep();

@@ -212,6 +212,8 @@ describe("a signal with a handler in JavaScript ends", () => {
     ["reader.isWriterConnected", { event: "returned", value: false }],
     ["writer.writeFrame", { event: "threw", code: "BUFFER_FULL", reason: "signal" }],
     ["writer.acquireFrame", { event: "threw", code: "BUFFER_FULL", reason: "signal" }],
+    ["writer.tryWriteFrame", { event: "returned", value: false }],
+    ["writer.tryWriteFrames", { event: "returned", value: 0 }],
     ["new Writer", { event: "threw", code: "BUFFER_NOT_FOUND" }],
   ])(
     "%s early, and then is handled",

@@ -257,6 +257,40 @@ describe("writing", () => {
     expect(thrownBy(() => writer.tryAcquireFrame(4081))).toBeInstanceOf(FrameTooLargeError);
   });
 
+  test("is tried for as long as the caller says, and then nothing was written", () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name);
+    writer.writeFrame(bytesOf(1, 3000));
+    const attempts: (() => unknown)[] = [
+      () => writer.tryWriteFrame(bytesOf(2, 3000), 20),
+      () => writer.tryWriteFrames(bytesOf(2, 3000), 1500, 20),
+      () => writer.tryAcquireFrame(3000, 20),
+    ];
+    const results = attempts.map((attempt) => {
+      const start = performance.now();
+      const result = attempt();
+      expect(performance.now() - start).toBeGreaterThanOrEqual(19);
+      return result;
+    });
+    expect(results).toEqual([false, 0, undefined]);
+    for (const timeoutMs of [-1, Number.NaN]) {
+      expect(thrownBy(() => writer.tryWriteFrame(bytesOf(2, 10), timeoutMs))).toBeInstanceOf(RangeError);
+      expect(thrownBy(() => writer.tryWriteFrames(bytesOf(2, 10), 5, timeoutMs))).toBeInstanceOf(RangeError);
+      expect(thrownBy(() => writer.tryAcquireFrame(10, timeoutMs))).toBeInstanceOf(RangeError);
+    }
+    expect([writer.framesWritten, writer.bytesWritten]).toEqual([1, 3000]);
+  });
+
+  test("is tried for that long by all frames together", () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name);
+    // Room for two of them: the third one has what is left of the time.
+    expect(writer.tryWriteFrames(bytesOf(1, 6000), 1500, 20)).toBe(3000);
+    expect(writer.framesWritten).toBe(2);
+    for (let i = 1; i <= 2; i++) reader.readFrame(0).release();
+    expect(writer.tryWriteFrames(bytesOf(1, 3000), 1500, 20)).toBe(3000);
+  });
+
   test("in place waits for room without blocking, in the order of asynchronous writes", async () => {
     using reader = new Reader(uniqueName(), SMALL);
     using writer = new Writer(reader.name);
