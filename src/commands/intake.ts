@@ -152,6 +152,12 @@ export class Intake {
       if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.stopwatch.start();
       if (this.#taken === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
+      if (this.#hasMetadata && bringsNewWriter(batch)) {
+        this.#session.log?.info(
+          `Another writer has taken the last one's place at buffer "${this.#reader.name}".`,
+        );
+        this.#hasMetadata = false;
+      }
       if (!this.#hasMetadata) await this.#takeMetadata();
       if (!this.#takeAtOnce(batch)) await this.#takeOneByOne(batch);
       if (this.#turns.isDue(batch.size, batch.length)) await this.#turn();
@@ -351,4 +357,10 @@ export class Intake {
 
 function ignoreDownstreamClosed(error: unknown): void {
   if (!(error instanceof DownstreamClosed)) throw error;
+}
+
+/** Whether frames of another writer begin in a batch: those of one have consecutive numbers, from 1 on. */
+function bringsNewWriter(batch: FrameBatch): boolean {
+  const first = batch.sequenceOf(0);
+  return first === 1 || batch.sequenceOf(batch.length - 1) - first !== batch.length - 1;
 }

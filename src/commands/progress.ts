@@ -11,6 +11,7 @@ const BAR_WIDTH = 16;
 export class Progress implements Disposable {
   readonly #bar: SingleBar;
   readonly #total: number | undefined;
+  readonly #units: string;
   readonly #shownAt = performance.now();
   #startedAt: number | undefined;
   #frames = 0;
@@ -18,9 +19,10 @@ export class Progress implements Disposable {
   #done = 0;
   #step: string | undefined;
 
-  private constructor(bar: SingleBar, total: number | undefined) {
+  private constructor(bar: SingleBar, total: number | undefined, units: string) {
     this.#bar = bar;
     this.#total = total;
+    this.#units = units;
   }
 
   /**
@@ -28,8 +30,9 @@ export class Progress implements Disposable {
    *
    * @param what goes on: `Writing`.
    * @param total what `done` will be at the end; with it the line shows percent and the time left.
+   * @param units what is counted.
    */
-  static async start(what: string, total: number | undefined): Promise<Progress> {
+  static async start(what: string, total: number | undefined, units = "frames"): Promise<Progress> {
     const { default: cliProgress } = await import("cli-progress");
     const bar = new cliProgress.SingleBar({
       stream: process.stderr,
@@ -41,7 +44,7 @@ export class Progress implements Disposable {
       clearOnComplete: true,
       hideCursor: true,
     });
-    const progress = new Progress(bar, total);
+    const progress = new Progress(bar, total, units);
     // The texts are made when the line is drawn.
     bar.start(total ?? 0, 0, {
       get figures() {
@@ -80,7 +83,8 @@ export class Progress implements Disposable {
     if (this.#step !== undefined) return this.#step;
     const elapsed = Math.floor((performance.now() - this.#shownAt) / 1000);
     const rate = Math.round(this.#frames / Math.max(this.#seconds(), 0.1));
-    return `${count(this.#frames, "frames")}, ${bytesText(this.#bytes)}, ${count(rate, "frames")}/s, ${elapsed} s`;
+    const [frames, speed] = [this.#frames, rate].map((value) => count(value, this.#units));
+    return `${frames}, ${bytesText(this.#bytes)}, ${speed}/s, ${elapsed} s`;
   }
 
   #left(): string {

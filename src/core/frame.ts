@@ -207,7 +207,7 @@ export class FrameBatch implements Disposable {
 
   #field(index: number, field: number): number {
     const value = this.#places[index * FIELDS_PER_FRAME + field];
-    if (value !== undefined && index >= 0) return value;
+    if (value !== undefined && Number.isInteger(index) && index >= 0) return value;
     throw new RangeError(`There is no frame ${index} in a batch of ${this.length}.`);
   }
 

@@ -154,6 +154,33 @@ describe("a reader that follows", () => {
     expect(stdout.toString()).toBe("onetwo");
   });
 
+  test("meets a writer that takes a killed one's place at once, with its metadata", async () => {
+    const name = uniqueName();
+    const directory = mkdtempSync(join(tmpdir(), "zerobuffer-follow-"));
+    const metadata = join(directory, "metadata");
+    const args = ["--follow", "-n", "3", "-o", "-", "--metadata-output", metadata, "-v"];
+    await using child = new Run(["reader", name, ...args, "--buffer-size", "64KiB"]);
+    await bufferMade(name);
+    await using first = new Run(["writer", name, "-m", "the first", "-i", "-", "--framing", "lines"], {
+      stdin: "pipe",
+    });
+    await first.feed("one\n");
+    await child.prints("one");
+    first.kill("SIGKILL");
+    await first.end();
+    {
+      // In this process, which starts sooner than the reader looks at its writer.
+      using second = new Writer(name, { connectTimeoutMs: 10_000 });
+      second.setMetadata(Buffer.from("the second"));
+      for (const frame of ["two", "three"]) second.writeFrame(Buffer.from(frame));
+    }
+    const { code, stdout, stderr } = await child.end();
+    expect([code, stdout.toString()]).toEqual([0, "onetwothree"]);
+    expect(readFileSync(metadata, "utf8")).toBe("the second");
+    expect(stderr.match(/(A|Another) writer has (connected|taken)/g)).toHaveLength(2);
+    rmSync(directory, { recursive: true });
+  });
+
   test("gives up when none comes within the connect timeout", async () => {
     const name = uniqueName();
     await using child = new Run(["reader", name, "--follow", "--connect-timeout-ms", "1s", ...small]);

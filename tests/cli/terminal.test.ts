@@ -30,6 +30,19 @@ describe("progress", () => {
     expect(output.trimEnd()).toEndWith("\x1b[2K");
   });
 
+  test("counts requests where those are what is sent", async () => {
+    const channel = uniqueName();
+    const sizes = ["--buffer-size", "64KiB"];
+    await using server = new Run(["duplex", "serve", channel, "-n", "100", ...sizes]);
+    await bufferMade(`${channel}_request`);
+    const { code, output } = await runOnTerminal(
+      ["duplex", "request", channel, "-n", "100", "--rate", "100", ...sizes],
+      { script: STDERR_ONLY },
+    );
+    expect([code, (await server.end()).code]).toEqual([0, 0]);
+    expect(output).toMatch(/Asking █+░+ \d+ %, \d+ s left: \d+ requests, [\d.]+ \w+, \d+ requests\/s, \d+ s/);
+  });
+
   test("is drawn ten times a second at the most", async () => {
     const output = await write(["-n", "150", "--rate", "100"], { script: STDERR_ONLY });
     expect(redraws(output)).toBeGreaterThan(3);

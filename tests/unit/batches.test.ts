@@ -137,6 +137,9 @@ describe("reading frames together", () => {
     const batch = ends.reader.readFrames();
     expect(thrownBy(() => batch.sizeOf(2))).toBeInstanceOf(RangeError);
     expect(thrownBy(() => batch.dataOf(-1))).toBeInstanceOf(RangeError);
+    for (const index of [1 / 3, Number.NaN]) {
+      expect(thrownBy(() => batch.sequenceOf(index))).toBeInstanceOf(RangeError);
+    }
     expect(thrownBy(() => batch.copyTo(new Uint8Array(19)))).toBeInstanceOf(RangeError);
     const view = batch.dataOf(0);
     ends.reader.close();

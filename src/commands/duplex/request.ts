@@ -180,7 +180,7 @@ export default defineCommand({
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_REQUESTS : 0);
     const progress = session.showsProgress
-      ? session.own(await Progress.start("Asking", limit > 0 ? limit : input?.size))
+      ? session.own(await Progress.start("Asking", limit > 0 ? limit : input?.size, "requests"))
       : undefined;
     const responses = output && new FrameOutput(output, framing);
     const exchange: Exchange = new Exchange(client, source, responses, options, session, () =>

@@ -157,7 +157,7 @@ export default defineCommand({
     server.onMetadata = (metadata) =>
       session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
     const progress = session.showsProgress
-      ? session.own(await Progress.start("Serving", frames > 0 ? frames : undefined))
+      ? session.own(await Progress.start("Serving", frames > 0 ? frames : undefined, "requests"))
       : undefined;
     const telling = setInterval(() => {
       const { requests, bytesIn } = server.statistics;
