@@ -360,24 +360,30 @@ export class Writer implements Disposable {
   }
 
   #writeFramesIfRoom(data: Uint8Array, first: number, frameSize: number, timeoutMs: number): number {
-    const deadline = performance.now() + timeoutMs;
     let done = first;
-    const attempt = (waitUs: number) => {
-      const frames = this.#ring.writeFrames(data, done, frameSize, waitUs);
-      if (frames <= 0) return frames;
+    // From the first lack of room on: as long as there is room, nobody looks at the clock.
+    let deadline: number | undefined;
+    while (done < data.length) {
+      let frames = this.#ring.writeFrames(data, done, frameSize, 0);
+      if (frames <= 0) {
+        deadline ??= performance.now() + timeoutMs;
+        frames = this.#writeFramesWaiting(data, done, frameSize, Math.max(0, deadline - performance.now()));
+        if (frames === 0) break;
+      }
       done += this.#countFrames(frames, data.length - done, frameSize);
-      return Code.OK;
-    };
-    while (done < data.length && this.#ifRoom(attempt, Math.max(0, deadline - performance.now())));
+    }
     return done - first;
   }
 
-  #writeFramesWaiting(data: Uint8Array, offset: number, frameSize: number): number {
+  /** Returns how many were written: 0 where `timeoutMs` are given and over, and throws where they are not given. */
+  #writeFramesWaiting(data: Uint8Array, offset: number, frameSize: number, timeoutMs?: number): number {
     let frames = 0;
-    this.#persist((waitUs) => {
+    const attempt = (waitUs: number) => {
       frames = this.#ring.writeFrames(data, offset, frameSize, waitUs);
       return frames > 0 ? Code.OK : frames;
-    });
+    };
+    if (timeoutMs === undefined) this.#persist(attempt);
+    else if (!this.#ifRoom(attempt, timeoutMs)) return 0;
     return frames;
   }
 
