@@ -3,7 +3,7 @@
 // The limit is scripts/bench/limit.c: the same helper doing the same work without Bun.
 // `bench.ts [--json|--markdown] [NAME...]` takes all measurements, or those named: the keys of `measurements`.
 
-import { median } from "../src/commands/figures.ts";
+import { median } from "../src/cli/format.ts";
 import type { WaitMode } from "../src/core/index.ts";
 import {
   type Comparison,

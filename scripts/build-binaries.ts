@@ -11,8 +11,8 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "../package.json";
-import { commitOf } from "../src/commands/checkout.ts";
-import { PROTOCOL_VERSION } from "../src/commands/version.ts";
+import { commitOf } from "../src/cli/checkout.ts";
+import { PROTOCOL_VERSION } from "../src/cli/version.ts";
 import { type Entry, tarGz, zip } from "./binaries/archive.ts";
 import { checkExecutable, checkHelper } from "./binaries/check.ts";
 import { manual } from "./binaries/manual.ts";
@@ -86,10 +86,10 @@ async function readDocuments(time: Date): Promise<Entry[]> {
   const files: Readonly<Record<string, string>> = {
     "README.md": "README.md",
     LICENSE: "LICENSE",
-    "completions/zerobuffer.bash": "src/commands/completion/zerobuffer.bash",
-    "completions/_zerobuffer": "src/commands/completion/zerobuffer.zsh",
-    "completions/zerobuffer.fish": "src/commands/completion/zerobuffer.fish",
-    "completions/zerobuffer.ps1": "src/commands/completion/zerobuffer.ps1",
+    "completions/zerobuffer.bash": "src/commands/completion/scripts/zerobuffer.bash",
+    "completions/_zerobuffer": "src/commands/completion/scripts/zerobuffer.zsh",
+    "completions/zerobuffer.fish": "src/commands/completion/scripts/zerobuffer.fish",
+    "completions/zerobuffer.ps1": "src/commands/completion/scripts/zerobuffer.ps1",
   };
   return [
     { name: "zerobuffer.1", content: Buffer.from(await manual(time)) },

@@ -1,6 +1,6 @@
 // Turns a program in TypeScript into an executable.
 
-import { commitOf } from "../src/commands/checkout.ts";
+import { commitOf } from "../src/cli/checkout.ts";
 import { embedHelper, hostSystem } from "./build-native.ts";
 import { type Target, targets } from "./targets.ts";
 

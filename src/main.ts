@@ -1,14 +1,14 @@
 #!/usr/bin/env bun
 // The command line: arguments to a command, how it ends to a report and an exit code.
 
-import { parseArguments, scanArguments } from "./commands/arguments.ts";
-import type { AnyCommand } from "./commands/command.ts";
-import { explain, type Failure } from "./commands/failure.ts";
+import { parseArguments, scanArguments } from "./cli/arguments.ts";
+import type { AnyCommand } from "./cli/command.ts";
+import { explain, type Failure } from "./cli/failure.ts";
 import { BENCH_WORKER, commands } from "./commands/index.ts";
-import type { Log } from "./commands/log.ts";
-import { type Channel, report, reportFailure } from "./commands/result.ts";
-import { Session } from "./commands/session.ts";
-import { Descriptor, takesEscapes } from "./commands/terminal.ts";
+import type { Log } from "./cli/log.ts";
+import { type Channel, report, reportFailure } from "./cli/report.ts";
+import { Session } from "./cli/session.ts";
+import { Descriptor, takesEscapes } from "./cli/terminal.ts";
 
 // What is still being read from a terminal or a pipe must not keep the process alive.
 process.exit(await main(process.argv.slice(2)));
@@ -23,7 +23,7 @@ async function main(argv: readonly string[]): Promise<number> {
       const load = commands[argv.slice(0, words).join(" ")];
       if (load !== undefined) return await runCommand(await load(), argv.slice(words), json);
     }
-    const { runProgram } = await import("./commands/program.ts");
+    const { runProgram } = await import("./cli/program.ts");
     return await runProgram(argv, json);
   } catch (error) {
     const failure = explain(error);
@@ -37,7 +37,7 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
   const scan = scanArguments(argv, command.args);
   const program = `zerobuffer ${command.meta.name}`;
   if (scan.given.has("help")) {
-    const { printCommandHelp } = await import("./commands/help.ts");
+    const { printCommandHelp } = await import("./cli/help.ts");
     return printCommandHelp(command, json);
   }
   // The frames own stdout where they are written to it.
@@ -78,6 +78,6 @@ async function openSession(
 }
 
 async function openLog(): Promise<Log> {
-  const { Log } = await import("./commands/log.ts");
+  const { Log } = await import("./cli/log.ts");
   return Log.open();
 }

@@ -5,7 +5,7 @@
 // `check.ts --record` writes what it has measured to baseline.json instead.
 
 import { join } from "node:path";
-import { median } from "../../src/commands/figures.ts";
+import { median } from "../../src/cli/format.ts";
 import { paint, sizeText, type Turn, takeTurns } from "./contest.ts";
 import { buildLimit, inBun, inC } from "./programs.ts";
 

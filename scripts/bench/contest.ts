@@ -3,7 +3,7 @@
 // Machines differ and are noisy: only figures that were taken right after each other can be compared.
 
 import { styleText } from "node:util";
-import { median } from "../../src/commands/figures.ts";
+import { median } from "../../src/cli/format.ts";
 import type { Figures } from "./programs.ts";
 
 /** What is measured in one turn, by contender. */

@@ -3,7 +3,7 @@
 import { dlopen } from "bun:ffi";
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import type { Versions } from "../../src/commands/version.ts";
+import type { Versions } from "../../src/cli/version.ts";
 import { ABI_VERSION } from "../../src/native/library.ts";
 import { SYMBOLS } from "../../src/native/symbols.ts";
 import { nativeSourceDirectory, root } from "../build-native.ts";

@@ -1,10 +1,10 @@
 // Makes the manual page from the definitions of the commands, in mdoc.
 
 import { version } from "../../package.json";
-import type { AnyCommand } from "../../src/commands/command.ts";
-import { EXIT_CODES, UNITS, wrap } from "../../src/commands/help.ts";
+import type { AnyCommand } from "../../src/cli/command.ts";
+import { EXIT_CODES, UNITS, wrap } from "../../src/cli/help.ts";
 import { commands } from "../../src/commands/index.ts";
-import { flagOf, type Option, type Options, outputOptions } from "../../src/commands/options.ts";
+import { flagOf, type Option, type Options, outputOptions } from "../../src/cli/options.ts";
 
 /** Room for what is escaped, in lines of 80 characters. */
 const WIDTH = 70;

@@ -1,6 +1,6 @@
 // Turns what the helper returns into errors that say what to do.
 
-import { files } from "../files.ts";
+import { files } from "../runtime/files.ts";
 import { Code, codeDescriptions } from "../native/codes.ts";
 import { systemError } from "../native/handles.ts";
 import { loadFault } from "../native/library.ts";
@@ -10,7 +10,7 @@ import {
   ResourceExhaustedError,
   ZeroBufferError,
 } from "./errors.ts";
-import { SHARED_MEMORY } from "./objects.ts";
+import { SHARED_MEMORY } from "./buffer/objects.ts";
 
 /** What says where temporary files go. */
 const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";

@@ -2,7 +2,7 @@
 
 import { Code } from "../native/codes.ts";
 import { Look, OiebFlag, READER_LOOKAHEAD, RingReader, Role, Wait, Waiter } from "../native/handles.ts";
-import { raceAbort } from "./abort.ts";
+import { raceAbort } from "../runtime/abort.ts";
 import {
   type BufferConfig,
   type BufferSizes,
@@ -20,10 +20,10 @@ import {
 } from "./errors.ts";
 import { failure } from "./failures.ts";
 import { Frame, FrameBatch, Lender } from "./frame.ts";
-import { createForReader, type SharedBuffer } from "./lifecycle.ts";
-import type { Oieb } from "./oieb.ts";
-import { Peer } from "./peer.ts";
-import { TurnKeeper } from "./turn.ts";
+import { createForReader, type SharedBuffer } from "./buffer/lifecycle.ts";
+import type { Oieb } from "./buffer/oieb.ts";
+import { Peer } from "./buffer/presence.ts";
+import { TurnKeeper } from "../runtime/turn.ts";
 
 /** How long a wait goes on before the writer is looked at (PROTOCOL.md, section 4). */
 const SLICE_MS = 100;

@@ -2,7 +2,7 @@
 
 import { Code } from "../native/codes.ts";
 import { OiebFlag, RingWriter, Role, Wait, Waiter } from "../native/handles.ts";
-import { raceAbort } from "./abort.ts";
+import { raceAbort } from "../runtime/abort.ts";
 import {
   type BufferConfig,
   type BufferSizes,
@@ -30,9 +30,9 @@ import {
   connectAsync,
   describeAbsentReader,
   type SharedBuffer,
-} from "./lifecycle.ts";
-import { Peer } from "./peer.ts";
-import { TurnKeeper } from "./turn.ts";
+} from "./buffer/lifecycle.ts";
+import { Peer } from "./buffer/presence.ts";
+import { TurnKeeper } from "../runtime/turn.ts";
 
 /** How long a wait goes on before the reader is looked at (PROTOCOL.md, section 4). */
 const SLICE_MS = 100;

@@ -1,7 +1,7 @@
 // Finds and loads the helper.
 
 import helperPath from "../../dist/native/libzerobuffer.so" with { type: "file" };
-import { files } from "../files.ts";
+import { files } from "../runtime/files.ts";
 import { loadLibrary, type Native } from "./symbols.ts";
 
 /** The ABI that this source is written for: ZB_ABI_VERSION in zerobuffer.h. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { schemaDirectory, schemaFiles } from "../../scripts/build-schema.ts";
-import { perSecond } from "../../src/commands/figures.ts";
+import { perSecond } from "../../src/cli/format.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { bufferMade, leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { hintFor, parseArguments, scanArguments } from "../../src/commands/arguments.ts";
-import { CommandError } from "../../src/commands/failure.ts";
+import { hintFor, parseArguments, scanArguments } from "../../src/cli/arguments.ts";
+import { CommandError } from "../../src/cli/failure.ts";
 import {
   bufferName,
   choice,
@@ -12,8 +12,8 @@ import {
   rate,
   size,
   text,
-} from "../../src/commands/options.ts";
-import { formatSize, parseDuration, parseSize } from "../../src/commands/values.ts";
+} from "../../src/cli/options.ts";
+import { formatSize, parseDuration, parseSize } from "../../src/cli/values.ts";
 
 const common = { group: "Test", description: "for the test" };
 

@@ -50,7 +50,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "what a killed creation left is removed",
-    file: "src/core/lifecycle.ts",
+    file: "src/core/buffer/lifecycle.ts",
     changes: [["if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;", ""]],
     test: "tests/unit/lifecycle.test.ts",
     only: "a creation that was cut short",
@@ -117,7 +117,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a signal ends a command with what it has to give back",
-    file: "src/commands/session.ts",
+    file: "src/cli/session.ts",
     changes: [
       ["        controller.abort(new Interrupted(signal, exitCode));\n", "        process.exit(exitCode);\n"],
     ],
@@ -171,7 +171,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a control block is checked before a writer joins",
-    file: "src/core/lifecycle.ts",
+    file: "src/core/buffer/lifecycle.ts",
     changes: [
       [
         "  const fault = faultOfOieb(oieb, memory.size);\n  if (fault !== undefined)\n",
@@ -232,21 +232,21 @@ const protections: readonly Protection[] = [
   },
   {
     what: "names are checked",
-    file: "src/core/names.ts",
+    file: "src/core/buffer/names.ts",
     changes: [["if (foreign !== null)", "if (foreign?.length === 0)"]],
     test: "tests/unit/names.test.ts",
     only: "is refused",
   },
   {
     what: "a lock directory has to be a directory",
-    file: "src/core/locks.ts",
+    file: "src/core/buffer/locks.ts",
     changes: [["if (!status.isDirectory())", "if (status.isFIFO())"]],
     test: ENVIRONMENT,
     only: "symbolic link",
   },
   {
     what: "a lock directory of somebody else has to be sticky",
-    file: "src/core/locks.ts",
+    file: "src/core/buffer/locks.ts",
     changes: [["(status.mode & STICKY) === 0", "status.mode === 0"]],
     test: ENVIRONMENT,
     only: "belongs to another user, who could",
@@ -260,7 +260,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "the buffer of another user is never stale",
-    file: "src/core/stale.ts",
+    file: "src/core/buffer/stale.ts",
     changes: [['  if (!memory.isOwned) return foreign("it belongs to another user");\n', ""]],
     test: ENVIRONMENT,
     only: "whatever locks are planted",
@@ -286,7 +286,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a recycled pid is not the peer",
-    file: "src/core/peer.ts",
+    file: "src/core/buffer/presence.ts",
     changes: [["    if (this.#memory.isMappedBy(Number(pid)) === false) return false;\n", ""]],
     test: "tests/unit/lifecycle.test.ts",
     only: "is not protected by a process that has got its pid since",
@@ -300,7 +300,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "who lives in another pid namespace is known by its lock",
-    file: "src/core/lifecycle.ts",
+    file: "src/core/buffer/lifecycle.ts",
     changes: [["  return BufferLocks.areHeld(name)\n", '  return name === ""\n']],
     test: SURROUNDINGS,
     only: "pid namespace",
@@ -385,7 +385,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "semaphores are removed with their buffer",
-    file: "src/core/lifecycle.ts",
+    file: "src/core/buffer/lifecycle.ts",
     changes: [["    this.written.unlink();\n", ""]],
     test: "tests/unit/lifecycle.test.ts",
     only: "a thousand buffers",
@@ -403,28 +403,28 @@ const protections: readonly Protection[] = [
   },
   {
     what: "the event loop turns while a large frame is copied",
-    file: "src/core/transforms.ts",
+    file: "src/frames/transforms.ts",
     changes: [["    await turn();\n", ""]],
     test: "tests/unit/transforms.test.ts",
     only: "of a large frame",
   },
   {
     what: "a pipe that nobody reads ends a reader quietly",
-    file: "src/commands/streams.ts",
+    file: "src/cli/streams.ts",
     changes: [['if (systemCode(error) === "EPIPE") throw', 'if (systemCode(error) === "") throw']],
     test: STREAMS,
     only: "whose reader goes away",
   },
   {
     what: "a message that cannot be printed changes no exit code",
-    file: "src/commands/result.ts",
+    file: "src/cli/report.ts",
     changes: [[").catch(() => {});", ");"]],
     test: CLOSED,
     only: "does not get into the way of the exit code",
   },
   {
     what: "a result that cannot be printed is a failure",
-    file: "src/commands/result.ts",
+    file: "src/cli/report.ts",
     changes: [
       ['    if (systemCode(error) !== "EPIPE" && failure === undefined) throw resultLost(error);\n', ""],
     ],
@@ -433,7 +433,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "an output gets all of the frames before the end",
-    file: "src/commands/intake.ts",
+    file: "src/commands/reader/loop.ts",
     changes: [
       ["    this.#release();\n    await this.#flush();\n", "    this.#release();\n"],
       ["    await this.#flush().catch(ignoreDownstreamClosed);\n", ""],
@@ -443,21 +443,21 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a record that is cut short is no frame",
-    file: "src/core/framing.ts",
+    file: "src/frames/framing.ts",
     changes: [["    if (this.#ended) throw this.#recordCutShort(size);\n", ""]],
     test: FRAMING,
     only: "cut short by the stream's end",
   },
   {
     what: "a length that is cut short is told",
-    file: "src/core/framing.ts",
+    file: "src/frames/framing.ts",
     changes: [["      if (this.#ended && this.#prefixSize > 0) throw this.#prefixCutShort();\n", ""]],
     test: FRAMING,
     only: "cut short within the prefix",
   },
   {
     what: "a record of 2 GiB is refused before it is collected",
-    file: "src/core/framing.ts",
+    file: "src/frames/framing.ts",
     changes: [["if (size === 0 || size > this.#maxFrameSize) throw", "if (size === 0) throw"]],
     test: FRAMING,
     only: "that are too large are refused as soon as",

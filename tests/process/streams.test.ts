@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Framing } from "../../src/core/framing.ts";
+import type { Framing } from "../../src/frames/framing.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { Child, leavesNoProcessBehind, peakMemoryMiB } from "../support/processes.ts";
 import { PATIENT } from "./peers.ts";

@@ -7,7 +7,7 @@ import {
   FrameSplitter,
   type Framing,
   type SplitterSizes,
-} from "../../src/core/framing.ts";
+} from "../../src/frames/framing.ts";
 
 /** What became of a stream: the frames in order, and the error that ended it if there was one. */
 interface Outcome {

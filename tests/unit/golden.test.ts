@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { decodeOieb, faultOfOieb } from "../../src/core/oieb.ts";
+import { decodeOieb, faultOfOieb } from "../../src/core/buffer/oieb.ts";
 import { Code } from "../../src/native/codes.ts";
 import { Look, RingReader, Role, Semaphore, SharedMemory, Wait } from "../../src/native/handles.ts";
 import images from "../golden/images.json";

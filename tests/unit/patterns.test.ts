@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { PATTERNS, type Pattern, PatternFrames } from "../../src/core/patterns.ts";
+import { PATTERNS, type Pattern, PatternFrames } from "../../src/frames/patterns.ts";
 
 const LAST_INDEX = 2 ** 53 - 1;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { copyInPieces, PIECE_SIZE, TRANSFORMS, transformFor } from "../../src/core/transforms.ts";
+import { copyInPieces, PIECE_SIZE, TRANSFORMS, transformFor } from "../../src/frames/transforms.ts";
 
 /** All short sizes, and some on both sides of where words begin to be used. */
 const SIZES = [...Array(40).keys(), 511, ...Array.from({ length: 18 }, (_, i) => 512 + i), 4096, 100_003];

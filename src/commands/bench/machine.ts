@@ -2,8 +2,8 @@
 
 import { availableParallelism, cpus, release, type as system, totalmem } from "node:os";
 import { version } from "../../../package.json";
-import type { BenchDocument } from "../documents.ts";
-import { bytesText, count } from "../figures.ts";
+import type { BenchDocument } from "../../schemas/documents.ts";
+import { bytesText, count } from "../../cli/format.ts";
 
 type Machine = BenchDocument["machine"];
 

@@ -3,12 +3,12 @@
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { raceAbort } from "../../core/abort.ts";
-import { buffersOf } from "../../core/names.ts";
-import { removeIfStale } from "../../core/stale.ts";
-import { CommandError, systemReason } from "../failure.ts";
+import { raceAbort } from "../../runtime/abort.ts";
+import { buffersOf } from "../../core/buffer/names.ts";
+import { removeIfStale } from "../../core/buffer/stale.ts";
+import { CommandError, systemReason } from "../../cli/failure.ts";
 import { BENCH_WORKER } from "../index.ts";
-import type { Session } from "../session.ts";
+import type { Session } from "../../cli/session.ts";
 import { type Case, comesBack, type Role, rolesOf } from "./plan.ts";
 import { bufferNames } from "./transports.ts";
 import type { WorkerReport, WorkerResult, WorkerSettings } from "./worker.ts";

@@ -2,11 +2,11 @@
 
 import { DuplexChannelFactory, type IDuplexClient, Reader, type WaitMode, Writer } from "../../core/index.ts";
 import { Latencies } from "../duplex/latency.ts";
-import { CommandError, explain, type FailureCode } from "../failure.ts";
-import { Forwarder, type ForwarderOptions } from "../forwarder.ts";
-import relay from "../relay.ts";
-import { Session } from "../session.ts";
-import { Descriptor, print } from "../terminal.ts";
+import { CommandError, explain, type FailureCode } from "../../cli/failure.ts";
+import { Forwarder, type ForwarderOptions } from "../relay/loop.ts";
+import relay from "../relay/command.ts";
+import { Session } from "../../cli/session.ts";
+import { Descriptor, print } from "../../cli/terminal.ts";
 import type { Length, Role, Transport } from "./plan.ts";
 import { Schedule, Span, type Usage } from "./span.ts";
 import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";

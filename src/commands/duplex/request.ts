@@ -1,14 +1,14 @@
 // zerobuffer duplex request: sends requests, and tells what came back and how long that took.
 
-import { FRAMINGS } from "../../core/framing.ts";
+import { FRAMINGS } from "../../frames/framing.ts";
 import { DuplexChannelFactory } from "../../core/index.ts";
-import { PATTERNS } from "../../core/patterns.ts";
-import { defineCommand } from "../command.ts";
-import type { DuplexRequestDocument } from "../documents.ts";
-import { CommandError, DownstreamClosed } from "../failure.ts";
-import { count, grouped, perSecond, speedText } from "../figures.ts";
-import { FrameOutput } from "../frame-output.ts";
-import { PatternSource, StreamSource } from "../frame-source.ts";
+import { PATTERNS } from "../../frames/patterns.ts";
+import { defineCommand } from "../../cli/command.ts";
+import type { DuplexRequestDocument } from "../../schemas/documents.ts";
+import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
+import { count, grouped, perSecond, speedText } from "../../cli/format.ts";
+import { FrameOutput } from "../../cli/frame-output.ts";
+import { PatternSource, StreamSource } from "../../cli/frame-source.ts";
 import {
   channelName,
   choice,
@@ -20,9 +20,9 @@ import {
   size,
   text,
   type Values,
-} from "../options.ts";
-import { Progress } from "../progress.ts";
-import type { Session } from "../session.ts";
+} from "../../cli/options.ts";
+import { Progress } from "../../cli/progress.ts";
+import type { Session } from "../../cli/session.ts";
 import { rewordForClient } from "./channel.ts";
 import { EXPECTATIONS, Exchange } from "./exchange.ts";
 import { noLatencies, picture, timeText } from "./latency.ts";
@@ -226,13 +226,13 @@ function refuseContradictions({ input, pattern }: RequestOptions): void {
 
 async function openInput({ input }: RequestOptions, session: Session) {
   if (input === undefined) return undefined;
-  const { ByteInput } = await import("../streams.ts");
+  const { ByteInput } = await import("../../cli/streams.ts");
   return session.own(await ByteInput.open(input, session.signal));
 }
 
 async function openOutput({ output }: RequestOptions, session: Session) {
   if (output === undefined) return undefined;
-  const { ByteOutput } = await import("../streams.ts");
+  const { ByteOutput } = await import("../../cli/streams.ts");
   return session.own(await ByteOutput.open(output, session.signal));
 }
 

@@ -8,11 +8,11 @@ import {
   type RequestHandler,
   type ServerStatistics,
 } from "../../core/index.ts";
-import { transformFor } from "../../core/transforms.ts";
-import { defineCommand } from "../command.ts";
-import type { DuplexServeDocument } from "../documents.ts";
-import { CommandError } from "../failure.ts";
-import { bytesText, count, speedText } from "../figures.ts";
+import { transformFor } from "../../frames/transforms.ts";
+import { defineCommand } from "../../cli/command.ts";
+import type { DuplexServeDocument } from "../../schemas/documents.ts";
+import { CommandError } from "../../cli/failure.ts";
+import { bytesText, count, speedText } from "../../cli/format.ts";
 import {
   channelName,
   choice,
@@ -22,12 +22,12 @@ import {
   size,
   text,
   type Values,
-} from "../options.ts";
-import { Progress } from "../progress.ts";
-import type { Session } from "../session.ts";
-import { Stopwatch } from "../timing.ts";
+} from "../../cli/options.ts";
+import { Progress } from "../../cli/progress.ts";
+import type { Session } from "../../cli/session.ts";
+import { Stopwatch } from "../../cli/timing.ts";
 import { rewordForServer } from "./channel.ts";
-import type { ChildHandler } from "./child.ts";
+import type { ChildHandler } from "./exec-child.ts";
 
 /** How often progress is told. */
 const TELL_MS = 100;
@@ -212,7 +212,7 @@ async function openChild(
   giveUp: (error: CommandError) => void,
 ): Promise<ChildHandler | undefined> {
   if (exec === undefined) return undefined;
-  const { ChildHandler } = await import("./child.ts");
+  const { ChildHandler } = await import("./exec-child.ts");
   return session.own(new ChildHandler(exec, timeoutMs, session.log, giveUp));
 }
 

@@ -3,9 +3,9 @@
 import { type BufferConfig, checkTimeout, maxFrameSize } from "../config.ts";
 import { BufferFullError, ClosedError, CorruptBufferError } from "../errors.ts";
 import { Frame } from "../frame.ts";
-import { buffersOf, type ChannelBuffers } from "../names.ts";
+import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { Reader } from "../reader.ts";
-import { TurnKeeper } from "../turn.ts";
+import { TurnKeeper } from "../../runtime/turn.ts";
 import { Writer } from "../writer.ts";
 import { Pending, PendingRequests } from "./pending.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";

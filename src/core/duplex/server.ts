@@ -10,9 +10,9 @@ import {
   ZeroBufferError,
 } from "../errors.ts";
 import type { Frame } from "../frame.ts";
-import { buffersOf, type ChannelBuffers } from "../names.ts";
+import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { Reader } from "../reader.ts";
-import { TurnKeeper } from "../turn.ts";
+import { TurnKeeper } from "../../runtime/turn.ts";
 import { Writer } from "../writer.ts";
 import {
   type IDuplexServer,

@@ -1,0 +1,48 @@
+// What list and inspect tell of a buffer, for JSON and for people.
+
+import type { Participant, Snapshot } from "../core/inspection/buffers.ts";
+import type { BufferEntry } from "../schemas/documents.ts";
+import { perSecond } from "./format.ts";
+import type { Style } from "./terminal.ts";
+
+/** A buffer as both commands publish it; `framesPerSecond` is null where it was not measured. */
+export function entryOf(snapshot: Snapshot, framesPerSecond: number | null): BufferEntry {
+  const { name, state, fault, size, writer, reader } = snapshot;
+  const oieb = state === "corrupt" || snapshot.oieb?.oiebSize === 0 ? null : snapshot.oieb;
+  const used = oieb && oieb.payloadSize - oieb.payloadFreeBytes;
+  return {
+    buffer_name: name,
+    state,
+    fault,
+    size_bytes: size,
+    payload_size: oieb?.payloadSize ?? null,
+    used_bytes: used,
+    used_percent: oieb && used !== null ? Math.round((used / oieb.payloadSize) * 1000) / 10 : null,
+    frames_written: oieb?.payloadWrittenCount ?? null,
+    frames_read: oieb?.payloadReadCount ?? null,
+    frames_per_second: framesPerSecond,
+    writer,
+    reader,
+  };
+}
+
+/** Frames a second between two counts; null if either is missing, or belongs to another buffer of the name. */
+export function rateBetween(before: number | null, after: number | null, seconds: number): number | null {
+  return before === null || after === null || after < before ? null : perSecond(after - before, seconds);
+}
+
+/** How a state is set off. */
+export function paintOf(state: BufferEntry["state"]): keyof Style {
+  if (state === "live" || state === "idle") return "green";
+  return state === "corrupt" ? "red" : "yellow";
+}
+
+/** A writer or reader in a few words: `4711 zerobuffer writer cam`. */
+export function participantText(participant: Participant | null, length: number): string {
+  if (participant === null) return "-";
+  const { pid, command, alive } = participant;
+  if (pid === 0) return "starting";
+  if (!alive) return `${pid} dead`;
+  if (command === null) return `${pid} alive, out of sight`;
+  return `${pid} ${command.length > length ? `${command.slice(0, length - 1)}…` : command}`;
+}

@@ -1,0 +1,70 @@
+// What the program answers where its first argument is no command: help, its version, or what is wrong.
+
+import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
+import type { Document } from "./command.ts";
+import { CommandError, explain } from "./failure.ts";
+import { commands } from "../commands/index.ts";
+import { programOptions } from "./options.ts";
+import { report } from "./report.ts";
+import { Descriptor } from "./terminal.ts";
+import { versions, versionText } from "./version.ts";
+
+const HINT = "See zerobuffer --help.";
+
+/** Does what the arguments say, and returns the exit code. */
+export async function runProgram(argv: readonly string[], json: boolean): Promise<number> {
+  const channel = { json, descriptor: Descriptor.STDOUT, program: "zerobuffer" };
+  try {
+    const [first, second] = argv;
+    const scan = scanArguments(argv, programOptions);
+    const isWord = first !== undefined && !first.startsWith("-");
+    const names = isWord ? membersOf(first) : Object.keys(commands);
+    if (scan.given.has("help") && names.length > 0 && (!isWord || second?.startsWith("-"))) {
+      const { printProgramHelp } = await import("./help.ts");
+      const loads = names.flatMap((name) => commands[name] ?? []);
+      return await printProgramHelp(loads, json);
+    }
+    if (isWord) throw await unknownCommand(first, second);
+    refuseEarlyOptions(scan.positionals, first);
+    const given = await parseArguments(scan, programOptions, HINT);
+    if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
+    const told = await versions();
+    const document = { operation: "version", ...told, errors: [] };
+    await report(document, () => [versionText(told)], undefined, channel);
+    return 0;
+  } catch (error) {
+    const failure = explain(error);
+    const document: Document = { operation: null, errors: [] };
+    await report(document, () => [], failure, channel);
+    return failure.exitCode;
+  }
+}
+
+/** An option that stands before a command is refused as such, whatever it is. */
+function refuseEarlyOptions(words: readonly string[], first: string | undefined): void {
+  const names = words.flatMap((word, at) => [word, `${word} ${words[at + 1]}`]);
+  const command = names.find((name) => Object.hasOwn(commands, name));
+  if (command === undefined) return;
+  throw new CommandError(
+    "USAGE",
+    `Option ${first} stands before the command.`,
+    `Options follow it: see zerobuffer ${command} --help.`,
+  );
+}
+
+/** @param first the first argument, which begins no command on its own. */
+async function unknownCommand(first: string, second = ""): Promise<CommandError> {
+  const members = membersOf(first);
+  if (members.length > 0) {
+    const names = members.map((command) => command.slice(first.length + 1));
+    const hint = await hintFor(second, names, HINT);
+    return new CommandError("USAGE", `Command ${first} takes ${names.join(" or ")} as its next word.`, hint);
+  }
+  const hint = await hintFor(first, Object.keys(commands), HINT);
+  return new CommandError("USAGE", `Unknown command ${JSON.stringify(first)}.`, hint);
+}
+
+/** The names of the commands of two words that begin with this one. */
+function membersOf(first: string): string[] {
+  return Object.keys(commands).filter((command) => command.startsWith(`${first} `));
+}

@@ -1,0 +1,100 @@
+// Progress on the terminal.
+
+import type { SingleBar } from "cli-progress";
+import { bytesText, count } from "./format.ts";
+
+/** Fewer than the ten redraws a second that are allowed, because the first and the last come on top. */
+const REDRAWS_PER_SECOND = 8;
+const BAR_WIDTH = 16;
+
+/** One line on stderr about a run. A timer redraws it, so that an update costs next to nothing. */
+export class Progress implements Disposable {
+  readonly #bar: SingleBar;
+  readonly #total: number | undefined;
+  readonly #units: string;
+  readonly #shownAt = performance.now();
+  #startedAt: number | undefined;
+  #frames = 0;
+  #bytes = 0;
+  #done = 0;
+  #step: string | undefined;
+
+  private constructor(bar: SingleBar, total: number | undefined, units: string) {
+    this.#bar = bar;
+    this.#total = total;
+    this.#units = units;
+  }
+
+  /**
+   * Shows the line.
+   *
+   * @param what goes on: `Writing`.
+   * @param total what `done` will be at the end; with it the line shows percent and the time left.
+   * @param units what is counted.
+   */
+  static async start(what: string, total: number | undefined, units = "frames"): Promise<Progress> {
+    const { default: cliProgress } = await import("cli-progress");
+    const bar = new cliProgress.SingleBar({
+      stream: process.stderr,
+      format: total === undefined ? `${what}: {figures}` : `${what} {bar} {percentage} %{left}: {figures}`,
+      fps: REDRAWS_PER_SECOND,
+      barsize: BAR_WIDTH,
+      barCompleteChar: "█",
+      barIncompleteChar: "░",
+      clearOnComplete: true,
+      hideCursor: true,
+    });
+    const progress = new Progress(bar, total, units);
+    // The texts are made when the line is drawn.
+    bar.start(total ?? 0, 0, {
+      get figures() {
+        return progress.#figures();
+      },
+      get left() {
+        return progress.#left();
+      },
+    });
+    return progress;
+  }
+
+  /** Tells how far the run is; `done` counts towards the total. */
+  update(frames: number, bytes: number, done: number): void {
+    if (frames > 0) this.#startedAt ??= performance.now();
+    this.#frames = frames;
+    this.#bytes = bytes;
+    this.#done = done;
+    this.#bar.update(done);
+  }
+
+  /** Tells what is being done, where no frames are counted; `done` counts towards the total. */
+  step(what: string, done: number): void {
+    this.#startedAt ??= performance.now();
+    this.#step = what;
+    this.#done = done;
+    this.#bar.update(done);
+  }
+
+  /** Takes the line away. */
+  [Symbol.dispose](): void {
+    this.#bar.stop();
+  }
+
+  #figures(): string {
+    if (this.#step !== undefined) return this.#step;
+    const elapsed = Math.floor((performance.now() - this.#shownAt) / 1000);
+    const rate = Math.round(this.#frames / Math.max(this.#seconds(), 0.1));
+    const [frames, speed] = [this.#frames, rate].map((value) => count(value, this.#units));
+    return `${frames}, ${bytesText(this.#bytes)}, ${speed}/s, ${elapsed} s`;
+  }
+
+  #left(): string {
+    if (this.#total === undefined || this.#done === 0) return "";
+    return `, ${Math.ceil((this.#seconds() * (this.#total - this.#done)) / this.#done)} s left`;
+  }
+
+  /** Since the first frame. */
+  #seconds(): number {
+    const now = performance.now();
+    return (now - (this.#startedAt ?? now)) / 1000;
+  }
+}

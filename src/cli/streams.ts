@@ -1,0 +1,204 @@
+// Byte streams over files, stdin and stdout. Nothing here blocks the event loop: the thread pool does the system calls.
+// Import it dynamically: node:fs costs more than a millisecond at start, and not every run has a stream.
+
+import fs from "node:fs";
+import { raceAbort } from "../runtime/abort.ts";
+import { CommandError, DownstreamClosed, systemCode, systemReason } from "./failure.ts";
+import { Descriptor, isTerminal } from "./terminal.ts";
+
+const CHUNK_SIZE = 1024 * 1024;
+const STDIN = 0;
+const { STDOUT } = Descriptor;
+
+/** How long to wait before another try where somebody has made the descriptor non-blocking. */
+const RETRY_MS = 2;
+
+/** A file or stdin (`-`), in chunks; while one is in use, the next is being read. */
+export class ByteInput implements Disposable {
+  /** The size of a regular file, `undefined` for everything else. */
+  readonly size: number | undefined;
+  readonly #fd: number;
+  readonly #name: string;
+  #current = new Uint8Array(CHUNK_SIZE);
+  #ahead = new Uint8Array(CHUNK_SIZE);
+  #reading: Promise<number>;
+  #bytesRead = 0;
+
+  private constructor(fd: number, name: string, size: number | undefined) {
+    this.#fd = fd;
+    this.#name = name;
+    this.size = size;
+    this.#reading = this.#read();
+  }
+
+  /** @throws CommandError IO_ERROR if it cannot be opened. */
+  static async open(path: string, signal: AbortSignal): Promise<ByteInput> {
+    const name = path === "-" ? "stdin" : path;
+    try {
+      const fd = path === "-" ? STDIN : await raceAbort(open(path, fs.constants.O_RDONLY), signal);
+      const stats = fs.fstatSync(fd);
+      if (stats.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
+      return new ByteInput(fd, name, stats.isFile() ? stats.size : undefined);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw ioError(`Cannot read ${name}`, error);
+    }
+  }
+
+  /** The bytes handed out so far. */
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  /**
+   * The next chunk, lent until the next call; empty at the end.
+   *
+   * @throws CommandError IO_ERROR; the signal's reason once it is aborted.
+   */
+  async next(signal: AbortSignal): Promise<Uint8Array> {
+    const length = await raceAbort(this.#reading, signal);
+    [this.#current, this.#ahead] = [this.#ahead, this.#current];
+    if (length > 0) this.#reading = this.#read();
+    this.#bytesRead += length;
+    return this.#current.subarray(0, length);
+  }
+
+  /** All that is left, of which there may be `limit` bytes at the most. */
+  async readAll(limit: number, signal: AbortSignal): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    for (let chunk = await this.next(signal); chunk.length > 0; chunk = await this.next(signal)) {
+      if (this.#bytesRead > limit) {
+        throw new CommandError("METADATA_TOO_LARGE", `${this.#name} holds more than ${limit} bytes.`);
+      }
+      chunks.push(chunk.slice());
+    }
+    return Buffer.concat(chunks);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd !== STDIN) fs.closeSync(this.#fd);
+  }
+
+  #read(): Promise<number> {
+    const reading = read(this.#fd, this.#ahead).catch((error) => {
+      throw ioError(`Cannot read ${this.#name}`, error);
+    });
+    // It is awaited by the next call, which may never come.
+    reading.catch(() => {});
+    return reading;
+  }
+}
+
+/** A file or stdout (`-`) to write to. */
+export class ByteOutput implements Disposable {
+  readonly #fd: number;
+  readonly #name: string;
+  /** Where the next byte goes in a file of our own; `null` where the system keeps count. */
+  #position: number | null;
+
+  private constructor(fd: number, name: string, position: number | null) {
+    this.#fd = fd;
+    this.#name = name;
+    this.#position = position;
+  }
+
+  /**
+   * Opens it for writing. What a file holds stays there until `restart()`, so that a command which fails early harms
+   * nothing.
+   *
+   * @throws CommandError IO_ERROR if it cannot be opened, USAGE if stdout is a terminal.
+   */
+  static async open(path: string, signal: AbortSignal): Promise<ByteOutput> {
+    if (path === "-") {
+      if (!(await isTerminal(STDOUT))) return new ByteOutput(STDOUT, "stdout", null);
+      throw new CommandError(
+        "USAGE",
+        "Option --output - does not write frames to a terminal.",
+        "Redirect stdout to a file or a pipe.",
+      );
+    }
+    try {
+      const fd = await raceAbort(open(path, fs.constants.O_WRONLY | fs.constants.O_CREAT), signal);
+      return new ByteOutput(fd, path, fs.fstatSync(fd).isFile() ? 0 : null);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw ioError(`Cannot write ${path}`, error);
+    }
+  }
+
+  /** Empties a file of our own; does nothing to a pipe or to stdout. */
+  restart(): void {
+    if (this.#position === null) return;
+    try {
+      fs.ftruncateSync(this.#fd);
+      this.#position = 0;
+    } catch (error) {
+      throw ioError(`Cannot write ${this.#name}`, error);
+    }
+  }
+
+  /**
+   * Writes all of it.
+   *
+   * @throws CommandError IO_ERROR; DownstreamClosed if nobody reads the pipe any more.
+   */
+  async write(bytes: Uint8Array): Promise<void> {
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        const written = await write(this.#fd, bytes.subarray(done), this.#position);
+        done += written;
+        if (this.#position !== null) this.#position += written;
+      }
+    } catch (error) {
+      if (systemCode(error) === "EPIPE") throw new DownstreamClosed(`Nobody reads ${this.#name} any more.`);
+      throw ioError(`Cannot write ${this.#name}`, error);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd !== STDOUT) fs.closeSync(this.#fd);
+  }
+}
+
+/** What to do about the failures that happen to people. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOENT: "Check the path.",
+  EACCES: "Check who may use it.",
+  EISDIR: "Name a file.",
+  ENOSPC: "Make room, or write elsewhere.",
+};
+
+function ioError(what: string, error: unknown): CommandError {
+  const hint = REMEDIES[systemCode(error) ?? ""];
+  return new CommandError("IO_ERROR", `${what}: ${systemReason(error)}.`, hint, error);
+}
+
+function open(path: string, flags: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, flags, 0o666, (error, fd) => (error ? reject(error) : resolve(fd)));
+  });
+}
+
+function read(fd: number, into: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const attempt = () =>
+      fs.read(fd, into, 0, into.length, null, (error, length) => {
+        if (error?.code === "EAGAIN") setTimeout(attempt, RETRY_MS);
+        else if (error) reject(error);
+        else resolve(length);
+      });
+    attempt();
+  });
+}
+
+function write(fd: number, bytes: Uint8Array, position: number | null): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const attempt = () =>
+      fs.write(fd, bytes, 0, bytes.length, position, (error, length) => {
+        if (error?.code === "EAGAIN") setTimeout(attempt, RETRY_MS);
+        else if (error) reject(error);
+        else resolve(length);
+      });
+    attempt();
+  });
+}

@@ -1,0 +1,242 @@
+// zerobuffer bench: how fast frames are on this machine, and what they cost, next to a pipe and a Unix socket.
+
+import { FRAME_HEADER_SIZE } from "../../core/config.ts";
+import { describeMachine } from "./machine.ts";
+import { measurementOf, sampleOf } from "./outcome.ts";
+import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./plan.ts";
+import { summaryOf } from "./tables.ts";
+import { defineCommand } from "../../cli/command.ts";
+import type { BenchDocument, BenchMeasurement } from "../../schemas/documents.ts";
+import { CommandError } from "../../cli/failure.ts";
+import { count } from "../../cli/format.ts";
+import {
+  duration,
+  flag,
+  integer,
+  outputOptions,
+  path,
+  rate,
+  several,
+  size,
+  type Values,
+  waitMode,
+  words,
+} from "../../cli/options.ts";
+import { Progress } from "../../cli/progress.ts";
+import type { Session } from "../../cli/session.ts";
+
+/** 64 B to 4 MiB. */
+const SWEEP = [...Array.from({ length: 9 }, (_, i) => 64 * 4 ** i), PICTURE_SIZE].sort((a, b) => a - b);
+
+/** What is measured where no work is named: all of it, but shortly. */
+const OVERVIEW = { sizes: [64, 1024, 65536, 1048576, PICTURE_SIZE], durationMs: 300 };
+
+const frameSize = size({ group: "Frames", description: "", default: undefined, min: 1, max: 2 ** 32 });
+const frameRate = rate({ group: "Frames", description: "" });
+
+const args = {
+  work: words(WORKS, "what to measure; nothing named: all of it, shortly"),
+  sizes: several(
+    {
+      ...frameSize,
+      description: "sizes of the frames; 1080p is a picture, 3,110,416 bytes",
+      valueHint: "SIZE,…",
+      takes: `${frameSize.takes}, or 1080p`,
+      parse: (text) => (text === "1080p" ? PICTURE_SIZE : frameSize.parse(text)),
+    },
+    { absent: [], shown: "64 to 4MiB times 4, and 1080p" },
+  ),
+  rate: several(
+    {
+      ...frameRate,
+      description: "frames a second, kept by the clock; 0: as fast as possible",
+      valueHint: "RATE,…",
+      takes: "a number from 0",
+      parse: (text) => (text === "0" ? 0 : frameRate.parse(text)),
+    },
+    { absent: [0], shown: "0" },
+  ),
+  duration: duration({
+    group: "Length",
+    description: "how long each sample takes, after a warm-up of a fifth of it",
+    default: undefined,
+    shown: "1s, and 300ms if no work is named",
+  }),
+  frames: integer({
+    group: "Length",
+    alias: "n",
+    description: "frames of a sample, instead of a duration, after a fifth of them more",
+    default: undefined,
+    min: 1,
+  }),
+  repeat: integer({
+    group: "Length",
+    description: "samples of each measurement",
+    default: 3,
+    min: 1,
+    max: 1000,
+  }),
+  batchSize: integer({
+    group: "Frames",
+    description: "frames that go with one call, as fast as possible and one way",
+    default: 1,
+    min: 1,
+    max: 64,
+  }),
+  wait: waitMode(),
+  baselines: flag({
+    group: "Comparison",
+    description: "do the same over a pipe and a Unix socket, taking turns",
+  }),
+  bufferSize: size({
+    group: "Buffers",
+    description: "size of the rings",
+    default: 16 * 1024 * 1024,
+    // The smallest usual frame fits.
+    min: 64 + FRAME_HEADER_SIZE,
+  }),
+  report: path({ group: "Output", description: "write a page with charts: one HTML file" }),
+  ...outputOptions,
+};
+
+type BenchOptions = Values<typeof args>;
+
+export default defineCommand({
+  meta: { name: "bench", description: "Measures how fast frames are on this machine, and what they cost." },
+  args,
+  examples: [
+    { purpose: "all of it, shortly, next to a pipe and a Unix socket", line: "zerobuffer bench --baselines" },
+    {
+      purpose: "throughput: one way; latency: there and back; also relay (by its loop), duplex (requests)",
+      line: "zerobuffer bench throughput latency --sizes 64,1MiB",
+    },
+    {
+      purpose: "pictures at the rates of cameras, and as fast as they go, with a page of charts",
+      line: "zerobuffer bench latency relay --sizes 1080p --rate 30,60,240,1000,0 --baselines --report report.html",
+    },
+  ],
+
+  blank: (): BenchDocument => ({
+    operation: "bench",
+    machine: {
+      ...{ cpu: "", processors: 0, memory_bytes: 0, kernel: "", architecture: "", bun: "", version: "" },
+    },
+    settings: {
+      ...{ works: [], sizes: [], rates: [], frames: null, duration_ms: null, warm_up: WARM_UP, repeat: 0 },
+      ...{ batch_size: 1, wait: "adaptive", buffer_size: 0, baselines: false },
+    },
+    measurements: [],
+    report: null,
+    errors: [],
+  }),
+
+  async run(options, session, document) {
+    refuse(options);
+    document.machine = describeMachine();
+    document.settings = settle(options);
+    const output = await openReport(options, session);
+    await measureAll(document, session);
+    if (output === undefined) return;
+    const { pageOf } = await import("./report.ts");
+    output.restart();
+    await session.finish(output.write(new TextEncoder().encode(pageOf(document))));
+    document.report = options.report ?? null;
+  },
+
+  summarize(document, style) {
+    return document.measurements.length === 0 ? [] : summaryOf(document, style);
+  },
+});
+
+/** What the options come to. Without a work, all are measured, but shortly. */
+function settle(options: BenchOptions): BenchDocument["settings"] {
+  const { baselines, batchSize, bufferSize, duration, frames, rate, repeat, sizes, wait, work } = options;
+  const usual = work.length > 0 ? { sizes: SWEEP, durationMs: 1000 } : OVERVIEW;
+  return {
+    works: work.length > 0 ? [...new Set(work)] : [...WORKS],
+    sizes: sizes.length > 0 ? [...new Set(sizes)] : usual.sizes.filter((size) => fits(size, bufferSize)),
+    rates: [...new Set(rate)],
+    frames: frames ?? null,
+    duration_ms: frames === undefined ? (duration ?? usual.durationMs) : null,
+    warm_up: WARM_UP,
+    repeat,
+    batch_size: batchSize,
+    wait,
+    buffer_size: bufferSize,
+    baselines,
+  };
+}
+
+function refuse({ bufferSize, duration, frames, sizes }: BenchOptions): void {
+  if (duration !== undefined && frames !== undefined) {
+    throw new CommandError(
+      "USAGE",
+      "Options --duration and --frames exclude each other.",
+      "Give one of them.",
+    );
+  }
+  if (duration === 0) {
+    throw new CommandError(
+      "USAGE",
+      "Option --duration takes more than 0.",
+      "Leave it out for the usual one.",
+    );
+  }
+  const tooLarge = sizes.find((size) => !fits(size, bufferSize));
+  if (tooLarge === undefined) return;
+  throw new CommandError(
+    "FRAME_TOO_LARGE",
+    `A frame of ${count(tooLarge, "bytes")} does not fit a ring of ${count(bufferSize, "bytes")}.`,
+    `Give --buffer-size at least ${tooLarge + FRAME_HEADER_SIZE}, or --sizes smaller ones.`,
+  );
+}
+
+function fits(size: number, bufferSize: number): boolean {
+  return size + FRAME_HEADER_SIZE <= bufferSize;
+}
+
+/** Opens the page before anything is measured: a bad path is found at once, and harms nothing. */
+async function openReport({ report }: BenchOptions, session: Session) {
+  if (report === undefined) return undefined;
+  const { ByteOutput } = await import("../../cli/streams.ts");
+  return session.own(await ByteOutput.open(report, session.signal));
+}
+
+/** Takes all samples; what has been measured is in the document even if that is cut short. */
+async function measureAll(document: BenchDocument, session: Session): Promise<void> {
+  const { baselines, batch_size, buffer_size, duration_ms, frames } = document.settings;
+  const { rates, repeat, sizes, wait, works } = document.settings;
+  const { Processes } = await import("./processes.ts");
+  const length = { frames: frames ?? undefined, durationMs: duration_ms ?? 0 };
+  const processes = session.own(
+    new Processes(session, { length, wait, batchSize: batch_size, bufferSize: buffer_size }),
+  );
+  const contests = casesOf(works, sizes, rates, baselines ? TRANSPORTS : ["zerobuffer"]);
+  const total = contests.flat().length * repeat;
+  const progress = session.showsProgress ? session.own(await Progress.start("Measuring", total)) : undefined;
+  let done = 0;
+  for (const cases of contests) {
+    const samples = cases.map((): BenchMeasurement["samples"] => []);
+    try {
+      for (let turn = 0; turn < repeat; turn++) {
+        for (let i = 0; i < cases.length; i++) {
+          // A different one is first each time.
+          const at = (turn + i) % cases.length;
+          const wanted = cases[at]!;
+          progress?.step(describe(wanted), done++);
+          session.log?.info(`Measuring ${describe(wanted)}.`);
+          samples[at]!.push(sampleOf(wanted, await processes.run(wanted)));
+        }
+      }
+    } finally {
+      for (const [at, wanted] of cases.entries()) {
+        if (samples[at]!.length > 0) document.measurements.push(measurementOf(wanted, samples[at]!));
+      }
+    }
+  }
+}
+
+function describe({ frameSize, rate, transport, work }: Case): string {
+  const pace = rate > 0 ? ` at ${rate}/s` : "";
+  return `${work} of ${count(frameSize, "bytes")}${pace} over ${transport}`;
+}

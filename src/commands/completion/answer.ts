@@ -1,0 +1,137 @@
+// zerobuffer complete: what a shell offers for the word at its cursor. The scripts of `zerobuffer completion` ask it.
+
+import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
+import { REQUEST_SUFFIX } from "../../core/buffer/names.ts";
+import { scanArguments } from "../../cli/arguments.ts";
+import { type AnyCommand, defineCommand, firstSentence } from "../../cli/command.ts";
+import type { CompleteDocument } from "../../schemas/documents.ts";
+import { commands } from "../index.ts";
+import { flagOf, type Option, type Options, outputOptions, programOptions } from "../../cli/options.ts";
+
+/** Printed instead of words where the shell is to offer files. */
+const FILES = ":files";
+
+type Offer = CompleteDocument["offers"][number];
+
+const args = {
+  words: {
+    type: "positional",
+    variadic: true,
+    group: "",
+    description: "the words before the cursor's, without the program",
+    takes: "words",
+    absent: [] as readonly string[],
+    parse: (text: string) => [text],
+  },
+  // After a "=", because some shells lose an argument that is empty.
+  word: {
+    type: "string",
+    group: "Completion",
+    description: "the word to complete, up to the cursor",
+    valueHint: "WORD",
+    takes: "a text",
+    absent: "",
+    parse: (text: string) => text,
+  },
+  ...outputOptions,
+} satisfies Options;
+
+export default defineCommand({
+  meta: { name: "complete", description: "Prints what a shell offers for a word.", hidden: true },
+  args,
+  examples: [{ purpose: "the options of reader", line: "zerobuffer complete --word=-- -- reader cam" }],
+
+  blank: (): CompleteDocument => ({ operation: "complete", files: false, offers: [], errors: [] }),
+
+  async run({ words, word }, _session, document) {
+    const offers = await offersAfter(words, word);
+    document.files = offers === "files";
+    document.offers = offers === "files" ? [] : offers.filter(({ value }) => value.startsWith(word));
+  },
+
+  summarize: ({ files, offers }) =>
+    files ? [FILES] : offers.map(({ value, description }) => `${value}\t${description}`),
+});
+
+async function offersAfter(words: readonly string[], word: string): Promise<Offer[] | "files"> {
+  // A command's name is one word, or two.
+  for (const count of [1, 2]) {
+    const load = commands[words.slice(0, count).join(" ")];
+    if (load !== undefined) return await argumentsOf(await load(), words.slice(count), word);
+  }
+  return word.startsWith("-") && words.length === 0 ? flags(programOptions) : await nextWords(words);
+}
+
+/** The words that commands begin with, or go on with. */
+async function nextWords(words: readonly string[]): Promise<Offer[]> {
+  const before = words.map((word) => `${word} `).join("");
+  const shown = (await Promise.all(Object.values(commands).map((load) => load()))).filter(
+    ({ meta }) => !meta.hidden && meta.name.startsWith(before),
+  );
+  const rests = shown.map(({ meta: { name, description } }) => {
+    const [value = "", ...next] = name.slice(before.length).split(" ");
+    // A group is described by its members, and a command by its first sentence.
+    return {
+      value,
+      description: next.length > 0 ? next.join(" ") : firstSentence(description),
+    };
+  });
+  return [...Map.groupBy(rests, ({ value }) => value)].map(([value, members]) => ({
+    value,
+    description: members.map(({ description }) => description).join(", "),
+  }));
+}
+
+/** The arguments of a command that can come after `words`. */
+async function argumentsOf(
+  { args }: AnyCommand,
+  words: readonly string[],
+  word: string,
+): Promise<Offer[] | "files"> {
+  const { awaiting, given, positionals } = scanArguments(words, args);
+  if (awaiting !== undefined) return await valuesOf(awaiting);
+
+  const options = !words.includes("--");
+  const [, attachedTo] = /^--([^=]+)=/.exec(word) ?? [];
+  if (options && attachedTo !== undefined) {
+    const option = Object.entries(args).find(([name]) => flagOf(name) === `--${attachedTo}`)?.[1];
+    const values = option === undefined || option.type === "boolean" ? [] : await valuesOf(option);
+    if (values === "files") return values;
+    return values.map((offer) => ({ ...offer, value: `--${attachedTo}=${offer.value}` }));
+  }
+  const unused = Object.fromEntries(Object.entries(args).filter(([name]) => !given.has(name)));
+  if (options && word.startsWith("-")) return flags(unused);
+
+  const places = Object.values(args).filter(({ type }) => type === "positional");
+  const last = places.at(-1);
+  const place = places[positionals.length] ?? (last?.variadic ? last : undefined);
+  if (place === undefined) return options ? flags(unused) : [];
+  const values = await valuesOf(place);
+  return values === "files" ? values : values.filter(({ value }) => !positionals.includes(value));
+}
+
+function flags(options: Options): Offer[] {
+  return Object.entries(options)
+    .filter(([, { type }]) => type !== "positional")
+    .map(([name, { description }]) => ({ value: flagOf(name), description }));
+}
+
+async function valuesOf({ offers = [] }: Option<unknown>): Promise<Offer[] | "files"> {
+  if (offers === "files") return offers;
+  if (offers === "buffers") return buffers();
+  if (offers === "channels") return channels();
+  return offers.map((value) => ({ value, description: "" }));
+}
+
+function buffers(): Offer[] {
+  return findBuffers().flatMap((name) => {
+    using view = BufferView.open(name);
+    return view === undefined ? [] : { value: name, description: view.look().state ?? "" };
+  });
+}
+
+function channels(): Offer[] {
+  return buffers()
+    .filter(({ value }) => value.endsWith(REQUEST_SUFFIX))
+    .map((offer) => ({ ...offer, value: offer.value.slice(0, -REQUEST_SUFFIX.length) }));
+}

@@ -1,0 +1,44 @@
+// zerobuffer completion: the script that lets a shell complete this program's arguments.
+//
+// The scripts know nothing of commands and options: at each TAB they ask `zerobuffer complete`.
+
+import { defineCommand } from "../../cli/command.ts";
+import bash from "./scripts/zerobuffer.bash" with { type: "text" };
+import fish from "./scripts/zerobuffer.fish" with { type: "text" };
+import powershell from "./scripts/zerobuffer.ps1" with { type: "text" };
+import zsh from "./scripts/zerobuffer.zsh" with { type: "text" };
+import type { CompletionDocument } from "../../schemas/documents.ts";
+import { chosenWord, outputOptions } from "../../cli/options.ts";
+
+/** The shells that there are scripts for. */
+export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
+type Shell = (typeof SHELLS)[number];
+
+const scripts: Readonly<Record<Shell, string>> = { bash, zsh, fish, powershell };
+
+export default defineCommand({
+  meta: {
+    name: "completion",
+    description:
+      "Prints the script that lets a shell (bash, zsh, fish or powershell) complete commands, options and buffers.",
+  },
+  args: { shell: chosenWord(SHELLS, "the shell"), ...outputOptions },
+  examples: [
+    { purpose: "in ~/.bashrc", line: "source <(zerobuffer completion bash)" },
+    { purpose: "in ~/.zshrc, after compinit", line: "source <(zerobuffer completion zsh)" },
+    { purpose: "in ~/.config/fish/config.fish", line: "zerobuffer completion fish | source" },
+    {
+      purpose: "in the profile of PowerShell",
+      line: "zerobuffer completion powershell | Out-String | Invoke-Expression",
+    },
+  ],
+
+  blank: (): CompletionDocument => ({ operation: "completion", shell: null, script: null, errors: [] }),
+
+  async run({ shell }, _session, document) {
+    document.shell = shell ?? null;
+    document.script = shell === undefined ? null : scripts[shell];
+  },
+
+  summarize: ({ script }) => (script === null ? [] : [script.trimEnd()]),
+});

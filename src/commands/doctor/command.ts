@@ -1,0 +1,61 @@
+// zerobuffer doctor: what on this machine keeps buffers from working well, and what mends it.
+
+import { diagnose, type Finding } from "../../core/inspection/doctor.ts";
+import { defineCommand } from "../../cli/command.ts";
+import type { DoctorDocument } from "../../schemas/documents.ts";
+import { CommandError } from "../../cli/failure.ts";
+import { count } from "../../cli/format.ts";
+import { outputOptions } from "../../cli/options.ts";
+import { tableLines } from "../../cli/table.ts";
+import type { Style } from "../../cli/terminal.ts";
+
+const PAINT = { ok: "green", warning: "yellow", error: "red" } as const satisfies Record<
+  Finding["status"],
+  keyof Style
+>;
+
+export default defineCommand({
+  meta: {
+    name: "doctor",
+    description:
+      "Checks what buffers need on this machine, and says what mends it. Code 1 if something keeps them from working.",
+  },
+  args: { ...outputOptions },
+  examples: [
+    {
+      purpose: "the commands that mend what is wrong",
+      line: "zerobuffer doctor --json-output | jq -r '.checks[].remedy // empty'",
+    },
+  ],
+
+  blank: (): DoctorDocument => ({ operation: "doctor", checks: [], errors: [] }),
+
+  async run(_options, { log }, document) {
+    const findings = diagnose();
+    for (const { check, status, message, remedy } of findings) {
+      document.checks.push({ check, status, message, remedy });
+      log?.info(`Looked at ${check}.`);
+    }
+    const errors = findings.filter(({ status }) => status === "error");
+    const [worst] = errors;
+    if (worst === undefined) return;
+    const others = errors.length > 1 ? ` (and ${count(errors.length - 1, "more errors")})` : "";
+    throw new CommandError(
+      worst.code ?? "INTERNAL",
+      `Buffers cannot be used here: ${worst.check}: ${worst.message}${others}.`,
+      worst.remedy === null ? undefined : `Run: ${worst.remedy}`,
+    );
+  },
+
+  summarize({ checks }, style) {
+    const rows = checks.map(({ check, status, message }) => [
+      { text: status, paint: PAINT[status] },
+      { text: check },
+      { text: message },
+    ]);
+    return tableLines(rows, style).flatMap((line, index) => {
+      const remedy = checks[index]?.remedy;
+      return remedy == null ? [line] : [line, `${style.dim("         to mend it:")} ${remedy}`];
+    });
+  },
+});

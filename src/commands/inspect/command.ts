@@ -1,0 +1,272 @@
+// zerobuffer inspect: one buffer in every detail, once or again and again.
+
+import { raceAbort } from "../../runtime/abort.ts";
+import { BufferNotFoundError } from "../../core/errors.ts";
+import { BufferView, type MetadataPreview } from "../../core/inspection/buffers.ts";
+import { howToRemove } from "../../core/buffer/objects.ts";
+import type { Oieb } from "../../core/buffer/oieb.ts";
+import { entryOf, paintOf, participantText, rateBetween } from "../../cli/buffers.ts";
+import { defineCommand } from "../../cli/command.ts";
+import type { InspectDocument } from "../../schemas/documents.ts";
+import { CommandError, systemCode } from "../../cli/failure.ts";
+import { bytesText, count, grouped } from "../../cli/format.ts";
+import { bufferName, duration, flag, outputOptions } from "../../cli/options.ts";
+import { resultLost } from "../../cli/report.ts";
+import { tableLines } from "../../cli/table.ts";
+import { Descriptor, print, type Style, styleFor, takesEscapes } from "../../cli/terminal.ts";
+
+/** Redrawing more often than this helps nobody. */
+const MIN_INTERVAL_MS = 100;
+
+const DEGRADED_FROM_PERCENT = 80;
+const CRITICAL_ABOVE_PERCENT = 95;
+
+const COMMAND_LENGTH = 60;
+
+const args = {
+  buffer: bufferName("the buffer to look at"),
+  watch: flag({ group: "Watching", description: "look again and again until the buffer goes away" }),
+  intervalMs: duration({
+    group: "Watching",
+    description: "time from one look to the next, at least 100 ms",
+    default: 1000,
+  }),
+  ...outputOptions,
+};
+
+export default defineCommand({
+  meta: {
+    name: "inspect",
+    description:
+      "Shows everything about one buffer, without disturbing who uses it. Code 4 if it is corrupt.",
+  },
+  args,
+  examples: [
+    { purpose: "how full it is, twice a second", line: "zerobuffer inspect cam --watch --interval-ms 500" },
+    { purpose: "its health, for a script", line: "zerobuffer inspect cam --json-output | jq -r .health" },
+  ],
+
+  blank: (buffer): InspectDocument => ({
+    operation: "inspect",
+    buffer_name: buffer,
+    state: null,
+    fault: null,
+    size_bytes: null,
+    payload_size: null,
+    used_bytes: null,
+    used_percent: null,
+    frames_written: null,
+    frames_read: null,
+    frames_per_second: null,
+    writer: null,
+    reader: null,
+    health: null,
+    oieb: null,
+    semaphores: { written: null, released: null },
+    metadata: null,
+    errors: [],
+  }),
+
+  async run({ buffer, watch, intervalMs, jsonOutput }, { signal, log }, document) {
+    // What a screen has shown is not printed once more at the end.
+    const seen = watch && !jsonOutput ? { ...document } : document;
+    if (!look(buffer, seen, null)) {
+      throw new BufferNotFoundError(`There is no buffer "${buffer}".`, {
+        buffer,
+        hint: "zerobuffer list shows the buffers that there are.",
+      });
+    }
+    if (seen.state === null) throw forbidden(seen);
+    if (!watch) {
+      if (seen.state === "corrupt") throw corrupt(seen);
+      return;
+    }
+    log?.info(`Watching buffer "${buffer}".`);
+    const screen = jsonOutput ? undefined : await Screen.open();
+    let isThere = true;
+    while (isThere) {
+      if (screen?.isClosed) return;
+      await screen?.show(linesOf(seen, screen.style));
+      const before = { frames: seen.frames_written, at: performance.now() };
+      await raceAbort(Bun.sleep(Math.max(MIN_INTERVAL_MS, intervalMs)), signal);
+      isThere = look(buffer, seen, before);
+    }
+    log?.info(`Buffer "${buffer}" is gone.`);
+  },
+
+  summarize: (document, style) => linesOf(document, style),
+});
+
+/** Fills the document with what the buffer is like now. False, and nothing is changed, if there is none. */
+function look(
+  name: string,
+  document: InspectDocument,
+  before: { readonly frames: number | null; readonly at: number } | null,
+): boolean {
+  using view = BufferView.open(name);
+  if (view === undefined) return false;
+  const snapshot = view.look();
+  const seconds = before === null ? 0 : (performance.now() - before.at) / 1000;
+  const rate = before && rateBetween(before.frames, view.framesWritten(), seconds);
+  const entry = entryOf(snapshot, rate);
+  Object.assign(document, {
+    ...entry,
+    health: healthOf(entry.used_percent),
+    oieb: snapshot.oieb && publish(snapshot.oieb),
+    semaphores: view.semaphores(),
+    metadata: publishMetadata(view.metadata()),
+  } satisfies Partial<InspectDocument>);
+  return true;
+}
+
+function healthOf(usedPercent: number | null): InspectDocument["health"] {
+  if (usedPercent === null) return null;
+  if (usedPercent < DEGRADED_FROM_PERCENT) return "healthy";
+  return usedPercent <= CRITICAL_ABOVE_PERCENT ? "degraded" : "critical";
+}
+
+function publish(oieb: Oieb): InspectDocument["oieb"] {
+  return {
+    oieb_size: oieb.oiebSize,
+    version: oieb.version.slice(0, 3).join("."),
+    metadata_size: oieb.metadataSize,
+    metadata_free_bytes: oieb.metadataFreeBytes,
+    metadata_written_bytes: oieb.metadataWrittenBytes,
+    payload_size: oieb.payloadSize,
+    payload_free_bytes: oieb.payloadFreeBytes,
+    payload_write_pos: oieb.payloadWritePos,
+    payload_read_pos: oieb.payloadReadPos,
+    payload_written_count: oieb.payloadWrittenCount,
+    payload_read_count: oieb.payloadReadCount,
+    writer_pid: Number(oieb.writerPid),
+    reader_pid: Number(oieb.readerPid),
+    flags: Number(oieb.flags),
+  };
+}
+
+function publishMetadata(metadata: MetadataPreview | null): InspectDocument["metadata"] {
+  if (metadata === null) return null;
+  const { size, encoding, preview, isTruncated } = metadata;
+  return { size_bytes: size, encoding, preview, truncated: isTruncated };
+}
+
+function forbidden({ buffer_name, fault }: InspectDocument): CommandError {
+  return new CommandError(
+    "PERMISSION_DENIED",
+    `Buffer "${buffer_name}" cannot be read: ${fault}.`,
+    "Run as the user who made it, or have its reader give it wider permissions (--mode).",
+  );
+}
+
+function corrupt({ buffer_name, fault }: InspectDocument): CommandError {
+  return new CommandError(
+    "CORRUPT_BUFFER",
+    `Buffer "${buffer_name}" is corrupt: ${fault}.`,
+    `Clean leaves it, as it may be no buffer: end who uses it, and ${howToRemove(buffer_name ?? "")}.`,
+  );
+}
+
+/** The buffer for a person; no lines before anything was seen of it. */
+function linesOf(document: InspectDocument, style: Style): string[] {
+  const { state, fault } = document;
+  if (state === null && fault === null) return [];
+  const rows: [label: string, text: string | null][] = [
+    ["Buffer", style.bold(document.buffer_name ?? "")],
+    ["State", stateText(document, style)],
+    ["Memory", memoryText(document)],
+    ["Used", usedText(document)],
+    ["Frames", framesText(document)],
+    ["Ring", ringText(document)],
+    ["Semaphores", semaphoresText(document)],
+    ["Writer", participantText(document.writer, COMMAND_LENGTH)],
+    ["Reader", participantText(document.reader, COMMAND_LENGTH)],
+    ["Metadata", metadataText(document)],
+  ];
+  const shown = rows.flatMap(([label, text]) =>
+    text === null ? [] : [[{ text: label, paint: "dim" as const }, { text }]],
+  );
+  return tableLines(shown, style);
+}
+
+function stateText({ state, health, fault }: InspectDocument, style: Style): string {
+  const name = style[paintOf(state)](state ?? "unknown");
+  return [name, health, fault].filter((part) => part !== null).join(", ");
+}
+
+function memoryText({ size_bytes, oieb, payload_size }: InspectDocument): string {
+  if (size_bytes === null) return "none: only a lock file is left";
+  if (oieb === null || payload_size === null) return count(size_bytes, "bytes");
+  const parts = `metadata ${grouped(oieb.metadata_size)}, ring ${grouped(payload_size)}`;
+  return `${count(size_bytes, "bytes")}: ${parts}; protocol ${oieb.version}, flags ${oieb.flags}`;
+}
+
+function usedText({ used_bytes, used_percent, payload_size }: InspectDocument): string | null {
+  if (used_bytes === null || payload_size === null) return null;
+  return `${bytesText(used_bytes)} of ${bytesText(payload_size)} (${used_percent} %)`;
+}
+
+function framesText({ frames_written, frames_read, frames_per_second }: InspectDocument): string | null {
+  if (frames_written === null || frames_read === null) return null;
+  const rate = frames_per_second === null ? "" : `, ${grouped(frames_per_second)} a second`;
+  return `${grouped(frames_written)} written, ${grouped(frames_read)} read${rate}`;
+}
+
+function ringText({ oieb }: InspectDocument): string | null {
+  if (oieb === null) return null;
+  const { payload_write_pos, payload_read_pos, payload_free_bytes } = oieb;
+  return (
+    `write position ${grouped(payload_write_pos)}, read position ${grouped(payload_read_pos)}, ` +
+    `${grouped(payload_free_bytes)} free`
+  );
+}
+
+function semaphoresText({ semaphores: { written, released } }: InspectDocument): string {
+  const text = (tokens: number | null) => (tokens === null ? "missing" : grouped(tokens));
+  return `written ${text(written)}, released ${text(released)}`;
+}
+
+function metadataText({ metadata, payload_size }: InspectDocument): string | null {
+  if (metadata === null) return payload_size === null ? null : "none";
+  const { size_bytes, encoding, preview, truncated } = metadata;
+  const more = truncated ? " …" : "";
+  return `${count(size_bytes, "bytes")}${encoding === "hex" ? " in hex" : ""}: ${preview.replace(/\s+/g, " ")}${more}`;
+}
+
+/** Where a watch is shown: drawn over again on a terminal, one block after another elsewhere. */
+class Screen {
+  readonly style: Style;
+  readonly #redraws: boolean;
+  #height = 0;
+  #isClosed = false;
+
+  private constructor(style: Style, redraws: boolean) {
+    this.style = style;
+    this.#redraws = redraws;
+  }
+
+  static async open(): Promise<Screen> {
+    return new Screen(await styleFor(Descriptor.STDOUT), await takesEscapes(Descriptor.STDOUT));
+  }
+
+  /** Whether nobody reads any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  async show(lines: readonly string[]): Promise<void> {
+    const text = this.#redraws ? this.#redraw(lines) : `${lines.join("\n")}\n\n`;
+    try {
+      await print(Descriptor.STDOUT, text);
+    } catch (error) {
+      if (systemCode(error) !== "EPIPE") throw resultLost(error);
+      this.#isClosed = true;
+    }
+    this.#height = lines.length;
+  }
+
+  /** Lines that are too long are cut: one that wrapped would take a second row. */
+  #redraw(lines: readonly string[]): string {
+    const back = this.#height === 0 ? "" : `\x1b[${this.#height}A\x1b[J`;
+    return `${back}\x1b[?7l${lines.join("\n")}\n\x1b[?7h`;
+  }
+}

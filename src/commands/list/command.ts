@@ -1,0 +1,103 @@
+// zerobuffer list: every buffer on this machine, and who uses it.
+
+import { raceAbort } from "../../runtime/abort.ts";
+import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
+import { entryOf, paintOf, participantText, rateBetween } from "../../cli/buffers.ts";
+import { defineCommand } from "../../cli/command.ts";
+import type { BufferEntry, ListDocument } from "../../schemas/documents.ts";
+import { bytesText, grouped } from "../../cli/format.ts";
+import { duration, outputOptions } from "../../cli/options.ts";
+import type { Session } from "../../cli/session.ts";
+import { type Cell, tableLines } from "../../cli/table.ts";
+
+const COMMAND_LENGTH = 28;
+
+const args = {
+  intervalMs: duration({
+    group: "Figures",
+    description: "how long frames are counted for the rate, if any writer lives; 0: no rates",
+    default: 100,
+  }),
+  ...outputOptions,
+};
+
+export default defineCommand({
+  meta: { name: "list", description: "Lists the buffers on this machine and who uses them." },
+  args,
+  examples: [
+    {
+      purpose: "the names of the buffers that nobody uses any more",
+      line: `zerobuffer list --json-output | jq -r '.buffers[] | select(.state == "stale").buffer_name'`,
+    },
+  ],
+
+  blank: (): ListDocument => ({ operation: "list", buffers: [], errors: [] }),
+
+  async run({ intervalMs }, session, document) {
+    const views = findBuffers().flatMap((name) => BufferView.open(name) ?? []);
+    for (const view of views) session.own(view);
+    session.log?.info(`Found ${views.length} buffers and lock files.`);
+    const rates = intervalMs > 0 ? await measureRates(views, intervalMs, session) : new Map();
+    document.buffers = views
+      .filter((view) => view.isThere)
+      .map((view) => entryOf(view.look(), rates.get(view) ?? null));
+  },
+
+  summarize({ buffers }, style, failed) {
+    if (failed) return [];
+    if (buffers.length === 0) return ["No buffers."];
+    const titles = ["NAME", "STATE", "SIZE", "USED", "", "WRITTEN", "READ", "FRAMES/S", "WRITER", "READER"];
+    const head = titles.map((text, column): Cell => ({ text, paint: "bold", ...alignmentOf(column) }));
+    return [
+      ...tableLines([head, ...buffers.map(rowOf)], style),
+      ...buffers
+        .filter(({ fault }) => fault !== null)
+        .map(({ buffer_name, fault }) => style.dim(`${buffer_name}: ${fault}`)),
+    ];
+  },
+});
+
+/** Frames a second of the buffers whose writers live; nobody waits for the others. */
+async function measureRates(
+  views: readonly BufferView[],
+  intervalMs: number,
+  { signal }: Session,
+): Promise<Map<BufferView, number | null>> {
+  const active = views.filter((view) => view.look().writer?.alive);
+  if (active.length === 0) return new Map();
+  const before = active.map((view) => ({ view, frames: view.framesWritten(), at: performance.now() }));
+  await raceAbort(Bun.sleep(intervalMs), signal);
+  return new Map(
+    before.map(({ view, frames, at }) => {
+      const seconds = (performance.now() - at) / 1000;
+      return [view, rateBetween(frames, view.framesWritten(), seconds)];
+    }),
+  );
+}
+
+function rowOf(entry: BufferEntry): Cell[] {
+  const number = (value: number | null) => (value === null ? "-" : grouped(value));
+  const bytes = (value: number | null) => (value === null ? "-" : bytesText(value));
+  const { buffer_name, state, used_percent, writer, reader } = entry;
+  const texts = [
+    buffer_name,
+    state ?? "?",
+    bytes(entry.size_bytes),
+    bytes(entry.used_bytes),
+    used_percent === null ? "" : `${Math.round(used_percent)} %`,
+    number(entry.frames_written),
+    number(entry.frames_read),
+    number(entry.frames_per_second),
+    participantText(writer, COMMAND_LENGTH),
+    participantText(reader, COMMAND_LENGTH),
+  ];
+  return texts.map((text, column) => ({
+    text,
+    ...(column === 1 && { paint: paintOf(state) }),
+    ...alignmentOf(column),
+  }));
+}
+
+function alignmentOf(column: number): Pick<Cell, "alignment"> {
+  return column >= 2 && column <= 7 ? { alignment: "right" } : {};
+}

@@ -1,0 +1,234 @@
+// zerobuffer writer: frames of a pattern or of a byte stream, into a buffer.
+
+import { maxFrameSize } from "../../core/config.ts";
+import { FRAMINGS } from "../../frames/framing.ts";
+import { Writer } from "../../core/index.ts";
+import { PATTERNS } from "../../frames/patterns.ts";
+import { defineCommand } from "../../cli/command.ts";
+import type { WriterDocument } from "../../schemas/documents.ts";
+import { CommandError } from "../../cli/failure.ts";
+import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "../../cli/format.ts";
+import { PatternSource, StreamSource } from "../../cli/frame-source.ts";
+import {
+  bufferName,
+  choice,
+  duration,
+  integer,
+  outputOptions,
+  path,
+  rate,
+  size,
+  text,
+  type Values,
+  waitMode,
+} from "../../cli/options.ts";
+import { Progress } from "../../cli/progress.ts";
+import { FULL_POLICIES, Pump } from "./loop.ts";
+import type { ByteInput } from "../../cli/streams.ts";
+
+const args = {
+  buffer: bufferName("the buffer to write to"),
+  frames: integer({
+    group: "Frames",
+    alias: "n",
+    description: "frames to write, dropped ones included; 0: without end",
+    default: undefined,
+    shown: "1000, with --input all",
+    min: 0,
+  }),
+  size: size({
+    group: "Frames",
+    alias: "s",
+    description: "size of a frame",
+    default: 1024,
+    min: 1,
+    max: 2 ** 32,
+  }),
+  pattern: choice(PATTERNS, {
+    group: "Frames",
+    description: "what the frames hold",
+    valueHint: "PATTERN",
+    default: undefined,
+    shown: "sequential",
+  }),
+  input: path({
+    group: "Frames",
+    alias: "i",
+    description: "take the frames from a file, or from stdin, instead of a pattern",
+    dash: true,
+  }),
+  framing: choice(FRAMINGS, {
+    group: "Frames",
+    description:
+      "frames of the input: --size bytes each, one a line, or after their length (u32, little-endian)",
+    valueHint: "FRAMING",
+    default: "fixed",
+  }),
+  metadata: text({ group: "Metadata", alias: "m", description: "metadata to send before the first frame" }),
+  metadataFile: path({ group: "Metadata", description: "the same from a file" }),
+  rate: rate({ group: "Pace", description: "frames a second, kept by the clock", valueHint: "PER_SECOND" }),
+  batchSize: integer({ group: "Pace", description: "frames written back to back", default: 1, min: 1 }),
+  delayMs: duration({ group: "Pace", description: "pause after each batch", default: 0 }),
+  connectTimeoutMs: duration({
+    group: "Waiting",
+    description: "how long to wait for the buffer; 0: try once",
+    default: 5000,
+  }),
+  timeoutMs: duration({
+    group: "Waiting",
+    description: "how long each write waits for room; 0: for ever",
+    default: 5000,
+    zeroIsForever: true,
+  }),
+  onFull: choice(FULL_POLICIES, {
+    group: "Waiting",
+    description: "with a frame there is no room for",
+    valueHint: "POLICY",
+    default: "wait",
+  }),
+  wait: waitMode(),
+  ...outputOptions,
+};
+
+type WriterOptions = Values<typeof args>;
+
+const DEFAULT_FRAMES = 1000;
+
+/** More metadata than any reader makes room for, so that a file without end is not read for ever. */
+const MAX_METADATA_SIZE = 256 * 1024 * 1024;
+
+export default defineCommand({
+  meta: { name: "writer", description: "Writes frames into a buffer that a reader has made." },
+  args,
+  examples: [
+    {
+      purpose: "a test picture of 30 frames a second",
+      line: "zerobuffer writer video -n 300 -s 2MiB --rate 30",
+    },
+    {
+      purpose: "each line of a log as a frame, as they come",
+      line: "tail -f app.log | zerobuffer writer log --input - --framing lines",
+    },
+  ],
+
+  blank: (buffer): WriterDocument => ({
+    operation: "write",
+    buffer_name: buffer,
+    frames_written: 0,
+    frames_dropped: 0,
+    bytes_written: 0,
+    frame_size: null,
+    metadata_size: 0,
+    duration_seconds: 0,
+    throughput_mbps: 0,
+    frames_per_second: 0,
+    pattern: null,
+    empty_lines_skipped: 0,
+    waits: 0,
+    errors: [],
+  }),
+
+  async run(options, session, document) {
+    refuseContradictions(options);
+    const { buffer, connectTimeoutMs, framing, size: frameSize, timeoutMs, wait } = options;
+    const { log, signal } = session;
+    const pattern = options.pattern ?? "sequential";
+    document.pattern = options.input === undefined ? pattern : null;
+    document.frame_size = options.input === undefined || framing === "fixed" ? frameSize : null;
+
+    // Before the buffer is touched, so that a bad path harms nothing.
+    const metadata = await loadMetadata(options, signal);
+    const input =
+      options.input === undefined ? undefined : session.own(await openInput(options.input, signal));
+    log?.info(`Connecting to buffer "${buffer}".`);
+    const writer = session.own(
+      await Writer.connect(buffer, { connectTimeoutMs, writeTimeout: timeoutMs, wait, signal }),
+    );
+    const { payloadSize } = writer.config;
+    log?.info(`Connected to buffer "${buffer}" of ${count(payloadSize, "bytes")}.`);
+
+    const sizes = { frameSize, maxFrameSize: maxFrameSize(payloadSize) };
+    const source =
+      input === undefined
+        ? new PatternSource(pattern, sizes)
+        : new StreamSource(input, framing, sizes, signal);
+    if (metadata !== undefined) {
+      writer.setMetadata(metadata);
+      document.metadata_size = metadata.length;
+      log?.info(`Sent ${count(metadata.length, "bytes")} of metadata.`);
+    }
+
+    const limit = options.frames ?? (input === undefined ? DEFAULT_FRAMES : 0);
+    const progress = session.showsProgress
+      ? session.own(await Progress.start("Writing", limit > 0 ? limit : input?.size))
+      : undefined;
+    const pump = new Pump(writer, source, options, signal, (frames) =>
+      progress?.update(frames, writer.bytesWritten, limit > 0 ? frames : (input?.bytesRead ?? 0)),
+    );
+    try {
+      await pump.run(limit);
+    } finally {
+      fill(document, writer, pump);
+      document.empty_lines_skipped = source.emptyLines;
+    }
+  },
+
+  summarize(document, style, failed) {
+    const { buffer_name, frames_written, frames_dropped, bytes_written, duration_seconds } = document;
+    if (failed && frames_written + frames_dropped === 0) return [];
+    const frames = style.bold(`Wrote ${count(frames_written, "frames")}`);
+    const speed = speedText(frames_written, bytes_written, duration_seconds);
+    const lines = [`${frames} (${bytesText(bytes_written)}) into ${buffer_name} ${speed}.`];
+    const asides = [];
+    if (frames_dropped > 0) asides.push(`Dropped ${count(frames_dropped, "frames")}.`);
+    if (document.empty_lines_skipped > 0)
+      asides.push(`Skipped ${count(document.empty_lines_skipped, "empty lines")}.`);
+    if (asides.length > 0) lines.push(asides.join(" "));
+    return lines;
+  },
+});
+
+function fill(document: WriterDocument, writer: Writer, { stopwatch, dropped }: Pump): void {
+  const { framesWritten, bytesWritten, waits } = writer;
+  document.frames_written = framesWritten;
+  document.frames_dropped = dropped;
+  document.bytes_written = bytesWritten;
+  document.waits = waits;
+  document.duration_seconds = stopwatch.seconds;
+  document.throughput_mbps = mebibytesPerSecond(bytesWritten, stopwatch.seconds);
+  document.frames_per_second = perSecond(framesWritten, stopwatch.seconds);
+}
+
+function refuseContradictions({ input, pattern, metadata, metadataFile }: WriterOptions): void {
+  if (input !== undefined && pattern !== undefined) {
+    throw new CommandError("USAGE", "Options --input and --pattern exclude each other.", "Give one of them.");
+  }
+  if (metadata !== undefined && metadataFile !== undefined) {
+    throw new CommandError(
+      "USAGE",
+      "Options --metadata and --metadata-file exclude each other.",
+      "Give one of them.",
+    );
+  }
+}
+
+/** The metadata to send, if any. */
+async function loadMetadata(
+  { metadata, metadataFile }: WriterOptions,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  if (metadata !== undefined) return new TextEncoder().encode(metadata);
+  if (metadataFile === undefined) return undefined;
+  using input = await openInput(metadataFile, signal);
+  const bytes = await input.readAll(MAX_METADATA_SIZE, signal);
+  if (bytes.length > 0) return bytes;
+  throw new CommandError(
+    "USAGE",
+    `Option --metadata-file takes a file that is not empty; ${metadataFile} is.`,
+  );
+}
+
+async function openInput(path: string, signal: AbortSignal): Promise<ByteInput> {
+  const { ByteInput } = await import("../../cli/streams.ts");
+  return ByteInput.open(path, signal);
+}

@@ -1,0 +1,95 @@
+// The control block at the start of the shared memory, decoded from its sixteen 8-byte words.
+
+import { FRAME_HEADER_SIZE, OIEB_SIZE } from "../config.ts";
+
+/** One snapshot of the OIEB (PROTOCOL.md, section 1). Sizes, positions and counts are exact up to 2^53. */
+export interface Oieb {
+  readonly oiebSize: number;
+  readonly version: readonly [major: number, minor: number, patch: number, reserved: number];
+  readonly metadataSize: number;
+  readonly metadataFreeBytes: number;
+  readonly metadataWrittenBytes: number;
+  readonly payloadSize: number;
+  readonly payloadFreeBytes: number;
+  readonly payloadWritePos: number;
+  readonly payloadReadPos: number;
+  readonly payloadWrittenCount: number;
+  readonly payloadReadCount: number;
+  /** As it stands there, to be compared and swapped: it may be no process id at all. */
+  readonly writerPid: bigint;
+  readonly readerPid: bigint;
+  readonly flags: bigint;
+}
+
+/** Index of each 8-byte word; the first holds the OIEB's size and the version. */
+export const OiebWord = {
+  metadataSize: 1,
+  metadataFreeBytes: 2,
+  metadataWrittenBytes: 3,
+  payloadSize: 4,
+  payloadFreeBytes: 5,
+  payloadWritePos: 6,
+  payloadReadPos: 7,
+  payloadWrittenCount: 8,
+  payloadReadCount: 9,
+  writerPid: 10,
+  readerPid: 11,
+  flags: 15,
+} as const;
+
+/** Decodes the sixteen words, whatever they hold. */
+export function decodeOieb(words: BigUint64Array): Oieb {
+  const word = (index: number): bigint => words[index] as bigint;
+  const number = (index: number): number => Number(word(index));
+  const versionByte = (index: number): number => Number((word(0) >> BigInt(32 + 8 * index)) & 0xffn);
+  return {
+    oiebSize: Number(word(0) & 0xffff_ffffn),
+    version: [versionByte(0), versionByte(1), versionByte(2), versionByte(3)],
+    metadataSize: number(OiebWord.metadataSize),
+    metadataFreeBytes: number(OiebWord.metadataFreeBytes),
+    metadataWrittenBytes: number(OiebWord.metadataWrittenBytes),
+    payloadSize: number(OiebWord.payloadSize),
+    payloadFreeBytes: number(OiebWord.payloadFreeBytes),
+    payloadWritePos: number(OiebWord.payloadWritePos),
+    payloadReadPos: number(OiebWord.payloadReadPos),
+    payloadWrittenCount: number(OiebWord.payloadWrittenCount),
+    payloadReadCount: number(OiebWord.payloadReadCount),
+    writerPid: word(OiebWord.writerPid),
+    readerPid: word(OiebWord.readerPid),
+    flags: word(OiebWord.flags),
+  };
+}
+
+/** Whether the first word is that of an OIEB of a version that we can speak. */
+export function beginsAsOieb({ oiebSize, version }: Oieb): boolean {
+  return oiebSize === OIEB_SIZE && version[0] === 1 && version[3] === 0;
+}
+
+/** What speaks against an OIEB being one whose creator has not come to its size, which is stored last. */
+export function faultOfUnfinishedOieb(oieb: Oieb): string | undefined {
+  const { oiebSize, version, payloadWritePos, payloadReadPos, payloadWrittenCount, payloadReadCount } = oieb;
+  const isUntouched = [payloadWritePos, payloadReadPos, payloadWrittenCount, payloadReadCount].every(
+    (value) => value === 0,
+  );
+  if (oiebSize === 0 && version[0] <= 1 && oieb.writerPid === 0n && isUntouched) return undefined;
+  return `its control block claims ${oiebSize} bytes instead of ${OIEB_SIZE}`;
+}
+
+/** What cannot be right in an OIEB over a file of `fileSize` bytes, as half a sentence; undefined if all can. */
+export function faultOfOieb(oieb: Oieb, fileSize: number): string | undefined {
+  const { payloadSize, metadataSize } = oieb;
+  if (oieb.oiebSize !== OIEB_SIZE)
+    return `its control block claims ${oieb.oiebSize} bytes instead of ${OIEB_SIZE}`;
+  if (oieb.version[0] !== 1)
+    return `it speaks version ${oieb.version.slice(0, 3).join(".")} of the protocol, not 1`;
+  if (payloadSize <= FRAME_HEADER_SIZE) return `its ring of ${payloadSize} bytes has no room for a frame`;
+  if (OIEB_SIZE + metadataSize + payloadSize > fileSize) {
+    return `its sizes (${metadataSize} metadata, ${payloadSize} payload) exceed its ${fileSize} bytes`;
+  }
+  if (oieb.payloadFreeBytes > payloadSize)
+    return `more bytes are free (${oieb.payloadFreeBytes}) than it has`;
+  if (oieb.payloadWritePos > payloadSize)
+    return `its write position ${oieb.payloadWritePos} lies past its end`;
+  if (oieb.payloadReadPos > payloadSize) return `its read position ${oieb.payloadReadPos} lies past its end`;
+  return undefined;
+}

@@ -1,0 +1,300 @@
+// What on this machine keeps buffers from working well, and the command that mends it.
+
+import { accessSync, constants, existsSync, readFileSync, realpathSync, statfsSync } from "node:fs";
+import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
+import { dirname } from "node:path";
+import { loadFault } from "../../native/library.ts";
+import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
+import type { ErrorCode } from "../errors.ts";
+import { BufferView, findBuffers, findForsakenSemaphores } from "./buffers.ts";
+import { faultOfLockDirectory, foreignLockDirectories, LOCK_DIRECTORY } from "../buffer/locks.ts";
+import { statusOf } from "../buffer/objects.ts";
+
+/** What one check has found. */
+export interface Finding {
+  /** What was looked at, in a word or two. */
+  readonly check: string;
+  /** `warning`: something is slower or smaller than it could be. `error`: buffers cannot be used. */
+  readonly status: "ok" | "warning" | "error";
+  /** What was found, as a sentence without its full stop. */
+  readonly message: string;
+  /** The shell command that mends it. */
+  readonly remedy: string | null;
+  /** Of the error that the use of a buffer would end with. */
+  readonly code?: ErrorCode;
+}
+
+type Verdict = Omit<Finding, "check">;
+
+/** Some look at what only one system has, or tells. */
+type Check = readonly [check: string, examine: () => Verdict, platform?: NodeJS.Platform];
+
+const isWindows = process.platform === "win32";
+
+const MIB = 2 ** 20;
+
+/** f_type of tmpfs in statfs(2). */
+const TMPFS = 0x01021994;
+
+/** A reader takes about ten descriptors, the runtime twenty. */
+const FEW_DESCRIPTORS = 64;
+
+const ALL_PERMISSIONS = 0o1777;
+
+const ok = (message: string): Verdict => ({ status: "ok", message, remedy: null });
+const warning = (message: string, remedy: string | null): Verdict => ({ status: "warning", message, remedy });
+const error = (code: ErrorCode, message: string, remedy: string | null): Verdict => ({
+  status: "error",
+  code,
+  message,
+  remedy,
+});
+
+const checks: readonly Check[] = [
+  ["helper", examineHelper],
+  ["shared memory", () => examineSharedMemory("/dev/shm"), "linux"],
+  ["lock directory", examineLockDirectory],
+  ["C# locks", examineForeignLockDirectories],
+  ["temp directory", examineTempDirectory],
+  ["open files", examineOpenFiles, "linux"],
+  ["address space", () => examineLimit("Max address space", "v", "a buffer is mapped whole"), "linux"],
+  ["file size", () => examineLimit("Max file size", "f", "shared memory is a file"), "linux"],
+  ["processes", examineProcesses, "linux"],
+  ["processors", examineProcessors],
+  ["libc", examineLibc, "linux"],
+  ["leftovers", examineLeftovers],
+];
+
+/** Looks at everything that buffers need. Changes nothing, and works where the helper cannot be loaded. */
+export function diagnose(): Finding[] {
+  const ours = checks.filter(([, , platform = process.platform]) => platform === process.platform);
+  return ours.map(([check, examine]) => {
+    try {
+      return { check, ...examine() };
+    } catch (cause) {
+      return { check, ...warning(`cannot be examined: ${(cause as Error).message}`, null) };
+    }
+  });
+}
+
+// ---- the helper ----------------------------------------------------------------------------------------------------
+
+function examineHelper(): Verdict {
+  if (loadFault === undefined) return ok("loaded");
+  const remedy = isWindows ? "set TEMP=%USERPROFILE%" : 'export TMPDIR="$HOME"';
+  return error("PERMISSION_DENIED", `cannot be loaded: ${loadFault.message}`, remedy);
+}
+
+function examineTempDirectory(): Verdict {
+  const path = isWindows ? tmpdir() : process.env.TMPDIR || "/tmp";
+  const status = statusOf(path);
+  const elsewhere = isWindows ? "set TEMP=%USERPROFILE%" : "export TMPDIR=/var/tmp";
+  const make = isWindows ? `mkdir "${path}"` : `mkdir -p ${quoted(path)}`;
+  const consequence = "the helper is unpacked elsewhere";
+  if (status === undefined) return warning(`${path} is missing: ${consequence}`, make);
+  if (!isWritable(path)) return warning(`${path} cannot be written: ${consequence}`, elsewhere);
+  if (process.platform !== "linux") return ok(`${path} is writable`);
+  const mount = mountOf(path);
+  if (mount?.options.has("noexec")) {
+    return warning(
+      `${path} is mounted noexec: ${consequence}`,
+      `mount -o remount,exec ${quoted(mount.path)}`,
+    );
+  }
+  return ok(`${path} is writable and executable`);
+}
+
+// ---- shared memory -------------------------------------------------------------------------------------------------
+
+function examineSharedMemory(path: string): Verdict {
+  if (statusOf(path) === undefined) {
+    const remedy = `mkdir -m 1777 ${path} && mount -t tmpfs -o mode=1777 tmpfs ${path}`;
+    return error("RESOURCE_EXHAUSTED", `${path} is missing`, remedy);
+  }
+  if (!isWritable(path)) {
+    const remedy = `mount -o remount,rw,mode=1777 ${path}`;
+    return error("PERMISSION_DENIED", `${path} cannot be written`, remedy);
+  }
+  const { type, bsize, blocks, bavail } = statfsSync(path);
+  const [size, free] = [bsize * blocks, bsize * bavail];
+  const text = `${path} has ${mebibytes(size)}, ${mebibytes(free)} of it free`;
+  if (type !== TMPFS) {
+    return warning(`${path} is no tmpfs: frames go to a disk`, `mount -t tmpfs tmpfs ${path}`);
+  }
+  if (free < MIB) return error("RESOURCE_EXHAUSTED", text, enlarge(path));
+  if (free < DEFAULT_PAYLOAD_SIZE + MIB) {
+    const needed = mebibytes(DEFAULT_PAYLOAD_SIZE);
+    return warning(`${text}: a buffer takes ${needed} unless --buffer-size says less`, enlarge(path));
+  }
+  return ok(text);
+}
+
+/** How shared memory is made larger: from inside a container it cannot be. */
+function enlarge(path: string): string {
+  const isContainer = existsSync("/.dockerenv") || existsSync("/run/.containerenv");
+  return isContainer ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${path}`;
+}
+
+function examineLeftovers(): Verdict {
+  if (loadFault !== undefined) return warning("cannot be looked for without the helper", null);
+  const stale = findBuffers().filter((name) => {
+    using view = BufferView.open(name);
+    return view?.look().state === "stale";
+  });
+  const count = stale.length + findForsakenSemaphores().length;
+  if (count === 0) return ok("nothing is left of buffers that nobody uses");
+  return warning(`something is left of ${count} buffers that nobody uses`, "zerobuffer clean");
+}
+
+// ---- locks ---------------------------------------------------------------------------------------------------------
+
+function examineLockDirectory(): Verdict {
+  if (statusOf(LOCK_DIRECTORY) === undefined) {
+    const parent = dirname(LOCK_DIRECTORY);
+    if (isWritable(parent)) return ok(`${LOCK_DIRECTORY} will be made by the first reader`);
+    const remedy = isWindows ? `mkdir "${parent}"` : `chmod 1777 ${parent}`;
+    return error("PERMISSION_DENIED", `${parent} cannot be written`, remedy);
+  }
+  const fault = faultOfLockDirectory(LOCK_DIRECTORY);
+  if (fault !== undefined) {
+    const isDirectory = statusOf(LOCK_DIRECTORY)?.isDirectory();
+    const remove = isWindows ? `del "${LOCK_DIRECTORY}"` : `rm ${LOCK_DIRECTORY}`;
+    const remedy = isDirectory ? `chmod 1777 ${LOCK_DIRECTORY}` : remove;
+    return error("PERMISSION_DENIED", `${LOCK_DIRECTORY} is refused: ${fault}`, remedy);
+  }
+  if (isWindows) {
+    if (isWritable(LOCK_DIRECTORY)) return ok(`${LOCK_DIRECTORY} is there and can be written`);
+    return error(
+      "PERMISSION_DENIED",
+      `${LOCK_DIRECTORY} cannot be written`,
+      `icacls "${LOCK_DIRECTORY}" /reset`,
+    );
+  }
+  const remedy = `chmod 1777 ${LOCK_DIRECTORY}`;
+  const mode = (statusOf(LOCK_DIRECTORY)?.mode ?? 0) & 0o7777;
+  const text = `${LOCK_DIRECTORY} has mode ${mode.toString(8)}`;
+  if (!isWritable(LOCK_DIRECTORY)) return error("PERMISSION_DENIED", `${text} and cannot be written`, remedy);
+  return mode === ALL_PERMISSIONS ? ok(text) : warning(`${text}: other users cannot make buffers`, remedy);
+}
+
+function examineForeignLockDirectories(): Verdict {
+  const present = foreignLockDirectories().filter((path) => statusOf(path) !== undefined);
+  for (const path of present) {
+    const fault = faultOfLockDirectory(path);
+    if (fault === undefined) continue;
+    const remedy = statusOf(path)?.isDirectory() ? `chmod 1777 ${quoted(path)}` : `rm ${quoted(path)}`;
+    return warning(`${path} is passed over: ${fault}; readers written in C# are not noticed`, remedy);
+  }
+  return ok(present.length === 0 ? "made by the first reader" : present.join(", "));
+}
+
+// ---- limits --------------------------------------------------------------------------------------------------------
+
+function examineOpenFiles(): Verdict {
+  const limit = softLimit("Max open files");
+  const text = limit === undefined ? "unlimited" : `at most ${limit}`;
+  if (limit === undefined || limit >= FEW_DESCRIPTORS) return ok(text);
+  return warning(text, "ulimit -n 1024");
+}
+
+function examineLimit(name: string, letter: string, why: string): Verdict {
+  const limit = softLimit(name);
+  if (limit === undefined) return ok("unlimited");
+  return warning(`at most ${mebibytes(limit)}, and ${why}`, `ulimit -${letter} unlimited`);
+}
+
+/** A limit of this process; undefined if there is none. */
+function softLimit(name: string): number | undefined {
+  const line = readFileSync("/proc/self/limits", "utf8")
+    .split("\n")
+    .find((line) => line.startsWith(name));
+  const value = line?.slice(name.length).trim().split(/\s+/)[0];
+  return value === undefined || value === "unlimited" ? undefined : Number(value);
+}
+
+// ---- the machine ---------------------------------------------------------------------------------------------------
+
+function examineProcesses(): Verdict {
+  if (!existsSync("/proc/self/stat")) {
+    return warning(
+      "/proc is missing: a recycled process id may be taken for a peer",
+      "mount -t proc proc /proc",
+    );
+  }
+  const hidepid = [...(mountOf("/proc")?.options ?? [])].find((option) => /^hidepid=(?!0|off)/.test(option));
+  if (hidepid === undefined || userInfo().uid === 0) return ok("/proc shows every process");
+  return warning(
+    `/proc is mounted ${hidepid}: a recycled process id of another user may be taken for a peer`,
+    "mount -o remount,hidepid=0 /proc",
+  );
+}
+
+function examineProcessors(): Verdict {
+  const online = cpus().length;
+  if (process.platform !== "linux") return judgeProcessors(availableParallelism(), online);
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";
+  return judgeProcessors(countOfList(list) || online, online);
+}
+
+function judgeProcessors(allowed: number, online: number): Verdict {
+  if (allowed > 1) return ok(`${allowed} of ${online}`);
+  const remedy = online > 1 && process.platform === "linux" ? `taskset -pc 0-${online - 1} $$` : null;
+  return warning(`1 of ${online}: writer and reader take turns, and round trips take longer`, remedy);
+}
+
+/** How many numbers a list such as `0-3,8` has. */
+function countOfList(list: string): number {
+  const ranges = list.split(",").map((range) => range.split("-").map(Number));
+  return ranges.reduce((sum, [first = 0, last = first]) => sum + last - first + 1, 0);
+}
+
+function examineLibc(): Verdict {
+  // musl's loader and its library are one file, which has two names.
+  if (/\/(?:ld-musl-[^/]+|libc\.so)$/m.test(readFileSync("/proc/self/maps", "utf8"))) return ok("musl");
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  const version = report?.header?.glibcVersionRuntime;
+  return version === undefined ? warning("unknown", null) : ok(`glibc ${version}`);
+}
+
+interface Mount {
+  readonly path: string;
+  readonly options: ReadonlySet<string>;
+}
+
+/** The file system that a path lies on. */
+function mountOf(path: string): Mount | undefined {
+  const real = realpathSync(path);
+  let found: Mount | undefined;
+  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+    const [own = "", superblock = ""] = line.split(" - ");
+    const [, , , , point, options = ""] = own.split(" ");
+    if (point === undefined) continue;
+    const mountPoint = point.replace(/\\(\d{3})/g, (_, octal) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    );
+    const isAbove = mountPoint === "/" || real === mountPoint || real.startsWith(`${mountPoint}/`);
+    if (!isAbove || mountPoint.length < (found?.path.length ?? 0)) continue;
+    const all = [options, superblock.split(" ")[2] ?? ""].flatMap((list) => list.split(","));
+    found = { path: mountPoint, options: new Set(all) };
+  }
+  return found;
+}
+
+/** Whether this process may make files in the directory. */
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A path as the shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / MIB).toLocaleString("en-US")} MiB`;
+}

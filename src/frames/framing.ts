@@ -1,0 +1,381 @@
+// Frames in a byte stream: how a stream is split into frames, and how frames are joined into one.
+
+import { FrameTooLargeError, InvalidFrameSizeError, ZeroBufferError } from "../core/errors.ts";
+import type { FrameBatch } from "../core/frame.ts";
+
+/**
+ * How the frames of a stream are told apart:
+ * - `fixed`: all have the same size, only the last one may be shorter; nothing stands between them.
+ * - `lines`: each ends with a newline (0x0A), which is not part of it; a carriage return before it is.
+ * - `length-prefixed`: each follows its length in bytes, an unsigned 32-bit little-endian number.
+ */
+export const FRAMINGS = ["fixed", "lines", "length-prefixed"] as const;
+
+/** The name of one of the {@link FRAMINGS}. */
+export type Framing = (typeof FRAMINGS)[number];
+
+const NEWLINE = 0x0a;
+const PREFIX_SIZE = 4;
+
+/** The sizes a {@link FrameSplitter} goes by, in bytes. */
+export interface SplitterSizes {
+  /** The largest frame to accept, at least 1. No more is ever collected, whatever the stream says. */
+  maxFrameSize: number;
+  /** The size of every frame but the last, 1 to `maxFrameSize`. Needed for `fixed`, ignored otherwise. */
+  frameSize?: number;
+}
+
+/**
+ * Splits one byte stream into frames. For each chunk of the stream, in order:
+ *
+ *     splitter.push(chunk);
+ *     for (let frame = splitter.next(); frame !== undefined; frame = splitter.next()) use(frame);
+ *
+ * and the same with `end()` instead of `push(chunk)` after the last one.
+ *
+ * A frame that lies within one chunk is a view of that chunk. One that spans chunks is collected in a buffer
+ * that doubles as bytes arrive, up to `maxFrameSize`. So a chunk must be left alone until `next()` returns
+ * `undefined`, and may be reused from then on. Its frames are lent for as long: they are gone with the
+ * `undefined`.
+ */
+export class FrameSplitter {
+  readonly #framing: Framing;
+  readonly #frameSize: number;
+  readonly #maxFrameSize: number;
+
+  #chunk: Uint8Array = new Uint8Array(0);
+  #position = 0;
+  #ended = false;
+
+  /** What earlier chunks held of the frame that is not complete yet. */
+  #collected = new Uint8Array(0);
+  #collectedSize = 0;
+
+  /** The bytes seen so far of a record's length prefix, and their value. */
+  #prefixSize = 0;
+  #prefix = 0;
+
+  /** Where in the stream the frame starts that is not complete yet; with its prefix, if it has one. */
+  #frameOffset = 0;
+  #emptyLines = 0;
+
+  /**
+   * @throws InvalidFrameSizeError if `frameSize` is needed and is not a whole number of at least 1.
+   * @throws FrameTooLargeError if `frameSize` is needed and exceeds `maxFrameSize`.
+   */
+  constructor(framing: Framing, { maxFrameSize, frameSize = 0 }: SplitterSizes) {
+    if (framing === "fixed") requireFrameSize(frameSize, maxFrameSize);
+    this.#framing = framing;
+    this.#frameSize = frameSize;
+    this.#maxFrameSize = maxFrameSize;
+  }
+
+  /** The empty lines skipped so far; 0 unless the framing is `lines`. */
+  get emptyLines(): number {
+    return this.#emptyLines;
+  }
+
+  /**
+   * Gives the splitter the next chunk of the stream, of any size.
+   * @throws ZeroBufferError INTERNAL if frames of the chunk before are still to be taken, or after `end()`.
+   */
+  push(chunk: Uint8Array): void {
+    this.#requireDrained();
+    this.#chunk = chunk;
+    this.#position = 0;
+  }
+
+  /**
+   * Says that the stream is complete, so that what is left over can be taken as the last frame.
+   * @throws ZeroBufferError INTERNAL if frames of the last chunk are still to be taken, or after `end()`.
+   */
+  end(): void {
+    this.#requireDrained();
+    this.#ended = true;
+  }
+
+  /**
+   * The next frame, of 1 to `maxFrameSize` bytes, or `undefined` if it takes another chunk (or the end) to
+   * complete it.
+   * @throws ZeroBufferError IO_ERROR, naming the byte offset in the stream, at a line longer than
+   *   `maxFrameSize` and at a record that is longer, is empty, or is cut short by the end of the stream; on
+   *   every call from then on.
+   */
+  next(): Uint8Array | undefined {
+    switch (this.#framing) {
+      case "fixed":
+        return this.#nextFixed();
+      case "lines":
+        return this.#nextLine();
+      case "length-prefixed":
+        return this.#nextRecord();
+    }
+  }
+
+  /**
+   * The next frames, end to end, where they lie so in the chunk: at most `most` of `fixed` framing, 1 otherwise. As
+   * {@link next}.
+   */
+  nextRun(most: number): Uint8Array | undefined {
+    const frames = Math.min(most, Math.floor(this.#available / this.#frameSize));
+    if (this.#framing !== "fixed" || this.#collectedSize > 0 || frames < 2) return this.next();
+    return this.#take(frames * this.#frameSize);
+  }
+
+  #nextFixed(): Uint8Array | undefined {
+    const missing = this.#frameSize - this.#collectedSize;
+    if (missing <= this.#available) return this.#take(missing);
+    this.#collectRest();
+    return this.#ended ? this.#takeLast() : undefined;
+  }
+
+  #nextLine(): Uint8Array | undefined {
+    for (;;) {
+      const newline = this.#chunk.indexOf(NEWLINE, this.#position);
+      const missing = newline === -1 ? this.#available : newline - this.#position;
+      const size = this.#collectedSize + missing;
+      if (size > this.#maxFrameSize) throw this.#lineTooLong();
+      if (newline === -1) {
+        this.#collectRest();
+        return this.#ended ? this.#takeLast() : undefined;
+      }
+      this.#frameOffset += size + 1;
+      if (size > 0) {
+        const line = this.#take(missing);
+        this.#position++;
+        return line;
+      }
+      this.#position++;
+      this.#emptyLines++;
+    }
+  }
+
+  #nextRecord(): Uint8Array | undefined {
+    this.#readPrefix();
+    if (this.#prefixSize < PREFIX_SIZE) {
+      if (this.#ended && this.#prefixSize > 0) throw this.#prefixCutShort();
+      return undefined;
+    }
+    const size = this.#prefix >>> 0;
+    if (size === 0 || size > this.#maxFrameSize) throw this.#badRecordSize(size);
+    const missing = size - this.#collectedSize;
+    if (missing <= this.#available) {
+      this.#frameOffset += PREFIX_SIZE + size;
+      this.#prefixSize = 0;
+      this.#prefix = 0;
+      return this.#take(missing);
+    }
+    this.#collectRest();
+    if (this.#ended) throw this.#recordCutShort(size);
+    return undefined;
+  }
+
+  #readPrefix(): void {
+    while (this.#prefixSize < PREFIX_SIZE && this.#available > 0) {
+      this.#prefix |= (this.#chunk[this.#position++] as number) << (8 * this.#prefixSize++);
+    }
+  }
+
+  get #available(): number {
+    return this.#chunk.length - this.#position;
+  }
+
+  /** The frame that the next `size` bytes complete. */
+  #take(size: number): Uint8Array {
+    const start = this.#position;
+    if (this.#collectedSize > 0) {
+      this.#collect(size);
+      return this.#takeCollected();
+    }
+    this.#position += size;
+    return this.#chunk.subarray(start, this.#position);
+  }
+
+  #takeCollected(): Uint8Array {
+    const frame = this.#collected.subarray(0, this.#collectedSize);
+    this.#collectedSize = 0;
+    return frame;
+  }
+
+  #takeLast(): Uint8Array | undefined {
+    return this.#collectedSize > 0 ? this.#takeCollected() : undefined;
+  }
+
+  #collectRest(): void {
+    this.#collect(this.#available);
+  }
+
+  /** Copies the next `size` bytes behind those collected; callers make sure of `maxFrameSize` in all. */
+  #collect(size: number): void {
+    const needed = this.#collectedSize + size;
+    if (needed > this.#collected.length) {
+      const roomy = Math.max(needed, 2 * this.#collected.length);
+      const grown = new Uint8Array(Math.min(roomy, this.#maxFrameSize));
+      grown.set(this.#collected.subarray(0, this.#collectedSize));
+      this.#collected = grown;
+    }
+    this.#collected.set(this.#chunk.subarray(this.#position, this.#position + size), this.#collectedSize);
+    this.#collectedSize = needed;
+    this.#position += size;
+  }
+
+  #requireDrained(): void {
+    if (this.#ended) throw new ZeroBufferError("INTERNAL", "The stream was said to have ended already.");
+    if (this.#available > 0) {
+      throw new ZeroBufferError("INTERNAL", `${this.#available} bytes of the last chunk are not split yet.`);
+    }
+  }
+
+  #lineTooLong(): ZeroBufferError {
+    return new ZeroBufferError(
+      "IO_ERROR",
+      `The line at byte offset ${this.#frameOffset} exceeds the ${this.#maxFrameSize} bytes a frame can have.`,
+      { hint: "Check that the stream is text in lines, or use a larger buffer." },
+    );
+  }
+
+  #badRecordSize(size: number): ZeroBufferError {
+    const record = `The record at byte offset ${this.#frameOffset}`;
+    if (size === 0) {
+      return new ZeroBufferError("IO_ERROR", `${record} has a length of 0; a frame has at least 1 byte.`, {
+        hint: "Check that the stream is length-prefixed, and leave out empty records.",
+      });
+    }
+    return new ZeroBufferError(
+      "IO_ERROR",
+      `${record} has a length of ${size}, more than the ${this.#maxFrameSize} bytes a frame can have.`,
+      { hint: "Check that the stream is length-prefixed (u32 little-endian), or use a larger buffer." },
+    );
+  }
+
+  #prefixCutShort(): ZeroBufferError {
+    return this.#cutShort(`after ${this.#prefixSize} of the ${PREFIX_SIZE} bytes of its length`);
+  }
+
+  #recordCutShort(size: number): ZeroBufferError {
+    return this.#cutShort(`after ${this.#collectedSize} of its ${size} bytes`);
+  }
+
+  #cutShort(where: string): ZeroBufferError {
+    return new ZeroBufferError(
+      "IO_ERROR",
+      `The record at byte offset ${this.#frameOffset} is truncated: the stream ends ${where}.`,
+      { hint: "Check that the stream is length-prefixed and complete." },
+    );
+  }
+}
+
+function requireFrameSize(frameSize: number, maxFrameSize: number): void {
+  if (!Number.isSafeInteger(frameSize) || frameSize < 1) {
+    throw new InvalidFrameSizeError(`A frame size must be a whole number of at least 1, not ${frameSize}.`);
+  }
+  if (frameSize > maxFrameSize) {
+    throw new FrameTooLargeError(
+      `Frames of ${frameSize} bytes are larger than the ${maxFrameSize} bytes a frame can have.`,
+      { hint: "Use smaller frames, or a larger buffer." },
+    );
+  }
+}
+
+/** The bytes a {@link FrameJoiner} gathers before they have to be written, unless told otherwise: 1 MiB. */
+const JOINER_CAPACITY = 1024 * 1024;
+
+/**
+ * Joins frames into one byte stream, gathering many small ones into one write:
+ *
+ *     if (!joiner.append(frame)) for (const piece of joiner.takeWith(frame)) write(piece);
+ *     …
+ *     write(joiner.take());
+ *
+ * It has two buffers: while the bytes taken from one are being written, the other fills.
+ * The frames are taken as they are: with `lines`, a frame that holds a newline comes back as several.
+ */
+export class FrameJoiner {
+  readonly #framing: Framing;
+  readonly #overhead: number;
+  #filling: Uint8Array;
+  #taken: Uint8Array;
+  #size = 0;
+
+  /** @param capacity The bytes to gather at the most, framing included; both buffers have this size. */
+  constructor(framing: Framing, capacity = JOINER_CAPACITY) {
+    this.#framing = framing;
+    this.#overhead = prefixOf(framing, 0).length + suffixOf(framing).length;
+    this.#filling = new Uint8Array(capacity);
+    this.#taken = new Uint8Array(capacity);
+  }
+
+  /** The bytes appended and not taken yet. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * Copies a frame of at most 2^32 - 1 bytes, with its framing, behind those appended before.
+   * @returns False if it does not fit and nothing was copied: `take()` makes room, and `takeWith(frame)` also
+   *   serves a frame that is larger than the capacity.
+   */
+  append(frame: Uint8Array): boolean {
+    const size = this.#size + frame.length + this.#overhead;
+    if (size > this.#filling.length) return false;
+    if (this.#framing === "length-prefixed") {
+      putLength(this.#filling, this.#size, frame.length);
+      this.#size += PREFIX_SIZE;
+    }
+    this.#filling.set(frame, this.#size);
+    if (this.#framing === "lines") this.#filling[size - 1] = NEWLINE;
+    this.#size = size;
+    return true;
+  }
+
+  /**
+   * Copies frames, as {@link append} does each.
+   * @returns False if they do not all fit, or need their framing one by one, and nothing was copied.
+   */
+  appendBatch(frames: FrameBatch): boolean {
+    const size = this.#size + frames.size;
+    if (this.#overhead > 0 || size > this.#filling.length) return false;
+    frames.copyTo(this.#filling.subarray(this.#size));
+    this.#size = size;
+    return true;
+  }
+
+  /**
+   * Takes what was appended since the last time.
+   * @returns A view, empty if that was nothing, that stays as it is until `take()` or `takeWith()` is called
+   *   again: by then it must have been written.
+   */
+  take(): Uint8Array {
+    const bytes = this.#filling.subarray(0, this.#size);
+    [this.#filling, this.#taken] = [this.#taken, this.#filling];
+    this.#size = 0;
+    return bytes;
+  }
+
+  /**
+   * Takes what was appended since the last time and, without copying it, one more frame of any size.
+   * @returns What to write, in this order, none of it empty: the bytes of `take()`, the frame's prefix, the
+   *   frame itself, its suffix; each only if there is any. The frame must stay until it has been written.
+   */
+  takeWith(frame: Uint8Array): Uint8Array[] {
+    const pieces = [this.take(), prefixOf(this.#framing, frame.length), frame, suffixOf(this.#framing)];
+    return pieces.filter((piece) => piece.length > 0);
+  }
+}
+
+function prefixOf(framing: Framing, size: number): Uint8Array {
+  const prefix = new Uint8Array(framing === "length-prefixed" ? PREFIX_SIZE : 0);
+  if (prefix.length > 0) putLength(prefix, 0, size);
+  return prefix;
+}
+
+function suffixOf(framing: Framing): Uint8Array {
+  return framing === "lines" ? Uint8Array.of(NEWLINE) : new Uint8Array(0);
+}
+
+function putLength(target: Uint8Array, offset: number, length: number): void {
+  target[offset] = length;
+  target[offset + 1] = length >>> 8;
+  target[offset + 2] = length >>> 16;
+  target[offset + 3] = length >>> 24;
+}
