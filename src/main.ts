@@ -4,11 +4,11 @@
 import { parseArguments, scanArguments } from "./cli/arguments.ts";
 import type { AnyCommand } from "./cli/command.ts";
 import { explain, type Failure } from "./cli/failure.ts";
-import { BENCH_WORKER, commands } from "./commands/index.ts";
 import type { Log } from "./cli/log.ts";
 import { type Channel, report, reportFailure } from "./cli/report.ts";
 import { Session } from "./cli/session.ts";
 import { Descriptor, takesEscapes } from "./cli/terminal.ts";
+import { BENCH_WORKER, commands } from "./commands/index.ts";
 
 // What is still being read from a terminal or a pipe must not keep the process alive.
 process.exit(await main(process.argv.slice(2)));

@@ -3,8 +3,8 @@
 import { version } from "../../package.json";
 import type { AnyCommand } from "../../src/cli/command.ts";
 import { EXIT_CODES, UNITS, wrap } from "../../src/cli/help.ts";
-import { commands } from "../../src/commands/index.ts";
 import { flagOf, type Option, type Options, outputOptions } from "../../src/cli/options.ts";
+import { commands } from "../../src/commands/index.ts";
 
 /** Room for what is escaped, in lines of 80 characters. */
 const WIDTH = 70;

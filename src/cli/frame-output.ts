@@ -1,7 +1,7 @@
 // Frames on their way to a file or to stdout: small ones gathered, large ones written where they lie.
 
-import { FrameJoiner, type Framing } from "../frames/framing.ts";
 import type { FrameBatch } from "../core/index.ts";
+import { FrameJoiner, type Framing } from "../frames/framing.ts";
 import type { ByteOutput } from "./streams.ts";
 
 /** Frames up to this size are worth a copy: it lets the reader go on while the thread pool writes. */

@@ -1,7 +1,7 @@
 // What --help prints: everything needed to use a command, on one page.
 
-import { type AnyCommand, firstSentence } from "./command.ts";
 import type { Load } from "../commands/index.ts";
+import { type AnyCommand, firstSentence } from "./command.ts";
 import { flagOf, type Option, type Options } from "./options.ts";
 import { report } from "./report.ts";
 import { Descriptor, plain, type Style } from "./terminal.ts";

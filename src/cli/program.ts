@@ -1,9 +1,9 @@
 // What the program answers where its first argument is no command: help, its version, or what is wrong.
 
+import { commands } from "../commands/index.ts";
 import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
 import type { Document } from "./command.ts";
 import { CommandError, explain } from "./failure.ts";
-import { commands } from "../commands/index.ts";
 import { programOptions } from "./options.ts";
 import { report } from "./report.ts";
 import { Descriptor } from "./terminal.ts";

@@ -1,16 +1,16 @@
 // Turns what the helper returns into errors that say what to do.
 
-import { files } from "../runtime/files.ts";
 import { Code, codeDescriptions } from "../native/codes.ts";
 import { systemError } from "../native/handles.ts";
 import { loadFault } from "../native/library.ts";
+import { files } from "../runtime/files.ts";
+import { SHARED_MEMORY } from "./buffer/objects.ts";
 import {
   CorruptBufferError,
   PermissionDeniedError,
   ResourceExhaustedError,
   ZeroBufferError,
 } from "./errors.ts";
-import { SHARED_MEMORY } from "./buffer/objects.ts";
 
 /** What says where temporary files go. */
 const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";

@@ -3,6 +3,10 @@
 import { Code } from "../native/codes.ts";
 import { Look, OiebFlag, READER_LOOKAHEAD, RingReader, Role, Wait, Waiter } from "../native/handles.ts";
 import { raceAbort } from "../runtime/abort.ts";
+import { TurnKeeper } from "../runtime/turn.ts";
+import { createForReader, type SharedBuffer } from "./buffer/lifecycle.ts";
+import type { Oieb } from "./buffer/oieb.ts";
+import { Peer } from "./buffer/presence.ts";
 import {
   type BufferConfig,
   type BufferSizes,
@@ -20,10 +24,6 @@ import {
 } from "./errors.ts";
 import { failure } from "./failures.ts";
 import { Frame, FrameBatch, Lender } from "./frame.ts";
-import { createForReader, type SharedBuffer } from "./buffer/lifecycle.ts";
-import type { Oieb } from "./buffer/oieb.ts";
-import { Peer } from "./buffer/presence.ts";
-import { TurnKeeper } from "../runtime/turn.ts";
 
 /** How long a wait goes on before the writer is looked at (PROTOCOL.md, section 4). */
 const SLICE_MS = 100;

@@ -3,6 +3,15 @@
 import { Code } from "../native/codes.ts";
 import { OiebFlag, RingWriter, Role, Wait, Waiter } from "../native/handles.ts";
 import { raceAbort } from "../runtime/abort.ts";
+import { TurnKeeper } from "../runtime/turn.ts";
+import {
+  type Connection,
+  connect,
+  connectAsync,
+  describeAbsentReader,
+  type SharedBuffer,
+} from "./buffer/lifecycle.ts";
+import { Peer } from "./buffer/presence.ts";
 import {
   type BufferConfig,
   type BufferSizes,
@@ -24,15 +33,6 @@ import {
   type ZeroBufferError,
 } from "./errors.ts";
 import { failure } from "./failures.ts";
-import {
-  type Connection,
-  connect,
-  connectAsync,
-  describeAbsentReader,
-  type SharedBuffer,
-} from "./buffer/lifecycle.ts";
-import { Peer } from "./buffer/presence.ts";
-import { TurnKeeper } from "../runtime/turn.ts";
 
 /** How long a wait goes on before the reader is looked at (PROTOCOL.md, section 4). */
 const SLICE_MS = 100;

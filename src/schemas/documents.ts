@@ -1,12 +1,12 @@
 // The JSON documents of the commands, as schemas. The commands import only their types: at run time nobody loads this.
 
 import { type Static, Type } from "typebox";
+import type { FailureCode } from "../cli/failure.ts";
+import { TRANSPORTS, WORKS } from "../commands/bench/plan.ts";
+import { SHELLS } from "../commands/completion/command.ts";
 import { WAIT_MODES } from "../core/config.ts";
 import { PATTERNS } from "../frames/patterns.ts";
 import { TRANSFORMS } from "../frames/transforms.ts";
-import { TRANSPORTS, WORKS } from "../commands/bench/plan.ts";
-import { SHELLS } from "../commands/completion/command.ts";
-import type { FailureCode } from "../cli/failure.ts";
 
 const FAILURE_CODES = [
   "BUFFER_NOT_FOUND",

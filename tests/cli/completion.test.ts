@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { commands } from "../../src/commands/index.ts";
 import { flagOf } from "../../src/cli/options.ts";
+import { commands } from "../../src/commands/index.ts";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";

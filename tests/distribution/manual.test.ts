@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { manual } from "../../scripts/binaries/manual.ts";
-import { commands } from "../../src/commands/index.ts";
 import { flagOf } from "../../src/cli/options.ts";
+import { commands } from "../../src/commands/index.ts";
 
 const page = await manual(new Date(Date.UTC(2026, 10, 5)));
 const plain = page.replaceAll("\\-", "-");

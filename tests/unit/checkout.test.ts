@@ -12,10 +12,10 @@ afterEach(() => rmSync(directory, { recursive: true }));
 
 /** What a copy of the source in this place says of its commit. */
 function commitIn(place: string, env: Record<string, string | undefined> = process.env): string {
-  const commands = join(place, "src", "commands");
-  mkdirSync(commands, { recursive: true });
-  copyFileSync(join(root, "src", "commands", "checkout.ts"), join(commands, "checkout.ts"));
-  const script = `console.log((await import(${JSON.stringify(join(commands, "checkout.ts"))})).commitOf())`;
+  const directory = join(place, "src", "cli");
+  mkdirSync(directory, { recursive: true });
+  copyFileSync(join(root, "src", "cli", "checkout.ts"), join(directory, "checkout.ts"));
+  const script = `console.log((await import(${JSON.stringify(join(directory, "checkout.ts"))})).commitOf())`;
   return Bun.spawnSync([process.execPath, "-e", script], { env }).stdout.toString().trim();
 }
 

@@ -11,8 +11,8 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { type Frame, Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { OiebWord } from "../../src/core/buffer/oieb.ts";
+import { type Frame, Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { Role, Semaphore, SharedMemory } from "../../src/native/handles.ts";
 import { bytesOf, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../support/buffers.ts";
 

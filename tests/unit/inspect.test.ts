@@ -3,9 +3,9 @@
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { removeIfStale } from "../../src/core/buffer/stale.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { BufferView, findBuffers, findForsakenSemaphores } from "../../src/core/inspection/buffers.ts";
-import { removeIfStale } from "../../src/core/buffer/stale.ts";
 import { Role, Semaphore } from "../../src/native/handles.ts";
 import images from "../golden/images.json";
 import { eventually, leavesNothingBehind, thrownBy, uniqueName } from "../support/buffers.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { InvalidNameError, Reader, Writer } from "../../src/core/index.ts";
 import { checkName } from "../../src/core/buffer/names.ts";
+import { InvalidNameError, Reader, Writer } from "../../src/core/index.ts";
 import { footprint, leavesNothingBehind, thrownBy } from "../support/buffers.ts";
 
 leavesNothingBehind();

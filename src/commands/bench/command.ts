@@ -1,12 +1,6 @@
 // zerobuffer bench: how fast frames are on this machine, and what they cost, next to a pipe and a Unix socket.
 
-import { FRAME_HEADER_SIZE } from "../../core/config.ts";
-import { describeMachine } from "./machine.ts";
-import { measurementOf, sampleOf } from "./outcome.ts";
-import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./plan.ts";
-import { summaryOf } from "./tables.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { BenchDocument, BenchMeasurement } from "../../schemas/documents.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
 import {
@@ -24,6 +18,12 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
+import { FRAME_HEADER_SIZE } from "../../core/config.ts";
+import type { BenchDocument, BenchMeasurement } from "../../schemas/documents.ts";
+import { describeMachine } from "./machine.ts";
+import { measurementOf, sampleOf } from "./outcome.ts";
+import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./plan.ts";
+import { summaryOf } from "./tables.ts";
 
 /** 64 B to 4 MiB. */
 const SWEEP = [...Array.from({ length: 9 }, (_, i) => 64 * 4 ** i), PICTURE_SIZE].sort((a, b) => a - b);

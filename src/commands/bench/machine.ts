@@ -2,8 +2,8 @@
 
 import { availableParallelism, cpus, release, type as system, totalmem } from "node:os";
 import { version } from "../../../package.json";
-import type { BenchDocument } from "../../schemas/documents.ts";
 import { bytesText, count } from "../../cli/format.ts";
+import type { BenchDocument } from "../../schemas/documents.ts";
 
 type Machine = BenchDocument["machine"];
 

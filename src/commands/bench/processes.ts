@@ -3,12 +3,12 @@
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { raceAbort } from "../../runtime/abort.ts";
+import { CommandError, systemReason } from "../../cli/failure.ts";
+import type { Session } from "../../cli/session.ts";
 import { buffersOf } from "../../core/buffer/names.ts";
 import { removeIfStale } from "../../core/buffer/stale.ts";
-import { CommandError, systemReason } from "../../cli/failure.ts";
+import { raceAbort } from "../../runtime/abort.ts";
 import { BENCH_WORKER } from "../index.ts";
-import type { Session } from "../../cli/session.ts";
 import { type Case, comesBack, type Role, rolesOf } from "./plan.ts";
 import { bufferNames } from "./transports.ts";
 import type { WorkerReport, WorkerResult, WorkerSettings } from "./worker.ts";

@@ -1,10 +1,10 @@
 // A benchmark's result for a person: a table for each work and rate, with bars.
 
-import type { BenchDocument, BenchMeasurement } from "../../schemas/documents.ts";
-import { timeText } from "../duplex/latency.ts";
 import { bytesText, count, grouped } from "../../cli/format.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
+import type { BenchDocument, BenchMeasurement } from "../../schemas/documents.ts";
+import { timeText } from "../duplex/latency.ts";
 import { machineText } from "./machine.ts";
 import type { Spread } from "./outcome.ts";
 import { PICTURE_SIZE, type Work } from "./plan.ts";

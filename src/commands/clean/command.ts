@@ -1,16 +1,16 @@
 // zerobuffer clean: removes what processes that died have left.
 
-import type { ErrorCode } from "../../core/errors.ts";
-import { checkHelper } from "../../core/failures.ts";
-import { findBuffers, findForsakenSemaphores } from "../../core/inspection/buffers.ts";
-import { checkName } from "../../core/buffer/names.ts";
-import { howToRemove } from "../../core/buffer/objects.ts";
-import { removeIfStale } from "../../core/buffer/stale.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { CleanDocument } from "../../schemas/documents.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count } from "../../cli/format.ts";
 import { bufferNames, flag, outputOptions } from "../../cli/options.ts";
+import { checkName } from "../../core/buffer/names.ts";
+import { howToRemove } from "../../core/buffer/objects.ts";
+import { removeIfStale } from "../../core/buffer/stale.ts";
+import type { ErrorCode } from "../../core/errors.ts";
+import { checkHelper } from "../../core/failures.ts";
+import { findBuffers, findForsakenSemaphores } from "../../core/inspection/buffers.ts";
+import type { CleanDocument } from "../../schemas/documents.ts";
 
 const args = {
   names: bufferNames("the buffers to remove; all that are stale by default"),

@@ -1,12 +1,12 @@
 // zerobuffer complete: what a shell offers for the word at its cursor. The scripts of `zerobuffer completion` ask it.
 
-import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
-import { REQUEST_SUFFIX } from "../../core/buffer/names.ts";
 import { scanArguments } from "../../cli/arguments.ts";
 import { type AnyCommand, defineCommand, firstSentence } from "../../cli/command.ts";
+import { flagOf, type Option, type Options, outputOptions, programOptions } from "../../cli/options.ts";
+import { REQUEST_SUFFIX } from "../../core/buffer/names.ts";
+import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
 import type { CompleteDocument } from "../../schemas/documents.ts";
 import { commands } from "../index.ts";
-import { flagOf, type Option, type Options, outputOptions, programOptions } from "../../cli/options.ts";
 
 /** Printed instead of words where the shell is to offer files. */
 const FILES = ":files";

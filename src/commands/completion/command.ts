@@ -3,12 +3,12 @@
 // The scripts know nothing of commands and options: at each TAB they ask `zerobuffer complete`.
 
 import { defineCommand } from "../../cli/command.ts";
+import { chosenWord, outputOptions } from "../../cli/options.ts";
+import type { CompletionDocument } from "../../schemas/documents.ts";
 import bash from "./scripts/zerobuffer.bash" with { type: "text" };
 import fish from "./scripts/zerobuffer.fish" with { type: "text" };
 import powershell from "./scripts/zerobuffer.ps1" with { type: "text" };
 import zsh from "./scripts/zerobuffer.zsh" with { type: "text" };
-import type { CompletionDocument } from "../../schemas/documents.ts";
-import { chosenWord, outputOptions } from "../../cli/options.ts";
 
 /** The shells that there are scripts for. */
 export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;

@@ -1,13 +1,13 @@
 // zerobuffer doctor: what on this machine keeps buffers from working well, and what mends it.
 
-import { diagnose, type Finding } from "../../core/inspection/doctor.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { DoctorDocument } from "../../schemas/documents.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
 import { outputOptions } from "../../cli/options.ts";
 import { tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
+import { diagnose, type Finding } from "../../core/inspection/doctor.ts";
+import type { DoctorDocument } from "../../schemas/documents.ts";
 
 const PAINT = { ok: "green", warning: "yellow", error: "red" } as const satisfies Record<
   Finding["status"],

@@ -1,8 +1,8 @@
 // Failures of a channel's buffers in the terms of those who use it: its server and its client.
 
-import { ReaderDeadError, WriterDeadError, ZeroBufferError } from "../../core/errors.ts";
-import { buffersOf } from "../../core/buffer/names.ts";
 import { CommandError } from "../../cli/failure.ts";
+import { buffersOf } from "../../core/buffer/names.ts";
+import { ReaderDeadError, WriterDeadError, ZeroBufferError } from "../../core/errors.ts";
 
 /** What a user is told instead. */
 interface Wording {

@@ -1,13 +1,13 @@
 // The client's loop: requests from a source, and what comes back.
 
-import { raceAbort } from "../../runtime/abort.ts";
-import type { DuplexResponse, IDuplexClient } from "../../core/index.ts";
-import { type Transform, transformFor } from "../../frames/transforms.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
 import type { FrameOutput } from "../../cli/frame-output.ts";
 import type { FrameSource } from "../../cli/frame-source.ts";
 import type { Session } from "../../cli/session.ts";
 import { Pace, Stopwatch } from "../../cli/timing.ts";
+import type { DuplexResponse, IDuplexClient } from "../../core/index.ts";
+import { type Transform, transformFor } from "../../frames/transforms.ts";
+import { raceAbort } from "../../runtime/abort.ts";
+import { TurnKeeper } from "../../runtime/turn.ts";
 import { Latencies } from "./latency.ts";
 
 /** What a response has to be, compared with its request. */

@@ -1,11 +1,11 @@
 // The child process that --exec keeps running: a request goes to its stdin, and the response comes from its stdout.
 
 import type { Subprocess } from "bun";
-import { FrameSplitter } from "../../frames/framing.ts";
-import type { Frame } from "../../core/index.ts";
 import { CommandError } from "../../cli/failure.ts";
 import type { Log } from "../../cli/log.ts";
 import { Descriptor, print } from "../../cli/terminal.ts";
+import type { Frame } from "../../core/index.ts";
+import { FrameSplitter } from "../../frames/framing.ts";
 
 /** Starts in a row without a single response after which there is no further one. */
 const MAX_FRUITLESS_STARTS = 5;

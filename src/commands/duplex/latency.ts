@@ -1,8 +1,8 @@
 // How long requests took: percentiles, and a histogram with a picture of it.
 
 import { build } from "hdr-histogram-js";
-import type { DuplexRequestDocument } from "../../schemas/documents.ts";
 import type { Style } from "../../cli/terminal.ts";
+import type { DuplexRequestDocument } from "../../schemas/documents.ts";
 
 type LatencyUs = DuplexRequestDocument["latency_us"];
 type HistogramRange = DuplexRequestDocument["latency_histogram"][number];

@@ -1,10 +1,6 @@
 // zerobuffer duplex request: sends requests, and tells what came back and how long that took.
 
-import { FRAMINGS } from "../../frames/framing.ts";
-import { DuplexChannelFactory } from "../../core/index.ts";
-import { PATTERNS } from "../../frames/patterns.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { DuplexRequestDocument } from "../../schemas/documents.ts";
 import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
 import { count, grouped, perSecond, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
@@ -23,6 +19,10 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
+import { DuplexChannelFactory } from "../../core/index.ts";
+import { FRAMINGS } from "../../frames/framing.ts";
+import { PATTERNS } from "../../frames/patterns.ts";
+import type { DuplexRequestDocument } from "../../schemas/documents.ts";
 import { rewordForClient } from "./channel.ts";
 import { EXPECTATIONS, Exchange } from "./exchange.ts";
 import { noLatencies, picture, timeText } from "./latency.ts";

@@ -1,16 +1,6 @@
 // zerobuffer duplex serve: answers the requests of one client after another.
 
-import {
-  DuplexChannelFactory,
-  type IDuplexServer,
-  type MutableRequestHandler,
-  ProcessingMode,
-  type RequestHandler,
-  type ServerStatistics,
-} from "../../core/index.ts";
-import { transformFor } from "../../frames/transforms.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { DuplexServeDocument } from "../../schemas/documents.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedText } from "../../cli/format.ts";
 import {
@@ -26,6 +16,16 @@ import {
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
 import { Stopwatch } from "../../cli/timing.ts";
+import {
+  DuplexChannelFactory,
+  type IDuplexServer,
+  type MutableRequestHandler,
+  ProcessingMode,
+  type RequestHandler,
+  type ServerStatistics,
+} from "../../core/index.ts";
+import { transformFor } from "../../frames/transforms.ts";
+import type { DuplexServeDocument } from "../../schemas/documents.ts";
 import { rewordForServer } from "./channel.ts";
 import type { ChildHandler } from "./exec-child.ts";
 

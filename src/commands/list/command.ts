@@ -1,14 +1,14 @@
 // zerobuffer list: every buffer on this machine, and who uses it.
 
-import { raceAbort } from "../../runtime/abort.ts";
-import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
 import { entryOf, paintOf, participantText, rateBetween } from "../../cli/buffers.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { BufferEntry, ListDocument } from "../../schemas/documents.ts";
 import { bytesText, grouped } from "../../cli/format.ts";
 import { duration, outputOptions } from "../../cli/options.ts";
 import type { Session } from "../../cli/session.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
+import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
+import { raceAbort } from "../../runtime/abort.ts";
+import type { BufferEntry, ListDocument } from "../../schemas/documents.ts";
 
 const COMMAND_LENGTH = 28;
 

@@ -1,14 +1,9 @@
 // zerobuffer reader: makes a buffer, and takes the frames that a writer sends.
 
-import { FRAMINGS } from "../../frames/framing.ts";
-import { Reader } from "../../core/index.ts";
-import { PATTERNS } from "../../frames/patterns.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { ReaderDocument } from "../../schemas/documents.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped, mebibytesPerSecond, perSecond, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
-import { Intake, MAX_CHECKSUMS } from "./loop.ts";
 import {
   bufferName,
   choice,
@@ -24,6 +19,11 @@ import {
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
 import type { ByteOutput } from "../../cli/streams.ts";
+import { Reader } from "../../core/index.ts";
+import { FRAMINGS } from "../../frames/framing.ts";
+import { PATTERNS } from "../../frames/patterns.ts";
+import type { ReaderDocument } from "../../schemas/documents.ts";
+import { Intake, MAX_CHECKSUMS } from "./loop.ts";
 
 const DEFAULT_FRAME_SIZE = 1024;
 

@@ -1,16 +1,16 @@
 // The reader's loop: frames out of a buffer, looked at and passed on.
 
-import { type FrameBatch, PeerTimeoutError, type Reader, WriterDeadError } from "../../core/index.ts";
-import { type Pattern, PatternFrames } from "../../frames/patterns.ts";
-import { PIECE_SIZE } from "../../frames/transforms.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
-import type { ReaderDocument } from "../../schemas/documents.ts";
 import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
 import { count, grouped } from "../../cli/format.ts";
 import type { FrameOutput } from "../../cli/frame-output.ts";
 import type { Session } from "../../cli/session.ts";
 import type { ByteOutput } from "../../cli/streams.ts";
 import { ShortWait, Stopwatch } from "../../cli/timing.ts";
+import { type FrameBatch, PeerTimeoutError, type Reader, WriterDeadError } from "../../core/index.ts";
+import { type Pattern, PatternFrames } from "../../frames/patterns.ts";
+import { PIECE_SIZE } from "../../frames/transforms.ts";
+import { TurnKeeper } from "../../runtime/turn.ts";
+import type { ReaderDocument } from "../../schemas/documents.ts";
 
 /** The checksums that go into the result; the log has them all. */
 export const MAX_CHECKSUMS = 100;

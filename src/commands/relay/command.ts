@@ -1,16 +1,25 @@
 // zerobuffer relay: makes a buffer, and passes its frames on to another one.
 
-import { type BufferConfig, Reader, Writer } from "../../core/index.ts";
-import { checkName } from "../../core/buffer/names.ts";
-import { TRANSFORMS } from "../../frames/transforms.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { RelayDocument } from "../../schemas/documents.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "../../cli/format.ts";
-import { Forwarder } from "./loop.ts";
-import { bufferName, choice, duration, flag, integer, outputOptions, size, waitMode } from "../../cli/options.ts";
+import {
+  bufferName,
+  choice,
+  duration,
+  flag,
+  integer,
+  outputOptions,
+  size,
+  waitMode,
+} from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Stopwatch } from "../../cli/timing.ts";
+import { checkName } from "../../core/buffer/names.ts";
+import { type BufferConfig, Reader, Writer } from "../../core/index.ts";
+import { TRANSFORMS } from "../../frames/transforms.ts";
+import type { RelayDocument } from "../../schemas/documents.ts";
+import { Forwarder } from "./loop.ts";
 
 const args = {
   input: bufferName("the buffer to make and read from"),

@@ -1,5 +1,9 @@
 // The relay's loop: frames out of one buffer, transformed on their way into another.
 
+import { CommandError } from "../../cli/failure.ts";
+import { count, grouped } from "../../cli/format.ts";
+import type { Session } from "../../cli/session.ts";
+import { ShortWait, Stopwatch } from "../../cli/timing.ts";
 import {
   type AcquiredFrame,
   type Frame,
@@ -11,10 +15,6 @@ import {
 import { copyInPieces, PIECE_SIZE, type Transform, transformFor } from "../../frames/transforms.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import type { RelayDocument } from "../../schemas/documents.ts";
-import { CommandError } from "../../cli/failure.ts";
-import { count, grouped } from "../../cli/format.ts";
-import type { Session } from "../../cli/session.ts";
-import { ShortWait, Stopwatch } from "../../cli/timing.ts";
 
 /** How long the input is waited for before the output's reader is looked at. */
 const SLICE_MS = 250;

@@ -1,11 +1,6 @@
 // zerobuffer writer: frames of a pattern or of a byte stream, into a buffer.
 
-import { maxFrameSize } from "../../core/config.ts";
-import { FRAMINGS } from "../../frames/framing.ts";
-import { Writer } from "../../core/index.ts";
-import { PATTERNS } from "../../frames/patterns.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { WriterDocument } from "../../schemas/documents.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "../../cli/format.ts";
 import { PatternSource, StreamSource } from "../../cli/frame-source.ts";
@@ -23,8 +18,13 @@ import {
   waitMode,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import { FULL_POLICIES, Pump } from "./loop.ts";
 import type { ByteInput } from "../../cli/streams.ts";
+import { maxFrameSize } from "../../core/config.ts";
+import { Writer } from "../../core/index.ts";
+import { FRAMINGS } from "../../frames/framing.ts";
+import { PATTERNS } from "../../frames/patterns.ts";
+import type { WriterDocument } from "../../schemas/documents.ts";
+import { FULL_POLICIES, Pump } from "./loop.ts";
 
 const args = {
   buffer: bufferName("the buffer to write to"),

@@ -1,11 +1,11 @@
 // The writer's loop: frames from a source into a buffer.
 
-import type { Writer } from "../../core/index.ts";
-import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
 import { CommandError } from "../../cli/failure.ts";
 import type { FrameSource } from "../../cli/frame-source.ts";
 import { Pace, type PaceOptions, ShortWait, Stopwatch } from "../../cli/timing.ts";
+import type { Writer } from "../../core/index.ts";
+import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
+import { TurnKeeper } from "../../runtime/turn.ts";
 
 /** What to do with a frame there is no room for. */
 export const FULL_POLICIES = ["wait", "drop", "fail"] as const;

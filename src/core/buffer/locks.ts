@@ -1,8 +1,8 @@
 // The lock files that say who owns a buffer.
 
-import { files, paths } from "../../runtime/files.ts";
 import { Code } from "../../native/codes.ts";
 import { LockFile, sleep } from "../../native/handles.ts";
+import { files, paths } from "../../runtime/files.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError } from "../errors.ts";
 import { failure } from "../failures.ts";
 import { isName } from "./names.ts";

@@ -1,8 +1,8 @@
 // The objects of a buffer as files (PROTOCOL.md, section 1).
 
 import type { Stats } from "node:fs";
-import { files } from "../../runtime/files.ts";
 import { Role } from "../../native/handles.ts";
+import { files } from "../../runtime/files.ts";
 import { isName } from "./names.ts";
 
 /** Where Linux keeps shared memory and semaphores as files. On other systems they have names only, which nobody lists. */

@@ -1,11 +1,11 @@
 // The asking side of a duplex channel.
 
+import { TurnKeeper } from "../../runtime/turn.ts";
+import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { type BufferConfig, checkTimeout, maxFrameSize } from "../config.ts";
 import { BufferFullError, ClosedError, CorruptBufferError } from "../errors.ts";
 import { Frame } from "../frame.ts";
-import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { Reader } from "../reader.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
 import { Writer } from "../writer.ts";
 import { Pending, PendingRequests } from "./pending.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";

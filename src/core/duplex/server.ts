@@ -1,5 +1,7 @@
 // The answering side of a duplex channel.
 
+import { TurnKeeper } from "../../runtime/turn.ts";
+import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import type { BufferConfig } from "../config.ts";
 import {
   ClosedError,
@@ -10,9 +12,7 @@ import {
   ZeroBufferError,
 } from "../errors.ts";
 import type { Frame } from "../frame.ts";
-import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { Reader } from "../reader.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
 import { Writer } from "../writer.ts";
 import {
   type IDuplexServer,

@@ -1,15 +1,15 @@
 // What can be seen of a buffer from outside: its processes, its OIEB, its semaphores. Everything here only reads.
 
-import { files } from "../../runtime/files.ts";
 import { Code, codeDescriptions } from "../../native/codes.ts";
 import { Role, Semaphore, SharedMemory } from "../../native/handles.ts";
-import { OIEB_SIZE } from "../config.ts";
-import { checkHelper } from "../failures.ts";
+import { files } from "../../runtime/files.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "../buffer/locks.ts";
 import { checkName } from "../buffer/names.ts";
 import { memoryPath, namesInSharedMemory, statusOf } from "../buffer/objects.ts";
 import { decodeOieb, type Oieb } from "../buffer/oieb.ts";
 import { type BufferState, beginsAsBuffer, judge } from "../buffer/stale.ts";
+import { OIEB_SIZE } from "../config.ts";
+import { checkHelper } from "../failures.ts";
 
 /** Metadata is shown up to this many bytes. */
 const PREVIEW_SIZE = 256;

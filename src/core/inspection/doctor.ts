@@ -4,11 +4,11 @@ import { accessSync, constants, existsSync, readFileSync, realpathSync, statfsSy
 import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { loadFault } from "../../native/library.ts";
+import { faultOfLockDirectory, foreignLockDirectories, LOCK_DIRECTORY } from "../buffer/locks.ts";
+import { statusOf } from "../buffer/objects.ts";
 import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
 import { BufferView, findBuffers, findForsakenSemaphores } from "./buffers.ts";
-import { faultOfLockDirectory, foreignLockDirectories, LOCK_DIRECTORY } from "../buffer/locks.ts";
-import { statusOf } from "../buffer/objects.ts";
 
 /** What one check has found. */
 export interface Finding {
