@@ -31,7 +31,8 @@ export function helperSources(system: OperatingSystem): string[] {
     darwin: ["posix.c", "darwin.c", "waiter.c"],
     windows: ["win32.c", "freestanding.c"],
   };
-  return ["ring.c", "memory.c", ...files[system]].map((file) => join(nativeSourceDirectory, file));
+  const everywhere = ["oieb.c", "reader.c", "writer.c", "wait.c", "pacing.c", "memory.c"];
+  return [...everywhere, ...files[system]].map((file) => join(nativeSourceDirectory, file));
 }
 
 /** What all our C is compiled with for a system, in the helper and in tests. */

@@ -27,7 +27,9 @@ interface Protection {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-const RING = "src/native/c/ring.c";
+const OIEB = "src/native/c/oieb.c";
+const READER = "src/native/c/reader.c";
+const WRITER = "src/native/c/writer.c";
 const LINUX = "src/native/c/linux.c";
 const POSIX = "src/native/c/posix.c";
 const KILLS = "tests/faults/kills.test.ts";
@@ -43,7 +45,7 @@ const FRAMING = "tests/unit/framing.test.ts";
 const protections: readonly Protection[] = [
   {
     what: "the size of the control block is stored last",
-    file: RING,
+    file: OIEB,
     changes: [["  ZB_POINT(oieb_fill);\n", "  oieb->oieb_size = sizeof *oieb;\n  ZB_POINT(oieb_fill);\n"]],
     test: KILLS,
     only: "makes and removes its buffer",
@@ -57,11 +59,11 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a frame is published when it is whole",
-    file: RING,
+    file: WRITER,
     changes: [
       [
         "  ZB_POINT(write_header);\n",
-        "  atomic_fetch_sub((_Atomic(uint64_t) *)&writer->oieb->payload_free_bytes, waste + total);\n  ZB_POINT(write_header);\n",
+        "  atomic_fetch_sub((_Atomic(uint64_t) *)&writer->ring.oieb->payload_free_bytes, waste + total);\n  ZB_POINT(write_header);\n",
       ],
       [
         "payload_free_bytes, bytes, memory_order_release)",
@@ -183,8 +185,8 @@ const protections: readonly Protection[] = [
   },
   {
     what: "free bytes beyond the ring are refused",
-    file: RING,
-    changes: [["  if (free_bytes > writer->payload_size) return ZB_BAD_CONTROL;\n", ""]],
+    file: WRITER,
+    changes: [["  if (free_bytes > writer->ring.payload_size) return ZB_BAD_CONTROL;\n", ""]],
     test: C_TESTS,
     only: "more free bytes than the ring has",
   },
@@ -197,7 +199,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a frame's size is checked",
-    file: RING,
+    file: READER,
     changes: [
       ["header.size <= size - HEADER && header.size <= size - HEADER - position;", "header.size > 0;"],
     ],
@@ -206,18 +208,18 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a frame's number is checked",
-    file: RING,
+    file: READER,
     changes: [["bool follows = header.sequence == reader->next_sequence;", "bool follows = true;"]],
     test: C_TESTS,
     only: "repeats skips or runs backwards",
   },
   {
     what: "a header is read once",
-    file: RING,
+    file: READER,
     changes: [
       [
         "reader->view.frames[count].size = (double)header.size;",
-        "reader->view.frames[count].size = (double)load_header(reader->payload + position).size;",
+        "reader->view.frames[count].size = (double)load_header(reader->ring.payload + position).size;",
       ],
     ],
     test: C_TESTS,
@@ -225,7 +227,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "the length prefix of metadata is not believed",
-    file: RING,
+    file: OIEB,
     changes: [["  if (length != written - sizeof length) return ZB_AGAIN;\n", ""]],
     test: C_TESTS,
     only: "prefix that contradicts",
@@ -274,7 +276,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a writer takes its place by compare-and-swap",
-    file: RING,
+    file: OIEB,
     changes: [
       [
         "if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,\n                                               memory_order_relaxed))\n    return ZB_EXISTS;",
@@ -314,7 +316,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a surplus token is no frame",
-    file: RING,
+    file: READER,
     changes: [
       ["(uint32_t)count < tokens && unread > 0", "(uint32_t)count < tokens"],
       ["    if (unread <= (int64_t)waste) break;\n", ""],
@@ -338,14 +340,14 @@ const protections: readonly Protection[] = [
   },
   {
     what: "no tail of 1 to 15 bytes is left",
-    file: RING,
+    file: WRITER,
     changes: [["total <= to_end && (to_end == total || to_end - total >= HEADER);", "total <= to_end;"]],
     test: C_TESTS,
     only: "every tail of",
   },
   {
     what: "space is given back in the order of reading",
-    file: RING,
+    file: READER,
     changes: [
       [
         "reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released",
@@ -485,8 +487,8 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a writer withdraws the metadata of the one before it",
-    file: RING,
-    changes: [["  withdraw_metadata(oieb, metadata_size);\n  writer->", "  writer->"]],
+    file: WRITER,
+    changes: [["  zb_metadata_withdraw(ring.oieb, ring.metadata_size);\n  writer->", "  writer->"]],
     test: "tests/unit/reader.test.ts",
     only: "ends what is known of the metadata",
   },

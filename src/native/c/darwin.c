@@ -67,7 +67,7 @@ int zb_socket_pair(int ends[2]) {
 
 /* ---- names --------------------------------------------------------------------------------------------------- */
 
-/* A name that is too long is cut, and told apart by the MD5 of the whole (PROTOCOL.md, section 1). */
+/* A name that is too long is cut, and told apart by the MD5 of the whole (docs/protocol.md, section 1). */
 static void object_name(char result[ZB_OBJECT_PATH_MAX], const char *prefix, const char *name) {
   int length = snprintf(result, ZB_OBJECT_PATH_MAX, "/%s%s", prefix, name);
   if (length <= NAME_LENGTH) return;

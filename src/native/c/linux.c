@@ -2,7 +2,7 @@
  *
  * The semaphores are our own and not libc's for three reasons: a wait that takes no token (an event loop's thread
  * must leave it to the reader), many posts in one atomic addition, and one layout for glibc and musl builds.
- * Everything that glibc's sem_open, sem_post and sem_wait do to the same file is met (PROTOCOL.md, section 1). */
+ * Everything that glibc's sem_open, sem_post and sem_wait do to the same file is met (docs/protocol.md, section 1). */
 #include "fault.h"
 #include "internal.h"
 

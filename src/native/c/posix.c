@@ -65,7 +65,7 @@ static pthread_mutex_t objects_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous_sigbus;
 
 /* A peer that truncates a file under its mapping would kill this process at the next touch. Zero pages take the place
- * of what was cut off, and the object is marked, so that the next call of its owner reports it (PROTOCOL.md,
+ * of what was cut off, and the object is marked, so that the next call of its owner reports it (docs/protocol.md,
  * section 7). Only functions that are safe in a signal handler are used. */
 static void on_sigbus(int number, siginfo_t *info, void *context) {
   uintptr_t fault = (uintptr_t)info->si_addr;

@@ -29,7 +29,7 @@ enum zb_code {
 #undef ZB_CODE
 };
 
-/* The control block at the start of the shared memory (PROTOCOL.md, section 1). Little-endian; every access to a
+/* The control block at the start of the shared memory (docs/protocol.md, section 1). Little-endian; every access to a
  * field that a peer may change is an atomic in ring.c. "Writer" and "reader" name who stores it. */
 struct zb_oieb {
   uint32_t oieb_size;              /* creator, last of all: 128 */

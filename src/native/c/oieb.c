@@ -1,0 +1,118 @@
+/* The fields of the OIEB, and the metadata (docs/protocol.md, sections 1 and 5). */
+#include "fault.h"
+#include "ring.h"
+
+#include <string.h>
+
+/* ---- the OIEB --------------------------------------------------------------------------------------------------- */
+
+void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
+  const _Atomic(uint64_t) *shared = (const _Atomic(uint64_t) *)oieb_of(memory);
+  /* acquire: pairs with zb_oieb_create, so that a size of 128 in the first word vouches for the others */
+  for (int i = 0; i < 16; i++) words[i] = atomic_load_explicit(&shared[i], memory_order_acquire);
+}
+
+bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other) {
+  return LOAD(one->oieb_size, relaxed) == LOAD(other->oieb_size, relaxed) &&
+         LOAD(one->metadata_size, relaxed) == LOAD(other->metadata_size, relaxed) &&
+         LOAD(one->payload_size, relaxed) == LOAD(other->payload_size, relaxed) &&
+         LOAD(one->reader_pid, relaxed) == LOAD(other->reader_pid, relaxed);
+}
+
+void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, uint64_t reader_pid,
+                    uint64_t flags) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  ZB_POINT(oieb_fill);
+  oieb->version[0] = 1;
+  oieb->metadata_size = metadata_size;
+  oieb->metadata_free_bytes = metadata_size;
+  oieb->payload_size = payload_size;
+  oieb->payload_free_bytes = payload_size;
+  oieb->reader_pid = reader_pid;
+  oieb->flags = flags;
+  if (reader_pid != 0) atomic_store_explicit(&memory->object.holds[ZB_READER], true, memory_order_relaxed);
+  ZB_POINT(oieb_publish);
+  /* release: pairs with zb_oieb_load of a connecting writer */
+  STORE(oieb->oieb_size, (uint32_t)sizeof *oieb, release);
+}
+
+int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
+  ZB_POINT(claim_pid);
+  /* acquire: the new owner sees what the one before stored; release: whoever sees the pid sees what came first */
+  if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
+                                               memory_order_relaxed))
+    return ZB_EXISTS;
+  atomic_store_explicit(&memory->object.holds[role], pid != 0, memory_order_relaxed);
+  return ZB_OK;
+}
+
+bool zb_oieb_sizes(zb_memory *memory, uint64_t *metadata_size, uint64_t *payload_size) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata = LOAD(oieb->metadata_size, relaxed);
+  uint64_t payload = LOAD(oieb->payload_size, relaxed);
+  uint64_t length = memory->object.length;
+  if (length < sizeof *oieb || metadata > length - sizeof *oieb) return false;
+  if (payload <= HEADER || payload > length - sizeof *oieb - metadata) return false;
+  *metadata_size = metadata;
+  *payload_size = payload;
+  return true;
+}
+
+/* ---- metadata --------------------------------------------------------------------------------------------------- */
+
+int32_t zb_metadata_write(zb_memory *memory, const void *data, double size) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size, length = (uint64_t)size;
+  if (!zb_oieb_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
+  if (metadata_size < sizeof length || length > metadata_size - sizeof length) return ZB_TOO_LARGE;
+  uint8_t *block = (uint8_t *)(oieb + 1);
+  ZB_POINT(metadata_withdraw);
+  STORE(oieb->metadata_written_bytes, 0, relaxed);
+  /* A reader that saw any of the new bytes finds 0 when it looks again (zb_metadata_read). */
+  atomic_thread_fence(memory_order_release);
+  ZB_POINT(metadata_length);
+  memcpy(block, &length, sizeof length);
+  ZB_POINT(metadata_copy);
+  memcpy(block + sizeof length, data, length);
+  STORE(oieb->metadata_free_bytes, metadata_size - sizeof length - length, relaxed);
+  ZB_POINT(metadata_publish);
+  /* release: pairs with the first load of zb_metadata_read */
+  STORE(oieb->metadata_written_bytes, sizeof length + length, release);
+  return ZB_OK;
+}
+
+double zb_metadata_read(zb_memory *memory, void *data, double capacity) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size, length;
+  if (!zb_oieb_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
+  /* acquire: pairs with the last store of zb_metadata_write */
+  uint64_t written = LOAD(oieb->metadata_written_bytes, acquire);
+  if (written == 0) return 0;
+  if (written < sizeof length || written > metadata_size) return ZB_BAD_CONTROL;
+  const uint8_t *block = (const uint8_t *)(oieb + 1);
+  memcpy(&length, block, sizeof length);
+  if (length != written - sizeof length) return ZB_AGAIN;
+  if ((double)length > capacity) return ZB_TOO_LARGE;
+  memcpy(data, block + sizeof length, written - sizeof length);
+  /* The copy is whole only if no writer replaced the metadata meanwhile. */
+  atomic_thread_fence(memory_order_acquire);
+  if (LOAD(oieb->metadata_written_bytes, relaxed) != written) return ZB_AGAIN;
+  return (double)(written - sizeof length);
+}
+
+void zb_metadata_withdraw(struct zb_oieb *oieb, uint64_t metadata_size) {
+  ZB_POINT(metadata_clear);
+  STORE(oieb->metadata_written_bytes, 0, release);
+  ZB_POINT(metadata_reset);
+  STORE(oieb->metadata_free_bytes, metadata_size, relaxed);
+}
+
+void zb_metadata_clear(zb_memory *memory) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  uint64_t metadata_size, payload_size;
+  if (!zb_oieb_sizes(memory, &metadata_size, &payload_size)) return;
+  zb_metadata_withdraw(oieb, metadata_size);
+  if (metadata_size >= sizeof(uint64_t)) memset(oieb + 1, 0, sizeof(uint64_t));
+}

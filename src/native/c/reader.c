@@ -1,0 +1,212 @@
+/* Reading frames (docs/protocol.md, section 3). */
+#include "fault.h"
+#include "ring.h"
+
+#include <stdlib.h>
+
+struct lent_frame {
+  uint64_t credit; /* the frame's bytes and those of the wrap before it */
+  bool released;
+};
+
+struct zb_reader {
+  struct zb_reader_view view; /* first: callers read it at the reader's address */
+  struct ring ring;
+  uint64_t read_pos;
+  uint64_t read_count;
+  uint64_t next_sequence;  /* 0: any number may come */
+  uint64_t held;           /* bytes read and not yet credited, wrap waste included */
+  struct lent_frame *lent; /* a ring of its own, by index modulo its capacity, which is a power of two */
+  uint32_t lent_capacity;
+  uint32_t oldest, newest; /* indices of the oldest lent frame and of the next one to be read, modulo 2^32 */
+  int32_t failed;          /* a frame was refused: the code, for good */
+  struct gathering gathering;
+};
+
+int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, double sequence,
+                       int32_t wait, zb_reader **result) {
+  struct ring ring;
+  if (!zb_ring_open(&ring, memory, written, released)) return ZB_BAD_CONTROL;
+  zb_reader *reader = ZB_CALL(reader_allocate, calloc(1, sizeof *reader), NULL);
+  if (reader == NULL) return ZB_NO_MEMORY;
+  reader->ring = ring;
+  reader->ring.idle = zb_idle_for(&ring.oieb->writer_pid, wait);
+  reader->read_count = LOAD(ring.oieb->payload_read_count, relaxed);
+  reader->next_sequence = (uint64_t)sequence;
+  reader->gathering = zb_gathering();
+  *result = reader;
+  return ZB_OK;
+}
+
+void zb_reader_close(zb_reader *reader) {
+  free(reader->lent);
+  free(reader);
+}
+
+/* Room to lend as many frames as one look ahead can bring. */
+static bool reserve_lent(zb_reader *reader) {
+  uint32_t count = reader->newest - reader->oldest;
+  if (count + ZB_READER_LOOKAHEAD <= reader->lent_capacity) return true;
+  uint32_t capacity = reader->lent_capacity == 0 ? 2 * ZB_READER_LOOKAHEAD : 2 * reader->lent_capacity;
+  struct lent_frame *lent = ZB_CALL(reader_reserve, malloc(capacity * sizeof *lent), NULL);
+  if (lent == NULL) return false;
+  for (uint32_t index = reader->oldest; index != reader->newest; index++)
+    lent[index & (capacity - 1)] = reader->lent[index & (reader->lent_capacity - 1)];
+  free(reader->lent);
+  reader->lent = lent;
+  reader->lent_capacity = capacity;
+  return true;
+}
+
+static int32_t refuse(zb_reader *reader, int32_t code, uint64_t position, uint64_t found) {
+  reader->view.fault_position = (double)position;
+  reader->view.fault_expected = (double)reader->next_sequence;
+  reader->view.fault_found = (double)found;
+  reader->failed = is_broken(&reader->ring) ? ZB_BROKEN : code;
+  return reader->failed;
+}
+
+/* The bytes at the read position that belong to no frame: a tail too short for a header, which a v1 writer skips
+ * silently, or everything from a wrap marker to the end. */
+static uint64_t waste_at(const zb_reader *reader, uint64_t position, bool *marker) {
+  uint64_t to_end = reader->ring.payload_size - position;
+  *marker = false;
+  if (to_end < HEADER) return to_end;
+  struct zb_frame_header header = load_header(reader->ring.payload + position);
+  *marker = header.size == 0 && header.sequence == 0;
+  return *marker ? to_end : 0;
+}
+
+/* Reads up to `tokens` frames into the view (docs/protocol.md, section 3, steps 1 to 4); tokens beyond what is there are surplus.
+ * Returns how many, or the code of a refusal if the very first is refused. */
+static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
+  struct zb_oieb *oieb = reader->ring.oieb;
+  const uint64_t size = reader->ring.payload_size;
+  const bool guess = (flags & ZB_WITHOUT_TOKEN) != 0;
+  /* acquire: pairs with the writer's subtraction, since a token may be that of another frame */
+  uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
+  if (free_bytes > size) return refuse(reader, ZB_BAD_CONTROL, reader->read_pos, free_bytes);
+  if (reader->held == 0) {
+    /* Only while nothing is held can the writer have rewound the position. */
+    uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
+    if (position > size) return refuse(reader, ZB_BAD_CONTROL, position, position);
+    reader->read_pos = position == size ? 0 : position;
+  }
+  if (!reserve_lent(reader)) return ZB_NO_MEMORY;
+
+  int64_t unread = (int64_t)(size - free_bytes - reader->held);
+  int32_t count = 0;
+  while ((uint32_t)count < tokens && unread > 0) {
+    bool marker;
+    uint64_t position = reader->read_pos;
+    uint64_t waste = waste_at(reader, position, &marker);
+    if (unread <= (int64_t)waste) break;
+    if (waste > 0) position = 0;
+    struct zb_frame_header header = load_header(reader->ring.payload + position);
+    bool fits = header.size >= 1 && header.size <= size - HEADER && header.size <= size - HEADER - position;
+    bool follows = header.sequence == reader->next_sequence;
+    bool starts = header.sequence == 1;
+    if (reader->next_sequence == 0) follows = header.sequence != 0;
+    if (guess) {
+      /* No token vouches for the frame: it counts if it is complete, otherwise there is none yet. */
+      if (!fits || waste + HEADER + header.size > (uint64_t)unread) break;
+      if (!follows && !(starts && (flags & ZB_NEW_WRITER))) break;
+    } else if (!fits) {
+      refuse(reader, ZB_BAD_FRAME, position, header.size);
+      break;
+    } else if (!follows && !starts) {
+      refuse(reader, ZB_BAD_SEQUENCE, position, header.sequence);
+      break;
+    }
+    uint64_t credit = waste + HEADER + header.size;
+    if (position + HEADER + header.size > reader->ring.populated)
+      zb_populate_to(&reader->ring, position + HEADER + header.size, false);
+    reader->view.frames[count].offset = reader->ring.payload_offset + (double)(position + HEADER);
+    reader->view.frames[count].size = (double)header.size;
+    reader->view.frames[count].sequence = (double)header.sequence;
+    reader->lent[reader->newest++ & (reader->lent_capacity - 1)] = (struct lent_frame){.credit = credit};
+    reader->read_pos = position + HEADER + header.size;
+    if (reader->read_pos == size) reader->read_pos = 0;
+    reader->read_count += marker ? 2 : 1;
+    if (reader->next_sequence != 0) reader->next_sequence = header.sequence + 1;
+    reader->held += credit;
+    unread -= (int64_t)credit;
+    count++;
+  }
+  if (!guess && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
+  if (count == 0) return reader->failed;
+  ZB_POINT(read_positions);
+  /* relaxed: the release addition that follows at the latest before a rewind orders them */
+  STORE(oieb->payload_read_pos, reader->read_pos, relaxed);
+  STORE(oieb->payload_read_count, reader->read_count, relaxed);
+  return count;
+}
+
+int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
+  if (reader->failed != ZB_OK) return reader->failed;
+  if (is_broken(&reader->ring)) return refuse(reader, ZB_BROKEN, 0, 0);
+  if (wait_us > 0) {
+    bool slept = false;
+    if (zb_semaphore_value(reader->ring.written) == 0) {
+      int32_t code = zb_idle_await(&reader->ring.idle, reader->ring.written,
+                                   zb_now_ns() + (int64_t)wait_us * 1000, &slept);
+      if (code != ZB_OK) return code;
+    }
+    if (reader->gathering.ungathered > 0) {
+      reader->gathering.ungathered--;
+    } else if (!slept && may_spin(&reader->ring.idle)) {
+      zb_gather(&reader->gathering, &reader->ring, reader->held, wait_us);
+    }
+  }
+  int32_t count = 0;
+  ZB_POINT(read_tokens);
+  uint32_t tokens = zb_semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD);
+  if (tokens > 0) {
+    ZB_POINT(read_headers);
+    count = read_frames(reader, tokens, 0);
+  }
+  if (count == 0 && (flags & ZB_WITHOUT_TOKEN)) count = read_frames(reader, ZB_READER_LOOKAHEAD, flags);
+  return count == 0 ? ZB_AGAIN : count;
+}
+
+int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
+  const uint32_t mask = reader->lent_capacity - 1;
+  bool any = false;
+  for (uint32_t index = first; index != first + count; index++) {
+    if (index - reader->oldest >= reader->newest - reader->oldest) continue;
+    if (reader->lent[index & mask].released) continue;
+    any = reader->lent[index & mask].released = true;
+  }
+  if (!any) return ZB_ALREADY;
+  uint64_t credit = 0;
+  int32_t credited = 0;
+  while (reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released) {
+    credit += reader->lent[reader->oldest++ & mask].credit;
+    credited++;
+  }
+  if (credited == 0) return ZB_OK;
+  reader->held -= credit;
+  ZB_POINT(release_space);
+  /* release: the writer that sees the space free finds our reads of it done, and our positions stored */
+  atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->ring.oieb->payload_free_bytes, credit,
+                            memory_order_release);
+  ZB_POINT(release_post);
+  zb_semaphore_post(reader->ring.released, credited);
+  return ZB_OK;
+}
+
+void zb_reader_settle(zb_reader *reader) {
+  if (reader->held != 0 || reader->failed != ZB_OK) return;
+  struct zb_oieb *oieb = reader->ring.oieb;
+  uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
+  uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
+  if (free_bytes > reader->ring.payload_size || position >= reader->ring.payload_size) return;
+  bool marker;
+  uint64_t unread = reader->ring.payload_size - free_bytes;
+  if (unread > waste_at(reader, position, &marker)) return;
+  ZB_POINT(settle_waste);
+  if (atomic_compare_exchange_strong_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, &free_bytes,
+                                              reader->ring.payload_size, memory_order_acq_rel,
+                                              memory_order_relaxed))
+    STORE(oieb->payload_write_pos, position, relaxed);
+}

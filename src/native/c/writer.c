@@ -1,0 +1,234 @@
+/* Writing frames (docs/protocol.md, section 2). */
+#include "fault.h"
+#include "ring.h"
+#include "tuning.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct zb_writer {
+  struct zb_writer_view view; /* first: callers read it at the writer's address */
+  struct ring ring;
+  uint64_t write_pos;
+  uint64_t written_count;
+  uint32_t published; /* frames so far, modulo 2^32 */
+  uint64_t free_left; /* bytes right after the last publication; what came since is the reader's doing */
+  uint64_t free_seen; /* bytes when the frame that was acquired last was placed */
+  uint64_t reader_pid;
+  int64_t peer_seen_ns;
+  bool found_full; /* the frame that is being placed has been counted as a wait */
+  struct {
+    uint64_t position, size, waste;
+  } acquired;            /* size 0: none */
+  uint64_t staged;       /* bytes of the frames that are written and not yet published, wrap waste included */
+  int32_t staged_frames; /* how many those are */
+  struct warmth warmth;
+};
+
+/* Whether the reader is the one that was looked at, and that not too long ago. */
+static bool reader_in_sight(const zb_writer *writer) {
+  return LOAD(writer->ring.oieb->reader_pid, relaxed) == writer->reader_pid &&
+         zb_now_coarse_ns() - writer->peer_seen_ns <= tuning.peer_look_ns;
+}
+
+static void rewind_ring(zb_writer *writer) {
+  ZB_POINT(rewind_read);
+  /* relaxed: both are published with the next frame, and the reader looks at neither before */
+  STORE(writer->ring.oieb->payload_read_pos, 0, relaxed);
+  ZB_POINT(rewind_write);
+  STORE(writer->ring.oieb->payload_write_pos, 0, relaxed);
+  writer->write_pos = 0;
+  writer->warmth = zb_warmth(&writer->ring);
+}
+
+int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, uint64_t reader_pid,
+                       int32_t wait, zb_writer **result) {
+  struct ring ring;
+  if (!zb_ring_open(&ring, memory, written, released)) return ZB_BAD_CONTROL;
+  uint64_t write_pos = LOAD(ring.oieb->payload_write_pos, relaxed);
+  if (write_pos > ring.payload_size) return ZB_BAD_CONTROL;
+  zb_writer *writer = ZB_CALL(writer_allocate, calloc(1, sizeof *writer), NULL);
+  if (writer == NULL) return ZB_NO_MEMORY;
+  writer->ring = ring;
+  writer->ring.idle = zb_idle_for(&ring.oieb->reader_pid, wait);
+  writer->write_pos =
+      write_pos == ring.payload_size ? 0 : write_pos; /* a v1 writer leaves P after an exact fit */
+  writer->written_count = LOAD(ring.oieb->payload_written_count, relaxed);
+  writer->view.sequence = 1;
+  zb_metadata_withdraw(ring.oieb, ring.metadata_size);
+  writer->reader_pid = reader_pid;
+  writer->peer_seen_ns = zb_now_coarse_ns();
+  writer->warmth = zb_warmth(&writer->ring);
+  writer->free_left = LOAD(ring.oieb->payload_free_bytes, acquire);
+  if (writer->free_left == ring.payload_size) {
+    empty_semaphore(written);
+    rewind_ring(writer);
+  }
+  *result = writer;
+  return ZB_OK;
+}
+
+void zb_writer_close(zb_writer *writer) { free(writer); }
+
+void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
+  writer->reader_pid = reader_pid;
+  writer->peer_seen_ns = zb_now_coarse_ns();
+}
+
+/* One pass of docs/protocol.md, section 2, steps 1 to 4, for a frame that follows those already staged, whose publication leaves
+ * `free_bytes`. ZB_AGAIN: too little room. */
+static int32_t place(zb_writer *writer, uint64_t size, uint64_t free_bytes) {
+  const uint64_t payload_size = writer->ring.payload_size;
+  const uint64_t total = HEADER + size;
+  bool empty = free_bytes == payload_size;
+  if (empty && (writer->write_pos != 0 || LOAD(writer->ring.oieb->payload_read_pos, relaxed) != 0))
+    rewind_ring(writer);
+
+  uint64_t position = writer->write_pos, waste = 0;
+  uint64_t to_end = payload_size - position;
+  bool here = total <= to_end && (to_end == total || to_end - total >= HEADER);
+  if (!here && to_end >= HEADER && total <= payload_size - to_end) {
+    position = 0;
+    waste = to_end;
+  } else if (!here && !empty) {
+    return ZB_AGAIN; /* it goes only at the start of an empty ring */
+  }
+  if (free_bytes < waste + total) return ZB_AGAIN;
+
+  if (waste > 0) {
+    ZB_POINT(write_marker);
+    store_header(writer->ring.payload + writer->write_pos, 0, 0);
+  }
+  if (position + total > writer->ring.populated) zb_populate_to(&writer->ring, position + total, true);
+  writer->acquired.position = position;
+  writer->acquired.size = size;
+  writer->acquired.waste = waste;
+  writer->view.offset = writer->ring.payload_offset + (double)(position + HEADER);
+  return ZB_OK;
+}
+
+/* A pass for the first frame, with nothing staged. ZB_PEER_CHECK: a look at the reader is due. */
+static int32_t place_first(zb_writer *writer, uint64_t size) {
+  /* acquire: pairs with the reader's addition; what it released may be overwritten */
+  uint64_t free_bytes = LOAD(writer->ring.oieb->payload_free_bytes, acquire);
+  if (free_bytes > writer->ring.payload_size) return ZB_BAD_CONTROL;
+  /* What is free beyond what was left at the last publication shows that the reader lives. */
+  if (free_bytes == writer->free_left && !reader_in_sight(writer)) return ZB_PEER_CHECK;
+  int32_t code = place(writer, size, free_bytes);
+  if (code == ZB_OK) {
+    writer->free_seen = free_bytes;
+    return ZB_OK;
+  }
+  /* It waits for a reader that it knows, and for no other. */
+  return reader_in_sight(writer) ? ZB_AGAIN : ZB_PEER_CHECK;
+}
+
+int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
+  int64_t deadline_ns = 0;
+  if (!(size >= 1) || size > (double)(writer->ring.payload_size - HEADER)) return ZB_TOO_LARGE;
+  if (writer->warmth.lap >= writer->warmth.lap_most) zb_keep_warm(&writer->warmth, &writer->ring);
+  for (;;) {
+    if (is_broken(&writer->ring)) return ZB_BROKEN;
+    int32_t code = place_first(writer, (uint64_t)size);
+    if (code == ZB_AGAIN) {
+      /* Tokens first, then another look: a release after that look leaves a token to wait for. */
+      empty_semaphore(writer->ring.released);
+      code = place_first(writer, (uint64_t)size);
+    }
+    if (code != ZB_AGAIN) {
+      if (code == ZB_OK) writer->found_full = false;
+      return code;
+    }
+    if (!writer->found_full) writer->view.waits++;
+    writer->found_full = true;
+    if (wait_us <= 0) return ZB_AGAIN;
+    /* Tokens that make no room do not prolong the wait. */
+    int64_t now = zb_now_ns();
+    if (deadline_ns == 0) deadline_ns = now + (int64_t)wait_us * 1000;
+    if (now >= deadline_ns) return ZB_AGAIN;
+    bool slept = false;
+    code = zb_idle_await(&writer->ring.idle, writer->ring.released, deadline_ns, &slept);
+    if (code != ZB_OK) return code;
+  }
+}
+
+/* Completes the acquired frame, all but its publication. */
+static void stage(zb_writer *writer) {
+  const uint64_t size = writer->acquired.size, waste = writer->acquired.waste, total = HEADER + size;
+  ZB_POINT(write_header);
+  store_header(writer->ring.payload + writer->acquired.position, size, (uint64_t)writer->view.sequence);
+  writer->view.sequence++;
+  writer->write_pos = writer->acquired.position + total;
+  if (writer->write_pos == writer->ring.payload_size) writer->write_pos = 0;
+  writer->written_count += waste > 0 ? 2 : 1;
+  writer->acquired.size = 0;
+  writer->staged += waste + total;
+  writer->staged_frames++;
+}
+
+/* Publishes what is staged (docs/protocol.md, section 2, step 5). */
+static void publish(zb_writer *writer) {
+  struct zb_oieb *oieb = writer->ring.oieb;
+  const uint64_t bytes = writer->staged;
+  const int32_t frames = writer->staged_frames;
+  ZB_POINT(write_positions);
+  STORE(oieb->payload_write_pos, writer->write_pos, relaxed);
+  STORE(oieb->payload_written_count, writer->written_count, relaxed);
+  ZB_POINT(write_publish);
+  /* release: the publication. Whoever sees the space gone sees markers, headers, bytes and positions; before it, a
+   * reader that is killed or a writer that is killed has seen and left nothing of these frames. */
+  writer->free_left =
+      atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, bytes, memory_order_release) -
+      bytes;
+  ZB_POINT(write_post);
+  zb_semaphore_post(writer->ring.written, frames);
+  writer->staged = 0;
+  writer->staged_frames = 0;
+  writer->warmth.lap += bytes;
+  /* Now and then is enough to keep the reader's tokens from filling their semaphore; each look costs both sides. */
+  uint32_t before = writer->published;
+  writer->published += (uint32_t)frames;
+  if (before / tuning.empty_every != writer->published / tuning.empty_every)
+    empty_semaphore(writer->ring.released);
+}
+
+int32_t zb_writer_commit(zb_writer *writer) {
+  if (writer->acquired.size == 0) return ZB_ALREADY;
+  stage(writer);
+  publish(writer);
+  return ZB_OK;
+}
+
+void zb_writer_cancel(zb_writer *writer) { writer->acquired.size = 0; }
+
+static void copy_in(zb_writer *writer, const void *data) {
+  ZB_POINT(write_copy);
+  memcpy(writer->ring.payload + writer->acquired.position + HEADER, data, writer->acquired.size);
+}
+
+int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {
+  int32_t code = zb_writer_acquire(writer, size, wait_us);
+  if (code != ZB_OK) return code;
+  copy_in(writer, data);
+  return zb_writer_commit(writer);
+}
+
+int32_t zb_writer_write_frames(zb_writer *writer, const void *data, double offset, double length,
+                               double frame_size, int32_t wait_us) {
+  const uint64_t most = (uint64_t)frame_size;
+  const uint8_t *next = (const uint8_t *)data + (size_t)offset;
+  uint64_t left = (uint64_t)length;
+  if (most == 0 || left == 0) return ZB_TOO_LARGE;
+  int32_t code = zb_writer_acquire(writer, (double)(left < most ? left : most), wait_us);
+  if (code != ZB_OK) return code;
+  do {
+    copy_in(writer, next);
+    next += writer->acquired.size;
+    left -= writer->acquired.size;
+    stage(writer);
+  } while (left > 0 && writer->staged_frames < tuning.group_frames && writer->staged < tuning.group_bytes &&
+           place(writer, left < most ? left : most, writer->free_seen - writer->staged) == ZB_OK);
+  int32_t written = writer->staged_frames;
+  publish(writer);
+  return written;
+}
