@@ -29,7 +29,7 @@ export function helperSources(system: OperatingSystem): string[] {
   const files = {
     linux: ["posix.c", "linux.c", "waiter.c"],
     darwin: ["posix.c", "darwin.c", "waiter.c"],
-    windows: ["win32.c", "freestanding.c"],
+    windows: ["win32.c", "win32_objects.c", "win32_waiting.c", "win32_locks.c", "freestanding.c"],
   };
   const everywhere = ["oieb.c", "reader.c", "writer.c", "wait.c", "pacing.c", "memory.c"];
   return [...everywhere, ...files[system]].map((file) => join(nativeSourceDirectory, file));

@@ -1,0 +1,96 @@
+/* Windows: lock files that go with their handles. */
+#include "win32.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WIDE_PATH_CAPACITY 32768 /* what the system takes with the prefix of long paths */
+
+struct zb_lock {
+  HANDLE file;
+  bool goes_with_handle;
+  wchar_t path[];
+};
+
+/* The path as the system takes it, at the end of a new lock. Absolute paths get the prefix that lets them be long. */
+static zb_lock *new_lock(const char *path) {
+  const wchar_t prefix[] = L"\\\\?\\";
+  size_t skipped = path[0] != '\0' && path[1] == ':' ? 4 : 0;
+  int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, NULL, 0);
+  if (length <= 0 || length > WIDE_PATH_CAPACITY - 4) return NULL;
+  zb_lock *lock = malloc(sizeof *lock + ((size_t)length + skipped) * sizeof(wchar_t));
+  if (lock == NULL) return NULL;
+  memcpy(lock->path, prefix, skipped * sizeof(wchar_t));
+  MultiByteToWideChar(CP_UTF8, 0, path, -1, lock->path + skipped, length);
+  for (wchar_t *at = lock->path + skipped; *at != L'\0'; at++)
+    if (*at == L'/') *at = L'\\';
+  return lock;
+}
+
+/* A plain file with one name: neither a directory, nor a link, nor a device. */
+static int32_t judge_file(HANDLE file) {
+  BY_HANDLE_FILE_INFORMATION status;
+  if (GetFileType(file) != FILE_TYPE_DISK) return ZB_UNSAFE;
+  if (!GetFileInformationByHandle(file, &status)) return zb_last_code();
+  bool odd = (status.dwFileAttributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT)) != 0;
+  return odd || status.nNumberOfLinks > 1 ? ZB_UNSAFE : ZB_OK;
+}
+
+/* A file that is open without sharing is locked, and nobody can remove or replace it. */
+static int32_t open_lock_file(zb_lock *lock, DWORD disposition, DWORD flags) {
+  for (int round = 0;; round++) {
+    lock->file = CreateFileW(lock->path, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL, disposition,
+                             FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OPEN_REPARSE_POINT | flags, NULL);
+    if (lock->file != INVALID_HANDLE_VALUE) break;
+    DWORD error = GetLastError();
+    /* A file on its way out refuses access for an instant. */
+    if (error != ERROR_ACCESS_DENIED || round == 10) return zb_code_of_error(error);
+    Sleep(1);
+  }
+  int32_t code = judge_file(lock->file);
+  if (code != ZB_OK) CloseHandle(lock->file);
+  return code;
+}
+
+int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
+  zb_lock *lock = new_lock(path);
+  if (lock == NULL) return ZB_NO_MEMORY;
+  /* A file that is here already is looked at before it gets the flag that ends it. */
+  int32_t code = open_lock_file(lock, OPEN_EXISTING, 0);
+  lock->goes_with_handle = false;
+  if (code == ZB_NOT_FOUND && create) {
+    code = open_lock_file(lock, CREATE_NEW, FILE_FLAG_DELETE_ON_CLOSE);
+    lock->goes_with_handle = true;
+    if (code == ZB_EXISTS) code = ZB_LOCKED; /* somebody was quicker */
+  }
+  if (code != ZB_OK) {
+    free(lock);
+    return code;
+  }
+  *result = lock;
+  return ZB_OK;
+}
+
+void zb_lock_close(zb_lock *lock, int32_t remove) {
+  FILE_DISPOSITION_INFO disposition = {.DeleteFile = TRUE};
+  if (remove && !lock->goes_with_handle)
+    SetFileInformationByHandle(lock->file, FileDispositionInfo, &disposition, sizeof disposition);
+  CloseHandle(lock->file);
+  if (!remove && lock->goes_with_handle) {
+    HANDLE file = CreateFileW(lock->path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
+  }
+  free(lock);
+}
+
+int32_t zb_lock_held(const char *path) {
+  zb_lock *lock = new_lock(path);
+  if (lock == NULL) return ZB_NO_MEMORY;
+  HANDLE file =
+      CreateFileW(lock->path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                  OPEN_EXISTING, FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS, NULL);
+  int32_t code = file == INVALID_HANDLE_VALUE ? zb_last_code() : judge_file(file);
+  if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
+  free(lock);
+  return code == ZB_LOCKED ? 1 : code;
+}

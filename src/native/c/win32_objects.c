@@ -1,0 +1,199 @@
+/* Windows: file mappings and semaphores in the namespace of the session.
+ *
+ * Names cannot be removed: each is there until the last handle of its object is closed, and means that object as long. */
+#include "win32.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- objects ------------------------------------------------------------------------------------------------- */
+
+static struct zb_object *objects; /* those of this process that are open */
+static SRWLOCK objects_lock = SRWLOCK_INIT;
+
+/* Takes the handle and, where there is one, the view of it. */
+static int32_t note_object(HANDLE handle, void *view, size_t length, const char *name,
+                           struct zb_object **result) {
+  struct zb_object *object = calloc(1, sizeof *object);
+  if (object == NULL) {
+    if (view != NULL) UnmapViewOfFile(view);
+    CloseHandle(handle);
+    return ZB_NO_MEMORY;
+  }
+  atomic_store_explicit(&object->start, (uintptr_t)view, memory_order_relaxed);
+  object->handle = handle;
+  object->length = length;
+  object->owned = true; /* the namespace is that of one session */
+  for (size_t i = 0; i + 1 < sizeof object->path && name[i] != '\0'; i++) object->path[i] = name[i];
+  AcquireSRWLockExclusive(&objects_lock);
+  object->next = objects;
+  objects = object;
+  ReleaseSRWLockExclusive(&objects_lock);
+  *result = object;
+  return ZB_OK;
+}
+
+static void close_object(struct zb_object *object) {
+  AcquireSRWLockExclusive(&objects_lock);
+  struct zb_object **link = &objects;
+  while (*link != object) link = &(*link)->next;
+  *link = object->next;
+  ReleaseSRWLockExclusive(&objects_lock);
+  void *view = zb_object_address(object);
+  if (view != NULL) UnmapViewOfFile(view);
+  if (object->handle != NULL) CloseHandle(object->handle);
+  free(object);
+}
+
+void zb_object_name(wchar_t wide[ZB_NAME_CAPACITY], const char *prefix, const char *name) {
+  size_t length = 0;
+  for (; *prefix != '\0'; prefix++) wide[length++] = (wchar_t)*prefix;
+  for (; *name != '\0' && length + 1 < ZB_NAME_CAPACITY; name++) wide[length++] = (unsigned char)*name;
+  wide[length] = L'\0';
+}
+
+/* ---- shared memory ------------------------------------------------------------------------------------------- */
+
+static int32_t map_view(HANDLE mapping, DWORD access, size_t length, const char *name,
+                        struct zb_object **object) {
+  MEMORY_BASIC_INFORMATION region;
+  void *view = MapViewOfFile(mapping, access, 0, 0, length);
+  if (view == NULL || VirtualQuery(view, &region, sizeof region) == 0) {
+    int32_t code = zb_last_code();
+    if (view != NULL) UnmapViewOfFile(view);
+    CloseHandle(mapping);
+    return code;
+  }
+  /* Only the creator knows the size to the byte; for others it ends with the last page. */
+  return note_object(mapping, view, length > 0 ? length : region.RegionSize, name, object);
+}
+
+int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
+  wchar_t wide[ZB_NAME_CAPACITY];
+  (void)mode; /* the session's namespace is for one user */
+  if (size > INT64_MAX) return ZB_NO_SPACE;
+  zb_object_name(wide, "", name);
+  /* Committed now: what is missing is an error here and not a fault at the first touch. */
+  HANDLE mapping = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE | SEC_COMMIT,
+                                      (DWORD)(size >> 32), (DWORD)size, wide);
+  DWORD error = GetLastError();
+  if (mapping == NULL) {
+    int32_t code = zb_code_of_error(error);
+    /* All the same to the caller: the system has no room for it, in memory or in its page file, or at all. */
+    if (code == ZB_NO_MEMORY || error == ERROR_INVALID_PARAMETER) return ZB_NO_SPACE;
+    return code == ZB_UNSAFE ? ZB_EXISTS : code;
+  }
+  if (error == ERROR_ALREADY_EXISTS) {
+    CloseHandle(mapping);
+    return ZB_EXISTS;
+  }
+  return map_view(mapping, FILE_MAP_READ | FILE_MAP_WRITE, (size_t)size, name, (struct zb_object **)memory);
+}
+
+static int32_t open_memory(const char *name, DWORD access, zb_memory **memory) {
+  wchar_t wide[ZB_NAME_CAPACITY];
+  zb_object_name(wide, "", name);
+  HANDLE mapping = OpenFileMappingW(access, FALSE, wide);
+  if (mapping == NULL) return zb_last_code();
+  return map_view(mapping, access, 0, name, (struct zb_object **)memory);
+}
+
+int32_t zb_memory_open(const char *name, zb_memory **memory) {
+  return open_memory(name, FILE_MAP_READ | FILE_MAP_WRITE, memory);
+}
+
+int32_t zb_memory_view(const char *name, zb_memory **memory) {
+  int32_t code = open_memory(name, FILE_MAP_READ, memory);
+  if (code != ZB_OK) return code;
+  /* The name must not last because somebody looks. */
+  CloseHandle((*memory)->object.handle);
+  (*memory)->object.handle = NULL;
+  return ZB_OK;
+}
+
+int32_t zb_memory_discard(const char *name) {
+  (void)name; /* a creation that was killed leaves nothing */
+  return ZB_NOT_FOUND;
+}
+
+void zb_memory_close(zb_memory *memory) { close_object(&memory->object); }
+
+int32_t zb_memory_named(zb_memory *memory) {
+  zb_memory *there;
+  if (memory->object.handle != NULL) return ZB_OK; /* its name cannot mean another as long as it is open */
+  int32_t code = zb_memory_view(memory->object.path, &there);
+  if (code != ZB_OK) return code;
+  bool same = zb_oieb_agrees(zb_object_address(&memory->object), zb_object_address(&there->object));
+  zb_memory_close(there);
+  return same ? ZB_OK : ZB_EXISTS;
+}
+
+int32_t zb_memory_unlink(zb_memory *memory) {
+  (void)memory;
+  return ZB_OK;
+}
+
+int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
+  bool held = false;
+  AcquireSRWLockShared(&objects_lock);
+  for (struct zb_object *object = objects; object != NULL && !held; object = object->next) {
+    held = object != &memory->object && strcmp(object->path, memory->object.path) == 0 &&
+           atomic_load_explicit(&object->holds[role], memory_order_relaxed);
+  }
+  ReleaseSRWLockShared(&objects_lock);
+  return held;
+}
+
+/* ---- semaphores ---------------------------------------------------------------------------------------------- */
+
+static void semaphore_name(wchar_t wide[ZB_NAME_CAPACITY], const char *name, int32_t role) {
+  zb_object_name(wide, role == ZB_WRITER ? "sem-w-" : "sem-r-", name);
+}
+
+int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_semaphore **semaphore) {
+  wchar_t wide[ZB_NAME_CAPACITY];
+  (void)mode;
+  semaphore_name(wide, name, role);
+  HANDLE handle = CreateSemaphoreW(NULL, 0, ZB_MOST_TOKENS, wide);
+  DWORD error = GetLastError();
+  if (handle == NULL) {
+    int32_t code = zb_code_of_error(error);
+    return code == ZB_UNSAFE ? ZB_EXISTS : code;
+  }
+  if (error == ERROR_ALREADY_EXISTS) {
+    CloseHandle(handle);
+    return ZB_EXISTS;
+  }
+  return note_object(handle, NULL, 0, name, (struct zb_object **)semaphore);
+}
+
+static int32_t open_semaphore(const char *name, int32_t role, DWORD access, zb_semaphore **semaphore) {
+  wchar_t wide[ZB_NAME_CAPACITY];
+  semaphore_name(wide, name, role);
+  HANDLE handle = OpenSemaphoreW(access, FALSE, wide);
+  if (handle == NULL) return zb_last_code();
+  return note_object(handle, NULL, 0, name, (struct zb_object **)semaphore);
+}
+
+#define QUERY_SEMAPHORE 0x0001 /* SEMAPHORE_QUERY_STATE, which no header of the system has */
+
+int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore) {
+  return open_semaphore(name, role, QUERY_SEMAPHORE | SEMAPHORE_MODIFY_STATE | SYNCHRONIZE, semaphore);
+}
+
+int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semaphore) {
+  return open_semaphore(name, role, QUERY_SEMAPHORE, semaphore);
+}
+
+void zb_semaphore_close(zb_semaphore *semaphore) { close_object(&semaphore->object); }
+
+int32_t zb_semaphore_unlink(zb_semaphore *semaphore) {
+  (void)semaphore;
+  return ZB_OK;
+}
+
+int32_t zb_semaphore_remove(const char *name, int32_t role) {
+  (void)name; /* what nobody has open is gone already */
+  (void)role;
+  return ZB_NOT_FOUND;
+}
