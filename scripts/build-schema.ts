@@ -2,7 +2,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { documents } from "../src/schemas/documents.ts";
+import { documents } from "../src/schemas/index.ts";
 import { root, run } from "./build-native.ts";
 
 /** Where the schemas are published. */

@@ -2,7 +2,7 @@
 
 import { version } from "../../package.json";
 import type { AnyCommand } from "../../src/cli/command.ts";
-import { EXIT_CODES, UNITS, wrap } from "../../src/cli/help.ts";
+import { EXIT_CODES_TEXT, UNITS, wrap } from "../../src/cli/help.ts";
 import { flagOf, type Option, type Options, outputOptions } from "../../src/cli/options.ts";
 import { commands } from "../../src/commands/index.ts";
 
@@ -49,7 +49,7 @@ export async function manual(date: Date): Promise<string> {
     "Its lock, which its reader holds.",
     ".El",
     ".Sh EXIT STATUS",
-    ...prose(EXIT_CODES),
+    ...prose(`${EXIT_CODES_TEXT}.`),
     ".Sh EXAMPLES",
     ...shown.flatMap(({ examples }) =>
       examples.flatMap(({ purpose, line }) => [

@@ -1,7 +1,7 @@
 // What list and inspect tell of a buffer, for JSON and for people.
 
 import type { Participant, Snapshot } from "../core/inspection/buffers.ts";
-import type { BufferEntry } from "../schemas/documents.ts";
+import type { BufferEntry } from "../schemas/buffer-state.ts";
 import { perSecond } from "./format.ts";
 import type { Style } from "./terminal.ts";
 

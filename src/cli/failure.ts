@@ -1,12 +1,7 @@
 // How a command fails: its code, what to tell the user, and the exit code that scripts go by.
 
-import { type ErrorCode, ZeroBufferError } from "../core/errors.ts";
-
-/** The codes that only the command line knows. */
-type CommandCode = "USAGE" | "TIMEOUT" | "INCOMPLETE" | "VERIFICATION_FAILED" | "INTERRUPTED";
-
-/** What `error.code` can be in a command's JSON. */
-export type FailureCode = ErrorCode | CommandCode;
+import { ZeroBufferError } from "../core/index.ts";
+import { BUG, EXIT_CODES, type FailureCode } from "./exit-codes.ts";
 
 /** A failure that the command line itself found. */
 export class CommandError extends Error {
@@ -44,44 +39,13 @@ export interface Failure {
   readonly stack?: string | undefined;
 }
 
-/** The exit code of everything that can fail; an interruption brings its own. */
-const EXIT_CODES: Readonly<Record<Exclude<FailureCode, "INTERRUPTED">, number>> = {
-  BUFFER_NOT_FOUND: 1,
-  PEER_TIMEOUT: 1,
-  WRITER_ALREADY_CONNECTED: 1,
-  READER_ALREADY_CONNECTED: 1,
-  RESOURCE_EXHAUSTED: 1,
-  PERMISSION_DENIED: 1,
-  TIMEOUT: 2,
-  BUFFER_FULL: 2,
-  READER_DEAD: 2,
-  WRITER_DEAD: 2,
-  INCOMPLETE: 2,
-  IO_ERROR: 2,
-  METADATA_ALREADY_WRITTEN: 2,
-  USAGE: 3,
-  FRAME_TOO_LARGE: 3,
-  INVALID_FRAME_SIZE: 3,
-  METADATA_TOO_LARGE: 3,
-  INVALID_NAME: 3,
-  VERIFICATION_FAILED: 4,
-  SEQUENCE_ERROR: 4,
-  CORRUPT_BUFFER: 4,
-  INTERNAL: 70,
-  CLOSED: 70,
-};
-
 const REPORT = "This is a bug in zerobuffer: please report it with the command line and what stands above.";
-
-/** The exit code of a bug of ours. */
-const BUG = 70;
 
 /** Turns whatever was thrown into what is reported. Anything unexpected is a bug of ours. */
 export function explain(error: unknown): Failure {
   if (error instanceof CommandError || error instanceof ZeroBufferError) {
     const { code, message, hint = null } = error;
-    const exitCode =
-      error instanceof Interrupted ? error.exitCode : EXIT_CODES[code as keyof typeof EXIT_CODES];
+    const exitCode = error instanceof Interrupted ? error.exitCode : EXIT_CODES[code];
     return exitCode === BUG ? bug(code, error) : { code, message, hint, exitCode };
   }
   return bug("INTERNAL", error);

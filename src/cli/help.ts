@@ -2,6 +2,7 @@
 
 import type { Load } from "../commands/index.ts";
 import { type AnyCommand, firstSentence } from "./command.ts";
+import { EXIT_CODE_MEANINGS } from "./exit-codes.ts";
 import { flagOf, type Option, type Options } from "./options.ts";
 import { report } from "./report.ts";
 import { Descriptor, plain, type Style } from "./terminal.ts";
@@ -10,9 +11,10 @@ import { Descriptor, plain, type Style } from "./terminal.ts";
 export const UNITS = `SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.
 TIME is in milliseconds, or has a suffix: us, ms, s, m.`;
 
-/** What each exit code means. */
-export const EXIT_CODES = `0 done, 1 could not connect, 2 failed while running, 3 bad arguments, 4 wrong data,
-70 a bug, 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM.`;
+/** What each exit code means, in one sentence. */
+export const EXIT_CODES_TEXT: string = EXIT_CODE_MEANINGS.map(([code, meaning]) => `${code} ${meaning}`).join(
+  ", ",
+);
 
 /** Of a plain terminal. */
 const WIDTH = 80;
@@ -48,7 +50,7 @@ function commandPage(command: AnyCommand, style: Style): string[] {
     section("Usage", `zerobuffer ${name}${usage} [options]`, style),
     ...optionSections(command.args, style),
     section("Sizes and times", UNITS, style),
-    section("Exit codes", EXIT_CODES, style),
+    section("Exit codes", wrap(`${EXIT_CODES_TEXT}.`, WIDTH - 2).join("\n"), style),
     section("Examples", examples.join("\n"), style),
   ];
 }

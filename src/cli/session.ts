@@ -1,11 +1,9 @@
 // One run of a command: how a signal stops it, and what it has to give back however it ends.
 
 import { raceAbort } from "../runtime/abort.ts";
+import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { Interrupted } from "./failure.ts";
 import type { Log } from "./log.ts";
-
-/** The exit code of each signal that stops a command: 128 and the signal's number. */
-const STOP_SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /** How long a stream may take for what is left once a signal has come. */
 const GRACE_MS = 50;
@@ -27,7 +25,7 @@ export class Session implements AsyncDisposable {
     this.showsProgress = showsProgress;
     const controller = new AbortController();
     this.signal = controller.signal;
-    for (const [signal, exitCode] of Object.entries(STOP_SIGNALS)) {
+    for (const [signal, exitCode] of Object.entries(SIGNAL_EXIT_CODES)) {
       process.on(signal, () => {
         if (this.signal.aborted || this.#resources.disposed) this.#exit(exitCode);
         this.#abortedAt = performance.now();

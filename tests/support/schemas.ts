@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Check, Errors } from "typebox/schema";
 import { schemaDirectory } from "../../scripts/build-schema.ts";
-import type { documents } from "../../src/schemas/documents.ts";
+import type { documents } from "../../src/schemas/index.ts";
 
 /** Fails unless a document is as its published schema says. */
 export function expectValid(file: keyof typeof documents, document: unknown): void {

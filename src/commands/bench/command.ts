@@ -19,10 +19,11 @@ import {
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
 import { FRAME_HEADER_SIZE } from "../../core/config.ts";
-import type { BenchDocument, BenchMeasurement } from "../../schemas/documents.ts";
+import type { BenchDocument, BenchMeasurement } from "../../schemas/bench.ts";
+import { TRANSPORTS, WORKS } from "../../schemas/words.ts";
 import { describeMachine } from "./machine.ts";
 import { measurementOf, sampleOf } from "./outcome.ts";
-import { type Case, casesOf, PICTURE_SIZE, TRANSPORTS, WARM_UP, WORKS } from "./plan.ts";
+import { type Case, casesOf, PICTURE_SIZE, WARM_UP } from "./plan.ts";
 import { summaryOf } from "./tables.ts";
 
 /** 64 B to 4 MiB. */

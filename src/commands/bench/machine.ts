@@ -3,7 +3,7 @@
 import { availableParallelism, cpus, release, type as system, totalmem } from "node:os";
 import { version } from "../../../package.json";
 import { bytesText, count } from "../../cli/format.ts";
-import type { BenchDocument } from "../../schemas/documents.ts";
+import type { BenchDocument } from "../../schemas/bench.ts";
 
 type Machine = BenchDocument["machine"];
 

@@ -1,7 +1,7 @@
 // What a measurement has found out, as it stands in the document: its samples, and their medians and ranges.
 
 import { mebibytesPerSecond, median, perSecond } from "../../cli/format.ts";
-import type { BenchMeasurement } from "../../schemas/documents.ts";
+import type { BenchMeasurement } from "../../schemas/bench.ts";
 import { type Case, comesBack } from "./plan.ts";
 import type { Results } from "./processes.ts";
 

@@ -1,12 +1,6 @@
 // What bench measures: works, each done over several transports, with frames of several sizes and at several rates.
 
-/** What the processes of a measurement do together. */
-export const WORKS = ["throughput", "latency", "relay", "duplex"] as const;
-export type Work = (typeof WORKS)[number];
-
-/** What the frames go through. */
-export const TRANSPORTS = ["zerobuffer", "pipe", "socket"] as const;
-export type Transport = (typeof TRANSPORTS)[number];
+import type { Transport, Work } from "../../schemas/words.ts";
 
 /** A picture of 1920 x 1080 pixels in YUV 4:2:0 and 16 bytes more, the classic frame of this protocol. */
 export const PICTURE_SIZE = 3_110_416;

@@ -3,7 +3,7 @@
 import uPlot from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import licence from "uplot/LICENSE" with { type: "text" };
-import type { BenchDocument } from "../../schemas/documents.ts";
+import type { BenchDocument } from "../../schemas/bench.ts";
 import { machineText } from "./machine.ts";
 import template from "./page.html" with { type: "text" };
 import script from "./page.js" with { type: "text" };

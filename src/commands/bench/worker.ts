@@ -1,13 +1,15 @@
 // One process of a measurement. bench starts it, says by its argument what to do, and reads what it measured from stdout.
 
-import { CommandError, explain, type FailureCode } from "../../cli/failure.ts";
+import type { FailureCode } from "../../cli/exit-codes.ts";
+import { CommandError, explain } from "../../cli/failure.ts";
 import { Session } from "../../cli/session.ts";
 import { Descriptor, print } from "../../cli/terminal.ts";
 import { DuplexChannelFactory, type IDuplexClient, Reader, type WaitMode, Writer } from "../../core/index.ts";
+import type { Transport } from "../../schemas/words.ts";
 import { Latencies } from "../duplex/latency.ts";
 import relay from "../relay/command.ts";
 import { Forwarder, type ForwarderOptions } from "../relay/loop.ts";
-import type { Length, Role, Transport } from "./plan.ts";
+import type { Length, Role } from "./plan.ts";
 import { Schedule, Span, type Usage } from "./span.ts";
 import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";
 

@@ -10,7 +10,7 @@ import { removeIfStale } from "../../core/buffer/stale.ts";
 import type { ErrorCode } from "../../core/errors.ts";
 import { checkHelper } from "../../core/failures.ts";
 import { findBuffers, findForsakenSemaphores } from "../../core/inspection/buffers.ts";
-import type { CleanDocument } from "../../schemas/documents.ts";
+import type { CleanDocument } from "../../schemas/clean.ts";
 
 const args = {
   names: bufferNames("the buffers to remove; all that are stale by default"),

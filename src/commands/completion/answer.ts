@@ -5,7 +5,7 @@ import { type AnyCommand, defineCommand, firstSentence } from "../../cli/command
 import { flagOf, type Option, type Options, outputOptions, programOptions } from "../../cli/options.ts";
 import { REQUEST_SUFFIX } from "../../core/buffer/names.ts";
 import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
-import type { CompleteDocument } from "../../schemas/documents.ts";
+import type { CompleteDocument } from "../../schemas/complete.ts";
 import { commands } from "../index.ts";
 
 /** Printed instead of words where the shell is to offer files. */

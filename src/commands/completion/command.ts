@@ -4,15 +4,12 @@
 
 import { defineCommand } from "../../cli/command.ts";
 import { chosenWord, outputOptions } from "../../cli/options.ts";
-import type { CompletionDocument } from "../../schemas/documents.ts";
+import type { CompletionDocument } from "../../schemas/completion.ts";
+import { SHELLS, type Shell } from "../../schemas/words.ts";
 import bash from "./scripts/zerobuffer.bash" with { type: "text" };
 import fish from "./scripts/zerobuffer.fish" with { type: "text" };
 import powershell from "./scripts/zerobuffer.ps1" with { type: "text" };
 import zsh from "./scripts/zerobuffer.zsh" with { type: "text" };
-
-/** The shells that there are scripts for. */
-export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
-type Shell = (typeof SHELLS)[number];
 
 const scripts: Readonly<Record<Shell, string>> = { bash, zsh, fish, powershell };
 

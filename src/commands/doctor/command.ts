@@ -7,7 +7,7 @@ import { outputOptions } from "../../cli/options.ts";
 import { tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
 import { diagnose, type Finding } from "../../core/inspection/doctor.ts";
-import type { DoctorDocument } from "../../schemas/documents.ts";
+import type { DoctorDocument } from "../../schemas/doctor.ts";
 
 const PAINT = { ok: "green", warning: "yellow", error: "red" } as const satisfies Record<
   Finding["status"],

@@ -2,7 +2,7 @@
 
 import { build } from "hdr-histogram-js";
 import type { Style } from "../../cli/terminal.ts";
-import type { DuplexRequestDocument } from "../../schemas/documents.ts";
+import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
 
 type LatencyUs = DuplexRequestDocument["latency_us"];
 type HistogramRange = DuplexRequestDocument["latency_histogram"][number];

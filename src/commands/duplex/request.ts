@@ -22,7 +22,7 @@ import type { Session } from "../../cli/session.ts";
 import { DuplexChannelFactory } from "../../core/index.ts";
 import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
-import type { DuplexRequestDocument } from "../../schemas/documents.ts";
+import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
 import { rewordForClient } from "./channel.ts";
 import { EXPECTATIONS, Exchange } from "./exchange.ts";
 import { noLatencies, picture, timeText } from "./latency.ts";

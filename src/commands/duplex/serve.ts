@@ -25,7 +25,7 @@ import {
   type ServerStatistics,
 } from "../../core/index.ts";
 import { transformFor } from "../../frames/transforms.ts";
-import type { DuplexServeDocument } from "../../schemas/documents.ts";
+import type { DuplexServeDocument } from "../../schemas/duplex-serve.ts";
 import { rewordForServer } from "./channel.ts";
 import type { ChildHandler } from "./exec-child.ts";
 

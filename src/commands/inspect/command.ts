@@ -13,7 +13,7 @@ import type { Oieb } from "../../core/buffer/oieb.ts";
 import { BufferNotFoundError } from "../../core/errors.ts";
 import { BufferView, type MetadataPreview } from "../../core/inspection/buffers.ts";
 import { raceAbort } from "../../runtime/abort.ts";
-import type { InspectDocument } from "../../schemas/documents.ts";
+import type { InspectDocument } from "../../schemas/inspect.ts";
 
 /** Redrawing more often than this helps nobody. */
 const MIN_INTERVAL_MS = 100;

@@ -8,7 +8,8 @@ import type { Session } from "../../cli/session.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
 import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
 import { raceAbort } from "../../runtime/abort.ts";
-import type { BufferEntry, ListDocument } from "../../schemas/documents.ts";
+import type { BufferEntry } from "../../schemas/buffer-state.ts";
+import type { ListDocument } from "../../schemas/list.ts";
 
 const COMMAND_LENGTH = 28;
 

@@ -22,7 +22,7 @@ import type { ByteOutput } from "../../cli/streams.ts";
 import { Reader } from "../../core/index.ts";
 import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
-import type { ReaderDocument } from "../../schemas/documents.ts";
+import type { ReaderDocument } from "../../schemas/reader.ts";
 import { Intake, MAX_CHECKSUMS } from "./loop.ts";
 
 const DEFAULT_FRAME_SIZE = 1024;

@@ -10,7 +10,7 @@ import { type FrameBatch, PeerTimeoutError, type Reader, WriterDeadError } from 
 import { type Pattern, PatternFrames } from "../../frames/patterns.ts";
 import { PIECE_SIZE } from "../../frames/transforms.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
-import type { ReaderDocument } from "../../schemas/documents.ts";
+import type { ReaderDocument } from "../../schemas/reader.ts";
 
 /** The checksums that go into the result; the log has them all. */
 export const MAX_CHECKSUMS = 100;

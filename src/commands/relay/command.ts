@@ -18,7 +18,7 @@ import type { Stopwatch } from "../../cli/timing.ts";
 import { checkName } from "../../core/buffer/names.ts";
 import { type BufferConfig, Reader, Writer } from "../../core/index.ts";
 import { TRANSFORMS } from "../../frames/transforms.ts";
-import type { RelayDocument } from "../../schemas/documents.ts";
+import type { RelayDocument } from "../../schemas/relay.ts";
 import { Forwarder } from "./loop.ts";
 
 const args = {

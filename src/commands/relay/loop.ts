@@ -14,7 +14,7 @@ import {
 } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE, type Transform, transformFor } from "../../frames/transforms.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
-import type { RelayDocument } from "../../schemas/documents.ts";
+import type { RelayDocument } from "../../schemas/relay.ts";
 
 /** How long the input is waited for before the output's reader is looked at. */
 const SLICE_MS = 250;

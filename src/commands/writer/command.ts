@@ -23,7 +23,7 @@ import { maxFrameSize } from "../../core/config.ts";
 import { Writer } from "../../core/index.ts";
 import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
-import type { WriterDocument } from "../../schemas/documents.ts";
+import type { WriterDocument } from "../../schemas/writer.ts";
 import { FULL_POLICIES, Pump } from "./loop.ts";
 
 const args = {

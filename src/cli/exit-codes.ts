@@ -1,0 +1,54 @@
+// Every way a command can fail, with its exit code. Help, manual page and JSON schemas are derived from this table.
+
+import type { ErrorCode } from "../core/index.ts";
+
+/** The codes that only the command line knows. */
+type CommandCode = "USAGE" | "TIMEOUT" | "INCOMPLETE" | "VERIFICATION_FAILED" | "INTERRUPTED";
+
+/** What `error.code` can be in a command's JSON. */
+export type FailureCode = ErrorCode | CommandCode;
+
+/** The exit code of a bug of ours. */
+export const BUG = 70;
+
+/** An interruption has 128 and the number of its signal instead. */
+export const EXIT_CODES = {
+  BUFFER_NOT_FOUND: 1,
+  PEER_TIMEOUT: 1,
+  WRITER_ALREADY_CONNECTED: 1,
+  READER_ALREADY_CONNECTED: 1,
+  RESOURCE_EXHAUSTED: 1,
+  PERMISSION_DENIED: 1,
+  TIMEOUT: 2,
+  BUFFER_FULL: 2,
+  READER_DEAD: 2,
+  WRITER_DEAD: 2,
+  INCOMPLETE: 2,
+  IO_ERROR: 2,
+  METADATA_ALREADY_WRITTEN: 2,
+  USAGE: 3,
+  FRAME_TOO_LARGE: 3,
+  INVALID_FRAME_SIZE: 3,
+  METADATA_TOO_LARGE: 3,
+  INVALID_NAME: 3,
+  VERIFICATION_FAILED: 4,
+  SEQUENCE_ERROR: 4,
+  CORRUPT_BUFFER: 4,
+  INTERNAL: BUG,
+  CLOSED: BUG,
+  INTERRUPTED: 128,
+} as const satisfies Record<FailureCode, number>;
+
+/** The signals that stop a command, with their exit codes: 128 and the signal's number. */
+export const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** What each exit code means. */
+export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: string])[] = [
+  ["0", "done"],
+  ["1", "could not connect"],
+  ["2", "failed while running"],
+  ["3", "bad arguments"],
+  ["4", "wrong data"],
+  [`${BUG}`, "a bug"],
+  ...Object.entries(SIGNAL_EXIT_CODES).map(([signal, code]) => [`${code}`, `stopped by ${signal}`] as const),
+];

@@ -1,0 +1,45 @@
+// The JSON document of `zerobuffer clean`.
+
+import { type Static, Type } from "typebox";
+import { buffer, count, ending } from "./common.ts";
+
+/** The document of `zerobuffer clean`. */
+export const CleanDocument = Type.Object(
+  {
+    operation: Type.Literal("clean"),
+    dry_run: Type.Boolean({ description: "Whether nothing was changed (--dry-run)." }),
+    removed: Type.Array(
+      Type.Object(
+        {
+          buffer_name: Type.String(),
+          paths: Type.Array(Type.String(), { description: "The files removed, or that would be." }),
+          bytes: count("Their size."),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    left: Type.Array(
+      Type.Object(
+        {
+          buffer_name: Type.String(),
+          code: Type.Enum(
+            [
+              "READER_ALREADY_CONNECTED",
+              "WRITER_ALREADY_CONNECTED",
+              "PERMISSION_DENIED",
+              "RESOURCE_EXHAUSTED",
+              "CORRUPT_BUFFER",
+            ],
+            { description: "As in error.code, where the buffer was named on the command line." },
+          ),
+          reason: Type.String({ description: "Why it was left." }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    bytes_freed: count("Size of all that was removed, or would be."),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type CleanDocument = Static<typeof CleanDocument>;

@@ -1,0 +1,33 @@
+// The JSON schemas of what the commands print, by the name of their published file. Commands import only types of
+// these files: at run time nobody loads them.
+
+import { BenchDocument } from "./bench.ts";
+import { CleanDocument } from "./clean.ts";
+import { CompleteDocument } from "./complete.ts";
+import { CompletionDocument } from "./completion.ts";
+import { DoctorDocument } from "./doctor.ts";
+import { DuplexRequestDocument } from "./duplex-request.ts";
+import { DuplexServeDocument } from "./duplex-serve.ts";
+import { InspectDocument } from "./inspect.ts";
+import { ListDocument } from "./list.ts";
+import { ProgramDocument } from "./program.ts";
+import { ReaderDocument } from "./reader.ts";
+import { RelayDocument } from "./relay.ts";
+import { WriterDocument } from "./writer.ts";
+
+/** The schemas to publish. */
+export const documents = {
+  writer: WriterDocument,
+  reader: ReaderDocument,
+  relay: RelayDocument,
+  "duplex-serve": DuplexServeDocument,
+  "duplex-request": DuplexRequestDocument,
+  bench: BenchDocument,
+  list: ListDocument,
+  inspect: InspectDocument,
+  clean: CleanDocument,
+  doctor: DoctorDocument,
+  completion: CompletionDocument,
+  complete: CompleteDocument,
+  program: ProgramDocument,
+};

@@ -1,0 +1,35 @@
+// The JSON document of `zerobuffer reader`.
+
+import { type Static, Type } from "typebox";
+import { buffer, count, ending, orNull, speed } from "./common.ts";
+
+/** The document of `zerobuffer reader`. */
+export const ReaderDocument = Type.Object(
+  {
+    operation: Type.Literal("read"),
+    buffer_name: buffer,
+    frames_read: count("Frames read from the buffer."),
+    bytes_read: count("Bytes of the frames read."),
+    frame_size: count("Size of a frame: the one asked for, or else that of the first frame."),
+    metadata_size: count("Bytes of metadata received; with --follow, from the latest writer that sent any."),
+    ...speed,
+    verification_errors: count("Frames that are not as --verify or --size want them."),
+    first_error_frame: orNull(count("Number of the first such frame, from 0; null if there is none.")),
+    checksums: Type.Array(
+      Type.Object(
+        {
+          frame: count("Number of the frame, from 0."),
+          checksum: Type.String({
+            pattern: "^[0-9a-f]{32}$",
+            description: "MD5 of its bytes, in hexadecimal.",
+          }),
+        },
+        { additionalProperties: false },
+      ),
+      { maxItems: 100, description: "Of the first 100 frames (--checksum)." },
+    ),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type ReaderDocument = Static<typeof ReaderDocument>;

@@ -1,0 +1,23 @@
+// The JSON document of `zerobuffer relay`.
+
+import { type Static, Type } from "typebox";
+import { TRANSFORMS } from "../frames/transforms.ts";
+import { buffer, count, ending, speed } from "./common.ts";
+
+/** The document of `zerobuffer relay`. */
+export const RelayDocument = Type.Object(
+  {
+    operation: Type.Literal("relay"),
+    input_buffer: buffer,
+    output_buffer: buffer,
+    frames_relayed: count("Frames passed on into the output buffer."),
+    metadata_relayed: Type.Boolean({ description: "Whether metadata came, and was passed on." }),
+    metadata_size: count("Bytes of that metadata."),
+    total_bytes: count("Bytes of the frames passed on."),
+    ...speed,
+    transform: Type.Enum([...TRANSFORMS], { description: "What was done to the bytes of each frame." }),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type RelayDocument = Static<typeof RelayDocument>;

@@ -1,0 +1,25 @@
+// The JSON document of `zerobuffer writer`.
+
+import { type Static, Type } from "typebox";
+import { PATTERNS } from "../frames/patterns.ts";
+import { buffer, count, emptyLinesSkipped, ending, orNull, speed } from "./common.ts";
+
+/** The document of `zerobuffer writer`. */
+export const WriterDocument = Type.Object(
+  {
+    operation: Type.Literal("write"),
+    buffer_name: buffer,
+    frames_written: count("Frames written into the buffer."),
+    frames_dropped: count("Frames dropped because the buffer was full (--on-full drop)."),
+    bytes_written: count("Bytes of the frames written."),
+    frame_size: orNull(count("Size of a frame as asked for; null where the framing decides.")),
+    metadata_size: count("Bytes of metadata sent."),
+    ...speed,
+    pattern: orNull(Type.Enum([...PATTERNS], { description: "What the frames held; null with --input." })),
+    empty_lines_skipped: emptyLinesSkipped,
+    waits: count("How often a write found the buffer full."),
+    ...ending,
+  },
+  { additionalProperties: false },
+);
+export type WriterDocument = Static<typeof WriterDocument>;
