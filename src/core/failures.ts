@@ -1,8 +1,8 @@
 // Turns what the helper returns into errors that say what to do.
 
 import { Code, codeDescriptions } from "../native/codes.ts";
-import { systemError } from "../native/handles.ts";
 import { loadFault } from "../native/library.ts";
+import { systemError } from "../native/process.ts";
 import { files } from "../runtime/files.ts";
 import { SHARED_MEMORY } from "./buffer/objects.ts";
 import {

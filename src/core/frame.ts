@@ -1,6 +1,7 @@
 // Frames, lent by a reader: one, or several at once.
 
-import { FIELDS_PER_FRAME, type RingReader, type SharedMemory } from "../native/handles.ts";
+import type { SharedMemory } from "../native/memory.ts";
+import { FIELDS_PER_FRAME, type RingReader } from "../native/ring.ts";
 import { ClosedError } from "./errors.ts";
 
 /** What a frame needs of the reader that lent it: one object for all its frames, with plain fields for speed. */

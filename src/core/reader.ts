@@ -1,7 +1,9 @@
 // The reading side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { Look, OiebFlag, READER_LOOKAHEAD, RingReader, Role, Wait, Waiter } from "../native/handles.ts";
+import { OiebFlag, Role } from "../native/memory.ts";
+import { Look, READER_LOOKAHEAD, RingReader, Wait } from "../native/ring.ts";
+import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
 import { createForReader, type SharedBuffer } from "./buffer/lifecycle.ts";

@@ -1,7 +1,9 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { OiebFlag, RingWriter, Role, Wait, Waiter } from "../native/handles.ts";
+import { OiebFlag, Role } from "../native/memory.ts";
+import { RingWriter, Wait } from "../native/ring.ts";
+import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
 import {

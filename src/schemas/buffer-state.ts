@@ -1,7 +1,7 @@
 // What list and inspect tell of a buffer.
 
 import { type Static, Type } from "typebox";
-import { buffer, count, figure, orNull } from "./common.ts";
+import { count, figure, orNull } from "./common.ts";
 
 const participant = orNull(
   Type.Object(

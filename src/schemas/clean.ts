@@ -1,7 +1,7 @@
 // The JSON document of `zerobuffer clean`.
 
 import { type Static, Type } from "typebox";
-import { buffer, count, ending } from "./common.ts";
+import { count, ending } from "./common.ts";
 
 /** The document of `zerobuffer clean`. */
 export const CleanDocument = Type.Object(

@@ -25,7 +25,7 @@ import {
   Writer,
   WriterDeadError,
 } from "../../src/core/index.ts";
-import { SharedMemory } from "../../src/native/handles.ts";
+import { SharedMemory } from "../../src/native/memory.ts";
 import {
   bytesOf,
   eventually,

@@ -5,7 +5,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeOieb, faultOfOieb } from "../../src/core/buffer/oieb.ts";
 import { Code } from "../../src/native/codes.ts";
-import { Look, RingReader, Role, Semaphore, SharedMemory, Wait } from "../../src/native/handles.ts";
+import { Role, SharedMemory } from "../../src/native/memory.ts";
+import { Look, RingReader, Wait } from "../../src/native/ring.ts";
+import { Semaphore } from "../../src/native/semaphore.ts";
 import images from "../golden/images.json";
 import { bytesOf, leavesNothingBehind, uniqueName } from "../support/buffers.ts";
 

@@ -13,7 +13,8 @@ import {
 } from "node:fs";
 import { OiebWord } from "../../src/core/buffer/oieb.ts";
 import { type Frame, Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
-import { Role, Semaphore, SharedMemory } from "../../src/native/handles.ts";
+import { Role, SharedMemory } from "../../src/native/memory.ts";
+import { Semaphore } from "../../src/native/semaphore.ts";
 import { bytesOf, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../support/buffers.ts";
 
 leavesNothingBehind();

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { removeIfStale } from "../../src/core/buffer/stale.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { BufferView, findBuffers, findForsakenSemaphores } from "../../src/core/inspection/buffers.ts";
-import { Role, Semaphore } from "../../src/native/handles.ts";
+import { Role } from "../../src/native/memory.ts";
+import { Semaphore } from "../../src/native/semaphore.ts";
 import images from "../golden/images.json";
 import { eventually, leavesNothingBehind, thrownBy, uniqueName } from "../support/buffers.ts";
 

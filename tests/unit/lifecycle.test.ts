@@ -18,7 +18,9 @@ import {
   Writer,
   ZeroBufferError,
 } from "../../src/core/index.ts";
-import { LockFile, Role, Semaphore, SharedMemory } from "../../src/native/handles.ts";
+import { LockFile } from "../../src/native/lock-file.ts";
+import { Role, SharedMemory } from "../../src/native/memory.ts";
+import { Semaphore } from "../../src/native/semaphore.ts";
 import { bytesOf, leavesNothingBehind, thrownBy, uniqueName } from "../support/buffers.ts";
 
 leavesNothingBehind();

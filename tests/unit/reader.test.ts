@@ -19,7 +19,8 @@ import {
   Writer,
   WriterDeadError,
 } from "../../src/core/index.ts";
-import { Role, Semaphore, SharedMemory } from "../../src/native/handles.ts";
+import { Role, SharedMemory } from "../../src/native/memory.ts";
+import { Semaphore } from "../../src/native/semaphore.ts";
 import {
   bytesOf,
   eventually,

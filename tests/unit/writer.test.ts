@@ -14,7 +14,8 @@ import {
   Writer,
   WriterAlreadyConnectedError,
 } from "../../src/core/index.ts";
-import { Semaphore, SharedMemory } from "../../src/native/handles.ts";
+import { SharedMemory } from "../../src/native/memory.ts";
+import { Semaphore } from "../../src/native/semaphore.ts";
 import { bytesOf, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../support/buffers.ts";
 
 leavesNothingBehind();

@@ -1,7 +1,9 @@
 // How a buffer comes into being, is connected to, and goes.
 
 import { Code } from "../../native/codes.ts";
-import { OiebFlag, Role, Semaphore, SharedMemory, sleep } from "../../native/handles.ts";
+import { OiebFlag, Role, SharedMemory } from "../../native/memory.ts";
+import { sleep } from "../../native/process.ts";
+import { Semaphore } from "../../native/semaphore.ts";
 import { type BufferConfig, type BufferSizes, OIEB_SIZE, resolveConfig } from "../config.ts";
 import {
   BufferNotFoundError,

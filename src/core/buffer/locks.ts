@@ -1,7 +1,8 @@
 // The lock files that say who owns a buffer.
 
 import { Code } from "../../native/codes.ts";
-import { LockFile, sleep } from "../../native/handles.ts";
+import { LockFile } from "../../native/lock-file.ts";
+import { sleep } from "../../native/process.ts";
 import { files, paths } from "../../runtime/files.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError } from "../errors.ts";
 import { failure } from "../failures.ts";

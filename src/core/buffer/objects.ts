@@ -1,7 +1,7 @@
 // The objects of a buffer as files (PROTOCOL.md, section 1).
 
 import type { Stats } from "node:fs";
-import { Role } from "../../native/handles.ts";
+import { Role } from "../../native/memory.ts";
 import { files } from "../../runtime/files.ts";
 import { isName } from "./names.ts";
 

@@ -1,6 +1,7 @@
 // Judges whether the process behind a pid in shared memory is the peer, and lives.
 
-import { processStart, type Role, type SharedMemory } from "../../native/handles.ts";
+import type { Role, SharedMemory } from "../../native/memory.ts";
+import { processStart } from "../../native/process.ts";
 
 /** Largest process id that the system gives out. */
 const MAX_PID = process.platform === "win32" ? 2n ** 32n - 1n : 2n ** 22n;

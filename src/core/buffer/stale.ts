@@ -1,7 +1,8 @@
 // When nobody uses a buffer any more, and how what is left of it is removed (PROTOCOL.md, section 6).
 
 import { Code, codeDescriptions } from "../../native/codes.ts";
-import { Role, Semaphore, SharedMemory } from "../../native/handles.ts";
+import { Role, SharedMemory } from "../../native/memory.ts";
+import { Semaphore } from "../../native/semaphore.ts";
 import { type ErrorCode, ZeroBufferError } from "../errors.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "./locks.ts";
 import { isOurs, memoryPath, semaphorePath, statusOf } from "./objects.ts";

@@ -1,7 +1,8 @@
 // What can be seen of a buffer from outside: its processes, its OIEB, its semaphores. Everything here only reads.
 
 import { Code, codeDescriptions } from "../../native/codes.ts";
-import { Role, Semaphore, SharedMemory } from "../../native/handles.ts";
+import { Role, SharedMemory } from "../../native/memory.ts";
+import { Semaphore } from "../../native/semaphore.ts";
 import { files } from "../../runtime/files.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "../buffer/locks.ts";
 import { checkName } from "../buffer/names.ts";

@@ -1,0 +1,178 @@
+// The shared memory of a buffer: its control block, its metadata, and views of its bytes.
+
+import { Code } from "./codes.ts";
+import { cString, Handle, type Mode, modeArgument, receive } from "./handle.ts";
+import { native } from "./library.ts";
+import { type Address, viewMemory } from "./symbols.ts";
+
+/** The two sides of a buffer; also which semaphore (writer: frames written, reader: frames released) and which pid. */
+export const Role = { WRITER: 0, READER: 1 } as const;
+export type Role = (typeof Role)[keyof typeof Role];
+
+/** Flags of the OIEB (PROTOCOL.md, section 1). */
+export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
+
+/**
+ * Windows onto the memory start at multiples of this and are up to twice as long, which is what a view can have. What
+ * reaches beyond the end of its window has a window of its own.
+ */
+const WINDOW_STRIDE = 2 ** 31;
+const WINDOW_LENGTH = 2 ** 32;
+
+/** How many views are kept for use again: making one costs more than all else about a small frame. */
+const VIEW_CACHE_SIZE = 2 ** 13;
+const VIEW_CACHE_SHIFT = 32 - 13;
+
+/** The shared memory of a buffer, mapped. Its creator unlinks it. */
+export class SharedMemory extends Handle {
+  /** By where they start, in bytes. */
+  readonly #windows = new Map<number, ArrayBuffer>();
+  readonly #views: (Uint8Array | undefined)[] = new Array(VIEW_CACHE_SIZE).fill(undefined);
+  readonly #viewOffsets = new Float64Array(VIEW_CACHE_SIZE);
+  /** In bytes. */
+  readonly size: number;
+
+  private constructor(address: Address) {
+    super(address);
+    this.size = native.zb_memory_size(address);
+  }
+
+  /** Makes `size` bytes of zeros, all allocated. EXISTS, NO_SPACE, PERMISSION. */
+  static create(name: string, size: number, mode: Mode): SharedMemory | Code {
+    const made = receive((result) =>
+      native.zb_memory_create(cString(name), size, modeArgument(mode), result),
+    );
+    return typeof made === "number" ? new SharedMemory(made) : made.code;
+  }
+
+  /** Maps what is there. NOT_FOUND, AGAIN while it is smaller than an OIEB, UNSAFE, PERMISSION. */
+  static open(name: string): SharedMemory | Code {
+    const opened = receive((result) => native.zb_memory_open(cString(name), result));
+    return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
+  }
+
+  /** {@link open} for looking only: permission to read is enough. Whatever writes, {@link claim} too, would crash. */
+  static view(name: string): SharedMemory | Code {
+    const opened = receive((result) => native.zb_memory_view(cString(name), result));
+    return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
+  }
+
+  /**
+   * Removes an empty file of the name that this user owns, what remains of a creation that was killed: only with the
+   * locks of the buffer held. False if it is anything else.
+   */
+  static discard(name: string): boolean {
+    return native.zb_memory_discard(cString(name)) === Code.OK;
+  }
+
+  /** A view of `size` bytes at `offset`; it has length 0 once the memory is closed. Up to 4 GiB. */
+  bytes(offset: number, size: number): Uint8Array {
+    // Fibonacci hashing spreads offsets that are multiples of a frame's size.
+    const slot = Math.imul(offset, 0x9e3779b1) >>> VIEW_CACHE_SHIFT;
+    const kept = this.#views[slot];
+    if (kept !== undefined && this.#viewOffsets[slot] === offset && kept.length === size) return kept;
+    return this.#openView(offset, size, slot);
+  }
+
+  /** Copies bytes to the start of `target`, which is large enough, without a view of them. */
+  copy(offset: number, size: number, target: Uint8Array): void {
+    native.zb_memory_copy(this.address, offset, size, target);
+  }
+
+  /** Copies the bytes of `count` frames, as {@link RingReader.places} gives them, end to end to `target`. */
+  copyFrames(places: Float64Array, count: number, target: Uint8Array): void {
+    native.zb_memory_copy_frames(this.address, places, count, target);
+  }
+
+  #openView(offset: number, size: number, slot: number): Uint8Array {
+    let start = offset - (offset % WINDOW_STRIDE);
+    if (offset + size > start + WINDOW_LENGTH) start = offset;
+    const window = this.#windows.get(start) ?? this.#openWindow(start);
+    const view = new Uint8Array(window, offset - start, size);
+    this.#views[slot] = view;
+    this.#viewOffsets[slot] = offset;
+    return view;
+  }
+
+  #openWindow(start: number): ArrayBuffer {
+    const length = Math.min(WINDOW_LENGTH, this.size - start);
+    const window = viewMemory(native.zb_memory_address(this.address), start, length);
+    this.#windows.set(start, window);
+    return window;
+  }
+
+  /** The sixteen 8-byte words of the OIEB, each loaded once. */
+  loadOieb(): BigUint64Array {
+    const words = new BigUint64Array(16);
+    native.zb_oieb_load(this.address, words);
+    return words;
+  }
+
+  /** Fills the OIEB of new memory. Sizes in bytes. */
+  createOieb(metadataSize: number, payloadSize: number, readerPid: number, flags: bigint): void {
+    native.zb_oieb_create(this.address, metadataSize, payloadSize, readerPid, flags);
+  }
+
+  /** Compare-and-swap of a role's pid. False if the field did not hold `expected`. */
+  claim(role: Role, expected: bigint | number, pid: number): boolean {
+    return native.zb_oieb_claim(this.address, role, expected, pid) === Code.OK;
+  }
+
+  /** Whether another mapping in this process holds the role. */
+  isHeldHere(role: Role): boolean {
+    return native.zb_memory_held_here(this.address, role) === 1;
+  }
+
+  /** Whether the process maps this memory; undefined if that cannot be read. */
+  isMappedBy(pid: number): boolean | undefined {
+    const answer = native.zb_process_maps(pid, this.address);
+    return answer < 0 ? undefined : answer === 1;
+  }
+
+  /** Whether the buffer's name still means this memory. */
+  get isNamed(): boolean {
+    return native.zb_memory_named(this.address) === Code.OK;
+  }
+
+  /** Whether this process's user owns the memory. */
+  get isOwned(): boolean {
+    return native.zb_memory_owned(this.address) === 1;
+  }
+
+  /** TOO_LARGE, BAD_CONTROL. */
+  writeMetadata(data: Uint8Array): Code {
+    return native.zb_metadata_write(this.address, data, data.length) as Code;
+  }
+
+  /** Copies the metadata to `target`; its length, 0 if there is none. AGAIN, BAD_CONTROL, TOO_LARGE. */
+  readMetadata(target: Uint8Array): number {
+    return native.zb_metadata_read(this.address, target, target.length);
+  }
+
+  clearMetadata(): void {
+    native.zb_metadata_clear(this.address);
+  }
+
+  /** Removes the name if it still means this memory. */
+  unlink(): void {
+    native.zb_memory_unlink(this.address);
+  }
+
+  /**
+   * Detaches every view, then unmaps: a view that the program kept reads nothing instead of unmapped memory. Where the
+   * program has transferred the buffer of a view, as to a Worker, nobody can detach what it made of it: the memory stays
+   * mapped.
+   */
+  close(): void {
+    this.end((address) => {
+      let isTransferred = false;
+      for (const window of this.#windows.values()) {
+        if (window.detached) isTransferred = true;
+        else window.transfer();
+      }
+      this.#windows.clear();
+      this.#views.length = 0;
+      if (!isTransferred) native.zb_memory_close(address);
+    });
+  }
+}
