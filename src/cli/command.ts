@@ -33,6 +33,12 @@ export interface Command<O extends Options, D extends Document> extends Pick<Com
 /** A command of any kind. */
 export type AnyCommand = Command<Options, Document>;
 
+/** Loads a command, which costs more than to know its name. */
+export type Load = () => Promise<AnyCommand>;
+
+/** The commands by name, of one or two words. */
+export type Commands = Readonly<Record<string, Load>>;
+
 /** Gives a command its types. */
 export function defineCommand<O extends Options, D extends Document>(command: Command<O, D>): Command<O, D> {
   return command;

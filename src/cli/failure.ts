@@ -2,6 +2,7 @@
 
 import { ZeroBufferError } from "../core/index.ts";
 import { BUG, EXIT_CODES, type FailureCode } from "./exit-codes.ts";
+import { withFlags } from "./flags.ts";
 
 /** A failure that the command line itself found. */
 export class CommandError extends Error {
@@ -44,7 +45,9 @@ const REPORT = "This is a bug in zerobuffer: please report it with the command l
 /** Turns whatever was thrown into what is reported. Anything unexpected is a bug of ours. */
 export function explain(error: unknown): Failure {
   if (error instanceof CommandError || error instanceof ZeroBufferError) {
-    const { code, message, hint = null } = error;
+    const { code } = error;
+    const message = withFlags(error.message);
+    const hint = error.hint === undefined ? null : withFlags(error.hint);
     const exitCode = error instanceof Interrupted ? error.exitCode : EXIT_CODES[code];
     return exitCode === BUG ? bug(code, error) : { code, message, hint, exitCode };
   }

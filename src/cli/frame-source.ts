@@ -1,6 +1,6 @@
 // Where the writer's frames come from: a pattern, or a byte stream.
 
-import { FrameTooLargeError } from "../core/errors.ts";
+import { FrameTooLargeError } from "../core/index.ts";
 import { FrameSplitter, type Framing } from "../frames/framing.ts";
 import { type Pattern, PatternFrames } from "../frames/patterns.ts";
 import { TurnKeeper } from "../runtime/turn.ts";

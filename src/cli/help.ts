@@ -1,7 +1,6 @@
 // What --help prints: everything needed to use a command, on one page.
 
-import type { Load } from "../commands/index.ts";
-import { type AnyCommand, firstSentence } from "./command.ts";
+import { type AnyCommand, firstSentence, type Load } from "./command.ts";
 import { EXIT_CODE_MEANINGS } from "./exit-codes.ts";
 import { flagOf, type Option, type Options } from "./options.ts";
 import { report } from "./report.ts";

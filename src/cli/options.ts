@@ -1,7 +1,7 @@
 // The options of a command as one table: how each is written, what it takes, and the typed value it becomes.
 
 import type { BooleanArgDef, PositionalArgDef, StringArgDef } from "citty";
-import { WAIT_MODES, type WaitMode } from "../core/config.ts";
+import { WAIT_MODES, type WaitMode } from "../core/index.ts";
 import {
   formatSize,
   MAX_DURATION_MS,

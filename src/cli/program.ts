@@ -1,8 +1,7 @@
 // What the program answers where its first argument is no command: help, its version, or what is wrong.
 
-import { commands } from "../commands/index.ts";
 import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
-import type { Document } from "./command.ts";
+import type { Commands, Document } from "./command.ts";
 import { CommandError, explain } from "./failure.ts";
 import { programOptions } from "./options.ts";
 import { report } from "./report.ts";
@@ -12,20 +11,24 @@ import { versions, versionText } from "./version.ts";
 const HINT = "See zerobuffer --help.";
 
 /** Does what the arguments say, and returns the exit code. */
-export async function runProgram(argv: readonly string[], json: boolean): Promise<number> {
+export async function runProgram(
+  commands: Commands,
+  argv: readonly string[],
+  json: boolean,
+): Promise<number> {
   const channel = { json, descriptor: Descriptor.STDOUT, program: "zerobuffer" };
   try {
     const [first, second] = argv;
     const scan = scanArguments(argv, programOptions);
     const isWord = first !== undefined && !first.startsWith("-");
-    const names = isWord ? membersOf(first) : Object.keys(commands);
+    const names = isWord ? membersOf(commands, first) : Object.keys(commands);
     if (scan.given.has("help") && names.length > 0 && (!isWord || second?.startsWith("-"))) {
       const { printProgramHelp } = await import("./help.ts");
       const loads = names.flatMap((name) => commands[name] ?? []);
       return await printProgramHelp(loads, json);
     }
-    if (isWord) throw await unknownCommand(first, second);
-    refuseEarlyOptions(scan.positionals, first);
+    if (isWord) throw await unknownCommand(commands, first, second);
+    refuseEarlyOptions(commands, scan.positionals, first);
     const given = await parseArguments(scan, programOptions, HINT);
     if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
     const told = await versions();
@@ -41,7 +44,7 @@ export async function runProgram(argv: readonly string[], json: boolean): Promis
 }
 
 /** An option that stands before a command is refused as such, whatever it is. */
-function refuseEarlyOptions(words: readonly string[], first: string | undefined): void {
+function refuseEarlyOptions(commands: Commands, words: readonly string[], first: string | undefined): void {
   const names = words.flatMap((word, at) => [word, `${word} ${words[at + 1]}`]);
   const command = names.find((name) => Object.hasOwn(commands, name));
   if (command === undefined) return;
@@ -53,8 +56,8 @@ function refuseEarlyOptions(words: readonly string[], first: string | undefined)
 }
 
 /** @param first the first argument, which begins no command on its own. */
-async function unknownCommand(first: string, second = ""): Promise<CommandError> {
-  const members = membersOf(first);
+async function unknownCommand(commands: Commands, first: string, second = ""): Promise<CommandError> {
+  const members = membersOf(commands, first);
   if (members.length > 0) {
     const names = members.map((command) => command.slice(first.length + 1));
     const hint = await hintFor(second, names, HINT);
@@ -65,6 +68,6 @@ async function unknownCommand(first: string, second = ""): Promise<CommandError>
 }
 
 /** The names of the commands of two words that begin with this one. */
-function membersOf(first: string): string[] {
+function membersOf(commands: Commands, first: string): string[] {
   return Object.keys(commands).filter((command) => command.startsWith(`${first} `));
 }

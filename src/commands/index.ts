@@ -1,15 +1,9 @@
 // The commands, each loaded only when it is wanted.
 
-import type { AnyCommand } from "../cli/command.ts";
-
-/** What bench starts this program with as one of its processes. It is nobody's command, and has no help. */
-export const BENCH_WORKER = "@bench-worker";
-
-/** Loads a command. */
-export type Load = () => Promise<AnyCommand>;
+import type { Commands } from "../cli/command.ts";
 
 /** The commands by name, of one or two words. Without a prototype, so that `zerobuffer toString` is no command. */
-export const commands: Readonly<Record<string, Load>> = Object.assign(Object.create(null), {
+export const commands: Commands = Object.assign(Object.create(null), {
   writer: async () => (await import("./writer/command.ts")).default,
   reader: async () => (await import("./reader/command.ts")).default,
   relay: async () => (await import("./relay/command.ts")).default,
@@ -21,5 +15,5 @@ export const commands: Readonly<Record<string, Load>> = Object.assign(Object.cre
   clean: async () => (await import("./clean/command.ts")).default,
   doctor: async () => (await import("./doctor/command.ts")).default,
   completion: async () => (await import("./completion/command.ts")).default,
-  complete: async () => (await import("./completion/answer.ts")).default,
-} satisfies Record<string, Load>);
+  complete: async () => (await import("./completion/answer.ts")).answering(commands),
+} satisfies Commands);

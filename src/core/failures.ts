@@ -34,7 +34,7 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
     case Code.PERMISSION:
       return new PermissionDeniedError(`${what} cannot be used: ${codeDescriptions[code]}.`, {
         buffer,
-        hint: "Run as the user who made it, or have its reader give it wider permissions (--mode).",
+        hint: "Run as the user who made it, or have its reader give it wider permissions (`mode`).",
       });
     case Code.NO_SPACE:
     case Code.NO_MEMORY:
@@ -74,7 +74,7 @@ export function outOfSharedMemory(buffer: string, neededBytes: number): Resource
   if (SHARED_MEMORY === undefined) {
     return new ResourceExhaustedError(
       `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, which the system does not give.`,
-      { buffer, hint: "Make the buffer smaller (--buffer-size), or end what else needs memory." },
+      { buffer, hint: "Make the buffer smaller (`payloadSize`), or end what else needs memory." },
     );
   }
   const { bavail, bsize } = files().statfsSync(SHARED_MEMORY);
@@ -83,7 +83,7 @@ export function outOfSharedMemory(buffer: string, neededBytes: number): Resource
     {
       buffer,
       hint:
-        "Make the buffer smaller (--buffer-size), or the shared memory larger: in a container with --shm-size, " +
+        "Make the buffer smaller (`payloadSize`), or the shared memory larger: in a container with 'docker run --shm-size=…', " +
         `elsewhere with 'mount -o remount,size=… ${SHARED_MEMORY}'.`,
     },
   );

@@ -1,10 +1,12 @@
 // The public API.
 
+export { buffersOf, type ChannelBuffers, channelOf, checkName } from "./buffer/names.ts";
 export {
   type BufferConfig,
   type BufferSizes,
   DEFAULT_METADATA_SIZE,
   DEFAULT_PAYLOAD_SIZE,
+  FRAME_HEADER_SIZE,
   WAIT_MODES,
   type WaitMode,
 } from "./config.ts";

@@ -6,9 +6,10 @@ import { Look, READER_LOOKAHEAD, RingReader, Wait } from "../native/ring.ts";
 import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
-import { createForReader, type SharedBuffer } from "./buffer/lifecycle.ts";
+import { createForReader } from "./buffer/create.ts";
 import type { Oieb } from "./buffer/oieb.ts";
 import { Peer } from "./buffer/presence.ts";
+import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
   type BufferConfig,
   type BufferSizes,

@@ -6,14 +6,9 @@ import { RingWriter, Wait } from "../native/ring.ts";
 import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
-import {
-  type Connection,
-  connect,
-  connectAsync,
-  describeAbsentReader,
-  type SharedBuffer,
-} from "./buffer/lifecycle.ts";
+import { type Connection, connect, connectAsync, describeAbsentReader } from "./buffer/connect.ts";
 import { Peer } from "./buffer/presence.ts";
+import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
   type BufferConfig,
   type BufferSizes,
@@ -70,11 +65,12 @@ export interface AcquiredFrame {
 /** Connects to a buffer and writes its frames. One buffer has one writer and one reader at a time. */
 export class Writer implements Disposable {
   readonly name: string;
+  /** Size of the largest frame that the buffer takes, in bytes. */
+  readonly maxFrameSize: number;
   readonly #buffer: SharedBuffer;
   readonly #ring: RingWriter;
   readonly #reader: Peer;
   readonly #turns = new TurnKeeper();
-  readonly #maxFrameSize: number;
   #readerPid: bigint;
   #waiter: Waiter | undefined;
   #closed = false;
@@ -113,7 +109,7 @@ export class Writer implements Disposable {
     this.#buffer = buffer;
     this.#ring = ring;
     this.#reader = new Peer(buffer.memory, Role.READER);
-    this.#maxFrameSize = maxFrameSize(buffer.sizes.payloadSize);
+    this.maxFrameSize = maxFrameSize(buffer.sizes.payloadSize);
     this.#readerPid = readerPid;
   }
 
@@ -230,7 +226,7 @@ export class Writer implements Disposable {
       throw new MetadataTooLargeError(
         `Metadata of ${data.length} bytes does not fit buffer "${this.name}", which takes ` +
           `${most > 0 ? `1 to ${most}` : "none"}.`,
-        { buffer: this.name, hint: "Give its reader a larger metadata size (--metadata-size)." },
+        { buffer: this.name, hint: "Give its reader a larger metadata size (`metadataSize`)." },
       );
     }
     if (this.#metadataWritten) {
@@ -531,7 +527,7 @@ export class Writer implements Disposable {
       !this.#closed &&
       this.#acquiredSize === 0 &&
       size >= 1 &&
-      size <= this.#maxFrameSize &&
+      size <= this.maxFrameSize &&
       Number.isInteger(size)
     ) {
       return size;
@@ -548,10 +544,10 @@ export class Writer implements Disposable {
 
   #tooLarge(size: number): FrameTooLargeError {
     return new FrameTooLargeError(
-      `A frame of ${size} bytes can never fit buffer "${this.name}", which takes up to ${this.#maxFrameSize}.`,
+      `A frame of ${size} bytes can never fit buffer "${this.name}", which takes up to ${this.maxFrameSize}.`,
       {
         buffer: this.name,
-        hint: `Give its reader a payload size of at least ${size + FRAME_HEADER_SIZE} bytes (--buffer-size).`,
+        hint: `Give its reader a payload size of at least ${size + FRAME_HEADER_SIZE} bytes (\`payloadSize\`).`,
       },
     );
   }

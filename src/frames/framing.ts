@@ -1,7 +1,11 @@
 // Frames in a byte stream: how a stream is split into frames, and how frames are joined into one.
 
-import { FrameTooLargeError, InvalidFrameSizeError, ZeroBufferError } from "../core/errors.ts";
-import type { FrameBatch } from "../core/frame.ts";
+import {
+  type FrameBatch,
+  FrameTooLargeError,
+  InvalidFrameSizeError,
+  ZeroBufferError,
+} from "../core/index.ts";
 
 /**
  * How the frames of a stream are told apart:

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { framesPerLook } from "../../src/commands/bench/plan.ts";
+import { framesPerLook, type WorkerSettings } from "../../src/commands/bench/plan.ts";
 import { Schedule, Span } from "../../src/commands/bench/span.ts";
-import type { WorkerSettings } from "../../src/commands/bench/worker.ts";
 
 function settingsOf(some: Partial<WorkerSettings>): WorkerSettings {
   return {

@@ -18,7 +18,7 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
-import { FRAME_HEADER_SIZE } from "../../core/config.ts";
+import { FRAME_HEADER_SIZE } from "../../core/index.ts";
 import type { BenchDocument, BenchMeasurement } from "../../schemas/bench.ts";
 import { TRANSPORTS, WORKS } from "../../schemas/words.ts";
 import { describeMachine } from "./machine.ts";

@@ -1,6 +1,10 @@
 // What bench measures: works, each done over several transports, with frames of several sizes and at several rates.
 
+import type { WaitMode } from "../../core/index.ts";
 import type { Transport, Work } from "../../schemas/words.ts";
+
+/** What bench starts this program with as one of its processes. It is nobody's command, and has no help. */
+export const BENCH_WORKER = "@bench-worker";
 
 /** A picture of 1920 x 1080 pixels in YUV 4:2:0 and 16 bytes more, the classic frame of this protocol. */
 export const PICTURE_SIZE = 3_110_416;
@@ -30,6 +34,29 @@ export interface Length {
   /** Frames that count; undefined: as many as the duration allows. */
   readonly frames: number | undefined;
   readonly durationMs: number;
+}
+
+/** What a process has to do. */
+export interface WorkerSettings {
+  readonly role: Role;
+  readonly transport: Transport;
+  readonly frameSize: number;
+  /** Frames a second; 0: as fast as possible. */
+  readonly rate: number;
+  readonly length: Length;
+  /** How it waits for the other one over buffers. */
+  readonly wait: WaitMode;
+  /** Frames of one call; one way only. */
+  readonly batchSize: number;
+  /** What the names of the buffers begin with. */
+  readonly buffer: string;
+  /** Size of their rings. */
+  readonly bufferSize: number;
+  /** Process id of bench, without whom this is of no use. */
+  readonly parent: number;
+  /** Descriptors of the pipes or the socket. */
+  readonly input: number;
+  readonly output: number;
 }
 
 /** Part of the length that comes before what counts: code is compiled, memory touched, caches are filled. */

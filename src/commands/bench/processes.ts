@@ -5,13 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CommandError, systemReason } from "../../cli/failure.ts";
 import type { Session } from "../../cli/session.ts";
-import { buffersOf } from "../../core/buffer/names.ts";
-import { removeIfStale } from "../../core/buffer/stale.ts";
+import { buffersOf } from "../../core/index.ts";
+import { removeIfStale } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
-import { BENCH_WORKER } from "../index.ts";
-import { type Case, comesBack, type Role, rolesOf } from "./plan.ts";
+import { BENCH_WORKER, type Case, comesBack, type Role, rolesOf, type WorkerSettings } from "./plan.ts";
 import { bufferNames } from "./transports.ts";
-import type { WorkerReport, WorkerResult, WorkerSettings } from "./worker.ts";
+import type { WorkerReport, WorkerResult } from "./worker.ts";
 
 /** This program, as it was started: the executable, or Bun with the source. */
 const program = Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main];

@@ -1,7 +1,6 @@
 // The part of a worker's run that counts, and what this process used meanwhile.
 
-import { framesPerLook, type Length, WARM_UP } from "./plan.ts";
-import type { WorkerSettings } from "./worker.ts";
+import { framesPerLook, type Length, WARM_UP, type WorkerSettings } from "./plan.ts";
 
 /** What one process did and used while it counted. */
 export interface Usage {

@@ -9,7 +9,7 @@ import {
   Writer,
   WriterDeadError,
 } from "../../core/index.ts";
-import type { WorkerSettings } from "./worker.ts";
+import type { WorkerSettings } from "./plan.ts";
 
 /** How long a process waits for the other one to start. */
 export const CONNECT_TIMEOUT_MS = 20_000;

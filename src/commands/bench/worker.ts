@@ -4,37 +4,13 @@ import type { FailureCode } from "../../cli/exit-codes.ts";
 import { CommandError, explain } from "../../cli/failure.ts";
 import { Session } from "../../cli/session.ts";
 import { Descriptor, print } from "../../cli/terminal.ts";
-import { DuplexChannelFactory, type IDuplexClient, Reader, type WaitMode, Writer } from "../../core/index.ts";
-import type { Transport } from "../../schemas/words.ts";
+import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
 import { Latencies } from "../duplex/latency.ts";
 import relay from "../relay/command.ts";
 import { Forwarder, type ForwarderOptions } from "../relay/loop.ts";
-import type { Length, Role } from "./plan.ts";
+import type { Role, WorkerSettings } from "./plan.ts";
 import { Schedule, Span, type Usage } from "./span.ts";
 import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";
-
-/** What a process has to do. */
-export interface WorkerSettings {
-  readonly role: Role;
-  readonly transport: Transport;
-  readonly frameSize: number;
-  /** Frames a second; 0: as fast as possible. */
-  readonly rate: number;
-  readonly length: Length;
-  /** How it waits for the other one over buffers. */
-  readonly wait: WaitMode;
-  /** Frames of one call; one way only. */
-  readonly batchSize: number;
-  /** What the names of the buffers begin with. */
-  readonly buffer: string;
-  /** Size of their rings. */
-  readonly bufferSize: number;
-  /** Process id of bench, without whom this is of no use. */
-  readonly parent: number;
-  /** Descriptors of the pipes or the socket. */
-  readonly input: number;
-  readonly output: number;
-}
 
 /** How often a server, whom nobody else ends, looks for the process that started it. */
 const PARENT_LOOK_MS = 250;

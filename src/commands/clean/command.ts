@@ -4,12 +4,8 @@ import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count } from "../../cli/format.ts";
 import { bufferNames, flag, outputOptions } from "../../cli/options.ts";
-import { checkName } from "../../core/buffer/names.ts";
-import { howToRemove } from "../../core/buffer/objects.ts";
-import { removeIfStale } from "../../core/buffer/stale.ts";
-import type { ErrorCode } from "../../core/errors.ts";
-import { checkHelper } from "../../core/failures.ts";
-import { findBuffers, findForsakenSemaphores } from "../../core/inspection/buffers.ts";
+import { checkName, type ErrorCode } from "../../core/index.ts";
+import { findBuffers, findForsakenSemaphores, howToRemove, removeIfStale } from "../../core/inspection.ts";
 import type { CleanDocument } from "../../schemas/clean.ts";
 
 const args = {
@@ -43,7 +39,6 @@ export default defineCommand({
   async run({ names, dryRun }, { signal, log }, document) {
     document.dry_run = dryRun;
     for (const name of names) checkName(name);
-    checkHelper();
     const failures: CommandError[] = [];
     for (const name of names.length > 0 ? new Set(names) : findAll()) {
       // A signal is noticed between two buffers.

@@ -1,12 +1,11 @@
 // zerobuffer complete: what a shell offers for the word at its cursor. The scripts of `zerobuffer completion` ask it.
 
 import { scanArguments } from "../../cli/arguments.ts";
-import { type AnyCommand, defineCommand, firstSentence } from "../../cli/command.ts";
+import { type AnyCommand, type Commands, defineCommand, firstSentence } from "../../cli/command.ts";
 import { flagOf, type Option, type Options, outputOptions, programOptions } from "../../cli/options.ts";
-import { REQUEST_SUFFIX } from "../../core/buffer/names.ts";
-import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
+import { channelOf } from "../../core/index.ts";
+import { BufferView, findBuffers } from "../../core/inspection.ts";
 import type { CompleteDocument } from "../../schemas/complete.ts";
-import { commands } from "../index.ts";
 
 /** Printed instead of words where the shell is to offer files. */
 const FILES = ":files";
@@ -36,34 +35,43 @@ const args = {
   ...outputOptions,
 } satisfies Options;
 
-export default defineCommand({
-  meta: { name: "complete", description: "Prints what a shell offers for a word.", hidden: true },
-  args,
-  examples: [{ purpose: "the options of reader", line: "zerobuffer complete --word=-- -- reader cam" }],
+/** The command that answers for these commands. */
+export function answering(commands: Commands) {
+  return defineCommand({
+    meta: { name: "complete", description: "Prints what a shell offers for a word.", hidden: true },
+    args,
+    examples: [{ purpose: "the options of reader", line: "zerobuffer complete --word=-- -- reader cam" }],
 
-  blank: (): CompleteDocument => ({ operation: "complete", files: false, offers: [], errors: [] }),
+    blank: (): CompleteDocument => ({ operation: "complete", files: false, offers: [], errors: [] }),
 
-  async run({ words, word }, _session, document) {
-    const offers = await offersAfter(words, word);
-    document.files = offers === "files";
-    document.offers = offers === "files" ? [] : offers.filter(({ value }) => value.startsWith(word));
-  },
+    async run({ words, word }, _session, document) {
+      const offers = await offersAfter(commands, words, word);
+      document.files = offers === "files";
+      document.offers = offers === "files" ? [] : offers.filter(({ value }) => value.startsWith(word));
+    },
 
-  summarize: ({ files, offers }) =>
-    files ? [FILES] : offers.map(({ value, description }) => `${value}\t${description}`),
-});
+    summarize: ({ files, offers }) =>
+      files ? [FILES] : offers.map(({ value, description }) => `${value}\t${description}`),
+  });
+}
 
-async function offersAfter(words: readonly string[], word: string): Promise<Offer[] | "files"> {
+async function offersAfter(
+  commands: Commands,
+  words: readonly string[],
+  word: string,
+): Promise<Offer[] | "files"> {
   // A command's name is one word, or two.
   for (const count of [1, 2]) {
     const load = commands[words.slice(0, count).join(" ")];
     if (load !== undefined) return await argumentsOf(await load(), words.slice(count), word);
   }
-  return word.startsWith("-") && words.length === 0 ? flags(programOptions) : await nextWords(words);
+  return word.startsWith("-") && words.length === 0
+    ? flags(programOptions)
+    : await nextWords(commands, words);
 }
 
 /** The words that commands begin with, or go on with. */
-async function nextWords(words: readonly string[]): Promise<Offer[]> {
+async function nextWords(commands: Commands, words: readonly string[]): Promise<Offer[]> {
   const before = words.map((word) => `${word} `).join("");
   const shown = (await Promise.all(Object.values(commands).map((load) => load()))).filter(
     ({ meta }) => !meta.hidden && meta.name.startsWith(before),
@@ -131,7 +139,8 @@ function buffers(): Offer[] {
 }
 
 function channels(): Offer[] {
-  return buffers()
-    .filter(({ value }) => value.endsWith(REQUEST_SUFFIX))
-    .map((offer) => ({ ...offer, value: offer.value.slice(0, -REQUEST_SUFFIX.length) }));
+  return buffers().flatMap(({ value, description }) => {
+    const channel = channelOf(value);
+    return channel === undefined ? [] : [{ value: channel, description }];
+  });
 }

@@ -2,11 +2,12 @@
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
+import { withFlags } from "../../cli/flags.ts";
 import { count } from "../../cli/format.ts";
 import { outputOptions } from "../../cli/options.ts";
 import { tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
-import { diagnose, type Finding } from "../../core/inspection/doctor.ts";
+import { diagnose, type Finding } from "../../core/inspection.ts";
 import type { DoctorDocument } from "../../schemas/doctor.ts";
 
 const PAINT = { ok: "green", warning: "yellow", error: "red" } as const satisfies Record<
@@ -33,7 +34,7 @@ export default defineCommand({
   async run(_options, { log }, document) {
     const findings = diagnose();
     for (const { check, status, message, remedy } of findings) {
-      document.checks.push({ check, status, message, remedy });
+      document.checks.push({ check, status, message: withFlags(message), remedy });
       log?.info(`Looked at ${check}.`);
     }
     const errors = findings.filter(({ status }) => status === "error");

@@ -1,8 +1,7 @@
 // Failures of a channel's buffers in the terms of those who use it: its server and its client.
 
 import { CommandError } from "../../cli/failure.ts";
-import { buffersOf } from "../../core/buffer/names.ts";
-import { ReaderDeadError, WriterDeadError, ZeroBufferError } from "../../core/errors.ts";
+import { buffersOf, ReaderDeadError, WriterDeadError, ZeroBufferError } from "../../core/index.ts";
 
 /** What a user is told instead. */
 interface Wording {

@@ -1,6 +1,5 @@
 // zerobuffer inspect: one buffer in every detail, once or again and again.
 
-import { entryOf, paintOf, participantText, rateBetween } from "../../cli/buffers.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError, systemCode } from "../../cli/failure.ts";
 import { bytesText, count, grouped } from "../../cli/format.ts";
@@ -8,12 +7,11 @@ import { bufferName, duration, flag, outputOptions } from "../../cli/options.ts"
 import { resultLost } from "../../cli/report.ts";
 import { tableLines } from "../../cli/table.ts";
 import { Descriptor, print, type Style, styleFor, takesEscapes } from "../../cli/terminal.ts";
-import { howToRemove } from "../../core/buffer/objects.ts";
-import type { Oieb } from "../../core/buffer/oieb.ts";
-import { BufferNotFoundError } from "../../core/errors.ts";
-import { BufferView, type MetadataPreview } from "../../core/inspection/buffers.ts";
+import { BufferNotFoundError } from "../../core/index.ts";
+import { BufferView, howToRemove, type MetadataPreview, type Oieb } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { InspectDocument } from "../../schemas/inspect.ts";
+import { entryOf, paintOf, participantText, rateBetween } from "../list/entry.ts";
 
 /** Redrawing more often than this helps nobody. */
 const MIN_INTERVAL_MS = 100;

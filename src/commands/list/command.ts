@@ -1,15 +1,15 @@
 // zerobuffer list: every buffer on this machine, and who uses it.
 
-import { entryOf, paintOf, participantText, rateBetween } from "../../cli/buffers.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { bytesText, grouped } from "../../cli/format.ts";
 import { duration, outputOptions } from "../../cli/options.ts";
 import type { Session } from "../../cli/session.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
-import { BufferView, findBuffers } from "../../core/inspection/buffers.ts";
+import { BufferView, findBuffers } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { BufferEntry } from "../../schemas/buffer-state.ts";
 import type { ListDocument } from "../../schemas/list.ts";
+import { entryOf, paintOf, participantText, rateBetween } from "./entry.ts";
 
 const COMMAND_LENGTH = 28;
 

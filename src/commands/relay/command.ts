@@ -15,8 +15,7 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Stopwatch } from "../../cli/timing.ts";
-import { checkName } from "../../core/buffer/names.ts";
-import { type BufferConfig, Reader, Writer } from "../../core/index.ts";
+import { type BufferConfig, checkName, Reader, Writer } from "../../core/index.ts";
 import { TRANSFORMS } from "../../frames/transforms.ts";
 import type { RelayDocument } from "../../schemas/relay.ts";
 import { Forwarder } from "./loop.ts";

@@ -19,7 +19,6 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { ByteInput } from "../../cli/streams.ts";
-import { maxFrameSize } from "../../core/config.ts";
 import { Writer } from "../../core/index.ts";
 import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
@@ -147,7 +146,7 @@ export default defineCommand({
     const { payloadSize } = writer.config;
     log?.info(`Connected to buffer "${buffer}" of ${count(payloadSize, "bytes")}.`);
 
-    const sizes = { frameSize, maxFrameSize: maxFrameSize(payloadSize) };
+    const sizes = { frameSize, maxFrameSize: writer.maxFrameSize };
     const source =
       input === undefined
         ? new PatternSource(pattern, sizes)

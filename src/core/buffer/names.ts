@@ -28,7 +28,7 @@ export interface ChannelBuffers {
 }
 
 /** What a channel's name has behind it in the name of its buffer of requests. */
-export const REQUEST_SUFFIX = "_request";
+const REQUEST_SUFFIX = "_request";
 
 /**
  * The buffers of a channel.
@@ -40,6 +40,11 @@ export function buffersOf(channel: string): ChannelBuffers {
   const buffers = { requests: `${channel}${REQUEST_SUFFIX}`, responses: `${channel}_response` };
   checkName(buffers.responses);
   return buffers;
+}
+
+/** The channel whose requests go through this buffer, by its name; undefined if it has not the name of such a buffer. */
+export function channelOf(buffer: string): string | undefined {
+  return buffer.endsWith(REQUEST_SUFFIX) ? buffer.slice(0, -REQUEST_SUFFIX.length) : undefined;
 }
 
 /** Whether a buffer can have this name. */

@@ -4,7 +4,9 @@ import { Code, codeDescriptions } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
 import { Semaphore } from "../../native/semaphore.ts";
 import { type ErrorCode, ZeroBufferError } from "../errors.ts";
+import { checkHelper } from "../failures.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "./locks.ts";
+import { checkName } from "./names.ts";
 import { isOurs, memoryPath, semaphorePath, statusOf } from "./objects.ts";
 import { beginsAsOieb, decodeOieb, faultOfOieb, faultOfUnfinishedOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./presence.ts";
@@ -105,8 +107,11 @@ interface Removal {
  * Removes what is left of one buffer, semaphores and lock files included, with all its locks held.
  *
  * @param dryRun changes nothing, and tells what would be removed.
+ * @throws InvalidNameError; PermissionDeniedError if the helper cannot be loaded.
  */
 export function removeIfStale(name: string, { dryRun }: { dryRun: boolean }): Removal {
+  checkName(name);
+  checkHelper();
   const objects = objectsOf(name).filter(({ path }) => isOurs(path));
   const obstacle =
     obstacleTo(name) ?? doubt(name, objects) ?? (dryRun ? heldLock(name) : takeAndRemove(name));

@@ -2,7 +2,7 @@
 
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
-import { type BufferConfig, checkTimeout, maxFrameSize } from "../config.ts";
+import { type BufferConfig, checkTimeout } from "../config.ts";
 import { BufferFullError, ClosedError, CorruptBufferError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import { Reader } from "../reader.ts";
@@ -99,7 +99,7 @@ export class DuplexClient implements IDuplexClient {
   }
 
   get maxRequestSize(): number {
-    return maxFrameSize(this.#requests.config.payloadSize);
+    return this.#requests.maxFrameSize;
   }
 
   get isServerConnected(): boolean {

@@ -124,7 +124,7 @@ function examineSharedMemory(path: string): Verdict {
   if (free < MIB) return error("RESOURCE_EXHAUSTED", text, enlarge(path));
   if (free < DEFAULT_PAYLOAD_SIZE + MIB) {
     const needed = mebibytes(DEFAULT_PAYLOAD_SIZE);
-    return warning(`${text}: a buffer takes ${needed} unless --buffer-size says less`, enlarge(path));
+    return warning(`${text}: a buffer takes ${needed} unless \`payloadSize\` says less`, enlarge(path));
   }
   return ok(text);
 }

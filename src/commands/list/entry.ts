@@ -1,9 +1,9 @@
 // What list and inspect tell of a buffer, for JSON and for people.
 
-import type { Participant, Snapshot } from "../core/inspection/buffers.ts";
-import type { BufferEntry } from "../schemas/buffer-state.ts";
-import { perSecond } from "./format.ts";
-import type { Style } from "./terminal.ts";
+import { perSecond } from "../../cli/format.ts";
+import type { Style } from "../../cli/terminal.ts";
+import type { Participant, Snapshot } from "../../core/inspection.ts";
+import type { BufferEntry } from "../../schemas/buffer-state.ts";
 
 /** A buffer as both commands publish it; `framesPerSecond` is null where it was not measured. */
 export function entryOf(snapshot: Snapshot, framesPerSecond: number | null): BufferEntry {

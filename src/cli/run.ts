@@ -1,0 +1,77 @@
+// Runs what the arguments say: a command, or the program itself, and reports how that ended.
+
+import { parseArguments, scanArguments } from "./arguments.ts";
+import type { AnyCommand, Commands } from "./command.ts";
+import { explain, type Failure } from "./failure.ts";
+import type { Log } from "./log.ts";
+import { type Channel, report, reportFailure } from "./report.ts";
+import { Session } from "./session.ts";
+import { Descriptor, takesEscapes } from "./terminal.ts";
+
+/** Does what the arguments say, and returns the exit code. */
+export async function run(commands: Commands, argv: readonly string[]): Promise<number> {
+  const json = wantsJson(argv);
+  try {
+    // A command's name is one word, or two.
+    for (const words of [1, 2]) {
+      const load = commands[argv.slice(0, words).join(" ")];
+      if (load !== undefined) return await runCommand(await load(), argv.slice(words), json);
+    }
+    const { runProgram } = await import("./program.ts");
+    return await runProgram(commands, argv, json);
+  } catch (error) {
+    const failure = explain(error);
+    await reportFailure(failure, "zerobuffer", json);
+    return failure.exitCode;
+  }
+}
+
+/** Runs one command, and reports how that ended. */
+async function runCommand(command: AnyCommand, argv: readonly string[], json: boolean): Promise<number> {
+  const scan = scanArguments(argv, command.args);
+  const program = `zerobuffer ${command.meta.name}`;
+  if (scan.given.has("help")) {
+    const { printCommandHelp } = await import("./help.ts");
+    return printCommandHelp(command, json);
+  }
+  // The frames own stdout where they are written to it.
+  const descriptor = scan.given.get("output") === "-" ? Descriptor.STDERR : Descriptor.STDOUT;
+  const [first = null, second = null] = scan.positionals;
+  const document = command.blank(first, second);
+  let failure: Failure | undefined;
+  try {
+    const options = await parseArguments(scan, command.args, `See ${program} --help.`);
+    await using session = await openSession(options, { json, descriptor, program });
+    await command.run(options, session, document);
+  } catch (error) {
+    failure = explain(command.reword === undefined ? error : command.reword(error, document));
+  }
+  await report(document, (style) => command.summarize(document, style, failure !== undefined), failure, {
+    json,
+    descriptor,
+    program,
+  });
+  return failure?.exitCode ?? 0;
+}
+
+/** Whether to report in JSON. Asked before anything can be wrong with the arguments, so that this is JSON, too. */
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end === -1 ? undefined : end).some((argument) => /^--json-output(=|$)/.test(argument));
+}
+
+async function openSession(
+  { verbose, quiet }: { readonly verbose: boolean; readonly quiet: boolean },
+  { json, descriptor }: Channel,
+): Promise<Session> {
+  const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
+  const log = verbose && !jsonOwnsStderr ? await openLog() : undefined;
+  // The log and a line that is redrawn would get into each other's way.
+  const showsProgress = !json && !quiet && !verbose && (await takesEscapes(Descriptor.STDERR));
+  return new Session({ log, showsProgress });
+}
+
+async function openLog(): Promise<Log> {
+  const { Log } = await import("./log.ts");
+  return Log.open();
+}

@@ -1,0 +1,216 @@
+// How a buffer comes into being (PROTOCOL.md, section 5).
+
+import { Code } from "../../native/codes.ts";
+import { OiebFlag, Role, SharedMemory } from "../../native/memory.ts";
+import { sleep } from "../../native/process.ts";
+import { Semaphore } from "../../native/semaphore.ts";
+import { type BufferConfig, OIEB_SIZE, resolveConfig } from "../config.ts";
+import {
+  CorruptBufferError,
+  PermissionDeniedError,
+  ReaderAlreadyConnectedError,
+  type ZeroBufferError,
+} from "../errors.ts";
+import { checkHelper, failure, outOfSharedMemory } from "../failures.ts";
+import { alreadyOwned, BufferLocks } from "./locks.ts";
+import { checkName } from "./names.ts";
+import { howToRemove } from "./objects.ts";
+import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
+import { Peer } from "./presence.ts";
+import { closeSemaphores, openSemaphores, type SemaphorePair, SharedBuffer } from "./shared-buffer.ts";
+import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
+
+/** A semaphore takes a page of shared memory, in bytes. */
+const SEMAPHORE_SIZE = 4096;
+
+/** How often a buffer's state is looked at while something in it has to change and nobody announces it. */
+const POLL_MS = 5;
+
+/** How often creation starts again when other processes make and remove objects of the name meanwhile. */
+const CREATE_ATTEMPTS = 10;
+
+/**
+ * On Windows a name lasts until the last process has closed what it means: how long a writer may take to notice that its
+ * reader has left, before the next reader gives up.
+ */
+const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
+
+/**
+ * Makes the buffer for its reader, which is this process, or adopts one that its writer made (PROTOCOL.md, section 5).
+ *
+ * @param flags of {@link OiebFlag}, for a buffer that is made.
+ * @throws InvalidNameError, RangeError, ReaderAlreadyConnectedError, ResourceExhaustedError, PermissionDeniedError,
+ *   CorruptBufferError. Nothing is left behind then.
+ */
+export function createForReader(name: string, config?: BufferConfig, flags = 0n): SharedBuffer {
+  checkName(name);
+  checkHelper();
+  const resolved = resolveConfig(config);
+  removeStaleBuffers();
+  const locks = takeLocks(name);
+  const deadline = performance.now() + NAME_LINGERS_MS;
+  for (;;) {
+    try {
+      return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
+    } catch (error) {
+      if (performance.now() < deadline && sleep(POLL_MS)) continue;
+      locks.release({ remove: true });
+      throw error;
+    }
+  }
+}
+
+/**
+ * Makes a buffer without a reader, for its writer, which is this process: a reader adopts it later.
+ *
+ * @returns undefined if the buffer exists, or somebody is making it.
+ * @throws as {@link createForReader}.
+ */
+export function createForWriter(name: string, config: BufferConfig): SharedBuffer | undefined {
+  const resolved = resolveConfig(config);
+  let locks: BufferLocks;
+  try {
+    locks = BufferLocks.take(name);
+  } catch (error) {
+    if (error instanceof ReaderAlreadyConnectedError) return undefined;
+    throw error;
+  }
+  let remove = true;
+  try {
+    const existing = SharedMemory.open(name);
+    if (typeof existing !== "number") {
+      const stale = obstacleToRemoval(existing) === undefined;
+      if (stale) existing.unlink();
+      existing.close();
+      if (!stale) {
+        remove = false;
+        return undefined;
+      }
+    }
+    const buffer = create(name, resolved, undefined, 0, OiebFlag.CREATED_BY_WRITER);
+    buffer.memory.claim(Role.WRITER, 0, process.pid);
+    remove = false;
+    return buffer;
+  } finally {
+    locks.release({ remove });
+  }
+}
+
+function takeLocks(name: string): BufferLocks {
+  try {
+    return BufferLocks.take(name);
+  } catch (error) {
+    if (!(error instanceof ReaderAlreadyConnectedError)) throw error;
+    const memory = SharedMemory.open(name);
+    if (typeof memory === "number") throw error;
+    const { readerPid } = decodeOieb(memory.loadOieb());
+    memory.close();
+    throw alreadyOwned(name, readerPid === 0n ? undefined : Number(readerPid));
+  }
+}
+
+/** Makes all objects; whatever was made is removed again if one of them cannot be. */
+function create(
+  name: string,
+  { metadataSize, payloadSize, mode }: ReturnType<typeof resolveConfig>,
+  locks: BufferLocks | undefined,
+  readerPid: number,
+  flags: bigint,
+): SharedBuffer {
+  const size = OIEB_SIZE + metadataSize + payloadSize;
+  const neededBytes = size + 2 * SEMAPHORE_SIZE;
+  const semaphores = createSemaphores(name, mode);
+  if (semaphores === Code.NO_SPACE) throw outOfSharedMemory(name, neededBytes);
+  if (typeof semaphores === "number") throw semaphoreFailure(semaphores, name);
+  const memory = persist(() => SharedMemory.create(name, size, mode));
+  if (typeof memory === "number") {
+    for (const semaphore of [semaphores.written, semaphores.released]) {
+      semaphore.unlink();
+      semaphore.close();
+    }
+    if (memory === Code.NO_SPACE) throw outOfSharedMemory(name, neededBytes);
+    if (memory === Code.EXISTS) throw alreadyOwned(name);
+    throw failure(memory, name, `The shared memory of buffer "${name}"`);
+  }
+  memory.createOieb(metadataSize, payloadSize, readerPid, flags);
+  return new SharedBuffer(name, { metadataSize, payloadSize }, memory, semaphores, locks);
+}
+
+function createSemaphores(name: string, mode: number | undefined): SemaphorePair | Code {
+  // With the locks held and no shared memory, semaphores of the name are leftovers.
+  Semaphore.remove(name, Role.WRITER);
+  Semaphore.remove(name, Role.READER);
+  const written = persist(() => Semaphore.create(name, Role.WRITER, mode));
+  if (typeof written === "number") return written;
+  const released = persist(() => Semaphore.create(name, Role.READER, mode));
+  if (typeof released === "number") {
+    written.unlink();
+    written.close();
+    return released;
+  }
+  return { written, released };
+}
+
+export function semaphoreFailure(code: Code, name: string): ZeroBufferError {
+  if (code === Code.EXISTS) return alreadyOwned(name);
+  return failure(code, name, `A semaphore of buffer "${name}"`);
+}
+
+/** Tries again when a signal cut the attempt short. */
+function persist<T>(attempt: () => T | Code): T | Code {
+  for (let count = 1; ; count++) {
+    const result = attempt();
+    if (result !== Code.INTERRUPTED || count === CREATE_ATTEMPTS) return result;
+  }
+}
+
+/** With the locks held: adopts what a writer made for us, removes what is stale, refuses what lives. */
+function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefined {
+  const memory = SharedMemory.open(name);
+  if (memory === Code.NOT_FOUND) return undefined;
+  if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;
+  if (memory === Code.PERMISSION) {
+    // Its lock was free: no reader has it any more.
+    throw new PermissionDeniedError(`Buffer "${name}" is there already, and belongs to another user.`, {
+      buffer: name,
+      hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
+    });
+  }
+  if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
+  let adopted: SharedBuffer | undefined;
+  try {
+    const oieb = decodeOieb(memory.loadOieb());
+    if (oieb.readerPid !== 0n && new Peer(memory, Role.READER).isAlive(oieb.readerPid)) {
+      throw alreadyOwned(name, Number(oieb.readerPid));
+    }
+    adopted = adopt(name, memory, oieb, locks);
+    if (adopted !== undefined) return adopted;
+    const obstacle = obstacleToRemoval(memory);
+    if (obstacle !== undefined) {
+      throw new CorruptBufferError(
+        `Buffer "${name}" exists and is not ours to replace: ${obstacle.reason}.`,
+        {
+          buffer: name,
+          hint: `Use another name, or ${howToRemove(name)}.`,
+        },
+      );
+    }
+    memory.unlink();
+    return undefined;
+  } finally {
+    if (adopted === undefined) memory.close();
+  }
+}
+
+function adopt(name: string, memory: SharedMemory, oieb: Oieb, locks: BufferLocks): SharedBuffer | undefined {
+  if ((oieb.flags & OiebFlag.CREATED_BY_WRITER) === 0n || oieb.readerPid !== 0n) return undefined;
+  if (faultOfOieb(oieb, memory.size) !== undefined) return undefined;
+  if (!new Peer(memory, Role.WRITER).isAlive(oieb.writerPid)) return undefined;
+  const semaphores = openSemaphores(name);
+  if (typeof semaphores === "number") return undefined;
+  if (!memory.claim(Role.READER, 0, process.pid)) {
+    closeSemaphores(semaphores);
+    return undefined;
+  }
+  return new SharedBuffer(name, oieb, memory, semaphores, locks);
+}
