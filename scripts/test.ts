@@ -1,7 +1,7 @@
 // Runs every test file in a process of its own, and ends with one line of totals.
 //
-//   test.ts [--executable PATH] [PART…]   the files whose paths have one of the parts in them; by default those of
-//                                         every day. Commands are started from source, or as this executable
+//   test.ts [--executable PATH] [PART…]   the files whose paths have one of the parts in them, by default all; slow
+//                                         ones (*.slow.test.ts) only by a part with .slow in it. Commands are started from source, or as this executable
 //
 // One process a file, because these tests load native code and signal handlers: a crash, or a stray process.exit(0),
 // which the runner does not notice, costs the file it is in and no other.
@@ -19,6 +19,9 @@ interface Totals {
 }
 
 const fileTimeoutMs = 600_000;
+
+/** In the names of files that take minutes. */
+const SLOW = ".slow";
 
 /** Reads the totals from the runner's report; a file that ended without one, or badly in spite of it, failed. */
 function readTotals(reportPath: string, exitCode: number): Totals {
@@ -52,9 +55,11 @@ const { values, positionals: wanted } = parseArgs({
 // For tests/support/cli.ts.
 if (values.executable !== undefined) process.env.ZB_EXECUTABLE = resolve(values.executable);
 const files = [...new Bun.Glob("tests/**/*.test.ts").scanSync(root)]
-  .filter((file) =>
-    // What takes minutes is run by its name.
-    wanted.length === 0 ? !file.startsWith("tests/long/") : wanted.some((part) => file.includes(part)),
+  .filter(
+    (file) =>
+      // What takes minutes is run by its name.
+      (wanted.length === 0 || wanted.some((part) => file.includes(part))) &&
+      (!file.includes(SLOW) || wanted.some((part) => part.includes(SLOW))),
   )
   .sort();
 const reports = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));

@@ -34,13 +34,13 @@ const LINUX = "src/native/c/linux.c";
 const POSIX = "src/native/c/posix.c";
 const KILLS = "tests/faults/kills.test.ts";
 const ENVIRONMENT = "tests/faults/environment.test.ts";
-const HOSTILE = "tests/unit/hostile.test.ts";
+const HOSTILE = "tests/unit/core/hostile.test.ts";
 const C_TESTS = "tests/native/c.test.ts";
 const PLACES = "tests/process/places.test.ts";
-const SURROUNDINGS = "tests/long/faults/surroundings.test.ts";
+const SURROUNDINGS = "tests/faults/surroundings.slow.test.ts";
 const STREAMS = "tests/cli/streams.test.ts";
 const CLOSED = "tests/cli/closed.test.ts";
-const FRAMING = "tests/unit/framing.test.ts";
+const FRAMING = "tests/unit/frames/framing.test.ts";
 
 const protections: readonly Protection[] = [
   {
@@ -54,7 +54,7 @@ const protections: readonly Protection[] = [
     what: "what a killed creation left is removed",
     file: "src/core/buffer/lifecycle.ts",
     changes: [["if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;", ""]],
-    test: "tests/unit/lifecycle.test.ts",
+    test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "a creation that was cut short",
   },
   {
@@ -168,7 +168,7 @@ const protections: readonly Protection[] = [
         "  if (code != ZB_OK && named) unlink(path);\n  if (code == ZB_OK) close(fd);",
       ],
     ],
-    test: "tests/long/faults/errors.test.ts",
+    test: "tests/faults/errors.slow.test.ts",
     only: "makes and removes its buffer",
   },
   {
@@ -180,7 +180,7 @@ const protections: readonly Protection[] = [
         "  const fault = faultOfOieb(oieb, memory.size);\n  if (fault === null)\n",
       ],
     ],
-    test: "tests/unit/writer.test.ts",
+    test: "tests/unit/core/writer.test.ts",
     only: "refuses a buffer that claims",
   },
   {
@@ -236,7 +236,7 @@ const protections: readonly Protection[] = [
     what: "names are checked",
     file: "src/core/buffer/names.ts",
     changes: [["if (foreign !== null)", "if (foreign?.length === 0)"]],
-    test: "tests/unit/names.test.ts",
+    test: "tests/unit/core/buffer/names.test.ts",
     only: "is refused",
   },
   {
@@ -290,7 +290,7 @@ const protections: readonly Protection[] = [
     what: "a recycled pid is not the peer",
     file: "src/core/buffer/presence.ts",
     changes: [["    if (this.#memory.isMappedBy(Number(pid)) === false) return false;\n", ""]],
-    test: "tests/unit/lifecycle.test.ts",
+    test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "is not protected by a process that has got its pid since",
   },
   {
@@ -389,7 +389,7 @@ const protections: readonly Protection[] = [
     what: "semaphores are removed with their buffer",
     file: "src/core/buffer/lifecycle.ts",
     changes: [["    this.written.unlink();\n", ""]],
-    test: "tests/unit/lifecycle.test.ts",
+    test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "a thousand buffers",
   },
   {
@@ -399,7 +399,7 @@ const protections: readonly Protection[] = [
       ["const SLICE_MS = 100;", "const SLICE_MS = 3000;"],
       ["const ASYNC_SLICE_MS = 250;", "const ASYNC_SLICE_MS = 3000;"],
     ],
-    test: "tests/long/faults/kills.test.ts",
+    test: "tests/faults/random-kills.slow.test.ts",
     only: "whoever is killed",
     env: { ZB_ROUNDS: "20", ZB_SEED: "1" },
   },
@@ -407,7 +407,7 @@ const protections: readonly Protection[] = [
     what: "the event loop turns while a large frame is copied",
     file: "src/frames/transforms.ts",
     changes: [["    await turn();\n", ""]],
-    test: "tests/unit/transforms.test.ts",
+    test: "tests/unit/frames/transforms.test.ts",
     only: "of a large frame",
   },
   {
@@ -482,21 +482,21 @@ const protections: readonly Protection[] = [
     what: "a server answers a client in that client's own buffer",
     file: "src/core/duplex/server.ts",
     changes: [["if (request.sequence === 1) {", "if (isFirst && request.sequence === 1) {"]],
-    test: "tests/unit/duplex.test.ts",
+    test: "tests/unit/core/duplex/duplex.test.ts",
     only: "tells clients apart that follow each other",
   },
   {
     what: "a writer withdraws the metadata of the one before it",
     file: WRITER,
     changes: [["  zb_metadata_withdraw(ring.oieb, ring.metadata_size);\n  writer->", "  writer->"]],
-    test: "tests/unit/reader.test.ts",
+    test: "tests/unit/core/reader.test.ts",
     only: "ends what is known of the metadata",
   },
   {
     what: "the token of a close is expected",
     file: "src/core/reader.ts",
     changes: [["this.#surplusTokensSeen + owed;", "this.#surplusTokensSeen + 0 * owed;"]],
-    test: "tests/unit/reader.test.ts",
+    test: "tests/unit/core/reader.test.ts",
     only: "is reported once",
   },
   {
@@ -506,7 +506,7 @@ const protections: readonly Protection[] = [
       ["const kept = this.#views[slot];", "const kept = this.#views[offset * 512 + size];"],
       ["this.#views[slot] = view;", "this.#views[offset * 512 + size] = view;"],
     ],
-    test: "tests/long/soak/soak.test.ts",
+    test: "tests/process/soak.slow.test.ts",
     only: "neither side grows",
     env: { ZB_FRAMES: "600000", ZB_SEED: "7" },
   },

@@ -1,0 +1,162 @@
+// Other pid namespaces, a wall clock that jumps, and limits of the process.
+
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { cFlags, compile, findCompiler, root } from "../../scripts/build-native.ts";
+import { Reader, Writer } from "../../src/core/index.ts";
+import { bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
+import { Child, hasBuffer, leavesNoProcessBehind } from "../support/processes.ts";
+
+leavesNoProcessBehind();
+setDefaultTimeout(60_000);
+
+const RING = { metadataSize: 64, payloadSize: 1024 };
+const cli = [process.execPath, join(root, "src", "main.ts")];
+const peer = join(root, "tests", "faults", "fixtures", "peer.ts");
+const namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+/** The shell is process 1 there, so that the program is none that everybody has. */
+const inOtherNamespace = [...namespace, "sh", "-c", '"$@" & wait $!', "sh"];
+
+const hasNamespaces = Bun.spawnSync([...inOtherNamespace, "true"]).exitCode === 0;
+if (!hasNamespaces) console.error("Pid namespaces are not permitted here: their tests are skipped.");
+
+describe("in another pid namespace", () => {
+  test.skipIf(!hasNamespaces)("a writer is told what to share with its reader", async () => {
+    const name = uniqueName();
+    using _reader = new Reader(name, RING);
+    await using writer = Child.program(
+      ...inOtherNamespace,
+      ...cli,
+      "writer",
+      name,
+      "--json-output",
+      "--connect-timeout-ms",
+      "1",
+    );
+    expect((await writer.document()).error).toMatchObject({
+      code: "PEER_TIMEOUT",
+      message: expect.stringContaining("it runs in another pid namespace"),
+    });
+  });
+
+  test.skipIf(!hasNamespaces)("a reader is not taken for dead, nor its buffer for stale", async () => {
+    const name = uniqueName();
+    await using reader = Child.program(...inOtherNamespace, ...cli, "reader", name, "--buffer-size", "64KiB");
+    await hasBuffer(name);
+    expect(thrownBy(() => new Writer(name))).toMatchObject({
+      code: "PEER_TIMEOUT",
+      message: expect.stringContaining("it runs in another pid namespace"),
+    });
+    new Reader(uniqueName(), RING).close();
+    expect(thrownBy(() => new Reader(name, RING))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+    reader.kill("SIGKILL");
+    await reader.end();
+    // Its process ends with its namespace, a moment later.
+    await eventually(() => {
+      try {
+        new Reader(name, RING).close();
+        return true;
+      } catch {
+        return false;
+      }
+    });
+  });
+});
+
+describe("when the wall clock jumps in the middle of a wait", () => {
+  const WAIT_MS = 1000;
+  const ACCURACY_MS = 50;
+  /** A busy machine may make a wait longer now and then, but not every time. */
+  const TRIES = 10;
+  let directory: string;
+  let library: string;
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), "zerobuffer-clock-"));
+    library = join(directory, "clock.so");
+    await compile(await findCompiler(), {
+      sources: [join(import.meta.dir, "clock.c")],
+      output: library,
+      flags: [...cFlags, "-shared", "-fPIC", "-ldl"],
+    });
+  });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  test.each([
+    ["read", 86_400],
+    ["read", -86_400],
+    ["read-async", 86_400],
+    ["read-async", -86_400],
+  ])("%s, by %d seconds, its timeout is as long as asked", async (how, jump) => {
+    const name = uniqueName();
+    const file = join(directory, uniqueName());
+    const clock = [`LD_PRELOAD=${library}`, `CLOCK_FILE=${file}`, `CLOCK_JUMP=${jump}`];
+    await using reader = Child.program("env", ...clock, process.execPath, peer, "reader", name);
+    await reader.hear("ready");
+    await reader.tell({ do: "open", config: RING }).hear("did");
+    let fastestMs = Number.POSITIVE_INFINITY;
+    for (let tries = 0; tries < TRIES && fastestMs > WAIT_MS + ACCURACY_MS; tries++) {
+      rmSync(file, { force: true });
+      const before = await reader.tell({ do: "time" }).hear("did");
+      await reader.tell({ do: how, timeoutMs: WAIT_MS, waits: true }).hear("waiting");
+      await Bun.sleep(WAIT_MS / 2);
+      writeFileSync(file, "");
+      const { sequence, tookMs } = await reader.hear("did");
+      expect(sequence).toBeNull();
+      const after = await reader.tell({ do: "time" }).hear("did");
+      // Half a minute of it is for the machine.
+      expect(Math.abs(after.now - before.now - jump * 1000)).toBeLessThan(30_000);
+      expect(tookMs).toBeGreaterThan(WAIT_MS - ACCURACY_MS);
+      fastestMs = Math.min(fastestMs, tookMs);
+    }
+    console.log(`${how} after a jump of ${jump} s: ${fastestMs.toFixed(1)} ms of ${WAIT_MS}`);
+    expect(fastestMs).toBeLessThan(WAIT_MS + ACCURACY_MS);
+    await reader.succeed();
+  });
+});
+
+describe("a limit of the process", () => {
+  test.each([
+    ["open files", "nofile", (used: number) => Array.from({ length: 12 }, (_, more) => used + more)],
+    ["file size", "fsize", () => [0, 16, 31, 32, 4096]],
+  ])("on %s brings a typed error or success, and nothing stays behind", async (_, limit, valuesOf) => {
+    const seen = new Set<string>();
+    await using probe = Child.program(process.execPath, peer, "reader", uniqueName());
+    await probe.hear("ready");
+    const { descriptors } = await probe.tell({ do: "time" }).hear("did");
+    await probe.succeed();
+    for (const value of valuesOf(descriptors)) {
+      const name = uniqueName();
+      await using reader = Child.program(process.execPath, peer, "reader", name);
+      await reader.hear("ready");
+      // From here on: starting the runtime needs more than the limit.
+      Bun.spawnSync(["prlimit", `--pid=${reader.pid}`, `--${limit}=${value}:${value}`]);
+      const answer = await reader.tell({ do: "open", config: RING }).hearAny();
+      seen.add(answer.event === "did" ? "done" : answer.code);
+      if (answer.event === "refused") expect(answer.code).toBe("RESOURCE_EXHAUSTED");
+      reader.kill("SIGKILL");
+      await reader.end();
+      const next = new Reader(name, RING);
+      const writer = new Writer(name);
+      writer.writeFrame(bytesOf(1, 10));
+      expect(next.readFrame(0).sequence).toBe(1);
+      writer.close();
+      next.close();
+    }
+    console.log(`${limit}: ${[...seen].join(", ")}`);
+    expect(seen).toContain("RESOURCE_EXHAUSTED");
+  });
+
+  test("on address space brings a typed error for a buffer that does not fit it", async () => {
+    const name = uniqueName();
+    await using reader = Child.program(process.execPath, peer, "reader", name);
+    await reader.hear("ready");
+    const used =
+      Number(/^VmSize:\s+(\d+)/m.exec(await Bun.file(`/proc/${reader.pid}/status`).text())?.[1]) * 1024;
+    Bun.spawnSync(["prlimit", `--pid=${reader.pid}`, `--as=${used + 32 * 2 ** 20}`]);
+    const config = { metadataSize: 64, payloadSize: 256 * 2 ** 20 };
+    expect(await reader.tell({ do: "open", config }).hearAny()).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await reader.succeed();
+  });
+});
