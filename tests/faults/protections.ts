@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
-import { option } from "../long/options.ts";
+import { option } from "../support/slow-options.ts";
 
 /** A protection, and how it goes: `find` stands exactly once in the file. */
 interface Protection {
