@@ -1,5 +1,5 @@
 /* A fuzz target: the input is the memory image of a buffer and then what its two ends do. Whatever it is, the helper
- * answers with a code: it touches nothing outside the mapping and comes to an end (PROTOCOL.md, section 7).
+ * answers with a code: it touches nothing outside the mapping and comes to an end (docs/protocol.md, section 7).
  *
  * The first byte says how many operations follow it, each two bytes: what is done, and with what. The rest is the
  * image, as a peer may have left it. */

@@ -1,4 +1,4 @@
-/* The ring of one buffer, as ring.c, reader.ts, writer.ts and lifecycle.ts work it (PROTOCOL.md, sections 2 to 5), and
+/* The ring of one buffer, as reader.c, writer.c and their callers in TypeScript work it (docs/protocol.md, sections 2 to 5), and
  * its peers of version 1. It counts in units instead of bytes. Each access to shared memory is a step; between two
  * steps the other side does what it likes.
  *

@@ -1,4 +1,4 @@
-/* Objects and locks as files, processes from /proc: what only Linux has (PROTOCOL.md, sections 1, 4
+/* Objects and locks as files, processes from /proc: what only Linux has (docs/protocol.md, sections 1, 4
  * and 7). */
 #include "posix.h"
 

@@ -1,4 +1,4 @@
-/* Our semaphore and that of glibc are one (PROTOCOL.md, section 1). */
+/* Our semaphore and that of glibc are one (docs/protocol.md, section 1). */
 #include "semaphores.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* Objects, the OIEB, metadata and locks, as every system has them (PROTOCOL.md, sections 1, 4 and 7). */
+/* Objects, the OIEB, metadata and locks, as every system has them (docs/protocol.md, sections 1, 4 and 7). */
 #include "test.h"
 
 /* ---- the library --------------------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* The ring with a peer of another implementation at the other end, or a broken one (PROTOCOL.md, sections 4, 7, 8). */
+/* The ring with a peer of another implementation at the other end, or a broken one (docs/protocol.md, sections 4, 7, 8). */
 #include "test.h"
 
 #include <stdlib.h>

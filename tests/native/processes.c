@@ -1,4 +1,4 @@
-/* The ring between two processes: streams, kills, signals, and a peer that changes what is being read (PROTOCOL.md,
+/* The ring between two processes: streams, kills, signals, and a peer that changes what is being read (docs/protocol.md,
  * sections 4 and 7). */
 #include "posix.h"
 

@@ -1,4 +1,4 @@
-/* The ring as its own two ends use it: placing, reading, lending and releasing (PROTOCOL.md, sections 2 and 3). */
+/* The ring as its own two ends use it: placing, reading, lending and releasing (docs/protocol.md, sections 2 and 3). */
 #include "test.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Two ends at work at the same time: waiting, waking, and streams of frames (PROTOCOL.md, section 4). */
+/* Two ends at work at the same time: waiting, waking, and streams of frames (docs/protocol.md, section 4). */
 #include "test.h"
 
 #include <sched.h>
