@@ -42,15 +42,14 @@ export async function parseArguments<O extends Options>(
   const positionals = [...scan.positionals];
   for (const [name, option] of Object.entries(options)) {
     if (option.variadic) {
-      const parts = positionals.splice(0).map((text) => parseValue(name, option, text, help));
-      values[name] = (await Promise.all(parts)).flat();
+      values[name] = positionals.splice(0).flatMap((text) => parseValue(name, option, text, help));
       continue;
     }
     const text = option.type === "positional" ? positionals.shift() : scan.given.get(name);
     if (text === undefined && option.type === "positional") {
       throw new CommandError("USAGE", `<${name}> is missing: ${option.takes}.`, help);
     }
-    values[name] = text === undefined ? option.absent : await parseValue(name, option, text, help);
+    values[name] = text === undefined ? option.absent : parseValue(name, option, text, help);
   }
   if (positionals.length > 0) {
     throw new CommandError("USAGE", `Unexpected argument ${JSON.stringify(positionals[0])}.`, help);
@@ -177,8 +176,8 @@ async function explainProblem(problem: Problem, options: Options, help: string):
   return new CommandError("USAGE", message, await hintFor(unknown, known.map(flagOf), help));
 }
 
-async function parseValue<T>(name: string, option: Option<T>, text: string, help: string): Promise<T> {
-  const value = await option.parse(text);
+function parseValue<T>(name: string, option: Option<T>, text: string, help: string): T {
+  const value = option.parse(text);
   if (value !== undefined) return value;
   const place = option.type === "positional" ? `<${name}>` : `Option ${flagOf(name)}`;
   throw new CommandError("USAGE", `${place} takes ${option.takes}, not ${JSON.stringify(text)}.`, help);

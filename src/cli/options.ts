@@ -31,7 +31,7 @@ export type Option<T> = (
   /** The value where the option is not given. */
   readonly absent: T;
   /** The value of a text, `undefined` if the text is not acceptable. */
-  parse(text: string): T | undefined | Promise<T | undefined>;
+  parse(text: string): T | undefined;
 };
 
 /** The options of a command; their names are in camel case here and in kebab case on the command line. */
@@ -59,7 +59,7 @@ interface Kind<T> {
   takes: string;
   valueHint: string;
   offers?: Option<T>["offers"];
-  parse(text: string): T | undefined | Promise<T | undefined>;
+  parse(text: string): T | undefined;
   show?(value: T): string;
 }
 
@@ -98,8 +98,8 @@ export function duration<D extends number | undefined>(
   return option(spec, {
     takes: `milliseconds up to ${MAX_DURATION_MS}, or a number with us, ms, s or m`,
     valueHint: "TIME",
-    parse: async (text) => {
-      const milliseconds = await parseDuration(text);
+    parse: (text) => {
+      const milliseconds = parseDuration(text);
       return spec.zeroIsForever && milliseconds === 0 ? Number.POSITIVE_INFINITY : milliseconds;
     },
   });
@@ -224,8 +224,8 @@ export function several<T>(
     default: shown,
     takes: `${option.takes}; several with commas between them`,
     absent,
-    parse: async (text) => {
-      const values = await Promise.all(text.split(",").map((part) => option.parse(part)));
+    parse: (text) => {
+      const values = text.split(",").map((part) => option.parse(part));
       const known = values.filter((value) => value != null);
       return known.length === values.length ? known : undefined;
     },

@@ -16,25 +16,34 @@ export function parseRate(text: string): number | undefined {
   return rate > 0 && Number.isFinite(rate) ? rate : undefined;
 }
 
+/** Bytes of each suffix of a size. */
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+};
+
+/** Milliseconds of each suffix of a duration. */
+const DURATION_UNITS: Readonly<Record<string, number>> = { us: 1e-3, ms: 1, s: 1e3, m: 60e3 };
+
 /** Bytes: plain, or with a binary (KiB, MiB, GiB) or decimal (KB, MB, GB) suffix. Fractions of a byte are refused. */
-export async function parseSize(text: string, min: number, max: number): Promise<number | undefined> {
+export function parseSize(text: string, min: number, max: number): number | undefined {
   const [, amount, suffix] = /^(\d+(?:\.\d+)?)([KMG]i?B)?$/.exec(text) ?? [];
   if (amount === undefined) return undefined;
   if (suffix === undefined) return parseInteger(amount, min, max);
-  const { default: bytes } = await import("bytes-iec");
-  const exact = Number(amount) * (bytes.parse(`1${suffix}`) ?? Number.NaN);
+  const exact = Number(amount) * (SIZE_UNITS[suffix] ?? Number.NaN);
   const size = Math.round(exact);
   // 1.001KB is 1000.9999999999999 in floating point, and yet a whole number of bytes.
   return Math.abs(exact - size) < 1e-6 ? inRange(size, min, max) : undefined;
 }
 
 /** Milliseconds: plain, or with a suffix (us, ms, s, m). */
-export async function parseDuration(text: string): Promise<number | undefined> {
-  const [, amount, suffix] = /^(\d+(?:\.\d+)?)(us|ms|s|m)?$/.exec(text) ?? [];
-  if (amount === undefined) return undefined;
-  if (suffix === undefined) return inRange(Number(amount), 0, MAX_DURATION_MS);
-  const { default: duration } = await import("parse-duration");
-  return inRange(duration(text) ?? Number.NaN, 0, MAX_DURATION_MS);
+export function parseDuration(text: string): number | undefined {
+  const [, amount, suffix = "ms"] = /^(\d+(?:\.\d+)?)(us|ms|s|m)?$/.exec(text) ?? [];
+  return inRange(Number(amount) * (DURATION_UNITS[suffix] ?? Number.NaN), 0, MAX_DURATION_MS);
 }
 
 /** Permission bits in octal, with or without a leading zero. */
