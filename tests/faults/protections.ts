@@ -289,7 +289,7 @@ const protections: readonly Protection[] = [
   {
     what: "a recycled pid is not the peer",
     file: "src/core/buffer/presence.ts",
-    changes: [["    if (this.#memory.isMappedBy(Number(pid)) === false) return false;\n", ""]],
+    changes: [["isOwn || (this.#memory.isMappedBy(Number(pid)) ?? !hadPid);", "true;"]],
     test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "is not protected by a process that has got its pid since",
   },

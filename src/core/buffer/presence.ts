@@ -7,30 +7,47 @@ import { processStart } from "../../native/process.ts";
 const MAX_PID = process.platform === "win32" ? 2n ** 32n - 1n : 2n ** 22n;
 
 /**
- * One side of a buffer as the other sees it (PROTOCOL.md, section 4). A pid may be recycled or forged: at first sight
- * its process must have the buffer mapped, and later it must still be the one that started then.
+ * One side of a buffer as the other sees it (docs/protocol.md, section 4). A pid may be forged, or used again for
+ * another process: at first sight a process must have the buffer mapped, and later it must still be the one that was
+ * seen then.
  */
 export class Peer {
-  readonly #memory: SharedMemory;
+  readonly #memory: Pick<SharedMemory, "isHeldHere" | "isMappedBy">;
   readonly #role: Role;
+  readonly #startOf: (pid: number) => number;
   #pid = 0n;
   #start = 0;
+  #processes = 0;
 
-  constructor(memory: SharedMemory, role: Role) {
+  /** @param startOf when a process started, as {@link processStart} tells it. */
+  constructor(memory: Pick<SharedMemory, "isHeldHere" | "isMappedBy">, role: Role, startOf = processStart) {
     this.#memory = memory;
     this.#role = role;
+    this.#startOf = startOf;
+  }
+
+  /** How many processes have been seen alive, one after the other. Two of them may have had the same pid. */
+  get processes(): number {
+    return this.#processes;
   }
 
   /** Whether `pid`, as loaded from the OIEB, is a living process that takes part in this buffer. */
   isAlive(pid: bigint): boolean {
     if (pid < 1n || pid > MAX_PID) return false;
-    if (pid === BigInt(process.pid)) return this.#memory.isHeldHere(this.#role);
-    const start = processStart(Number(pid));
+    const isOwn = pid === BigInt(process.pid);
+    const start = isOwn ? (this.#memory.isHeldHere(this.#role) ? 0 : -1) : this.#startOf(Number(pid));
     if (start < 0) return false;
-    if (pid === this.#pid) return start === this.#start || start === 0 || this.#start === 0;
-    if (this.#memory.isMappedBy(Number(pid)) === false) return false;
+    const hadPid = pid === this.#pid;
+    if (hadPid && (start === this.#start || start === 0 || this.#start === 0)) {
+      this.#start ||= start;
+      return true;
+    }
+    // If the system does not tell what a process has mapped, a pid counts once: the next process is rather a stranger.
+    const takesPart = isOwn || (this.#memory.isMappedBy(Number(pid)) ?? !hadPid);
+    if (!takesPart) return false;
     this.#pid = pid;
     this.#start = start;
+    this.#processes++;
     return true;
   }
 }
