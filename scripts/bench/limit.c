@@ -69,11 +69,14 @@ static void make_buffer(struct buffer *buffer, const char *direction) {
   snprintf(name, sizeof name, "zb-limit-%d-%s", (int)owner, direction);
   int32_t code = zb_memory_create(name, sizeof(struct zb_oieb) + ring_size, 0600, &buffer->memory);
   if (code != ZB_OK) fail("memory", code);
+  zb_oieb_fill(buffer->memory, 0, ring_size, ZB_READER, (uint64_t)owner, 0);
+  code = zb_memory_link(buffer->memory);
+  if (code != ZB_OK) fail("name", code);
   code = zb_semaphore_create(name, ZB_WRITER, 0600, &buffer->written);
   if (code != ZB_OK) fail("semaphore", code);
   code = zb_semaphore_create(name, ZB_READER, 0600, &buffer->released);
   if (code != ZB_OK) fail("semaphore", code);
-  zb_oieb_create(buffer->memory, 0, ring_size, (uint64_t)owner, 0);
+  zb_oieb_publish(buffer->memory);
   /* Both processes inherit the mappings: the names are needed no more. */
   zb_memory_unlink(buffer->memory);
   zb_semaphore_unlink(buffer->written);

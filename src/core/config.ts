@@ -43,7 +43,7 @@ const MAX_VIEW_SIZE = 2 ** 32;
 const MAX_SIZE = 2 ** 48;
 
 /**
- * Checks a configuration and rounds its sizes as all implementations do (PROTOCOL.md, section 1).
+ * Checks a configuration and rounds its sizes as all implementations do (docs/protocol.md, section 1).
  *
  * @throws RangeError if a value is not a whole number in its range.
  */

@@ -174,7 +174,7 @@ export class MetadataTooLargeError extends ZeroBufferError {
   }
 }
 
-/** The buffer's name is not one that every peer can use (PROTOCOL.md section 1). */
+/** The buffer's name is not one that every peer can use (docs/protocol.md, section 1). */
 export class InvalidNameError extends ZeroBufferError {
   override readonly name = "InvalidNameError";
   constructor(message: string, details?: ErrorDetails) {

@@ -9,7 +9,7 @@ import { type Address, viewMemory } from "./symbols.ts";
 export const Role = { WRITER: 0, READER: 1 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
-/** Flags of the OIEB (PROTOCOL.md, section 1). */
+/** Flags of the OIEB (docs/protocol.md, section 1). */
 export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
 
 /**
@@ -37,12 +37,20 @@ export class SharedMemory extends Handle {
     this.size = native.zb_memory_size(address);
   }
 
-  /** Makes `size` bytes of zeros, all allocated. EXISTS, NO_SPACE, PERMISSION. */
+  /**
+   * Makes `size` bytes of zeros, all allocated. On Linux nobody else sees them before {@link link}; elsewhere they have the
+   * name from the beginning. EXISTS, NO_SPACE, PERMISSION.
+   */
   static create(name: string, size: number, mode: Mode): SharedMemory | Code {
     const made = receive((result) =>
       native.zb_memory_create(cString(name), size, modeArgument(mode), result),
     );
     return typeof made === "number" ? new SharedMemory(made) : made.code;
+  }
+
+  /** Gives new memory its name, if it has none yet. EXISTS if something else has that name. */
+  link(): Code {
+    return native.zb_memory_link(this.address) as Code;
   }
 
   /** Maps what is there. NOT_FOUND, AGAIN while it is smaller than an OIEB, UNSAFE, PERMISSION. */
@@ -108,9 +116,17 @@ export class SharedMemory extends Handle {
     return words;
   }
 
-  /** Fills the OIEB of new memory. Sizes in bytes. */
-  createOieb(metadataSize: number, payloadSize: number, readerPid: number, flags: bigint): void {
-    native.zb_oieb_create(this.address, metadataSize, payloadSize, readerPid, flags);
+  /**
+   * Fills the OIEB of new memory, all but `oieb_size`: peers wait for {@link publishOieb}. Sizes in bytes. The creator,
+   * process `pid`, holds `role` from now on.
+   */
+  fillOieb(metadataSize: number, payloadSize: number, role: Role, pid: number, flags: bigint): void {
+    native.zb_oieb_fill(this.address, metadataSize, payloadSize, role, pid, flags);
+  }
+
+  /** Stores `oieb_size`, the last step of a creation. */
+  publishOieb(): void {
+    native.zb_oieb_publish(this.address);
   }
 
   /** Compare-and-swap of a role's pid. False if the field did not hold `expected`. */

@@ -17,6 +17,7 @@ export const SYMBOLS = {
   zb_lock_held: { args: ["ptr"], returns: "i32" },
 
   zb_memory_create: { args: ["ptr", "u64", "i32", "ptr"], returns: "i32" },
+  zb_memory_link: { args: ["ptr"], returns: "i32" },
   zb_memory_open: { args: ["ptr", "ptr"], returns: "i32" },
   zb_memory_view: { args: ["ptr", "ptr"], returns: "i32" },
   zb_memory_discard: { args: ["ptr"], returns: "i32" },
@@ -43,7 +44,8 @@ export const SYMBOLS = {
   zb_process_maps: { args: ["u32", "ptr"], returns: "i32" },
 
   zb_oieb_load: { args: ["ptr", "ptr"], returns: "void" },
-  zb_oieb_create: { args: ["ptr", "u64", "u64", "u64", "u64"], returns: "void" },
+  zb_oieb_fill: { args: ["ptr", "u64", "u64", "i32", "u64", "u64"], returns: "void" },
+  zb_oieb_publish: { args: ["ptr"], returns: "void" },
   zb_oieb_claim: { args: ["ptr", "i32", "u64", "u64"], returns: "i32" },
 
   zb_metadata_write: { args: ["ptr", "ptr", "f64"], returns: "i32" },

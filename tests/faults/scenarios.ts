@@ -1,7 +1,7 @@
 // What children do that are killed in the middle of it, and whose system calls fail.
 
 import { expect } from "bun:test";
-import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
 import { bytesOf, thrownBy } from "../support/buffers.ts";
@@ -29,14 +29,30 @@ const deadPid = 2 ** 22;
 // ---- creating and removing -----------------------------------------------------------------------------------------
 
 async function create(stage: Stage, config: object = RING): Promise<void> {
-  await stage.perform(async () => {
-    stage.begin();
-    await stage.ask({ do: "open", config });
-    await stage.ask({ do: "close" });
-  });
+  await performCreation(stage, config);
   expectNoHalfBuffer(stage.name);
   expectTheNextReaderToWork(stage.name);
 }
+
+/** Semaphores come after the memory and go before it, and a new buffer's OIEB is complete only when both are there. */
+async function performCreation(stage: Stage, config: object): Promise<void> {
+  const memory = `/dev/shm/${stage.name}`;
+  const hadMemory = existsSync(memory);
+  let isOpen = false;
+  await stage.perform(async () => {
+    stage.begin();
+    isOpen = (await stage.ask({ do: "open", config })).event === "did";
+    await stage.ask({ do: "close" });
+  });
+  // A call that fails may be the one that removes something.
+  if (stage.fault !== undefined && stage.fault.action !== "kill") return;
+  const semaphores = ["w", "r"].map((role) => existsSync(`/dev/shm/sem.sem-${role}-${stage.name}`));
+  if (!existsSync(memory)) expect(semaphores).toEqual([false, false]);
+  else if (!isOpen && !hadMemory && isComplete(readFileSync(memory)))
+    expect(semaphores).toEqual([true, true]);
+}
+
+const isComplete = (bytes: Buffer) => bytes.length >= 128 && bytes.readUInt32LE(0) === 128;
 
 /** Leaves what a reader leaves that was killed, with pids in it that may belong to others. */
 function leaveRemains(name: string, readerPid: number): void {
@@ -62,6 +78,15 @@ const creation: Scenario[] = [
     always: "create_unnamed:errno=95:0",
     play: (stage) => create(stage),
   },
+  ...[{}, { always: "create_unnamed:errno=95:0" }].map((faults) => ({
+    ...faults,
+    name: `a writer that makes its buffer${"always" in faults ? " on a file system without unnamed files" : ""}`,
+    program: asWriter,
+    play: async (stage: Stage) => {
+      await performCreation(stage, RING);
+      expectTheNextReaderToWork(stage.name);
+    },
+  })),
   {
     name: "a reader that takes the place of a dead one",
     program: asReader,

@@ -41,8 +41,8 @@ TEST(memory_is_a_file_that_is_allocated_whole_and_goes_with_its_name) {
   char name[64];
   struct stat status;
   snprintf(name, sizeof name, "%s", unique_name());
-  OK(zb_memory_create(name, 100032, -1, &memory));
-  EQUAL(zb_memory_create(name, 4096, -1, &second), ZB_EXISTS);
+  OK(make_memory(name, 100032, -1, &memory));
+  EQUAL(make_memory(name, 4096, -1, &second), ZB_EXISTS);
   EQUAL(stat(shm_path("", name), &status), 0);
   EQUAL(status.st_size, 100032);
   CHECK(status.st_blocks * 512 >= 100032);
@@ -64,7 +64,7 @@ TEST(objects_are_made_with_just_the_mode_that_is_given_or_with_0666_less_the_uma
     int32_t mode = given ? 0646 : -1;
     mode_t expected = given ? 0646 : 0640;
     snprintf(name, sizeof name, "%s", unique_name());
-    OK(zb_memory_create(name, 4096, mode, &memory));
+    OK(make_memory(name, 4096, mode, &memory));
     OK(zb_semaphore_create(name, ZB_WRITER, mode, &semaphore));
     EQUAL(mode_of(shm_path("", name)), expected);
     EQUAL(mode_of(shm_path("sem.sem-w-", name)), expected);
@@ -76,13 +76,48 @@ TEST(objects_are_made_with_just_the_mode_that_is_given_or_with_0666_less_the_uma
   umask(before);
 }
 
+TEST(memory_is_allocated_and_filled_before_it_has_its_name_and_takes_no_other_files_name) {
+  zb_memory *memory, *peer;
+  char name[64];
+  struct stat status;
+  snprintf(name, sizeof name, "%s", unique_name());
+  OK(zb_memory_create(name, 100032, 0600, &memory));
+  zb_oieb_fill(memory, 64, 256, ZB_READER, (uint64_t)getpid(), 0);
+  CHECK(!exists(shm_path("", name)));
+  EQUAL(zb_memory_named(memory), ZB_NOT_FOUND);
+  make_file(shm_path("", name), 0);
+  EQUAL(zb_memory_link(memory), ZB_EXISTS);
+  EQUAL(zb_memory_unlink(memory), ZB_EXISTS);
+  EQUAL(unlink(shm_path("", name)), 0);
+  OK(zb_memory_link(memory));
+  OK(zb_memory_link(memory)); /* once is enough */
+  OK(zb_memory_named(memory));
+  EQUAL(stat(shm_path("", name), &status), 0);
+  CHECK(status.st_blocks * 512 >= 100032);
+  OK(zb_memory_open(name, &peer));
+  EQUAL(((struct zb_oieb *)zb_memory_address(peer))->payload_size, 256);
+  zb_memory_close(peer);
+  OK(zb_memory_unlink(memory));
+  zb_memory_close(memory);
+}
+
+TEST(memory_that_never_got_its_name_goes_when_it_is_closed) {
+  zb_memory *memory;
+  int lowest = dup(0);
+  close(lowest);
+  OK(zb_memory_create(unique_name(), 4096, 0600, &memory));
+  zb_memory_close(memory);
+  EQUAL(dup(0), lowest); /* its descriptor is closed */
+  close(lowest);
+}
+
 TEST(memory_that_there_is_no_space_for_is_refused_and_leaves_nothing_behind) {
   zb_memory *memory;
   const char *name = unique_name();
   EQUAL(zb_memory_create(name, (uint64_t)1 << 60, -1, &memory), ZB_NO_SPACE);
   EQUAL(zb_memory_create(name, UINT64_MAX, -1, &memory), ZB_NO_SPACE);
   CHECK(!exists(shm_path("", name)));
-  OK(zb_memory_create(name, 4096, -1, &memory));
+  OK(make_memory(name, 4096, -1, &memory));
   OK(zb_memory_unlink(memory));
   zb_memory_close(memory);
 }
@@ -133,7 +168,7 @@ TEST(what_is_no_plain_file_is_refused_as_memory_and_as_semaphore) {
     }
     EQUAL(zb_memory_open(name, &memory), ZB_UNSAFE);
     EQUAL(zb_semaphore_open(name, ZB_WRITER, &semaphore), ZB_UNSAFE);
-    EQUAL(zb_memory_create(name, 4096, -1, &memory), ZB_EXISTS);
+    EQUAL(make_memory(name, 4096, -1, &memory), ZB_EXISTS);
     for (int i = 0; i < 2; i++) EQUAL(remove(shm_path(prefixes[i], name)), 0);
   }
 }
@@ -143,14 +178,14 @@ TEST(a_name_is_removed_only_while_it_means_the_same_memory) {
   zb_semaphore *semaphore, *other;
   char name[64];
   snprintf(name, sizeof name, "%s", unique_name());
-  OK(zb_memory_create(name, 4096, -1, &first));
+  OK(make_memory(name, 4096, -1, &first));
   OK(zb_semaphore_create(name, ZB_READER, -1, &semaphore));
   OK(zb_memory_named(first));
   EQUAL(unlink(shm_path("", name)), 0);
   EQUAL(unlink(shm_path("sem.sem-r-", name)), 0);
   EQUAL(zb_memory_named(first), ZB_NOT_FOUND);
   EQUAL(zb_memory_unlink(first), ZB_NOT_FOUND);
-  OK(zb_memory_create(name, 4096, -1, &second));
+  OK(make_memory(name, 4096, -1, &second));
   OK(zb_semaphore_create(name, ZB_READER, -1, &other));
   EQUAL(zb_memory_named(first), ZB_EXISTS);
   EQUAL(zb_memory_unlink(first), ZB_EXISTS);

@@ -18,8 +18,8 @@ TEST(memory_is_made_once_with_all_its_bytes_zero_and_opened_whole) {
   char name[64];
   snprintf(name, sizeof name, "%s", unique_name());
   EQUAL(zb_memory_open(name, &memory), ZB_NOT_FOUND);
-  OK(zb_memory_create(name, 100032, -1, &memory));
-  EQUAL(zb_memory_create(name, 4096, -1, &second), ZB_EXISTS);
+  OK(make_memory(name, 100032, -1, &memory));
+  EQUAL(make_memory(name, 4096, -1, &second), ZB_EXISTS);
   EQUAL(zb_memory_size(memory), 100032);
   uint8_t *bytes = zb_memory_address(memory);
   for (int i = 0; i < 100032; i++) CHECK(bytes[i] == 0);
@@ -79,11 +79,29 @@ TEST(a_new_oieb_holds_what_the_protocol_says) {
   const uint64_t expected[16] = {(uint64_t)1 << 32 | 128, 64, 64, 0, 256, 256, 0, 0, 0, 0, 0,
                                  (uint64_t)getpid()};
   EQUAL(memcmp(words, expected, sizeof words), 0);
-  zb_oieb_create(ring.memory, 64, 256, 0, ZB_FLAG_CREATED_BY_WRITER);
-  zb_oieb_load(ring.memory, words);
-  EQUAL(words[11], 0);
-  EQUAL(words[15], 1);
   close_ring(&ring);
+}
+
+TEST(an_oieb_has_its_size_only_once_it_is_published) {
+  zb_memory *memory, *peer;
+  uint64_t words[16];
+  const uint64_t pid = (uint64_t)getpid();
+  const char *name = unique_name();
+  OK(zb_memory_create(name, sizeof(struct zb_oieb) + 64 + 256, 0600, &memory));
+  zb_oieb_fill(memory, 64, 256, ZB_WRITER, pid, ZB_FLAG_CREATED_BY_WRITER);
+  zb_oieb_load(memory, words);
+  const uint64_t expected[16] = {(uint64_t)1 << 32, 64, 64, 0, 256, 256, 0, 0, 0, 0, pid, 0, 0, 0, 0, 1};
+  EQUAL(memcmp(words, expected, sizeof words), 0);
+  OK(zb_memory_link(memory));
+  OK(zb_memory_open(name, &peer));
+  EQUAL(zb_memory_held_here(peer, ZB_WRITER), 1);
+  EQUAL(zb_memory_held_here(peer, ZB_READER), 0);
+  zb_oieb_publish(memory);
+  zb_oieb_load(peer, words);
+  EQUAL(words[0], (uint64_t)1 << 32 | 128);
+  OK(zb_memory_unlink(memory));
+  zb_memory_close(peer);
+  zb_memory_close(memory);
 }
 
 TEST(a_pid_is_taken_only_from_the_expected_one) {

@@ -71,15 +71,25 @@ void set_word(uint64_t *field, uint64_t value) {
   atomic_store_explicit((_Atomic(uint64_t) *)field, value, memory_order_release);
 }
 
+int32_t make_memory(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
+  int32_t code = zb_memory_create(name, size, mode, memory);
+  if (code != ZB_OK) return code;
+  code = zb_memory_link(*memory);
+  if (code != ZB_OK) zb_memory_close(*memory);
+  return code;
+}
+
 static void open_named_buffer(struct ring *ring, const char *name, uint64_t metadata_size,
                               uint64_t payload_size) {
   memset(ring, 0, sizeof *ring);
   snprintf(ring->name, sizeof ring->name, "%s", name);
-  OK(zb_semaphore_create(ring->name, ZB_WRITER, 0600, &ring->written));
-  OK(zb_semaphore_create(ring->name, ZB_READER, 0600, &ring->released));
   OK(zb_memory_create(ring->name, sizeof(struct zb_oieb) + metadata_size + payload_size, 0600,
                       &ring->memory));
-  zb_oieb_create(ring->memory, metadata_size, payload_size, (uint64_t)getpid(), 0);
+  zb_oieb_fill(ring->memory, metadata_size, payload_size, ZB_READER, (uint64_t)getpid(), 0);
+  OK(zb_memory_link(ring->memory));
+  OK(zb_semaphore_create(ring->name, ZB_WRITER, 0600, &ring->written));
+  OK(zb_semaphore_create(ring->name, ZB_READER, 0600, &ring->released));
+  zb_oieb_publish(ring->memory);
   ring->oieb = zb_memory_address(ring->memory);
   ring->payload = (uint8_t *)(ring->oieb + 1) + metadata_size;
   ring->payload_size = payload_size;

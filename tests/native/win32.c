@@ -227,13 +227,13 @@ TEST(a_name_lasts_as_long_as_anybody_has_its_object_open) {
   zb_memory *first, *second;
   char name[64];
   snprintf(name, sizeof name, "%s", unique_name());
-  OK(zb_memory_create(name, 4096, -1, &first));
+  OK(make_memory(name, 4096, -1, &first));
   OK(zb_memory_open(name, &second));
   OK(zb_memory_unlink(first));
   zb_memory_close(first);
-  EQUAL(zb_memory_create(name, 4096, -1, &first), ZB_EXISTS);
+  EQUAL(make_memory(name, 4096, -1, &first), ZB_EXISTS);
   zb_memory_close(second);
-  OK(zb_memory_create(name, 4096, -1, &first));
+  OK(make_memory(name, 4096, -1, &first));
   zb_memory_close(first);
 }
 
@@ -243,12 +243,12 @@ TEST(a_name_that_is_used_by_an_object_of_another_kind_is_refused) {
   char name[64], prefixed[80];
   snprintf(name, sizeof name, "%s", unique_name());
   snprintf(prefixed, sizeof prefixed, "sem-w-%s", name);
-  OK(zb_memory_create(prefixed, 4096, -1, &memory));
+  OK(make_memory(prefixed, 4096, -1, &memory));
   EQUAL(zb_semaphore_create(name, ZB_WRITER, -1, &semaphore), ZB_EXISTS);
   EQUAL(zb_semaphore_open(name, ZB_WRITER, &semaphore), ZB_UNSAFE);
   zb_memory_close(memory);
   OK(zb_semaphore_create(name, ZB_WRITER, -1, &semaphore));
-  EQUAL(zb_memory_create(prefixed, 4096, -1, &memory), ZB_EXISTS);
+  EQUAL(make_memory(prefixed, 4096, -1, &memory), ZB_EXISTS);
   EQUAL(zb_memory_open(prefixed, &memory), ZB_UNSAFE);
   zb_semaphore_close(semaphore);
 }
@@ -269,7 +269,7 @@ TEST(a_view_cannot_be_written_shows_what_is_written_and_keeps_no_name) {
   close_ring(&ring);
   EQUAL(zb_memory_named(view), ZB_NOT_FOUND); /* a view keeps no name */
   zb_memory *next;
-  OK(zb_memory_create(name, 4096, -1, &next));
+  OK(make_memory(name, 4096, -1, &next));
   EQUAL(zb_memory_named(view), ZB_EXISTS);
   zb_memory_close(next);
   zb_memory_close(view);

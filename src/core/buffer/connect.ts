@@ -1,4 +1,4 @@
-// How a writer connects to a buffer (PROTOCOL.md, section 5).
+// How a writer connects to a buffer (docs/protocol.md, section 5).
 
 import { Code } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
@@ -12,7 +12,7 @@ import {
   ZeroBufferError,
 } from "../errors.ts";
 import { checkHelper, failure } from "../failures.ts";
-import { createForWriter, semaphoreFailure } from "./create.ts";
+import { createForWriter } from "./create.ts";
 import { BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { decodeOieb, faultOfOieb } from "./oieb.ts";
@@ -33,7 +33,7 @@ export interface Connection {
 }
 
 /**
- * Connects to a buffer as its writer, blocking the thread for up to `timeoutMs` (PROTOCOL.md, section 5).
+ * Connects to a buffer as its writer, blocking the thread for up to `timeoutMs` (docs/protocol.md, section 5).
  *
  * @param config makes the buffer where there is none.
  * @throws InvalidNameError, BufferNotFoundError, PeerTimeoutError, WriterAlreadyConnectedError, CorruptBufferError,
@@ -121,7 +121,7 @@ function joinAsWriter(
   if (typeof semaphores === "number") {
     if (semaphores === Code.NOT_FOUND || semaphores === Code.AGAIN)
       return notReady(name, "its semaphores are missing");
-    throw semaphoreFailure(semaphores, name);
+    throw failure(semaphores, name, `A semaphore of buffer "${name}"`);
   }
   let obstacle: ZeroBufferError | undefined;
   let joined = false;

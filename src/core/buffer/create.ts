@@ -1,4 +1,4 @@
-// How a buffer comes into being (PROTOCOL.md, section 5).
+// How a buffer comes into being (docs/protocol.md, section 5).
 
 import { Code } from "../../native/codes.ts";
 import { OiebFlag, Role, SharedMemory } from "../../native/memory.ts";
@@ -36,7 +36,7 @@ const CREATE_ATTEMPTS = 10;
 const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
 
 /**
- * Makes the buffer for its reader, which is this process, or adopts one that its writer made (PROTOCOL.md, section 5).
+ * Makes the buffer for its reader, which is this process, or adopts one that its writer made (docs/protocol.md, section 5).
  *
  * @param flags of {@link OiebFlag}, for a buffer that is made.
  * @throws InvalidNameError, RangeError, ReaderAlreadyConnectedError, ResourceExhaustedError, PermissionDeniedError,
@@ -51,7 +51,7 @@ export function createForReader(name: string, config?: BufferConfig, flags = 0n)
   const deadline = performance.now() + NAME_LINGERS_MS;
   for (;;) {
     try {
-      return adoptOrReplace(name, locks) ?? create(name, resolved, locks, process.pid, flags);
+      return adoptOrReplace(name, locks) ?? create(name, resolved, Role.READER, flags, locks);
     } catch (error) {
       if (performance.now() < deadline && sleep(POLL_MS)) continue;
       locks.release({ remove: true });
@@ -87,8 +87,7 @@ export function createForWriter(name: string, config: BufferConfig): SharedBuffe
         return undefined;
       }
     }
-    const buffer = create(name, resolved, undefined, 0, OiebFlag.CREATED_BY_WRITER);
-    buffer.memory.claim(Role.WRITER, 0, process.pid);
+    const buffer = create(name, resolved, Role.WRITER, OiebFlag.CREATED_BY_WRITER);
     remove = false;
     return buffer;
   } finally {
@@ -109,35 +108,46 @@ function takeLocks(name: string): BufferLocks {
   }
 }
 
-/** Makes all objects; whatever was made is removed again if one of them cannot be. */
+/**
+ * Creates all objects of a buffer for this process, which has `role`. What was created is removed again if a step fails.
+ *
+ * The memory is allocated and filled before it has its name, and `oieb_size` is stored last: a peer waits for neither the
+ * allocation nor a semaphore of a buffer that looks complete (docs/protocol.md, section 5.2).
+ */
 function create(
   name: string,
   { metadataSize, payloadSize, mode }: ReturnType<typeof resolveConfig>,
-  locks: BufferLocks | undefined,
-  readerPid: number,
+  role: Role,
   flags: bigint,
+  locks?: BufferLocks,
 ): SharedBuffer {
   const size = OIEB_SIZE + metadataSize + payloadSize;
-  const neededBytes = size + 2 * SEMAPHORE_SIZE;
-  const semaphores = createSemaphores(name, mode);
-  if (semaphores === Code.NO_SPACE) throw outOfSharedMemory(name, neededBytes);
-  if (typeof semaphores === "number") throw semaphoreFailure(semaphores, name);
+  const refusal = (code: Code, what: string): ZeroBufferError => {
+    if (code === Code.NO_SPACE) return outOfSharedMemory(name, size + 2 * SEMAPHORE_SIZE);
+    return code === Code.EXISTS ? alreadyOwned(name) : failure(code, name, `${what} of buffer "${name}"`);
+  };
   const memory = persist(() => SharedMemory.create(name, size, mode));
-  if (typeof memory === "number") {
-    for (const semaphore of [semaphores.written, semaphores.released]) {
-      semaphore.unlink();
-      semaphore.close();
+  if (typeof memory === "number") throw refusal(memory, "The shared memory");
+  let buffer: SharedBuffer | undefined;
+  try {
+    memory.fillOieb(metadataSize, payloadSize, role, process.pid, flags);
+    const linked = persist(() => memory.link());
+    if (linked !== Code.OK) throw refusal(linked, "The shared memory");
+    const semaphores = createSemaphores(name, mode);
+    if (typeof semaphores === "number") throw refusal(semaphores, "A semaphore");
+    memory.publishOieb();
+    buffer = new SharedBuffer(name, { metadataSize, payloadSize }, memory, semaphores, locks);
+    return buffer;
+  } finally {
+    if (buffer === undefined) {
+      memory.unlink();
+      memory.close();
     }
-    if (memory === Code.NO_SPACE) throw outOfSharedMemory(name, neededBytes);
-    if (memory === Code.EXISTS) throw alreadyOwned(name);
-    throw failure(memory, name, `The shared memory of buffer "${name}"`);
   }
-  memory.createOieb(metadataSize, payloadSize, readerPid, flags);
-  return new SharedBuffer(name, { metadataSize, payloadSize }, memory, semaphores, locks);
 }
 
 function createSemaphores(name: string, mode: number | undefined): SemaphorePair | Code {
-  // With the locks held and no shared memory, semaphores of the name are leftovers.
+  // The memory of this name is new, and this process holds the locks: semaphores of the name are leftovers.
   Semaphore.remove(name, Role.WRITER);
   Semaphore.remove(name, Role.READER);
   const written = persist(() => Semaphore.create(name, Role.WRITER, mode));
@@ -149,11 +159,6 @@ function createSemaphores(name: string, mode: number | undefined): SemaphorePair
     return released;
   }
   return { written, released };
-}
-
-export function semaphoreFailure(code: Code, name: string): ZeroBufferError {
-  if (code === Code.EXISTS) return alreadyOwned(name);
-  return failure(code, name, `A semaphore of buffer "${name}"`);
 }
 
 /** Tries again when a signal cut the attempt short. */

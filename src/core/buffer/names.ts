@@ -8,7 +8,7 @@ const MAX_NAME_LENGTH = 245;
 const RULE = "Use 1 to 245 of the characters A-Z a-z 0-9 . _ - and do not start with '.', '-' or 'sem.'.";
 
 /**
- * Checks a buffer's name before anything is done with it (PROTOCOL.md, section 1).
+ * Checks a buffer's name before anything is done with it (docs/protocol.md, section 1).
  *
  * @throws InvalidNameError if any implementation could take it for something else than a plain name.
  */
@@ -19,7 +19,7 @@ export function checkName(name: string): void {
   throw new InvalidNameError(`${what} cannot be the name of a buffer: ${fault}.`, { hint: RULE });
 }
 
-/** The two buffers of a duplex channel (PROTOCOL.md, section 9). */
+/** The two buffers of a duplex channel (docs/protocol.md, section 9). */
 export interface ChannelBuffers {
   /** The server creates and reads it. */
   readonly requests: string;

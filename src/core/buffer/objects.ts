@@ -1,4 +1,4 @@
-// The objects of a buffer as files (PROTOCOL.md, section 1).
+// The objects of a buffer as files (docs/protocol.md, section 1).
 
 import type { Stats } from "node:fs";
 import { Role } from "../../native/memory.ts";

@@ -1,8 +1,9 @@
 // The control block at the start of the shared memory, decoded from its sixteen 8-byte words.
 
+import { OiebFlag } from "../../native/memory.ts";
 import { FRAME_HEADER_SIZE, OIEB_SIZE } from "../config.ts";
 
-/** One snapshot of the OIEB (PROTOCOL.md, section 1). Sizes, positions and counts are exact up to 2^53. */
+/** One snapshot of the OIEB (docs/protocol.md, section 1). Sizes, positions and counts are exact up to 2^53. */
 export interface Oieb {
   readonly oiebSize: number;
   readonly version: readonly [major: number, minor: number, patch: number, reserved: number];
@@ -68,10 +69,11 @@ export function beginsAsOieb({ oiebSize, version }: Oieb): boolean {
 /** What speaks against an OIEB being one whose creator has not come to its size, which is stored last. */
 export function faultOfUnfinishedOieb(oieb: Oieb): string | undefined {
   const { oiebSize, version, payloadWritePos, payloadReadPos, payloadWrittenCount, payloadReadCount } = oieb;
+  const hasExpectedWriter = oieb.writerPid === 0n || (oieb.flags & OiebFlag.CREATED_BY_WRITER) !== 0n;
   const isUntouched = [payloadWritePos, payloadReadPos, payloadWrittenCount, payloadReadCount].every(
     (value) => value === 0,
   );
-  if (oiebSize === 0 && version[0] <= 1 && oieb.writerPid === 0n && isUntouched) return undefined;
+  if (oiebSize === 0 && version[0] <= 1 && hasExpectedWriter && isUntouched) return undefined;
   return `its control block claims ${oiebSize} bytes instead of ${OIEB_SIZE}`;
 }
 

@@ -38,11 +38,11 @@ export class SharedBuffer {
     return decodeOieb(this.memory.loadOieb());
   }
 
-  /** Removes the names of the memory and the semaphores, as far as they still mean them. */
+  /** Removes the names of the semaphores and of the memory, as far as they still mean them. */
   unlink(): void {
-    this.memory.unlink();
     this.written.unlink();
     this.released.unlink();
+    this.memory.unlink();
   }
 
   /** Removes a buffer that this process made for a reader that never came, lock files included. */

@@ -1,4 +1,4 @@
-// When nobody uses a buffer any more, and how what is left of it is removed (PROTOCOL.md, section 6).
+// When nobody uses a buffer any more, and how what is left of it is removed (docs/protocol.md, section 6).
 
 import { Code, codeDescriptions } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
@@ -200,12 +200,12 @@ function removeWith(name: string, locks: BufferLocks): Obstacle | undefined {
     const obstacle =
       typeof memory === "number" ? obstacleWithoutOieb(name, memory) : obstacleToRemoval(memory);
     if (obstacle !== undefined) return obstacle;
-    if (typeof memory !== "number") memory.unlink();
-    else if (memory === Code.AGAIN) SharedMemory.discard(name);
     for (const role of [Role.WRITER, Role.READER]) {
       const path = semaphorePath(name, role);
       if (path === undefined || isOurs(path)) Semaphore.remove(name, role);
     }
+    if (typeof memory !== "number") memory.unlink();
+    else if (memory === Code.AGAIN) SharedMemory.discard(name);
     remove = lockFilesOf(name).every(isOurs);
     return undefined;
   } finally {

@@ -21,6 +21,7 @@ struct zb_object {
   dev_t device;
   ino_t inode;
   bool owned;                    /* by the user of this process */
+  int unnamed;                   /* Linux: the descriptor of a file that has no name yet; -1 otherwise */
   char path[ZB_OBJECT_PATH_MAX]; /* what it was opened by */
   void *handle;                  /* on Windows; NULL for a view */
   struct zb_object *next;

@@ -87,17 +87,17 @@ int zb_socket_pair(int ends[2]) {
 
 /* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
 
-/* Makes a file under its final name with its size allocated and its first bytes filled, all in one step for everybody
- * else: it has no name before that, so that a process killed here leaves nothing. */
-static int32_t create_file(const char *path, uint64_t size, int32_t mode, const void *head, size_t head_size,
-                           struct zb_object **object) {
+/* Makes a file of zeros, allocates and maps it, and fills its first bytes. It gets its name later, by link_file: a
+ * process killed in between leaves nothing. */
+static int32_t make_file(const char *path, uint64_t size, int32_t mode, const void *head, size_t head_size,
+                         struct zb_object **object) {
   if (size > (uint64_t)INT64_MAX) return ZB_NO_SPACE;
   int32_t code = ZB_OK;
   bool named = false;
   mode_t permissions = mode < 0 ? 0666 : (mode_t)mode;
   int fd = ZB_CALL(create_unnamed, open(SHM, O_TMPFILE | O_RDWR | O_CLOEXEC, permissions), -1);
   if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-    /* No unnamed files here: peers wait while the size is 0. */
+    /* This file system has no unnamed files: peers wait while `oieb_size` is 0. */
     fd = ZB_CALL(create_named, open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions),
                  -1);
     named = fd >= 0;
@@ -114,16 +114,24 @@ static int32_t create_file(const char *path, uint64_t size, int32_t mode, const 
     code = zb_code_of(errno);
   if (code == ZB_OK) code = zb_object_map(fd, (size_t)size, path, object);
   if (code == ZB_OK && !named) {
-    char unnamed[64];
-    snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", fd);
-    if (ZB_CALL(create_link, linkat(AT_FDCWD, unnamed, AT_FDCWD, path, AT_SYMLINK_FOLLOW), -1) != 0) {
-      code = zb_code_of(errno);
-      zb_object_unmap(*object);
-    }
+    (*object)->unnamed = fd;
+    return ZB_OK;
   }
   if (code != ZB_OK && named) unlink(path);
   close(fd);
   return code;
+}
+
+/* Gives a file of make_file its name, unless something has that name: then ZB_EXISTS. */
+static int32_t link_file(struct zb_object *object) {
+  if (object->unnamed < 0) return ZB_OK;
+  char unnamed[64];
+  snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", object->unnamed);
+  if (ZB_CALL(create_link, linkat(AT_FDCWD, unnamed, AT_FDCWD, object->path, AT_SYMLINK_FOLLOW), -1) != 0)
+    return zb_code_of(errno);
+  close(object->unnamed);
+  object->unnamed = -1;
+  return ZB_OK;
 }
 
 /* Maps an existing file: the whole of it, or its first `length` bytes. `access` is O_RDWR or O_RDONLY. */
@@ -173,8 +181,10 @@ static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) {
 int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
   char path[ZB_OBJECT_PATH_MAX];
   memory_path(path, name);
-  return create_file(path, size, mode, NULL, 0, (struct zb_object **)memory);
+  return make_file(path, size, mode, NULL, 0, (struct zb_object **)memory);
 }
+
+int32_t zb_memory_link(zb_memory *memory) { return link_file(&memory->object); }
 
 int32_t zb_memory_open(const char *name, zb_memory **memory) {
   char path[ZB_OBJECT_PATH_MAX];
@@ -207,8 +217,12 @@ int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_sem
   char path[ZB_OBJECT_PATH_MAX];
   semaphore_path(path, name, role);
   const struct zb_semaphore_layout initial = {.futex_private = FUTEX_SHARED};
-  return create_file(path, SEMAPHORE_FILE_SIZE, mode, &initial, sizeof initial,
-                     (struct zb_object **)semaphore);
+  struct zb_object **object = (struct zb_object **)semaphore;
+  int32_t code = make_file(path, SEMAPHORE_FILE_SIZE, mode, &initial, sizeof initial, object);
+  if (code != ZB_OK) return code;
+  code = link_file(*object);
+  if (code != ZB_OK) zb_object_unmap(*object);
+  return code;
 }
 
 int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore) {

@@ -8,7 +8,7 @@
 
 void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
   const _Atomic(uint64_t) *shared = (const _Atomic(uint64_t) *)oieb_of(memory);
-  /* acquire: pairs with zb_oieb_create, so that a size of 128 in the first word vouches for the others */
+  /* acquire: pairs with zb_oieb_publish, so that a size of 128 in the first word vouches for the others */
   for (int i = 0; i < 16; i++) words[i] = atomic_load_explicit(&shared[i], memory_order_acquire);
 }
 
@@ -19,8 +19,8 @@ bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other) {
          LOAD(one->reader_pid, relaxed) == LOAD(other->reader_pid, relaxed);
 }
 
-void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, uint64_t reader_pid,
-                    uint64_t flags) {
+void zb_oieb_fill(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, int32_t role,
+                  uint64_t pid, uint64_t flags) {
   struct zb_oieb *oieb = oieb_of(memory);
   ZB_POINT(oieb_fill);
   oieb->version[0] = 1;
@@ -28,9 +28,13 @@ void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_
   oieb->metadata_free_bytes = metadata_size;
   oieb->payload_size = payload_size;
   oieb->payload_free_bytes = payload_size;
-  oieb->reader_pid = reader_pid;
+  *(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid) = pid;
   oieb->flags = flags;
-  if (reader_pid != 0) atomic_store_explicit(&memory->object.holds[ZB_READER], true, memory_order_relaxed);
+  atomic_store_explicit(&memory->object.holds[role], pid != 0, memory_order_relaxed);
+}
+
+void zb_oieb_publish(zb_memory *memory) {
+  struct zb_oieb *oieb = oieb_of(memory);
   ZB_POINT(oieb_publish);
   /* release: pairs with zb_oieb_load of a connecting writer */
   STORE(oieb->oieb_size, (uint32_t)sizeof *oieb, release);

@@ -126,6 +126,7 @@ int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb
     object->device = status.st_dev;
     object->inode = status.st_ino;
     object->owned = status.st_uid == geteuid();
+    object->unnamed = -1;
     snprintf(object->path, sizeof object->path, "%s", path);
     atomic_store_explicit(&object->broken, false, memory_order_relaxed);
     atomic_store_explicit(&object->holds[ZB_WRITER], false, memory_order_relaxed);
@@ -146,6 +147,7 @@ void zb_object_unmap(struct zb_object *object) {
   pthread_mutex_lock(&objects_mutex);
   ZB_POINT(unmap_object);
   munmap(zb_object_address(object), object->length);
+  if (object->unnamed >= 0) close(object->unnamed);
   atomic_store_explicit(&object->start, 0, memory_order_release);
   pthread_mutex_unlock(&objects_mutex);
 }

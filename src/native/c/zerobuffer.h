@@ -20,7 +20,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 2
+#define ZB_ABI_VERSION 3
 
 enum zb_code {
   ZB_OK = 0,
@@ -123,9 +123,13 @@ ZB_API int32_t zb_lock_held(const char *path);
 
 /* ---- shared memory ------------------------------------------------------------------------------------------- */
 
-/* Makes the shared memory of a buffer, exclusively, every page of it allocated, all zero. `mode` is the exact
- * permission bits, or -1 for 0666 less the umask. ZB_EXISTS, ZB_NO_SPACE (then nothing is left behind). */
+/* Makes the shared memory of a buffer, every page of it allocated, all zero. `mode` is the exact permission bits, or
+ * -1 for 0666 less the umask. On Linux nobody else sees it before zb_memory_link; a system without unnamed objects
+ * makes it under its name, exclusively. ZB_EXISTS, ZB_NO_SPACE (then nothing is left behind). */
 ZB_API int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory);
+/* Gives new memory its name, exclusively, if it has none yet. ZB_EXISTS if something else has the name: the memory is
+ * still the caller's to close. */
+ZB_API int32_t zb_memory_link(zb_memory *memory);
 /* Maps the shared memory of a buffer as large as it is. ZB_AGAIN while it is smaller than an OIEB. */
 ZB_API int32_t zb_memory_open(const char *name, zb_memory **memory);
 /* zb_memory_open for who only looks: the mapping cannot be written, and permission to read is enough. */
@@ -178,9 +182,12 @@ ZB_API int32_t zb_process_maps(uint32_t pid, zb_memory *memory);
 
 /* Loads the sixteen 8-byte words of the OIEB, each once. */
 ZB_API void zb_oieb_load(zb_memory *memory, uint64_t words[16]);
-/* Fills the OIEB of new memory; `oieb_size` is stored last, so that whoever sees it sees the rest. */
-ZB_API void zb_oieb_create(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size,
-                           uint64_t reader_pid, uint64_t flags);
+/* Fills the OIEB of new memory, all but `oieb_size`: peers wait while that is 0. `role` is that of the creator, who holds
+ * it from now on, and `pid` the creator's. */
+ZB_API void zb_oieb_fill(zb_memory *memory, uint64_t metadata_size, uint64_t payload_size, int32_t role,
+                         uint64_t pid, uint64_t flags);
+/* Stores `oieb_size`, once everything else about the buffer is complete: a peer that sees it sees the rest. */
+ZB_API void zb_oieb_publish(zb_memory *memory);
 /* Takes or gives back the pid of a role by compare-and-swap. A `pid` that is not 0 notes that this mapping holds the
  * role, 0 that it does not any more. ZB_EXISTS if the field holds something else than `expected`. */
 ZB_API int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid);

@@ -36,11 +36,13 @@ const deadPid = Bun.spawnSync(["true"]).pid;
 function leaveRemains(readerPid: number, { writerPid = 0 } = {}): string {
   const name = uniqueName();
   const memory = SharedMemory.create(name, 128 + 64 + 4096, undefined) as SharedMemory;
-  memory.createOieb(64, 4096, readerPid, 0n);
-  memory.claim(Role.WRITER, 0, writerPid);
-  memory.close();
+  memory.fillOieb(64, 4096, Role.READER, readerPid, 0n);
+  memory.link();
   for (const role of [Role.WRITER, Role.READER])
     (Semaphore.create(name, role, undefined) as Semaphore).close();
+  memory.publishOieb();
+  memory.claim(Role.WRITER, 0, writerPid);
+  memory.close();
   writeFileSync(lockOf(name), "");
   return name;
 }
@@ -166,6 +168,22 @@ describe("what is no buffer", () => {
 });
 
 describe("a buffer that cannot be made", () => {
+  test("leaves semaphores of its name as they are: only new memory with that name makes them leftovers", () => {
+    const name = uniqueName();
+    const semaphores = [shm(`sem.sem-w-${name}`), shm(`sem.sem-r-${name}`)];
+    for (const path of semaphores) writeFileSync(path, "of somebody");
+    try {
+      expect(thrownBy(() => new Reader(name, { payloadSize: 2 ** 45 }))).toBeInstanceOf(
+        ResourceExhaustedError,
+      );
+      expect(semaphores.map((path) => readFileSync(path, "utf8"))).toEqual(["of somebody", "of somebody"]);
+      new Reader(name, SMALL).close();
+      expect(semaphores.filter((path) => existsSync(path))).toEqual([]);
+    } finally {
+      removeRemains(name);
+    }
+  });
+
   test("says how much is needed and free, and leaves nothing", () => {
     const name = uniqueName();
     const error = thrownBy(() => new Reader(name, { payloadSize: 2 ** 45 })) as ResourceExhaustedError;
