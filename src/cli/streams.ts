@@ -3,6 +3,7 @@
 
 import fs from "node:fs";
 import { raceAbort } from "../runtime/abort.ts";
+import { MAX_CALL_SIZE } from "../runtime/files.ts";
 import { CommandError, DownstreamClosed, systemCode, systemReason } from "./failure.ts";
 import { Descriptor, isTerminal } from "./terminal.ts";
 
@@ -95,22 +96,25 @@ export class ByteOutput implements Disposable {
   readonly #name: string;
   /** Where the next byte goes in a file of our own; `null` where the system keeps count. */
   #position: number | null;
+  readonly #maxCallSize: number;
 
-  private constructor(fd: number, name: string, position: number | null) {
+  private constructor(fd: number, name: string, position: number | null, maxCallSize: number) {
     this.#fd = fd;
     this.#name = name;
     this.#position = position;
+    this.#maxCallSize = maxCallSize;
   }
 
   /**
    * Opens it for writing. What a file holds stays there until `restart()`, so that a command which fails early harms
    * nothing.
    *
+   * @param maxCallSize The most bytes to write with one system call.
    * @throws CommandError IO_ERROR if it cannot be opened, USAGE if stdout is a terminal.
    */
-  static async open(path: string, signal: AbortSignal): Promise<ByteOutput> {
+  static async open(path: string, signal: AbortSignal, maxCallSize = MAX_CALL_SIZE): Promise<ByteOutput> {
     if (path === "-") {
-      if (!(await isTerminal(STDOUT))) return new ByteOutput(STDOUT, "stdout", null);
+      if (!(await isTerminal(STDOUT))) return new ByteOutput(STDOUT, "stdout", null, maxCallSize);
       throw new CommandError(
         "USAGE",
         "Option --output - does not write frames to a terminal.",
@@ -119,7 +123,7 @@ export class ByteOutput implements Disposable {
     }
     try {
       const fd = await raceAbort(open(path, fs.constants.O_WRONLY | fs.constants.O_CREAT), signal);
-      return new ByteOutput(fd, path, fs.fstatSync(fd).isFile() ? 0 : null);
+      return new ByteOutput(fd, path, fs.fstatSync(fd).isFile() ? 0 : null, maxCallSize);
     } catch (error) {
       signal.throwIfAborted();
       throw ioError(`Cannot write ${path}`, error);
@@ -145,7 +149,8 @@ export class ByteOutput implements Disposable {
   async write(bytes: Uint8Array): Promise<void> {
     try {
       for (let done = 0; done < bytes.length; ) {
-        const written = await write(this.#fd, bytes.subarray(done), this.#position);
+        const piece = bytes.subarray(done, done + this.#maxCallSize);
+        const written = await write(this.#fd, piece, this.#position);
         done += written;
         if (this.#position !== null) this.#position += written;
       }

@@ -21,6 +21,9 @@ export type Framing = (typeof FRAMINGS)[number];
 const NEWLINE = 0x0a;
 const PREFIX_SIZE = 4;
 
+/** The largest frame that a length prefix can announce, in bytes. */
+export const MAX_PREFIXED_SIZE = 2 ** 32 - 1;
+
 /** The sizes a {@link FrameSplitter} goes by, in bytes. */
 export interface SplitterSizes {
   /** The largest frame to accept, at least 1. No more is ever collected, whatever the stream says. */
@@ -315,7 +318,7 @@ export class FrameJoiner {
   }
 
   /**
-   * Copies a frame of at most 2^32 - 1 bytes, with its framing, behind those appended before.
+   * Copies a frame, with its framing, behind those appended before.
    * @returns False if it does not fit and nothing was copied: `take()` makes room, and `takeWith(frame)` also
    *   serves a frame that is larger than the capacity.
    */
@@ -360,17 +363,35 @@ export class FrameJoiner {
    * Takes what was appended since the last time and, without copying it, one more frame of any size.
    * @returns What to write, in this order, none of it empty: the bytes of `take()`, the frame's prefix, the
    *   frame itself, its suffix; each only if there is any. The frame must stay until it has been written.
+   * @throws FrameTooLargeError, before anything is taken, if the frame does not fit the framing: a length prefix holds
+   *   up to 2^32 - 1.
    */
   takeWith(frame: Uint8Array): Uint8Array[] {
-    const pieces = [this.take(), prefixOf(this.#framing, frame.length), frame, suffixOf(this.#framing)];
+    const prefix = prefixOf(this.#framing, frame.length);
+    const pieces = [this.take(), prefix, frame, suffixOf(this.#framing)];
     return pieces.filter((piece) => piece.length > 0);
   }
 }
 
-function prefixOf(framing: Framing, size: number): Uint8Array {
-  const prefix = new Uint8Array(framing === "length-prefixed" ? PREFIX_SIZE : 0);
-  if (prefix.length > 0) putLength(prefix, 0, size);
+/**
+ * The length prefix of a frame.
+ *
+ * @throws FrameTooLargeError if it does not hold `size`.
+ */
+export function lengthPrefix(size: number): Uint8Array {
+  if (size > MAX_PREFIXED_SIZE) {
+    throw new FrameTooLargeError(
+      `A frame of ${size} bytes does not fit a 32-bit length prefix, which holds up to ${MAX_PREFIXED_SIZE}.`,
+      { hint: "Use smaller frames, or a framing without length prefixes." },
+    );
+  }
+  const prefix = new Uint8Array(PREFIX_SIZE);
+  putLength(prefix, 0, size);
   return prefix;
+}
+
+function prefixOf(framing: Framing, size: number): Uint8Array {
+  return framing === "length-prefixed" ? lengthPrefix(size) : new Uint8Array(0);
 }
 
 function suffixOf(framing: Framing): Uint8Array {

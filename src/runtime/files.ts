@@ -12,3 +12,6 @@ export function files(): typeof import("node:fs") {
 export function paths(): typeof import("node:path") {
   return process.getBuiltinModule("node:path");
 }
+
+/** The most bytes to read or write with one call: those of node:fs refuse 2 GiB and more. */
+export const MAX_CALL_SIZE = 2 ** 30;

@@ -9,6 +9,7 @@ import {
   Writer,
   WriterDeadError,
 } from "../../core/index.ts";
+import { MAX_CALL_SIZE } from "../../runtime/files.ts";
 import type { WorkerSettings } from "./plan.ts";
 
 /** How long a process waits for the other one to start. */
@@ -132,7 +133,9 @@ class DescriptorSender implements Sender {
   }
 
   send(frames: Uint8Array): void {
-    for (let done = 0; done < frames.length; ) done += writeSync(this.#descriptor, frames, done);
+    for (let done = 0; done < frames.length; ) {
+      done += writeSync(this.#descriptor, frames, done, Math.min(frames.length - done, MAX_CALL_SIZE));
+    }
   }
 
   /** A socket's descriptor sends and receives: whoever is disposed first closes it. */
@@ -155,7 +158,8 @@ class DescriptorReceiver implements Receiver {
   receive(target: Uint8Array): number {
     let done = 0;
     do {
-      const length = readSync(this.#descriptor, target, done, target.length - done, null);
+      const most = Math.min(target.length - done, MAX_CALL_SIZE);
+      const length = readSync(this.#descriptor, target, done, most, null);
       if (length === 0) return 0;
       done += length;
     } while (done % this.#frameSize !== 0);

@@ -490,6 +490,30 @@ test("a joiner writes all four bytes of a length, little-endian", () => {
   expect(prefix).toEqual(Uint8Array.of(4, 3, 2, 1));
 });
 
+describe("a frame of 4 GiB", () => {
+  // Its bytes are never looked at.
+  const frame = { length: 2 ** 32 } as Uint8Array;
+
+  test("is refused after a length prefix, which holds one byte less, and nothing is taken", () => {
+    const joiner = new FrameJoiner("length-prefixed", 16);
+    joiner.append(bytes("abc"));
+    expect(joiner.append(frame)).toBe(false);
+    const error = fault(() => joiner.takeWith(frame));
+    expect(error).toBeInstanceOf(FrameTooLargeError);
+    expect(error.message).toContain("4294967296 bytes");
+    expect(error.message).toContain("up to 4294967295");
+    expect([...joiner.take()]).toEqual([3, 0, 0, 0, 0x61, 0x62, 0x63]);
+    const [prefix] = joiner.takeWith({ length: 2 ** 32 - 1 } as Uint8Array);
+    expect(prefix).toEqual(Uint8Array.of(255, 255, 255, 255));
+  });
+
+  test.each([["fixed"], ["lines"]] as const)("is joined with the framing %s", (framing) => {
+    const joiner = new FrameJoiner(framing, 16);
+    expect(joiner.append(frame)).toBe(false);
+    expect(joiner.takeWith(frame)).toContain(frame);
+  });
+});
+
 test("a joiner gathers 1 MiB where no capacity is given", () => {
   const joiner = new FrameJoiner("fixed");
   expect(joiner.append(new Uint8Array(1024 * 1024))).toBe(true);
