@@ -21,6 +21,9 @@ const SEQUENTIAL_PERIOD = 256;
 /** Frames of up to this many bytes are laid out end to end. */
 const MAX_RUN_FRAME_SIZE = 4096;
 
+/** The longest view there can be, in bytes. */
+const MAX_VIEW_SIZE = 2 ** 32;
+
 /** Bytes that are made in a few milliseconds at the most. */
 const PIECE_SIZE = 512 * 1024;
 
@@ -33,9 +36,12 @@ const PIECE_SIZE = 512 * 1024;
  */
 export class PatternFrames {
   readonly pattern: Pattern;
+  readonly #maxTableSize: number;
   /** Any frame of up to `#capacity` bytes starts in the first period of this table and lies within it. */
   #table = new Uint8Array(0);
   #capacity = 0;
+  /** The first byte of the table: `sequential` only. */
+  #firstByte = 0;
   /** Bytes of the table that are there. */
   #filled = 0;
   /** What goes on with them, for the frame that is in the table: `random` only. */
@@ -46,8 +52,10 @@ export class PatternFrames {
   /** The frames of one period and one size, once several were asked for. */
   #run: Uint8Array = new Uint8Array(0);
 
-  constructor(pattern: Pattern) {
+  /** @param maxTableSize Bytes of the table at the most, and of a frame. */
+  constructor(pattern: Pattern, maxTableSize = MAX_VIEW_SIZE) {
     this.pattern = pattern;
+    this.#maxTableSize = maxTableSize;
   }
 
   /**
@@ -60,9 +68,9 @@ export class PatternFrames {
   frame(index: number, size: number): Uint8Array {
     const start = this.#startOf(index);
     const lent = this.#views[start];
-    const view = lent?.length === size ? lent : this.#cut(start, size);
-    if (view !== lent || this.pattern === "random") this.#fill(index, start + size);
-    return view;
+    if (lent?.length !== size) return this.#cut(index, size);
+    if (this.pattern === "random") this.#fill(index, size);
+    return lent;
   }
 
   /**
@@ -72,8 +80,7 @@ export class PatternFrames {
    * @returns whether all of it is made.
    */
   prepare(index: number, size: number): boolean {
-    if (size > this.#capacity) this.#grow(size);
-    const end = this.#startOf(index) + size;
+    const end = this.#place(index, size) + size;
     const filled = this.#isInTable(index) ? this.#filled : 0;
     this.#fill(index, Math.min(end, filled + PIECE_SIZE));
     return this.#filled >= end;
@@ -111,19 +118,34 @@ export class PatternFrames {
   }
 
   #startOf(index: number): number {
-    return this.pattern === "sequential" ? index % SEQUENTIAL_PERIOD : 0;
+    return this.pattern === "sequential" ? ((index % SEQUENTIAL_PERIOD) - this.#firstByte) & 0xff : 0;
   }
 
-  #cut(start: number, size: number): Uint8Array {
-    if (size > this.#capacity) this.#grow(size);
+  #cut(index: number, size: number): Uint8Array {
+    const start = this.#place(index, size);
     const view = this.#table.subarray(start, start + size);
     this.#views[start] = view;
+    this.#fill(index, start + size);
     return view;
   }
 
+  /** Makes room for a frame in the table, and returns where it starts. */
+  #place(index: number, size: number): number {
+    if (size > this.#capacity) this.#grow(size);
+    const start = this.#startOf(index);
+    if (start + size <= this.#table.length) return start;
+    // The table cannot hold another period behind the frame, so it begins with the frame.
+    this.#firstByte = index % SEQUENTIAL_PERIOD;
+    this.#filled = 0;
+    this.#views = [];
+    return 0;
+  }
+
   #grow(size: number): void {
-    this.#capacity = Math.max(size, Math.floor(this.#capacity * 1.5));
-    this.#table = new Uint8Array(this.#capacity + (this.pattern === "sequential" ? SEQUENTIAL_PERIOD : 0));
+    const period = this.pattern === "sequential" ? SEQUENTIAL_PERIOD : 0;
+    this.#capacity = Math.min(this.#maxTableSize, Math.max(size, Math.floor(this.#capacity * 1.5)));
+    this.#table = new Uint8Array(Math.min(this.#maxTableSize, this.#capacity + period));
+    this.#firstByte = 0;
     this.#filled = 0;
     this.#frame = -1;
     // Views of the table before would keep it in memory.
@@ -146,15 +168,15 @@ export class PatternFrames {
     if (end <= this.#filled) return;
     const table = this.#table;
     if (this.pattern === "ones") table.fill(0xff, this.#filled, end);
-    if (this.pattern === "sequential") fillSequential(table, this.#filled, end);
+    if (this.pattern === "sequential") fillSequential(table, this.#firstByte, this.#filled, end);
     if (this.#generator !== undefined) fillRandom(table, this.#filled, end, this.#generator);
     this.#filled = end;
   }
 }
 
-function fillSequential(table: Uint8Array, start: number, end: number): void {
+function fillSequential(table: Uint8Array, firstByte: number, start: number, end: number): void {
   let filled = start;
-  for (; filled < Math.min(SEQUENTIAL_PERIOD, end); filled++) table[filled] = filled;
+  for (; filled < Math.min(SEQUENTIAL_PERIOD, end); filled++) table[filled] = firstByte + filled;
   while (filled < end) {
     const from = filled % SEQUENTIAL_PERIOD;
     const size = Math.min(filled - from, end - filled);

@@ -42,6 +42,31 @@ describe.each(DEFINITIONS)("the pattern %s", (pattern, definition) => {
     );
   });
 
+  test("has them too if the largest frame leaves no room in the table for another start", () => {
+    const requests = fc.array(fc.tuple(anyIndex, fc.nat({ max: 3000 })), {
+      minLength: 1,
+      maxLength: 20,
+    });
+    fc.assert(
+      fc.property(requests, fc.integer({ min: 3000, max: 3300 }), (asked, maxTableSize) => {
+        const frames = new PatternFrames(pattern, maxTableSize);
+        for (const [index, size] of [...asked, [7, 3000] as const]) {
+          expect(frames.frame(index, size)).toEqual(defined(definition, index, size));
+        }
+      }),
+    );
+  });
+
+  test("never needs more memory than the longest view has", () => {
+    for (const sizes of [[1000], [700, 701], [1, 990, 1000]]) {
+      const frames = new PatternFrames(pattern, 1000);
+      for (const size of sizes) {
+        expect(frames.prepare(9, size)).toBe(true);
+        expect(frames.frame(9, size).buffer.byteLength).toBeLessThanOrEqual(1000);
+      }
+    }
+  });
+
   test("lends the same view again for a frame of the same bytes", () => {
     const frames = new PatternFrames(pattern);
     const lent = Array.from({ length: 256 }, (_, index) => frames.frame(index, 100));
