@@ -5,7 +5,8 @@ import { CommandError } from "../../cli/failure.ts";
 import type { Log } from "../../cli/log.ts";
 import { Descriptor, print } from "../../cli/terminal.ts";
 import type { Frame } from "../../core/index.ts";
-import { FrameSplitter } from "../../frames/framing.ts";
+import { FrameSplitter, lengthPrefix, MAX_PREFIXED_SIZE } from "../../frames/framing.ts";
+import { PIECE_SIZE } from "../../frames/transforms.ts";
 
 /** Starts in a row without a single response after which there is no further one. */
 const MAX_FRUITLESS_STARTS = 5;
@@ -13,8 +14,8 @@ const MAX_FRUITLESS_STARTS = 5;
 /** The wait before the second start in a row without a response; it doubles with each further one. */
 const RESTART_DELAY_MS = 100;
 
-/** The largest response that is believed, in bytes: a larger length is garbage. */
-const MAX_RESPONSE_SIZE = 2 ** 30;
+/** A response of up to this many bytes is believed in any case. A much larger length is most often text: no length at all. */
+const MAX_USUAL_SIZE = 2 ** 30;
 
 /** How long the child may take to end by itself once its stdin has ended, and then once it was told to. */
 const LEAVE_MS = 1000;
@@ -23,36 +24,45 @@ const TERMINATE_MS = 80;
 /** What is told of the last line that the child has printed on stderr, in characters. */
 const MAX_LAST_WORDS = 500;
 
+/** What to run, and how. */
+export interface ChildOptions {
+  /** A shell's command line. */
+  readonly line: string;
+  /** How long a response may take. */
+  readonly timeoutMs: number;
+  /** Bytes of the largest request there can be. */
+  readonly maxRequestSize: number;
+  /** The most bytes to send at once. */
+  readonly pieceSize?: number;
+  readonly log: Log | undefined;
+  /** Called when no further child is started. */
+  readonly giveUp: (error: CommandError) => void;
+}
+
 /**
  * Hands requests to a command that keeps running. A request is answered by the response that stands in its place:
  * where a child ends, is late or sends what is no response, the requests it has in hand fail, and the next request
  * starts a new child.
  */
 export class ChildHandler implements Disposable {
-  readonly #line: string;
-  readonly #timeoutMs: number;
-  readonly #log: Log | undefined;
-  readonly #giveUp: (error: CommandError) => void;
+  readonly #options: ChildOptions;
   #child: Child | undefined;
   #starting: Promise<Child> | undefined;
   #fruitlessStarts = 0;
 
-  /**
-   * @param line a shell's command line.
-   * @param timeoutMs how long a response may take.
-   * @param giveUp is told when no further child is started.
-   */
-  constructor(line: string, timeoutMs: number, log: Log | undefined, giveUp: (error: CommandError) => void) {
-    this.#line = line;
-    this.#timeoutMs = timeoutMs;
-    this.#log = log;
-    this.#giveUp = giveUp;
+  constructor(options: ChildOptions) {
+    this.#options = options;
   }
 
-  /** The response to a request, whose bytes stay until the promise settles. Rejects where there is none. */
-  async handle(request: Frame): Promise<Uint8Array> {
+  /**
+   * The response to a request, whose bytes stay until the promise settles. Rejects if there is none.
+   *
+   * @throws FrameTooLargeError if the request is larger than 2^32 - 1 bytes; none of it is sent then.
+   */
+  async handle({ size, data }: Pick<Frame, "size" | "data">): Promise<Uint8Array> {
+    const prefix = lengthPrefix(size);
     const child = this.#child?.isUsable ? this.#child : await this.#restart();
-    const response = await child.exchange(request.data);
+    const response = await child.exchange(prefix, data);
     this.#fruitlessStarts = 0;
     return response;
   }
@@ -65,21 +75,22 @@ export class ChildHandler implements Disposable {
   }
 
   async #start(): Promise<Child> {
+    const { line, log, giveUp } = this.#options;
     const cause = this.#child?.cause;
     if (this.#fruitlessStarts === MAX_FRUITLESS_STARTS) {
       const error = new CommandError(
         "IO_ERROR",
-        `Command ${JSON.stringify(this.#line)} was started ${MAX_FRUITLESS_STARTS} times and answered nothing: ${cause}.`,
+        `Command ${JSON.stringify(line)} was started ${MAX_FRUITLESS_STARTS} times and answered nothing: ${cause}.`,
         "Run it by hand: it has to answer each request on stdin with one response on stdout, each after its length.",
       );
-      this.#giveUp(error);
+      giveUp(error);
       throw error;
     }
     if (this.#fruitlessStarts > 0) await Bun.sleep(RESTART_DELAY_MS * 2 ** (this.#fruitlessStarts - 1));
     this.#fruitlessStarts++;
-    if (cause !== undefined) this.#log?.warn(`Starting the command again: ${cause}.`);
-    this.#child = new Child(this.#line, this.#timeoutMs);
-    this.#log?.info(`Started ${JSON.stringify(this.#line)} as process ${this.#child.pid}.`);
+    if (cause !== undefined) log?.warn(`Starting the command again: ${cause}.`);
+    this.#child = new Child(this.#options);
+    log?.info(`Started ${JSON.stringify(line)} as process ${this.#child.pid}.`);
     return this.#child;
   }
 
@@ -99,22 +110,32 @@ interface Exchange {
   readonly resolve: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
   readonly timer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether all of the request is sent: until then its bytes are needed. */
+  isSent: boolean;
+  response: Uint8Array | undefined;
 }
 
 /** One run of the command. */
 class Child {
   readonly #process: Subprocess<"pipe", "pipe", "pipe">;
   readonly #timeoutMs: number;
-  readonly #splitter = new FrameSplitter("length-prefixed", { maxFrameSize: MAX_RESPONSE_SIZE });
+  readonly #pieceSize: number;
+  readonly #splitter: FrameSplitter;
   /** In the order of the requests, and so of the responses. */
   readonly #exchanges: Exchange[] = [];
   readonly #stderrEnd: Promise<void>;
   readonly #end: Promise<void>;
+  /** Settles when all requests so far are sent. */
+  #sent: Promise<void> = Promise.resolve();
   #lastWords = "";
   #cause: string | undefined;
 
-  constructor(line: string, timeoutMs: number) {
+  constructor({ line, timeoutMs, maxRequestSize, pieceSize = PIECE_SIZE }: ChildOptions) {
     this.#timeoutMs = timeoutMs;
+    this.#pieceSize = pieceSize;
+    this.#splitter = new FrameSplitter("length-prefixed", {
+      maxFrameSize: Math.min(Math.max(maxRequestSize, MAX_USUAL_SIZE), MAX_PREFIXED_SIZE),
+    });
     const shell = process.platform === "win32" ? ["cmd", "/c"] : ["/bin/sh", "-c"];
     // A group of its own: Ctrl-C is ours to hear, and what the shell starts ends with it.
     this.#process = Bun.spawn([...shell, line], {
@@ -140,24 +161,34 @@ class Child {
     return this.#cause;
   }
 
-  exchange(request: Uint8Array): Promise<Uint8Array> {
+  /** Sends a request behind those before; resolves to its response. */
+  exchange(prefix: Uint8Array, request: Uint8Array): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
+      // It may have failed since it was started, before this request.
+      if (this.#cause !== undefined) return reject(failureOf(this.#cause));
       const timer =
         this.#timeoutMs === Number.POSITIVE_INFINITY
           ? undefined
           : setTimeout(() => this.#fail(`it gave no response within ${this.#timeoutMs} ms`), this.#timeoutMs);
-      this.#exchanges.push({ resolve, reject, timer });
-      this.#send(request).catch(() => this.#noteClosedStdin());
+      const exchange: Exchange = { resolve, reject, timer, isSent: false, response: undefined };
+      this.#exchanges.push(exchange);
+      this.#sent = this.#sent
+        .then(() => this.#send(prefix, request, exchange))
+        .catch(() => this.#noteClosedStdin());
     });
   }
 
-  async #send(request: Uint8Array): Promise<void> {
+  /** Sends one request, in pieces, because what a pipe does not take at once is copied. */
+  async #send(prefix: Uint8Array, request: Uint8Array, exchange: Exchange): Promise<void> {
     const { stdin } = this.#process;
-    const prefix = new Uint8Array(4);
-    new DataView(prefix.buffer).setUint32(0, request.length, true);
     stdin.write(prefix);
-    stdin.write(request);
-    await stdin.flush();
+    // A request that has failed may be released, and its bytes gone.
+    for (let start = 0; start < request.length && this.isUsable; start += this.#pieceSize) {
+      stdin.write(request.subarray(start, start + this.#pieceSize));
+      await stdin.flush();
+    }
+    exchange.isSent = true;
+    this.#settle();
   }
 
   /** Nothing can be sent to it: most often because it is just ending, which tells more. */
@@ -177,8 +208,8 @@ class Child {
       }
       this.#splitter.end();
       this.#splitter.next();
-    } catch {
-      this.#fail("it sent what is no response: a length, and as many bytes");
+    } catch (error) {
+      this.#fail(`it sent what is no response (${(error as Error).message.replace(/\.$/, "")})`);
       return;
     }
     const code = await Promise.race([this.#process.exited, Bun.sleep(LEAVE_MS)]);
@@ -191,13 +222,22 @@ class Child {
   }
 
   #deliver(response: Uint8Array): void {
-    const exchange = this.#exchanges.shift();
+    const exchange = this.#exchanges.find((exchange) => exchange.response === undefined);
     if (exchange === undefined) {
       this.#fail("it sent a response that nobody asked for");
       return;
     }
-    clearTimeout(exchange.timer);
-    exchange.resolve(response.slice());
+    exchange.response = response.slice();
+    this.#settle();
+  }
+
+  /** Settles the exchanges that are complete, the first ones first. */
+  #settle(): void {
+    for (let first = this.#exchanges[0]; first?.isSent && first.response; first = this.#exchanges[0]) {
+      this.#exchanges.shift();
+      clearTimeout(first.timer);
+      first.resolve(first.response);
+    }
   }
 
   /** After this nothing it says is believed: a late response would be taken for the next one. */
@@ -207,7 +247,7 @@ class Child {
     this.kill("SIGKILL");
     for (const { reject, timer } of this.#exchanges.splice(0)) {
       clearTimeout(timer);
-      reject(new CommandError("IO_ERROR", `The command failed: ${cause}.`));
+      reject(failureOf(cause));
     }
   }
 
@@ -248,4 +288,8 @@ class Child {
       // It has ended.
     }
   }
+}
+
+function failureOf(cause: string): CommandError {
+  return new CommandError("IO_ERROR", `The command failed: ${cause}.`);
 }

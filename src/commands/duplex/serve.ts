@@ -207,13 +207,13 @@ function refuseContradictions({ exec, handler, mode, delayMs }: ServeOptions): v
 
 /** @param giveUp is told when the command of --exec cannot be kept running. */
 async function openChild(
-  { exec, timeoutMs }: ServeOptions,
+  { exec: line, timeoutMs, bufferSize: maxRequestSize }: ServeOptions,
   session: Session,
   giveUp: (error: CommandError) => void,
 ): Promise<ChildHandler | undefined> {
-  if (exec === undefined) return undefined;
+  if (line === undefined) return undefined;
   const { ChildHandler } = await import("./exec-child.ts");
-  return session.own(new ChildHandler(exec, timeoutMs, session.log, giveUp));
+  return session.own(new ChildHandler({ line, timeoutMs, maxRequestSize, log: session.log, giveUp }));
 }
 
 /** The server that was asked for, and how it is started. */

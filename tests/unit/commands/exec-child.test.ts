@@ -1,0 +1,105 @@
+import { describe, expect, test } from "bun:test";
+import { ChildHandler, type ChildOptions } from "../../../src/commands/duplex/exec-child.ts";
+
+function handlerOf(line: string, options: Partial<ChildOptions> = {}): ChildHandler {
+  const giveUp = (error: Error) => {
+    throw error;
+  };
+  return new ChildHandler({
+    line,
+    timeoutMs: 20_000,
+    maxRequestSize: 4096,
+    log: undefined,
+    giveUp,
+    ...options,
+  });
+}
+
+function request(data: Uint8Array): { size: number; data: Uint8Array } {
+  return { size: data.length, data };
+}
+
+/** Bytes that differ from one request to the next. */
+function bytesOf(number: number, size: number): Uint8Array {
+  return Uint8Array.from({ length: size }, (_, i) => number + i);
+}
+
+async function failureOf(work: Promise<unknown>): Promise<Error & { code?: string }> {
+  const error = await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (error instanceof Error) return error;
+  throw new Error("it did not fail");
+}
+
+describe("a command of --exec", () => {
+  test("gets each request whole, in whatever pieces and however many at once", async () => {
+    using handler = handlerOf("cat", { pieceSize: 7 });
+    const requests = Array.from({ length: 20 }, (_, i) => bytesOf(i, 50 + i));
+    const responses = await Promise.all(requests.map((data) => handler.handle(request(data))));
+    expect(responses).toEqual(requests);
+    await handler.end({ atOnce: false });
+  });
+
+  test("gets no request that its length prefix cannot announce, and answers the next one", async () => {
+    using handler = handlerOf("cat");
+    const { code, message } = await failureOf(handler.handle({ size: 2 ** 32, data: new Uint8Array(0) }));
+    expect(code).toBe("FRAME_TOO_LARGE");
+    expect(message).toContain("4294967296 bytes");
+    expect(message).toContain("up to 4294967295");
+    expect(await handler.handle(request(bytesOf(1, 10)))).toEqual(bytesOf(1, 10));
+    await handler.end({ atOnce: false });
+  });
+
+  test("may answer with as much as a request can have, and beyond 1 GiB no more", async () => {
+    for (const [maxRequestSize, limit] of [
+      [4096, 2 ** 30],
+      [3 * 2 ** 30, 3 * 2 ** 30],
+      [2 ** 33, 2 ** 32 - 1],
+    ] as const) {
+      // A length alone, one byte above the limit if there is such a length.
+      const length = Math.min(limit + 1, 2 ** 32 - 1);
+      const octal = [0, 8, 16, 24].map((shift) => `\\${(Math.floor(length / 2 ** shift) % 256).toString(8)}`);
+      using handler = handlerOf(`head -c 14 >/dev/null; printf '${octal.join("")}'`, {
+        maxRequestSize,
+        timeoutMs: 5000,
+      });
+      const { message } = await failureOf(handler.handle(request(bytesOf(1, 10))));
+      const reason = length > limit ? `more than the ${limit} bytes` : `0 of its ${length} bytes`;
+      expect(message).toContain(reason);
+    }
+  });
+
+  test("that answers before it has read the request still gets all of it", async () => {
+    // A response at once; the response to the second request is the checksum of the first one.
+    const script = [
+      "head -c 4 >/dev/null",
+      "printf '\\002\\000\\000\\000ok'",
+      "sum=$(head -c 1000000 | md5sum | head -c 32)",
+      "head -c 14 >/dev/null",
+      'printf "\\040\\000\\000\\000$sum"',
+      "cat >/dev/null",
+    ];
+    using handler = handlerOf(script.join("; "), { pieceSize: 1000 });
+    const data = bytesOf(1, 1_000_000);
+    const expected = new Bun.CryptoHasher("md5").update(data).digest("hex");
+    const first = await handler.handle(request(data));
+    // The caller may use the memory again.
+    data.fill(0);
+    const second = await handler.handle(request(bytesOf(2, 10)));
+    expect([first, second].map((response) => new TextDecoder().decode(response))).toEqual(["ok", expected]);
+    await handler.end({ atOnce: true });
+  });
+
+  test("that answers before it was asked fails the request at once", async () => {
+    for (let i = 0; i < 10; i++) {
+      using handler = handlerOf("printf '\\002\\000\\000\\000ok'; cat >/dev/null");
+      // The response comes before the request is sent, or after.
+      const response = handler.handle(request(bytesOf(1, 10))).then(() => "answered", String);
+      expect(["answered", "Error: The command failed: it sent a response that nobody asked for."]).toContain(
+        await response,
+      );
+    }
+  });
+});
