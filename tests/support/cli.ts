@@ -1,7 +1,7 @@
 // The command line as its users have it: a process of its own, with what it printed and how it ended.
 
 import { afterEach, expect, setDefaultTimeout } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
@@ -210,7 +210,14 @@ export async function bufferFull(name: string, frameSize: number): Promise<void>
 
 function freeBytes(name: string): number {
   try {
-    return Number(readFileSync(`/dev/shm/${name}`).readBigUInt64LE(PAYLOAD_FREE_OFFSET));
+    const descriptor = openSync(`/dev/shm/${name}`, "r");
+    try {
+      const field = Buffer.alloc(8);
+      readSync(descriptor, field, 0, field.length, PAYLOAD_FREE_OFFSET);
+      return Number(field.readBigUInt64LE());
+    } finally {
+      closeSync(descriptor);
+    }
   } catch {
     return 0;
   }
