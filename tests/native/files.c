@@ -528,3 +528,70 @@ TEST(a_fault_in_somebody_elses_mapping_goes_to_the_handler_before_ours_or_ends_t
   status = run_child(touch_a_truncated_file, NULL);
   CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) != 0); /* a sanitizer exits with a code of its own */
 }
+
+static atomic_int calls;
+
+static void count_call(int number) {
+  (void)number;
+  atomic_fetch_add(&calls, 1);
+}
+
+static void count_call_with_details(int number, siginfo_t *info, void *context) {
+  (void)number;
+  (void)context;
+  EQUAL(info->si_code, SI_USER);
+  EQUAL(info->si_pid, getpid());
+  atomic_fetch_add(&calls, 1);
+}
+
+/* Opens a ring with this action for SIGBUS before it, sends the signal, and then truncates the ring's memory. */
+static void send_sigbus_and_truncate(void *argument) {
+  struct ring ring;
+  const struct sigaction *before = argument;
+  EQUAL(sigaction(SIGBUS, before, NULL), 0);
+  open_ring(&ring, 65536);
+  for (int i = 0; i < 3; i++) EQUAL(kill(getpid(), SIGBUS), 0);
+  EQUAL(pthread_kill(pthread_self(), SIGBUS), 0);
+  EQUAL(truncate(shm_path("", ring.name), 0), 0);
+  EQUAL(ring.payload[60000], 0);
+  EQUAL(zb_reader_next(ring.reader, 0, 0), ZB_BROKEN);
+  close_ring(&ring);
+  _exit(40 + atomic_load(&calls));
+}
+
+TEST(a_sigbus_that_somebody_sends_is_ignored_where_it_was_and_takes_no_protection_away) {
+  struct sigaction before = {.sa_handler = SIG_IGN};
+  int status = run_child(send_sigbus_and_truncate, &before);
+  CHECK(WIFEXITED(status));
+  EQUAL(WEXITSTATUS(status), 40);
+}
+
+TEST(a_sigbus_that_somebody_sends_goes_to_the_handler_before_ours) {
+  struct sigaction before = {.sa_handler = count_call};
+  int status = run_child(send_sigbus_and_truncate, &before);
+  CHECK(WIFEXITED(status));
+  EQUAL(WEXITSTATUS(status), 44);
+}
+
+static void send_sigbus(void *argument) {
+  struct ring ring;
+  EQUAL(sigaction(SIGBUS, argument, NULL), 0);
+  open_ring(&ring, 65536);
+  EQUAL(kill(getpid(), SIGBUS), 0);
+  close_ring(&ring);
+  _exit(40 + atomic_load(&calls));
+}
+
+TEST(a_sigbus_that_somebody_sends_tells_the_handler_before_ours_who_did) {
+  struct sigaction before = {.sa_sigaction = count_call_with_details, .sa_flags = SA_SIGINFO};
+  int status = run_child(send_sigbus, &before);
+  CHECK(WIFEXITED(status));
+  EQUAL(WEXITSTATUS(status), 41);
+}
+
+TEST(a_sigbus_that_somebody_sends_ends_a_process_that_has_no_handler_for_it) {
+  struct sigaction before = {.sa_handler = SIG_DFL};
+  int status = run_child(send_sigbus, &before);
+  CHECK(WIFSIGNALED(status));
+  EQUAL(WTERMSIG(status), SIGBUS);
+}

@@ -66,9 +66,8 @@ static struct sigaction previous_sigbus;
 
 /* A peer that truncates a file under its mapping would kill this process at the next touch. Zero pages take the place
  * of what was cut off, and the object is marked, so that the next call of its owner reports it (docs/protocol.md,
- * section 7). Only functions that are safe in a signal handler are used. */
-static void on_sigbus(int number, siginfo_t *info, void *context) {
-  uintptr_t fault = (uintptr_t)info->si_addr;
+ * section 7). Only functions that are safe in a signal handler are used. False if the fault is not in a mapping of ours. */
+static bool mend_mapping(uintptr_t fault) {
   for (struct zb_object *object = atomic_load_explicit(&objects, memory_order_acquire); object != NULL;
        object = object->next) {
     uintptr_t start = atomic_load_explicit(&object->start, memory_order_acquire);
@@ -76,16 +75,30 @@ static void on_sigbus(int number, siginfo_t *info, void *context) {
     uintptr_t page = fault & ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
     void *zeros = mmap((void *)page, object->length - (page - start), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (zeros == MAP_FAILED) break;
+    if (zeros == MAP_FAILED) return false;
     atomic_store_explicit(&object->broken, true, memory_order_release);
-    return;
+    return true;
   }
+  return false;
+}
+
+/* Whether a process has sent the signal: no access has failed then, and `si_addr` is something else. */
+static bool is_sent(const siginfo_t *info) {
+  return info->si_code <= 0 || info->si_code == SI_USER || info->si_code == SI_QUEUE;
+}
+
+/* A signal that does not concern our mappings has the effect that it would have without this handler. */
+static void on_sigbus(int number, siginfo_t *info, void *context) {
+  const bool sent = is_sent(info);
+  if (!sent && mend_mapping((uintptr_t)info->si_addr)) return;
   if (previous_sigbus.sa_flags & SA_SIGINFO) {
     previous_sigbus.sa_sigaction(number, info, context);
   } else if (previous_sigbus.sa_handler != SIG_DFL && previous_sigbus.sa_handler != SIG_IGN) {
     previous_sigbus.sa_handler(number);
-  } else {
-    sigaction(SIGBUS, &previous_sigbus, NULL); /* the fault repeats and ends the process */
+  } else if (!sent || previous_sigbus.sa_handler == SIG_DFL) {
+    /* The process ends: the fault repeats, or the signal comes again, when this handler has returned. */
+    signal(number, SIG_DFL);
+    if (sent) raise(number);
   }
 }
 
