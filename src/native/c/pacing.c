@@ -60,14 +60,20 @@ static uint64_t unread_bytes(const struct ring *ring) {
 
 /* Once enough of the ring has been used since it was last rewound, waits for an instant until it is empty and can be
  * rewound: the same memory stays in the processor's caches, which is worth more than the wait where the reader keeps
- * up. Where it does not, the wait is short, and the next one comes after twice as many bytes. */
-void zb_keep_warm(struct warmth *warmth, struct ring *ring) {
+ * up. Where it does not, the wait is short, and the next one comes after twice as many bytes. A call that ends before
+ * that time is over leaves the rest of it to the next one. */
+void zb_keep_warm(struct warmth *warmth, struct ring *ring, uint64_t size, int32_t wait_us) {
   uint64_t unread = unread_bytes(ring);
   if (unread > 0 && unread <= 2 * tuning.warm_bytes && may_spin(&ring->idle)) {
-    int64_t now = zb_now_ns(), moved_ns = now;
-    const int64_t end_ns = now + tuning.gather_ns + (int64_t)(unread / tuning.bytes_per_ns);
+    const int64_t start = zb_now_ns();
+    const int64_t half_copy_ns = (int64_t)(size / tuning.bytes_per_ns / 2);
+    int64_t call_ns = (int64_t)wait_us * 1000;
+    if (wait_us <= 0) call_ns = half_copy_ns > tuning.warm_call_ns ? half_copy_ns : tuning.warm_call_ns;
+    if (warmth->left_ns <= 0) warmth->left_ns = tuning.gather_ns + (int64_t)(unread / tuning.bytes_per_ns);
+    const int64_t end_ns = start + (warmth->left_ns < call_ns ? warmth->left_ns : call_ns);
+    int64_t now = start, moved_ns = start;
     while (unread > 0 && now < end_ns) {
-      if (now - moved_ns < tuning.stall_ns || ring->idle.mode == ZB_WAIT_SPIN) {
+      if (wait_us <= 0 || now - moved_ns < tuning.stall_ns || ring->idle.mode == ZB_WAIT_SPIN) {
         zb_idle_until(now + tuning.gather_ns);
       } else {
         /* What the reader waits for may be this processor. Tokens first, as always before a sleep. */
@@ -79,7 +85,10 @@ void zb_keep_warm(struct warmth *warmth, struct ring *ring) {
       if (left != unread) moved_ns = now;
       unread = left;
     }
+    warmth->left_ns -= now - start;
+    if (unread > 0 && warmth->left_ns > 0) return;
   }
+  warmth->left_ns = 0;
   warmth->lap = 0;
   warmth->lap_most *= 2;
 }

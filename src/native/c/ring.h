@@ -119,12 +119,15 @@ void zb_gather(struct gathering *gathering, struct ring *ring, uint64_t held, in
 struct warmth {
   uint64_t lap;      /* bytes written since the ring was last rewound, or could not be */
   uint64_t lap_most; /* so many are enough */
+  int64_t left_ns;   /* of a wait that a call has begun and left to the next one; 0: none */
 };
 
 /* That of a ring which is at its start. */
 struct warmth zb_warmth(const struct ring *ring);
-/* Called once `lap_most` is reached: waits for an instant until the ring is empty and can be rewound. */
-void zb_keep_warm(struct warmth *warmth, struct ring *ring);
+/* Called once `lap_most` is reached, before a frame of `size` bytes: waits for an instant until the ring is empty and can
+ * be rewound. It ends within `wait_us`; if that is 0, within tuning.warm_call_ns, or within half the time that copying a
+ * large frame takes. */
+void zb_keep_warm(struct warmth *warmth, struct ring *ring, uint64_t size, int32_t wait_us);
 
 /* Fills the page table from the position it is filled to up to a bit beyond `end`; a fault a page would take longer. */
 void zb_populate_to(struct ring *ring, uint64_t end, bool write);

@@ -1,67 +1,95 @@
 /* Every number that was chosen for speed, in one table. None of them decides what is correct.
  *
- * A build may replace some of them, for measurements: -DZB_TUNING='.spin_ns = 0, .warm_bytes = 1 << 20,'. */
+ * A build can replace values to measure what they are worth: -DZB_TUNING='.spin_ns = 0, .warm_bytes = 1 << 20,'.
+ * The values were chosen on processors with 1 MiB of second-level cache each. */
 #ifndef ZEROBUFFER_TUNING_H
 #define ZEROBUFFER_TUNING_H
 
 #include <stdint.h>
 
 struct tuning {
-  /* Publishing (writer.c). Frames that one call writes are published together, */
-  int32_t group_frames; /* so many at the most, */
-  uint64_t group_bytes; /* or until they are so many bytes: the reader starts before the writer ends. */
-  uint32_t empty_every; /* Frames between two times that a writer with room empties the other semaphore. */
-  int64_t peer_look_ns; /* How long a writer goes on without a sign of its reader. */
+  /* Publishing (writer.c). */
+
+  /* One call publishes its frames in groups, so that both sides touch the shared words less often. A group ends at this
+   * many frames, or at this many bytes: the reader starts before the writer ends. */
+  int32_t group_frames;
+  uint64_t group_bytes;
+  /* A writer that finds room empties the other semaphore once in this many frames. A look costs both sides. */
+  uint32_t empty_every;
+  /* A writer asks for a look at its reader after this long without a sign of life. */
+  int64_t peer_look_ns;
 
   /* Spinning (wait.c). */
-  int64_t spin_ns;    /* A blocked peer takes about twice as long to wake. */
-  int32_t spin_looks; /* Looks between two times that a spinning thread offers its processor to others. */
-  uint32_t spin_backoff_most; /* Waits that do not spin after others that spun without success. */
 
-  /* Gathering (pacing.c): figures measured on processors with 1 MiB of second-level cache each. */
-  int64_t gather_ns;             /* of silence that end it; longer if frames take longer to write */
-  int32_t gather_frames;         /* that are enough */
-  uint64_t gather_bytes;         /* that are enough: what a writer's own cache holds */
-  uint32_t gather_backoff_least; /* reads after an attempt without success before the next one, */
-  uint32_t gather_backoff_most;  /* doubled by each such attempt up to this */
-  uint64_t gather_small_frame;   /* below it, a single frame is no sign that more follow at once */
+  /* A wait spins this long before it blocks. A blocked peer takes about twice as long to wake. */
+  int64_t spin_ns;
+  /* A spinning thread offers its processor to others once in this many looks. */
+  int32_t spin_looks;
+  /* After spinning without success, the next waits block at once: 1, then 2, 4, up to this many. */
+  uint32_t spin_backoff_most;
+
+  /* Gathering (pacing.c). */
+
+  /* A reader stops gathering after this long without a new frame, or after the time that writing one frame takes. */
+  int64_t gather_ns;
+  /* It also stops at this many frames, or at this many bytes: what the writer's own cache holds. */
+  int32_t gather_frames;
+  uint64_t gather_bytes;
+  /* After gathering without success, a reader does not gather for this many reads, twice as many each time up to the
+   * second number. */
+  uint32_t gather_backoff_least;
+  uint32_t gather_backoff_most;
+  /* Below this size, one more frame is no success: two have to come. */
+  uint64_t gather_small_frame;
 
   /* Keeping the ring warm (pacing.c). */
-  uint64_t warm_bytes; /* of the ring that are used again and again while the reader keeps up */
-  int64_t stall_ns;    /* a reader that gives nothing back for so long may lack a processor */
 
-  /* Both. */
-  uint64_t bytes_per_ns; /* slower streams gain nothing from a warm cache */
+  /* A writer tries to rewind after this many bytes, so that the same part of a large ring is used again and again. */
+  uint64_t warm_bytes;
+  /* A call that must not wait waits this long for it, or half as long as the copy of a large frame takes. */
+  int64_t warm_call_ns;
+  /* A reader that releases nothing for this long may need this processor: the writer blocks instead of spinning. */
+  int64_t stall_ns;
+
+  /* Gathering and keeping warm: slower streams gain nothing from a warm cache, so waits are no longer than their bytes
+   * take at this speed. */
+  uint64_t bytes_per_ns;
 
   /* Page tables (pacing.c). */
-  uint64_t populate_bytes; /* page tables are filled in steps of this, ahead of their first use */
+
+  /* Page tables are filled this many bytes ahead of their first use. One fault per page takes longer. */
+  uint64_t populate_bytes;
 };
 
-static const struct tuning tuning = {.group_frames = 64,
-                                     .group_bytes = 64 << 10,
-                                     .empty_every = 4096,
-                                     .peer_look_ns = 250000000,
+/* clang-format off */
+static const struct tuning tuning = {
+    .group_frames = 64,
+    .group_bytes = 64 << 10,
+    .empty_every = 4096,
+    .peer_look_ns = 250000000,
 
-                                     .spin_ns = 20000,
-                                     .spin_looks = 32,
-                                     .spin_backoff_most = 64,
+    .spin_ns = 20000,
+    .spin_looks = 32,
+    .spin_backoff_most = 64,
 
-                                     .gather_ns = 400,
-                                     .gather_frames = 48,
-                                     .gather_bytes = 1 << 20,
-                                     .gather_backoff_least = 16,
-                                     .gather_backoff_most = 1024,
-                                     .gather_small_frame = 4096,
+    .gather_ns = 400,
+    .gather_frames = 48,
+    .gather_bytes = 1 << 20,
+    .gather_backoff_least = 16,
+    .gather_backoff_most = 1024,
+    .gather_small_frame = 4096,
 
-                                     .warm_bytes = 8 << 20,
-                                     .stall_ns = 10000,
+    .warm_bytes = 8 << 20,
+    .warm_call_ns = 30000,
+    .stall_ns = 10000,
 
-                                     .bytes_per_ns = 4,
+    .bytes_per_ns = 4,
 
-                                     .populate_bytes = 2 << 20,
+    .populate_bytes = 2 << 20,
 #ifdef ZB_TUNING
-                                     ZB_TUNING
+    ZB_TUNING
 #endif
 };
+/* clang-format on */
 
 #endif

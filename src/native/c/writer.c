@@ -126,7 +126,10 @@ static int32_t place_first(zb_writer *writer, uint64_t size) {
 int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
   int64_t deadline_ns = 0;
   if (!(size >= 1) || size > (double)(writer->ring.payload_size - HEADER)) return ZB_TOO_LARGE;
-  if (writer->warmth.lap >= writer->warmth.lap_most) zb_keep_warm(&writer->warmth, &writer->ring);
+  if (writer->warmth.lap >= writer->warmth.lap_most) {
+    if (wait_us > 0) deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
+    zb_keep_warm(&writer->warmth, &writer->ring, (uint64_t)size, wait_us);
+  }
   for (;;) {
     if (is_broken(&writer->ring)) return ZB_BROKEN;
     int32_t code = place_first(writer, (uint64_t)size);
