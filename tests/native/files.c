@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -403,6 +404,25 @@ TEST(a_process_that_has_ended_does_not_live_even_as_a_zombie) {
 }
 
 TEST(a_number_beyond_the_largest_pid_does_not_live) { EQUAL(zb_process_start(1u << 22 | 1), -1); }
+
+static void *tell_id(void *argument) {
+  atomic_int *id = argument;
+  atomic_store(id, (int)syscall(SYS_gettid));
+  UNTIL(atomic_load(id) == 0);
+  return NULL;
+}
+
+TEST(the_id_of_a_thread_is_no_process) {
+  pthread_t thread;
+  atomic_int id = 0;
+  start_thread(&thread, tell_id, &id);
+  UNTIL(atomic_load(&id) != 0);
+  EQUAL(kill(atomic_load(&id), 0), 0); /* the system takes it for one */
+  EQUAL(zb_process_start((uint32_t)atomic_load(&id)), -1);
+  CHECK(zb_process_start((uint32_t)getpid()) > 0);
+  atomic_store(&id, 0);
+  join_thread(thread);
+}
 
 static void unmap_and_wait(void *argument) {
   struct ring *ring = argument;

@@ -12,7 +12,6 @@
 #include <link.h>
 #include <linux/futex.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,7 +322,9 @@ void zb_semaphore_wake(zb_semaphore *semaphore) { futex(data_of(semaphore), FUTE
 
 double zb_process_start(uint32_t pid) {
   if (pid == 0 || pid > INT_MAX) return -1;
-  if (kill((pid_t)pid, 0) != 0 && errno != EPERM) return -1;
+  /* tgkill and not kill, which takes the id of any thread: only the first thread of a process is in the group of its
+   * own id. /proc, too, has a directory for each thread, which its listing does not show. */
+  if (syscall(SYS_tgkill, (pid_t)pid, (pid_t)pid, 0) != 0 && errno != EPERM) return -1;
   char text[1024];
   snprintf(text, sizeof text, "/proc/%u/stat", pid);
   int fd = ZB_CALL(process_open, open(text, O_RDONLY | O_CLOEXEC), -1);
