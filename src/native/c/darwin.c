@@ -234,6 +234,8 @@ void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
   while (count-- > 0 && sem_post(sem_of(semaphore)) == 0) continue;
 }
 
+const bool zb_semaphore_counts = false;
+
 /* 1 if there are tokens. It takes one for an instant, in which another waiter may find none and look again later. */
 int32_t zb_semaphore_value(zb_semaphore *semaphore) {
   if (sem_trywait(sem_of(semaphore)) != 0) return 0;

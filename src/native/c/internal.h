@@ -79,6 +79,8 @@ static inline void zb_pause(void) {
 }
 /* Lets another thread run that waits for this processor, if there is one. */
 void zb_yield(void);
+/* Whether zb_semaphore_value counts the tokens. On macOS it only says whether there are any: 0 or 1. */
+extern const bool zb_semaphore_counts;
 /* Takes up to `most` tokens without waiting, and returns how many. What was published before their posts is visible
  * afterwards (acquire). */
 uint32_t zb_semaphore_take(struct zb_semaphore *semaphore, uint32_t most);

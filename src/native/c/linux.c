@@ -257,6 +257,8 @@ static long futex(_Atomic(uint64_t) *data, int operation, uint32_t value, const 
   return syscall(SYS_futex, (uint32_t *)data, operation, value, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
+const bool zb_semaphore_counts = true;
+
 int32_t zb_semaphore_value(zb_semaphore *semaphore) {
   uint32_t value = (uint32_t)atomic_load_explicit(data_of(semaphore), memory_order_relaxed);
   return value > INT_MAX ? INT_MAX : (int32_t)value;

@@ -154,7 +154,7 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
     }
     if (reader->gathering.ungathered > 0) {
       reader->gathering.ungathered--;
-    } else if (!slept && may_spin(&reader->ring.idle)) {
+    } else if (zb_semaphore_counts && !slept && may_spin(&reader->ring.idle)) {
       zb_gather(&reader->gathering, &reader->ring, reader->held, wait_us);
     }
   }

@@ -112,7 +112,8 @@ struct gathering {
 };
 
 struct gathering zb_gathering(void);
-/* Lets more frames come before those at hand are taken. `held` is what the reader has read and not yet credited. */
+/* Lets more frames come before those at hand are taken. `held` is what the reader has read and not yet credited. It goes
+ * by the number of tokens: only for systems whose semaphores count them. */
 void zb_gather(struct gathering *gathering, struct ring *ring, uint64_t held, int32_t wait_us);
 
 /* How far a writer is from its last rewind. */

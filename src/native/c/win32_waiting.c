@@ -10,6 +10,8 @@ void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
   ReleaseSemaphore(semaphore->object.handle, count, NULL);
 }
 
+const bool zb_semaphore_counts = true;
+
 int32_t zb_semaphore_value(zb_semaphore *semaphore) {
   struct {
     LONG count, most;

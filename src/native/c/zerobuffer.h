@@ -168,6 +168,7 @@ ZB_API int32_t zb_semaphore_unlink(zb_semaphore *semaphore);
 /* Removes the name of a semaphore, whatever it is worth: only for who holds the locks of a buffer that is gone. */
 ZB_API int32_t zb_semaphore_remove(const char *name, int32_t role);
 ZB_API void zb_semaphore_post(zb_semaphore *semaphore, int32_t count);
+/* How many tokens there are; on macOS, 1 if there are any. */
 ZB_API int32_t zb_semaphore_value(zb_semaphore *semaphore);
 
 /* ---- processes ----------------------------------------------------------------------------------------------- */
