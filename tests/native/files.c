@@ -451,6 +451,54 @@ TEST(a_process_maps_a_buffer_as_long_as_it_has_it_open) {
   close_ring(&stranger);
 }
 
+/* ---- metadata that is replaced in the middle of a read ---------------------------------------------------------- */
+
+enum { METADATA_PAGES = 4 };
+
+static struct {
+  struct ring ring;
+  zb_memory *view; /* the reader's: a page of it cannot be read at first */
+  uint8_t *page;
+  size_t page_size;
+  uint8_t bytes[METADATA_PAGES * 65536];
+  double size;
+} replaced;
+
+/* The next writer sends as many bytes, between two bytes that the reader copies. */
+static void replace_metadata(int number) {
+  (void)number;
+  EQUAL(mprotect(replaced.page, replaced.page_size, PROT_READ), 0);
+  memset(replaced.bytes, 'B', sizeof replaced.bytes);
+  zb_metadata_clear(replaced.ring.memory);
+  OK(zb_metadata_write(replaced.ring.memory, replaced.bytes, replaced.size));
+}
+
+TEST(metadata_that_is_replaced_by_as_many_bytes_while_it_is_copied_is_not_taken) {
+  static uint8_t copy[sizeof replaced.bytes];
+  struct sigaction action = {.sa_handler = replace_metadata};
+  const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+  EQUAL(sigaction(SIGSEGV, &action, NULL), 0);
+  open_buffer(&replaced.ring, METADATA_PAGES * page, 256);
+  OK(zb_memory_view(replaced.ring.name, &replaced.view));
+  replaced.page_size = page;
+  replaced.size = (double)(METADATA_PAGES * page - sizeof(uint64_t));
+  memset(replaced.bytes, 'A', sizeof replaced.bytes);
+  OK(zb_metadata_write(replaced.ring.memory, replaced.bytes, replaced.size));
+  for (uint64_t i = 1; i < METADATA_PAGES; i++) {
+    replaced.page = (uint8_t *)zb_memory_address(replaced.view) + i * page;
+    EQUAL(mprotect(replaced.page, page, PROT_NONE), 0);
+    double length = zb_metadata_read(replaced.view, copy, sizeof copy);
+    /* Some copies begin with that page, and are whole. */
+    if (length == ZB_AGAIN) length = zb_metadata_read(replaced.view, copy, sizeof copy);
+    EQUAL(length, replaced.size);
+    for (int byte = 0; byte < replaced.size; byte++) EQUAL(copy[byte], 'B');
+    memset(replaced.bytes, 'A', sizeof replaced.bytes);
+    OK(zb_metadata_write(replaced.ring.memory, replaced.bytes, replaced.size));
+  }
+  zb_memory_close(replaced.view);
+  close_ring(&replaced.ring);
+}
+
 /* ---- a file that is truncated under its mapping ---------------------------------------------------------------- */
 
 TEST(a_buffer_that_is_truncated_under_both_ends_is_reported_as_broken_and_kills_nobody) {

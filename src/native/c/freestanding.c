@@ -22,6 +22,13 @@ void *memset(void *target, int value, size_t size) {
   return target;
 }
 
+int memcmp(const void *one, const void *other, size_t size) {
+  const unsigned char *a = one, *b = other;
+  for (; size > 0; size--, a++, b++)
+    if (*a != *b) return *a < *b ? -1 : 1;
+  return 0;
+}
+
 int strcmp(const char *one, const char *other) {
   while (*one != '\0' && *one == *other) one++, other++;
   return (unsigned char)*one - (unsigned char)*other;

@@ -99,11 +99,20 @@ double zb_metadata_read(zb_memory *memory, void *data, double capacity) {
   memcpy(&length, block, sizeof length);
   if (length != written - sizeof length) return ZB_AGAIN;
   if ((double)length > capacity) return ZB_TOO_LARGE;
-  memcpy(data, block + sizeof length, written - sizeof length);
-  /* The copy is whole only if no writer replaced the metadata meanwhile. */
+  /* The length is that of the OIEB, which was checked, and not what a peer has stored since. */
+  length = written - sizeof length;
+  memcpy(data, block + sizeof length, length);
+  /* metadata_written_bytes alone does not tell whether the copy is whole: the next writer may send metadata of the same
+   * length. So the copy is compared with the block. A torn copy can equal the block only if that writer has stored some
+   * bytes before the copy reached them, and stores others after the comparison has passed them. Meanwhile
+   * metadata_written_bytes is 0, and the look between copy and comparison finds that.
+   * The fence keeps the copy before that look, and acquire keeps the comparison behind it. */
+  atomic_thread_fence(memory_order_acquire);
+  if (LOAD(oieb->metadata_written_bytes, acquire) != written) return ZB_AGAIN;
+  if (memcmp(data, block + sizeof length, length) != 0) return ZB_AGAIN;
   atomic_thread_fence(memory_order_acquire);
   if (LOAD(oieb->metadata_written_bytes, relaxed) != written) return ZB_AGAIN;
-  return (double)(written - sizeof length);
+  return (double)length;
 }
 
 void zb_metadata_withdraw(struct zb_oieb *oieb, uint64_t metadata_size) {

@@ -197,8 +197,10 @@ ZB_API int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected,
 
 /* Publishes the metadata of this writer. ZB_TOO_LARGE. */
 ZB_API int32_t zb_metadata_write(zb_memory *memory, const void *data, double size);
-/* Copies the metadata and returns its length, or 0 where there is none. ZB_AGAIN while its length prefix does not
- * agree with the OIEB, ZB_BAD_CONTROL if it cannot be right, ZB_TOO_LARGE if `capacity` is smaller. */
+/* Copies the metadata and returns its length, or 0 if there is none. It looks once and never waits. ZB_AGAIN if a writer
+ * replaces the metadata just now, or its length prefix does not agree with the OIEB: look again later, and take the
+ * metadata for corrupt if that is still so after a slice. ZB_BAD_CONTROL if the length is impossible, ZB_TOO_LARGE if
+ * `capacity` is smaller. After a negative code `data` may hold anything. */
 ZB_API double zb_metadata_read(zb_memory *memory, void *data, double capacity);
 /* Forgets the metadata, between two writers. */
 ZB_API void zb_metadata_clear(zb_memory *memory);
