@@ -100,11 +100,11 @@ TEST(the_half_done_wrap_of_a_v1_writer_is_no_frame_and_is_settled_when_it_is_gon
     EQUAL(zb_reader_next(ring.reader, 0, 0), ZB_AGAIN);
     EQUAL(ring.view->surplus_tokens, 1);
     EQUAL(zb_reader_next(ring.reader, 0, ZB_WITHOUT_TOKEN | ZB_NEW_WRITER), ZB_AGAIN);
-    zb_reader_settle(ring.reader);
+    EQUAL(zb_reader_settle(ring.reader), ZB_AGAIN);
     EQUAL(word(&ring.oieb->payload_free_bytes), 0); /* a frame is held */
-    OK(zb_reader_release(ring.reader, 0, 1));
+    EQUAL(zb_reader_release(ring.reader, 0, 1), ZB_SETTLE_DUE);
     EQUAL(word(&ring.oieb->payload_free_bytes), position);
-    zb_reader_settle(ring.reader);
+    OK(zb_reader_settle(ring.reader));
     EQUAL(word(&ring.oieb->payload_free_bytes), 256);
     EQUAL(word(&ring.oieb->payload_write_pos), position);
 
@@ -114,6 +114,24 @@ TEST(the_half_done_wrap_of_a_v1_writer_is_no_frame_and_is_settled_when_it_is_gon
     OK(write_frame(&ring, 24, 1));
     read_frame(&ring, 24, 1);
   }
+  close_ring(&ring);
+}
+
+TEST(a_settlement_that_held_frames_put_off_is_due_once_when_none_is_held_any_more) {
+  struct ring ring;
+  open_ring(&ring, 256);
+  for (uint64_t sequence = 1; sequence <= 3; sequence++) OK(write_frame(&ring, 24, sequence));
+  EQUAL(zb_reader_next(ring.reader, 0, 0), 3);
+  EQUAL(zb_reader_settle(ring.reader), ZB_AGAIN);
+  OK(zb_reader_release(ring.reader, 2, 1));
+  OK(zb_reader_release(ring.reader, 0, 1));
+  EQUAL(zb_reader_release(ring.reader, 1, 1), ZB_SETTLE_DUE);
+  EQUAL(zb_reader_release(ring.reader, 1, 1), ZB_ALREADY);
+  /* A writer has come meanwhile: the caller does not settle, and is not asked again. */
+  OK(write_frame(&ring, 24, 4));
+  read_frame(&ring, 24, 4);
+  OK(zb_reader_release(ring.reader, 3, 1));
+  OK(zb_reader_settle(ring.reader));
   close_ring(&ring);
 }
 

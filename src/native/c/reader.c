@@ -20,6 +20,7 @@ struct zb_reader {
   uint32_t lent_capacity;
   uint32_t oldest, newest; /* indices of the oldest lent frame and of the next one to be read, modulo 2^32 */
   int32_t failed;          /* a frame was refused: the code, for good */
+  bool settle_due;         /* zb_reader_settle found frames held */
   struct gathering gathering;
 };
 
@@ -192,21 +193,26 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
                             memory_order_release);
   ZB_POINT(release_post);
   zb_semaphore_post(reader->ring.released, credited);
-  return ZB_OK;
+  if (reader->held != 0 || !reader->settle_due) return ZB_OK;
+  reader->settle_due = false;
+  return ZB_SETTLE_DUE;
 }
 
-void zb_reader_settle(zb_reader *reader) {
-  if (reader->held != 0 || reader->failed != ZB_OK) return;
+int32_t zb_reader_settle(zb_reader *reader) {
+  if (reader->failed != ZB_OK) return reader->failed;
+  reader->settle_due = reader->held != 0;
+  if (reader->settle_due) return ZB_AGAIN;
   struct zb_oieb *oieb = reader->ring.oieb;
   uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
   uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
-  if (free_bytes > reader->ring.payload_size || position >= reader->ring.payload_size) return;
+  if (free_bytes > reader->ring.payload_size || position >= reader->ring.payload_size) return ZB_OK;
   bool marker;
   uint64_t unread = reader->ring.payload_size - free_bytes;
-  if (unread > waste_at(reader, position, &marker)) return;
+  if (unread > waste_at(reader, position, &marker)) return ZB_OK;
   ZB_POINT(settle_waste);
   if (atomic_compare_exchange_strong_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, &free_bytes,
                                               reader->ring.payload_size, memory_order_acq_rel,
                                               memory_order_relaxed))
     STORE(oieb->payload_write_pos, position, relaxed);
+  return ZB_OK;
 }

@@ -241,11 +241,24 @@ ZB_API void zb_reader_close(zb_reader *reader);
  * ZB_AGAIN after the wait, or early when a token came that stands for no frame, ZB_INTERRUPTED, ZB_BAD_CONTROL, ZB_BAD_FRAME, ZB_BAD_SEQUENCE (the last three for good), ZB_BROKEN. */
 ZB_API int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags);
 /* Releases `count` frames, from the `first`th that this reader has read on (from 0, modulo 2^32). Their space goes back
- * to the writer once every older frame has been released as well. ZB_ALREADY if all were released before. */
+ * to the writer once every older frame has been released as well. ZB_ALREADY if all were released before.
+ * ZB_SETTLE_DUE: released, and the caller now has to settle (see zb_reader_settle). */
 ZB_API int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count);
-/* With the writer gone, its place taken and nothing held: gives back the waste of a wrap that it did not finish, and
- * takes back a position that it had stored for a frame it did not publish. */
-ZB_API void zb_reader_settle(zb_reader *reader);
+#define ZB_SETTLE_DUE 1
+/* Repairs what a v1 writer left unfinished when it went away: gives back the waste of a wrap that it did not complete,
+ * and takes back a position that it stored for a frame that it did not publish (docs/protocol.md, section 4). Without
+ * this the ring never becomes empty again, and the next writer waits for that.
+ *
+ * Call it when the writer is gone, every frame of it has been read, and the reader has taken the writer's place:
+ * zb_oieb_claim from the pid of that writer, or from 0, to the reader's own pid; afterwards back to 0. If the place
+ * cannot be taken, another writer is there: do not settle. A call without need changes nothing.
+ *
+ * ZB_OK: settled, or nothing to settle. ZB_AGAIN: frames are still held, and nothing can be settled while they are. The
+ * reader remembers that. The zb_reader_release after which no frame is held returns ZB_SETTLE_DUE, once; the caller
+ * then judges the writer again, takes its place from 0 or from the dead pid, calls this, and gives the place back. If a
+ * writer lives there meanwhile, the caller does nothing: this writer's own end is settled later.
+ * ZB_BAD_CONTROL, ZB_BAD_FRAME, ZB_BAD_SEQUENCE, ZB_BROKEN as zb_reader_next: nothing is settled. */
+ZB_API int32_t zb_reader_settle(zb_reader *reader);
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
