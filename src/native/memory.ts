@@ -141,8 +141,14 @@ export class SharedMemory extends Handle {
 
   /** Whether the process maps this memory; undefined if that cannot be read. */
   isMappedBy(pid: number): boolean | undefined {
+    const mappings = this.mappingsOf(pid);
+    return mappings === undefined ? undefined : mappings > 0;
+  }
+
+  /** How often the process maps this memory, counted up to 2; undefined if that cannot be read. */
+  mappingsOf(pid: number): number | undefined {
     const answer = native.zb_process_maps(pid, this.address);
-    return answer < 0 ? undefined : answer === 1;
+    return answer < 0 ? undefined : answer;
   }
 
   /** Whether the buffer's name still means this memory. */

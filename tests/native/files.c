@@ -435,6 +435,13 @@ TEST(a_process_maps_a_buffer_as_long_as_it_has_it_open) {
   struct ring ring, stranger;
   open_buffer(&ring, 64, 256);
   open_buffer(&stranger, 64, 256);
+  zb_memory *more[2];
+  EQUAL(zb_process_maps((uint32_t)getpid(), ring.memory), 1);
+  for (int i = 0; i < 2; i++) {
+    OK(zb_memory_open(ring.name, &more[i]));
+    EQUAL(zb_process_maps((uint32_t)getpid(), ring.memory), 2);
+  }
+  for (int i = 0; i < 2; i++) zb_memory_close(more[i]);
   EQUAL(zb_process_maps((uint32_t)getpid(), ring.memory), 1);
   pid_t pid = start_child();
   if (pid == 0) {

@@ -61,37 +61,43 @@ export function createForReader(name: string, config?: BufferConfig, flags = 0n)
 }
 
 /**
- * Makes a buffer without a reader, for its writer, which is this process: a reader adopts it later.
+ * Creates a buffer without a reader, for its writer, which is this process: a reader adopts it later. Replaces what dead
+ * processes left of it. Never waits.
  *
- * @returns undefined if the buffer exists, or somebody is making it.
+ * @returns undefined if the buffer exists, or another process is creating it.
  * @throws as {@link createForReader}.
  */
 export function createForWriter(name: string, config: BufferConfig): SharedBuffer | undefined {
   const resolved = resolveConfig(config);
-  let locks: BufferLocks;
+  let locks: BufferLocks | undefined;
+  let remove = true;
   try {
-    locks = BufferLocks.take(name);
+    locks = BufferLocks.take(name, 0);
+    remove = removeIfDead(name);
+    if (!remove) return undefined;
+    const buffer = create(name, resolved, Role.WRITER, OiebFlag.CREATED_BY_WRITER);
+    // The lock files of a buffer without a reader stay: a cleanup finds it by them.
+    remove = false;
+    return buffer;
   } catch (error) {
     if (error instanceof ReaderAlreadyConnectedError) return undefined;
     throw error;
-  }
-  let remove = true;
-  try {
-    const existing = SharedMemory.open(name);
-    if (typeof existing !== "number") {
-      const stale = obstacleToRemoval(existing) === undefined;
-      if (stale) existing.unlink();
-      existing.close();
-      if (!stale) {
-        remove = false;
-        return undefined;
-      }
-    }
-    const buffer = create(name, resolved, Role.WRITER, OiebFlag.CREATED_BY_WRITER);
-    remove = false;
-    return buffer;
   } finally {
-    locks.release({ remove });
+    locks?.release({ remove });
+  }
+}
+
+/** With the locks held: removes memory that nobody uses. False if there is some that must stay. */
+function removeIfDead(name: string): boolean {
+  const memory = SharedMemory.open(name);
+  if (memory === Code.NOT_FOUND) return true;
+  if (typeof memory === "number") return memory === Code.AGAIN && SharedMemory.discard(name);
+  try {
+    if (obstacleToRemoval(memory) !== undefined) return false;
+    memory.unlink();
+    return true;
+  } finally {
+    memory.close();
   }
 }
 

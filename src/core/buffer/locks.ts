@@ -25,7 +25,7 @@ const SUFFIX = ".lock";
 const STICKY = 0o1000;
 
 /** Somebody who only looks whether a lock is held has it for an instant; an owner has it for longer than this. */
-const PROBE_PATIENCE_MS = 50;
+export const PROBE_PATIENCE_MS = 50;
 
 /** The C# implementation's lock directories: the usual one, and the one that this TMPDIR gives it. */
 export function foreignLockDirectories(): string[] {
@@ -106,12 +106,12 @@ export class BufferLocks {
   }
 
   /**
-   * Takes the locks of `name`, making what is missing.
+   * Takes the locks of `name`, making what is missing. If one is held, tries for `patienceMs`, blocking the thread.
    *
    * @throws ReaderAlreadyConnectedError if one of them is held; PermissionDeniedError if the directory or a lock file
    *   cannot be trusted or used.
    */
-  static take(name: string): BufferLocks {
+  static take(name: string, patienceMs = PROBE_PATIENCE_MS): BufferLocks {
     const fault = prepareDirectory(LOCK_DIRECTORY);
     if (fault !== undefined) {
       throw new PermissionDeniedError(`The lock directory ${LOCK_DIRECTORY} is refused: ${fault}.`, {
@@ -124,7 +124,7 @@ export class BufferLocks {
     );
     const locks: LockFile[] = [];
     for (const directory of [LOCK_DIRECTORY, ...usable]) {
-      const lock = openPatiently(lockPath(directory, name));
+      const lock = openPatiently(lockPath(directory, name), patienceMs);
       if (lock instanceof LockFile) {
         locks.push(lock);
         continue;
@@ -176,10 +176,10 @@ export function alreadyOwned(name: string, pid?: number): ReaderAlreadyConnected
   });
 }
 
-function openPatiently(path: string): LockFile | Code {
+function openPatiently(path: string, patienceMs: number): LockFile | Code {
   for (let waitedMs = 0; ; waitedMs += 5) {
     const lock = LockFile.open(path, true);
-    if (lock !== Code.LOCKED || waitedMs >= PROBE_PATIENCE_MS) return lock;
+    if (lock !== Code.LOCKED || waitedMs >= patienceMs) return lock;
     sleep(5);
   }
 }

@@ -355,14 +355,14 @@ int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
   int32_t found = 0;
   char *line = NULL;
   size_t capacity = 0;
-  while (!found && getline(&line, &capacity, maps) > 0) {
+  while (found < 2 && getline(&line, &capacity, maps) > 0) {
     unsigned device_major, device_minor;
     unsigned long long inode;
     if (sscanf(line, "%*s %*s %*s %x:%x %llu", &device_major, &device_minor, &inode) != 3) continue;
-    found =
-        makedev(device_major, device_minor) == memory->object.device && (ino_t)inode == memory->object.inode;
+    if (makedev(device_major, device_minor) == memory->object.device && (ino_t)inode == memory->object.inode)
+      found++;
   }
-  bool unreadable = !found && ferror(maps);
+  bool unreadable = found == 0 && ferror(maps);
   free(line);
   fclose(maps);
   return unreadable ? ZB_PERMISSION : found;

@@ -176,7 +176,7 @@ ZB_API int32_t zb_semaphore_value(zb_semaphore *semaphore);
 /* When the process started, in a unit of the system's; 0 if it lives and that cannot be read; -1 if it does not live. A
  * zombie does not live, and the id of a thread is no process unless it is the id of its process. */
 ZB_API double zb_process_start(uint32_t pid);
-/* 1 if the process has the memory mapped, 0 if not, ZB_PERMISSION if that cannot be read. */
+/* How often the process has the memory mapped, counted up to 2. ZB_PERMISSION if that cannot be read. */
 ZB_API int32_t zb_process_maps(uint32_t pid, zb_memory *memory);
 
 /* ---- the OIEB ------------------------------------------------------------------------------------------------ */
