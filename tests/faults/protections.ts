@@ -228,7 +228,7 @@ const protections: readonly Protection[] = [
   {
     what: "the length prefix of metadata is not believed",
     file: OIEB,
-    changes: [["  if (length != written - sizeof length) return ZB_AGAIN;\n", ""]],
+    changes: [["  if (LOAD(block[0], relaxed) != length) return ZB_AGAIN;\n", ""]],
     test: C_TESTS,
     only: "prefix that contradicts",
   },

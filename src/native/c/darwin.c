@@ -43,7 +43,7 @@ int64_t zb_now_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW
 
 int64_t zb_now_coarse_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW_APPROX); }
 
-bool zb_runs_apart(uint64_t pid) {
+bool zb_has_other_cpu(uint64_t pid) {
   (void)pid; /* the system binds nobody to a processor */
   return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }

@@ -68,7 +68,7 @@ int64_t zb_now_coarse_ns(void);
 void zb_populate(void *start, size_t length, bool write);
 /* Whether this thread and the process can run at the same time, each on a processor of its own; with 0 or a process
  * that cannot be asked, whether this thread has more than one processor to choose from. */
-bool zb_runs_apart(uint64_t pid);
+bool zb_has_other_cpu(uint64_t pid);
 /* Tells the processor that this thread spins. */
 static inline void zb_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)

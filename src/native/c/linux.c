@@ -70,7 +70,7 @@ int64_t zb_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 int64_t zb_now_coarse_ns(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 
-bool zb_runs_apart(uint64_t pid) {
+bool zb_has_other_cpu(uint64_t pid) {
   cpu_set_t own, other;
   if (sched_getaffinity(0, sizeof own, &own) != 0) return sysconf(_SC_NPROCESSORS_ONLN) > 1;
   if (pid != 0 && pid <= INT_MAX && sched_getaffinity((pid_t)pid, sizeof other, &other) == 0)

@@ -8,7 +8,7 @@
 
 void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
   const _Atomic(uint64_t) *shared = (const _Atomic(uint64_t) *)oieb_of(memory);
-  /* acquire: pairs with zb_oieb_publish, so that a size of 128 in the first word vouches for the others */
+  /* acquire: pairs with zb_oieb_publish. A size of 128 in the first word means that the other words are filled. */
   for (int i = 0; i < 16; i++) words[i] = atomic_load_explicit(&shared[i], memory_order_acquire);
 }
 
@@ -44,7 +44,8 @@ int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64
   struct zb_oieb *oieb = oieb_of(memory);
   _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
   ZB_POINT(claim_pid);
-  /* acquire: the new owner sees what the one before stored; release: whoever sees the pid sees what came first */
+  /* acquire: the new owner sees what the last one stored. release: a process that sees the pid sees what was stored
+   * before it. */
   if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
                                                memory_order_relaxed))
     return ZB_EXISTS;
@@ -74,7 +75,7 @@ int32_t zb_metadata_write(zb_memory *memory, const void *data, double size) {
   uint8_t *block = (uint8_t *)(oieb + 1);
   ZB_POINT(metadata_withdraw);
   STORE(oieb->metadata_written_bytes, 0, relaxed);
-  /* A reader that saw any of the new bytes finds 0 when it looks again (zb_metadata_read). */
+  /* release: a reader that sees any of the new bytes sees this 0 when it looks again (zb_metadata_read) */
   atomic_thread_fence(memory_order_release);
   ZB_POINT(metadata_length);
   memcpy(block, &length, sizeof length);
@@ -89,27 +90,25 @@ int32_t zb_metadata_write(zb_memory *memory, const void *data, double size) {
 
 double zb_metadata_read(zb_memory *memory, void *data, double capacity) {
   struct zb_oieb *oieb = oieb_of(memory);
-  uint64_t metadata_size, payload_size, length;
+  uint64_t metadata_size, payload_size;
   if (!zb_oieb_sizes(memory, &metadata_size, &payload_size)) return ZB_BAD_CONTROL;
   /* acquire: pairs with the last store of zb_metadata_write */
-  uint64_t written = LOAD(oieb->metadata_written_bytes, acquire);
+  const uint64_t written = LOAD(oieb->metadata_written_bytes, acquire);
   if (written == 0) return 0;
-  if (written < sizeof length || written > metadata_size) return ZB_BAD_CONTROL;
-  const uint8_t *block = (const uint8_t *)(oieb + 1);
-  memcpy(&length, block, sizeof length);
-  if (length != written - sizeof length) return ZB_AGAIN;
+  if (written < sizeof(uint64_t) || written > metadata_size) return ZB_BAD_CONTROL;
+  uint64_t *block = (uint64_t *)(oieb + 1);
+  const uint64_t length = written - sizeof *block;
+  if (LOAD(block[0], relaxed) != length) return ZB_AGAIN;
   if ((double)length > capacity) return ZB_TOO_LARGE;
-  /* The length is that of the OIEB, which was checked, and not what a peer has stored since. */
-  length = written - sizeof length;
-  memcpy(data, block + sizeof length, length);
+  memcpy(data, block + 1, length);
   /* metadata_written_bytes alone does not tell whether the copy is whole: the next writer may send metadata of the same
-   * length. So the copy is compared with the block. A torn copy can equal the block only if that writer has stored some
-   * bytes before the copy reached them, and stores others after the comparison has passed them. Meanwhile
-   * metadata_written_bytes is 0, and the look between copy and comparison finds that.
-   * The fence keeps the copy before that look, and acquire keeps the comparison behind it. */
+   * length. So the copy is compared with the block. A torn copy can equal the block only if that writer stores some bytes
+   * before the copy reaches them, and others after the comparison has passed them. Meanwhile metadata_written_bytes is
+   * 0, and the load between copy and comparison finds that.
+   * The fence keeps the copy before that load, and acquire keeps the comparison after it. */
   atomic_thread_fence(memory_order_acquire);
   if (LOAD(oieb->metadata_written_bytes, acquire) != written) return ZB_AGAIN;
-  if (memcmp(data, block + sizeof length, length) != 0) return ZB_AGAIN;
+  if (memcmp(data, block + 1, length) != 0) return ZB_AGAIN;
   atomic_thread_fence(memory_order_acquire);
   if (LOAD(oieb->metadata_written_bytes, relaxed) != written) return ZB_AGAIN;
   return (double)length;

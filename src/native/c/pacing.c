@@ -1,23 +1,22 @@
-/* When a reader and a writer of a stream hold back for an instant, because both are faster for it. Nothing here decides
- * what is correct. */
+/* Short waits that make a stream faster: a reader lets frames gather, a writer keeps the ring in the caches. Nothing here
+ * decides what is correct. */
 #include "ring.h"
 #include "tuning.h"
 
 /* ---- gathering ----------------------------------------------------------------------------------------------- */
 
-struct gathering zb_gathering(void) {
-  return (struct gathering){.ungathered = tuning.gather_backoff_least,
-                            .ungathered_next = tuning.gather_backoff_least};
+struct gather zb_gather_start(void) {
+  return (struct gather){.backoff = tuning.gather_backoff_least, .next_backoff = tuning.gather_backoff_least};
 }
 
-/* Two processes that hand each other every single frame spend their time on moving a few cache lines to and fro; and
- * bytes that the writer's own cache still holds take longer to get than those that it had to give up. So a reader of a
- * stream stays a bit behind. It learns whether that pays: where nothing comes meanwhile, as when the peer waits for an
- * answer, it tries again much later. */
-void zb_gather(struct gathering *gathering, struct ring *ring, uint64_t held, int32_t wait_us) {
+/* A reader that takes every single frame at once makes both processes spend their time on moving a few cache lines to
+ * and fro. It also reads bytes that are still in the writer's own cache, which takes longer than to read bytes that this
+ * cache has already given up. So a reader of a stream stays a bit behind. If no frame comes meanwhile, as when the writer
+ * waits for an answer, the reader tries again much later. */
+void zb_gather(struct gather *gather, struct ring *ring, uint64_t held, int32_t wait_us) {
   const uint64_t size = ring->payload_size;
   const uint64_t enough = tuning.gather_bytes < size / 2 ? tuning.gather_bytes : size / 2;
-  /* relaxed: nothing is done with the bytes before another look */
+  /* relaxed: no frame is touched before another load */
   uint64_t unread = size - LOAD(ring->oieb->payload_free_bytes, relaxed) - held;
   int32_t tokens = zb_semaphore_value(ring->written);
   if (tokens <= 0 || tokens >= tuning.gather_frames || unread >= enough) return;
@@ -27,56 +26,58 @@ void zb_gather(struct gathering *gathering, struct ring *ring, uint64_t held, in
   const int64_t patience_ns = writing_ns > tuning.gather_ns ? writing_ns : tuning.gather_ns;
   int64_t now = zb_now_ns(), give_up = now + patience_ns;
   const int64_t deadline_ns = now + (int64_t)wait_us * 1000;
-  bool paid = false;
+  bool more_came = false;
   while (now < give_up && now < deadline_ns) {
     zb_idle_until(now + tuning.gather_ns);
     now = zb_now_ns();
     int32_t more = zb_semaphore_value(ring->written);
     if (more < tokens + least) continue;
-    paid = true;
+    more_came = true;
     tokens = more;
     unread = size - LOAD(ring->oieb->payload_free_bytes, relaxed) - held;
     if (tokens >= tuning.gather_frames || unread >= enough) break;
     give_up = now + patience_ns;
   }
-  if (paid) {
-    gathering->ungathered_next = tuning.gather_backoff_least;
+  if (more_came) {
+    gather->next_backoff = tuning.gather_backoff_least;
   } else {
-    gathering->ungathered = gathering->ungathered_next;
-    if (gathering->ungathered_next < tuning.gather_backoff_most) gathering->ungathered_next *= 2;
+    gather->backoff = gather->next_backoff;
+    if (gather->next_backoff < tuning.gather_backoff_most) gather->next_backoff *= 2;
   }
 }
 
 /* ---- keeping the ring warm ----------------------------------------------------------------------------------- */
 
-struct warmth zb_warmth(const struct ring *ring) {
-  /* A ring that is not larger than this is always warm. */
-  return (struct warmth){.lap_most = ring->payload_size > tuning.warm_bytes ? tuning.warm_bytes : UINT64_MAX};
+struct keep_warm zb_keep_warm_start(const struct ring *ring) {
+  /* A ring up to this size needs no rewind: all of it stays in the caches. */
+  return (struct keep_warm){.rewind_after =
+                                ring->payload_size > tuning.warm_bytes ? tuning.warm_bytes : UINT64_MAX};
 }
 
 static uint64_t unread_bytes(const struct ring *ring) {
   return ring->payload_size - LOAD(ring->oieb->payload_free_bytes, relaxed);
 }
 
-/* Once enough of the ring has been used since it was last rewound, waits for an instant until it is empty and can be
- * rewound: the same memory stays in the processor's caches, which is worth more than the wait where the reader keeps
- * up. Where it does not, the wait is short, and the next one comes after twice as many bytes. A call that ends before
- * that time is over leaves the rest of it to the next one. */
-void zb_keep_warm(struct warmth *warmth, struct ring *ring, uint64_t size, int32_t wait_us) {
+/* A ring that is used from its start again and again stays in the processor's caches. That is worth a short wait for an
+ * empty ring while the reader keeps up. If it does not keep up, the wait ends early, and the next one comes after twice
+ * as many bytes. A call whose own time ends first leaves the rest of the wait to the next call. */
+void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size, int32_t wait_us) {
   uint64_t unread = unread_bytes(ring);
   if (unread > 0 && unread <= 2 * tuning.warm_bytes && may_spin(&ring->idle)) {
     const int64_t start = zb_now_ns();
     const int64_t half_copy_ns = (int64_t)(size / tuning.bytes_per_ns / 2);
     int64_t call_ns = (int64_t)wait_us * 1000;
     if (wait_us <= 0) call_ns = half_copy_ns > tuning.warm_call_ns ? half_copy_ns : tuning.warm_call_ns;
-    if (warmth->left_ns <= 0) warmth->left_ns = tuning.gather_ns + (int64_t)(unread / tuning.bytes_per_ns);
-    const int64_t end_ns = start + (warmth->left_ns < call_ns ? warmth->left_ns : call_ns);
+    if (keep_warm->left_ns <= 0)
+      keep_warm->left_ns = tuning.gather_ns + (int64_t)(unread / tuning.bytes_per_ns);
+    const int64_t end_ns = start + (keep_warm->left_ns < call_ns ? keep_warm->left_ns : call_ns);
     int64_t now = start, moved_ns = start;
     while (unread > 0 && now < end_ns) {
       if (wait_us <= 0 || now - moved_ns < tuning.stall_ns || ring->idle.mode == ZB_WAIT_SPIN) {
         zb_idle_until(now + tuning.gather_ns);
       } else {
-        /* What the reader waits for may be this processor. Tokens first, as always before a sleep. */
+        /* The reader may be waiting for this processor. Empty the semaphore first: a token from here on means that
+         * something was released. */
         empty_semaphore(ring->released);
         if (unread_bytes(ring) == unread) zb_semaphore_await(ring->released, end_ns, NULL);
       }
@@ -85,12 +86,12 @@ void zb_keep_warm(struct warmth *warmth, struct ring *ring, uint64_t size, int32
       if (left != unread) moved_ns = now;
       unread = left;
     }
-    warmth->left_ns -= now - start;
-    if (unread > 0 && warmth->left_ns > 0) return;
+    keep_warm->left_ns -= now - start;
+    if (unread > 0 && keep_warm->left_ns > 0) return;
   }
-  warmth->left_ns = 0;
-  warmth->lap = 0;
-  warmth->lap_most *= 2;
+  keep_warm->left_ns = 0;
+  keep_warm->since_rewind = 0;
+  keep_warm->rewind_after *= 2;
 }
 
 /* ---- page tables --------------------------------------------------------------------------------------------- */

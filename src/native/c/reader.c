@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 struct lent_frame {
-  uint64_t credit; /* the frame's bytes and those of the wrap before it */
+  uint64_t credit; /* the bytes of the frame and of the wrap before it */
   bool released;
 };
 
@@ -16,12 +16,12 @@ struct zb_reader {
   uint64_t read_count;
   uint64_t next_sequence;  /* 0: any number may come */
   uint64_t held;           /* bytes read and not yet credited, wrap waste included */
-  struct lent_frame *lent; /* a ring of its own, by index modulo its capacity, which is a power of two */
+  struct lent_frame *lent; /* indexed modulo its capacity, which is a power of two */
   uint32_t lent_capacity;
-  uint32_t oldest, newest; /* indices of the oldest lent frame and of the next one to be read, modulo 2^32 */
-  int32_t failed;          /* a frame was refused: the code, for good */
+  uint32_t oldest, newest; /* index of the oldest lent frame, and of the next frame to read, modulo 2^32 */
+  int32_t failed;          /* the code of the frame that was refused; the reader stays failed */
   bool settle_due;         /* zb_reader_settle found frames held */
-  struct gathering gathering;
+  struct gather gather;
 };
 
 int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, double sequence,
@@ -31,10 +31,10 @@ int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   zb_reader *reader = ZB_CALL(reader_allocate, calloc(1, sizeof *reader), NULL);
   if (reader == NULL) return ZB_NO_MEMORY;
   reader->ring = ring;
-  reader->ring.idle = zb_idle_for(&ring.oieb->writer_pid, wait);
+  reader->ring.idle = zb_idle_start(&ring.oieb->writer_pid, wait);
   reader->read_count = LOAD(ring.oieb->payload_read_count, relaxed);
   reader->next_sequence = (uint64_t)sequence;
-  reader->gathering = zb_gathering();
+  reader->gather = zb_gather_start();
   *result = reader;
   return ZB_OK;
 }
@@ -44,7 +44,7 @@ void zb_reader_close(zb_reader *reader) {
   free(reader);
 }
 
-/* Room to lend as many frames as one look ahead can bring. */
+/* Makes room for the frames of one zb_reader_next. */
 static bool reserve_lent(zb_reader *reader) {
   uint32_t count = reader->newest - reader->oldest;
   if (count + ZB_READER_LOOKAHEAD <= reader->lent_capacity) return true;
@@ -67,8 +67,8 @@ static int32_t refuse(zb_reader *reader, int32_t code, uint64_t position, uint64
   return reader->failed;
 }
 
-/* The bytes at the read position that belong to no frame: a tail too short for a header, which a v1 writer skips
- * silently, or everything from a wrap marker to the end. */
+/* The bytes at a read position that belong to no frame: a tail too short for a header, which a v1 writer skips without a
+ * marker, or everything from a wrap marker to the end. */
 static uint64_t waste_at(const zb_reader *reader, uint64_t position, bool *marker) {
   uint64_t to_end = reader->ring.payload_size - position;
   *marker = false;
@@ -78,17 +78,17 @@ static uint64_t waste_at(const zb_reader *reader, uint64_t position, bool *marke
   return *marker ? to_end : 0;
 }
 
-/* Reads up to `tokens` frames into the view (docs/protocol.md, section 3, steps 1 to 4); tokens beyond what is there are surplus.
- * Returns how many, or the code of a refusal if the very first is refused. */
+/* Reads up to `tokens` frames into the view (docs/protocol.md, section 3, steps 1 to 4); a token without a
+ * frame is surplus. Returns the number of frames, or the code of the refusal if the first one is refused. */
 static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   struct zb_oieb *oieb = reader->ring.oieb;
   const uint64_t size = reader->ring.payload_size;
-  const bool guess = (flags & ZB_WITHOUT_TOKEN) != 0;
-  /* acquire: pairs with the writer's subtraction, since a token may be that of another frame */
+  const bool without_token = (flags & ZB_WITHOUT_TOKEN) != 0;
+  /* acquire: pairs with the writer's subtraction. The token alone is not enough: it may belong to another frame. */
   uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
   if (free_bytes > size) return refuse(reader, ZB_BAD_CONTROL, reader->read_pos, free_bytes);
   if (reader->held == 0) {
-    /* Only while nothing is held can the writer have rewound the position. */
+    /* The writer may have rewound the position. It cannot while a frame is held. */
     uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
     if (position > size) return refuse(reader, ZB_BAD_CONTROL, position, position);
     reader->read_pos = position == size ? 0 : position;
@@ -108,8 +108,8 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
     bool follows = header.sequence == reader->next_sequence;
     bool starts = header.sequence == 1;
     if (reader->next_sequence == 0) follows = header.sequence != 0;
-    if (guess) {
-      /* No token vouches for the frame: it counts if it is complete, otherwise there is none yet. */
+    if (without_token) {
+      /* Without a token a frame counts only if it is complete. Otherwise there is none yet. */
       if (!fits || waste + HEADER + header.size > (uint64_t)unread) break;
       if (!follows && !(starts && (flags & ZB_NEW_WRITER))) break;
     } else if (!fits) {
@@ -134,10 +134,10 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
     unread -= (int64_t)credit;
     count++;
   }
-  if (!guess && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
+  if (!without_token && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
   if (count == 0) return reader->failed;
   ZB_POINT(read_positions);
-  /* relaxed: the release addition that follows at the latest before a rewind orders them */
+  /* relaxed: the addition of zb_reader_release (release) comes later and orders them before a rewind */
   STORE(oieb->payload_read_pos, reader->read_pos, relaxed);
   STORE(oieb->payload_read_count, reader->read_count, relaxed);
   return count;
@@ -153,10 +153,10 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
                                    zb_now_ns() + (int64_t)wait_us * 1000, &slept);
       if (code != ZB_OK) return code;
     }
-    if (reader->gathering.ungathered > 0) {
-      reader->gathering.ungathered--;
+    if (reader->gather.backoff > 0) {
+      reader->gather.backoff--;
     } else if (zb_semaphore_counts && !slept && may_spin(&reader->ring.idle)) {
-      zb_gather(&reader->gathering, &reader->ring, reader->held, wait_us);
+      zb_gather(&reader->gather, &reader->ring, reader->held, wait_us);
     }
   }
   int32_t count = 0;
@@ -188,7 +188,7 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
   if (credited == 0) return ZB_OK;
   reader->held -= credit;
   ZB_POINT(release_space);
-  /* release: the writer that sees the space free finds our reads of it done, and our positions stored */
+  /* release: a writer that sees the space as free sees that we have read it and stored our positions */
   atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->ring.oieb->payload_free_bytes, credit,
                             memory_order_release);
   ZB_POINT(release_post);

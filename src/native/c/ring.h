@@ -1,11 +1,11 @@
 /* What the files of the ring share: oieb.c, reader.c, writer.c, wait.c, pacing.c (docs/protocol.md, sections 2 to 4).
  *
- * One word orders it all: payload_free_bytes. The writer's subtraction (release) publishes a frame, the reader's
- * addition (release) gives its space back, and each side loads it (acquire) before it touches what the other side
- * has handed over. The semaphores only wake; their values decide nothing.
+ * One word orders everything: payload_free_bytes. The writer subtracts from it (release) to publish a frame, the reader
+ * adds to it (release) to return space, and each side loads it (acquire) before it touches what the other side has handed
+ * over. The semaphores only wake a waiting peer; their values decide nothing.
  *
- * Whatever is loaded from shared memory is loaded once into a local, checked, and used from there: the peer may be
- * hostile (docs/protocol.md, section 7). */
+ * Everything in shared memory is loaded once into a local, checked, and used from there, because the peer may be hostile
+ * (docs/protocol.md, section 7). */
 #ifndef ZEROBUFFER_RING_H
 #define ZEROBUFFER_RING_H
 
@@ -19,7 +19,7 @@
 
 /* ---- headers ------------------------------------------------------------------------------------------------- */
 
-/* Frames are not aligned. Volatile: read exactly once, whatever the peer does to it meanwhile. */
+/* Frames are not aligned. Volatile makes the compiler load each field exactly once, whatever the peer does meanwhile. */
 struct __attribute__((packed)) unaligned_header {
   uint64_t size;
   uint64_t sequence;
@@ -40,37 +40,38 @@ static inline void store_header(uint8_t *at, uint64_t size, uint64_t sequence) {
 
 static inline struct zb_oieb *oieb_of(zb_memory *memory) { return zb_object_address(&memory->object); }
 
-/* The two sizes of the OIEB, if they can be true of this mapping. */
+/* Loads the two sizes from the OIEB. False if they do not fit this mapping. */
 bool zb_oieb_sizes(zb_memory *memory, uint64_t *metadata_size, uint64_t *payload_size);
-/* The bytes stay: a reader of version 1 that is just copying them gets them whole. */
+/* Makes the metadata unavailable. Its bytes stay, so that a v1 reader that is copying them gets all of them. */
 void zb_metadata_withdraw(struct zb_oieb *oieb, uint64_t metadata_size);
 
 /* ---- wait.c -------------------------------------------------------------------------------------------------- */
 
-/* How one side waits: as it was told to, and as its last waits went. */
+/* The idle strategy of one side: how it was told to wait, and what its last waits have shown. */
 struct idle {
   int32_t mode;                  /* enum zb_wait */
   const _Atomic(uint64_t) *peer; /* the other side's pid in the OIEB */
-  uint64_t known_peer;           /* the one that `apart` is about */
-  bool apart;                    /* this thread and the peer can run at the same time */
-  uint32_t unspun;               /* so many waits are still to come without spinning */
-  uint32_t unspun_next;          /* after the next vain attempt */
+  uint64_t known_peer;           /* the pid that peer_on_other_cpu was asked for */
+  bool peer_on_other_cpu;        /* the peer can run while this thread runs */
+  uint32_t spin_backoff;         /* this many waits block without spinning */
+  uint32_t next_spin_backoff;    /* the backoff after the next spin without success */
 };
 
-struct idle zb_idle_for(const uint64_t *peer_pid, int32_t mode);
+struct idle zb_idle_start(const uint64_t *peer_pid, int32_t mode);
 
-/* Whether spinning can pay at all. */
+/* Whether spinning can help: not if the peer needs this thread's processor. */
 static inline bool may_spin(const struct idle *idle) {
-  return idle->mode == ZB_WAIT_SPIN || (idle->mode == ZB_WAIT_ADAPTIVE && idle->apart);
+  return idle->mode == ZB_WAIT_SPIN || (idle->mode == ZB_WAIT_ADAPTIVE && idle->peer_on_other_cpu);
 }
 
-/* Waits until the semaphore has a token, and leaves it there: spins while that has paid lately, then blocks. A wait that
- * is shorter than spinning never blocks. */
+/* Waits until the semaphore has a token, and does not take it. Spins first if that has succeeded lately, then blocks. A
+ * wait that is shorter than a spin never blocks. Sets `slept` if it has blocked. */
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept);
-/* Passes the time without looking at shared memory; whoever waits for this processor comes first. */
+/* Lets time pass without touching shared memory. Threads that wait for this processor run first. */
 void zb_idle_until(int64_t end_ns);
 
-/* What is posted meanwhile stays: a peer that posts for ever holds nobody here. */
+/* Takes the tokens that the semaphore has now. Tokens posted meanwhile stay, so a peer that posts without end cannot keep
+ * this call from returning. */
 static inline void empty_semaphore(zb_semaphore *semaphore) { zb_semaphore_take(semaphore, UINT32_MAX); }
 
 /* ---- one side of a ring -------------------------------------------------------------------------------------- */
@@ -82,11 +83,11 @@ struct ring {
   uint8_t *payload;
   uint64_t metadata_size, payload_size;
   double payload_offset; /* from the start of the memory */
-  uint64_t populated;    /* up to this position the page table has been filled */
+  uint64_t populated;    /* the page table is filled up to this position */
   struct idle idle;
 };
 
-/* Fills it but for its `idle`. False if the sizes in the OIEB cannot be true. */
+/* Fills everything but `idle`. False if the sizes in the OIEB are impossible. */
 static inline bool zb_ring_open(struct ring *ring, zb_memory *memory, zb_semaphore *written,
                                 zb_semaphore *released) {
   struct zb_oieb *oieb = oieb_of(memory);
@@ -105,32 +106,32 @@ static inline bool is_broken(const struct ring *ring) {
 
 /* ---- pacing.c ------------------------------------------------------------------------------------------------ */
 
-/* What a reader has learnt about letting frames gather. */
-struct gathering {
-  uint32_t ungathered; /* so many reads are still to come before frames are let gather again; 0: they are */
-  uint32_t ungathered_next; /* after the next vain attempt */
+/* What a reader has learned about gathering. */
+struct gather {
+  uint32_t backoff;      /* this many reads do not gather */
+  uint32_t next_backoff; /* the backoff after the next attempt without success */
 };
 
-struct gathering zb_gathering(void);
-/* Lets more frames come before those at hand are taken. `held` is what the reader has read and not yet credited. It goes
- * by the number of tokens: only for systems whose semaphores count them. */
-void zb_gather(struct gathering *gathering, struct ring *ring, uint64_t held, int32_t wait_us);
+struct gather zb_gather_start(void);
+/* Waits for some microseconds until more frames are available. `held` is the number of bytes that the reader has read and
+ * not yet credited. It counts tokens, so it needs a system with zb_semaphore_counts. */
+void zb_gather(struct gather *gather, struct ring *ring, uint64_t held, int32_t wait_us);
 
-/* How far a writer is from its last rewind. */
-struct warmth {
-  uint64_t lap;      /* bytes written since the ring was last rewound, or could not be */
-  uint64_t lap_most; /* so many are enough */
-  int64_t left_ns;   /* of a wait that a call has begun and left to the next one; 0: none */
+/* When a writer next tries to rewind the ring. */
+struct keep_warm {
+  uint64_t since_rewind; /* bytes written since the last rewind, or since the last attempt */
+  uint64_t rewind_after; /* the next attempt comes after this many */
+  int64_t left_ns;       /* what is left of an attempt that the last call has begun; 0: none has begun */
 };
 
-/* That of a ring which is at its start. */
-struct warmth zb_warmth(const struct ring *ring);
-/* Called once `lap_most` is reached, before a frame of `size` bytes: waits for an instant until the ring is empty and can
- * be rewound. It ends within `wait_us`; if that is 0, within tuning.warm_call_ns, or within half the time that copying a
- * large frame takes. */
-void zb_keep_warm(struct warmth *warmth, struct ring *ring, uint64_t size, int32_t wait_us);
+/* For a ring that has just been rewound. */
+struct keep_warm zb_keep_warm_start(const struct ring *ring);
+/* Called when `rewind_after` is reached, before a frame of `size` bytes: waits briefly for an empty ring, which can be
+ * rewound. The wait is at most `wait_us`. If that is 0, it is at most tuning.warm_call_ns, or half the time that copying
+ * the frame takes, whichever is longer. */
+void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size, int32_t wait_us);
 
-/* Fills the page table from the position it is filled to up to a bit beyond `end`; a fault a page would take longer. */
+/* Fills the page table up to `end` and some bytes beyond. One page fault per page would take longer. */
 void zb_populate_to(struct ring *ring, uint64_t end, bool write);
 
 #endif

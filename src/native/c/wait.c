@@ -1,28 +1,35 @@
-/* How one side waits for the other: it spins while that has paid lately, then blocks. */
+/* The idle strategy: a side that waits for the other one spins while that has succeeded lately, then blocks. */
 #include "ring.h"
 #include "tuning.h"
 
-struct idle zb_idle_for(const uint64_t *peer_pid, int32_t mode) {
-  return (struct idle){
-      .mode = mode, .peer = (const _Atomic(uint64_t) *)peer_pid, .apart = zb_runs_apart(0), .unspun_next = 1};
+struct idle zb_idle_start(const uint64_t *peer_pid, int32_t mode) {
+  return (struct idle){.mode = mode,
+                       .peer = (const _Atomic(uint64_t) *)peer_pid,
+                       .peer_on_other_cpu = zb_has_other_cpu(0),
+                       .next_spin_backoff = 1};
 }
 
-/* The peer may have come since, and have only the processor that this thread runs on. */
+/* Asks again if another peer has come: it may be bound to the processor of this thread. */
 static void look_at_peer(struct idle *idle) {
   uint64_t peer = atomic_load_explicit(idle->peer, memory_order_relaxed);
   if (peer == idle->known_peer) return;
   idle->known_peer = peer;
-  idle->apart = zb_runs_apart(peer);
+  idle->peer_on_other_cpu = zb_has_other_cpu(peer);
 }
 
-/* Spins until the semaphore has a token or the time has come; false then. */
+static void reset_backoff(struct idle *idle) {
+  idle->spin_backoff = 0;
+  idle->next_spin_backoff = 1;
+}
+
+/* Spins until the semaphore has a token. False at the end of the time, or if spinning does not help any more. */
 static bool spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns) {
   do {
     for (int i = 0; i < tuning.spin_looks; i++) {
       zb_pause();
       if (zb_semaphore_value(semaphore) > 0) return true;
     }
-    /* The peer may be waiting for this very processor. */
+    /* The peer may be waiting for this processor. */
     zb_yield();
     look_at_peer(idle);
   } while (zb_now_ns() < end_ns && may_spin(idle));
@@ -33,29 +40,25 @@ int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadli
   if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
   const int64_t start = zb_now_ns();
   if (start >= deadline_ns) return ZB_AGAIN;
-  if (!idle->apart) look_at_peer(idle);
+  if (!idle->peer_on_other_cpu) look_at_peer(idle);
   const bool spins_only = idle->mode == ZB_WAIT_SPIN || deadline_ns - start <= tuning.spin_ns;
-  /* What never blocks spins each time: whoever asks for it has a slower way to wait after it. */
-  const bool spins = may_spin(idle) && (spins_only || idle->unspun == 0);
+  /* A wait that never blocks ignores the backoff: its caller has a slower way to wait and uses it next. */
+  const bool spins = may_spin(idle) && (spins_only || idle->spin_backoff == 0);
   if (spins && spin(idle, semaphore, spins_only ? deadline_ns : start + tuning.spin_ns)) {
-    idle->unspun = 0;
-    idle->unspun_next = 1;
+    reset_backoff(idle);
     return ZB_OK;
   }
   if (spins_only) return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
-  if (idle->unspun > 0) {
-    idle->unspun--;
+  if (idle->spin_backoff > 0) {
+    idle->spin_backoff--;
   } else if (spins && idle->mode == ZB_WAIT_ADAPTIVE) {
-    idle->unspun = idle->unspun_next;
-    if (idle->unspun_next < tuning.spin_backoff_most) idle->unspun_next *= 2;
+    idle->spin_backoff = idle->next_spin_backoff;
+    if (idle->next_spin_backoff < tuning.spin_backoff_most) idle->next_spin_backoff *= 2;
   }
   *slept = true;
   int32_t code = zb_semaphore_await(semaphore, deadline_ns, NULL);
-  if (code == ZB_OK && zb_now_ns() - start < 3 * tuning.spin_ns) {
-    /* Waking took most of that: the next wait may well end while spinning. */
-    idle->unspun = 0;
-    idle->unspun_next = 1;
-  }
+  /* Most of such a short wait was waking up: the next one may well end within a spin. */
+  if (code == ZB_OK && zb_now_ns() - start < 3 * tuning.spin_ns) reset_backoff(idle);
   return code;
 }
 

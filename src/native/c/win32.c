@@ -90,7 +90,7 @@ int64_t zb_now_ns(void) {
 
 int64_t zb_now_coarse_ns(void) { return (int64_t)GetTickCount64() * 1000000; }
 
-bool zb_runs_apart(uint64_t pid) {
+bool zb_has_other_cpu(uint64_t pid) {
   DWORD_PTR own, other, all;
   /* More than 64 processors form several groups. A mask then covers one group, and is 0 for a process that runs in
    * several of them: masks cannot be compared, and hardly any process is bound to one processor. */

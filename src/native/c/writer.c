@@ -12,33 +12,34 @@ struct zb_writer {
   uint64_t write_pos;
   uint64_t written_count;
   uint32_t published; /* frames so far, modulo 2^32 */
-  uint64_t free_left; /* bytes right after the last publication; what came since is the reader's doing */
-  uint64_t free_seen; /* bytes when the frame that was acquired last was placed */
+  uint64_t
+      free_after_publish;    /* bytes right after the last publication; the reader has added any more since */
+  uint64_t free_when_placed; /* bytes that place_first last found */
   uint64_t reader_pid;
   int64_t peer_seen_ns;
-  bool found_full; /* the frame that is being placed has been counted as a wait */
+  bool found_full; /* the current frame is already counted in view.waits */
   struct {
     uint64_t position, size, waste;
   } acquired;            /* size 0: none */
-  uint64_t staged;       /* bytes of the frames that are written and not yet published, wrap waste included */
-  int32_t staged_frames; /* how many those are */
-  struct warmth warmth;
+  uint64_t staged;       /* bytes of frames that are written and not yet published, wrap waste included */
+  int32_t staged_frames; /* the number of those frames */
+  struct keep_warm keep_warm;
 };
 
-/* Whether the reader is the one that was looked at, and that not too long ago. */
-static bool reader_in_sight(const zb_writer *writer) {
+/* Whether the caller has looked at this reader not too long ago (zb_writer_peer). */
+static bool reader_seen_lately(const zb_writer *writer) {
   return LOAD(writer->ring.oieb->reader_pid, relaxed) == writer->reader_pid &&
          zb_now_coarse_ns() - writer->peer_seen_ns <= tuning.peer_look_ns;
 }
 
 static void rewind_ring(zb_writer *writer) {
   ZB_POINT(rewind_read);
-  /* relaxed: both are published with the next frame, and the reader looks at neither before */
+  /* relaxed: the next publication (release) orders both, and the reader loads neither before it */
   STORE(writer->ring.oieb->payload_read_pos, 0, relaxed);
   ZB_POINT(rewind_write);
   STORE(writer->ring.oieb->payload_write_pos, 0, relaxed);
   writer->write_pos = 0;
-  writer->warmth = zb_warmth(&writer->ring);
+  writer->keep_warm = zb_keep_warm_start(&writer->ring);
 }
 
 int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, uint64_t reader_pid,
@@ -50,7 +51,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   zb_writer *writer = ZB_CALL(writer_allocate, calloc(1, sizeof *writer), NULL);
   if (writer == NULL) return ZB_NO_MEMORY;
   writer->ring = ring;
-  writer->ring.idle = zb_idle_for(&ring.oieb->reader_pid, wait);
+  writer->ring.idle = zb_idle_start(&ring.oieb->reader_pid, wait);
   writer->write_pos =
       write_pos == ring.payload_size ? 0 : write_pos; /* a v1 writer leaves P after an exact fit */
   writer->written_count = LOAD(ring.oieb->payload_written_count, relaxed);
@@ -58,9 +59,9 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   zb_metadata_withdraw(ring.oieb, ring.metadata_size);
   writer->reader_pid = reader_pid;
   writer->peer_seen_ns = zb_now_coarse_ns();
-  writer->warmth = zb_warmth(&writer->ring);
-  writer->free_left = LOAD(ring.oieb->payload_free_bytes, acquire);
-  if (writer->free_left == ring.payload_size) {
+  writer->keep_warm = zb_keep_warm_start(&writer->ring);
+  writer->free_after_publish = LOAD(ring.oieb->payload_free_bytes, acquire);
+  if (writer->free_after_publish == ring.payload_size) {
     empty_semaphore(written);
     rewind_ring(writer);
   }
@@ -75,8 +76,8 @@ void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->peer_seen_ns = zb_now_coarse_ns();
 }
 
-/* One pass of docs/protocol.md, section 2, steps 1 to 4, for a frame that follows those already staged, whose publication leaves
- * `free_bytes`. ZB_AGAIN: too little room. */
+/* One pass of docs/protocol.md, section 2, steps 1 to 4. The frame follows the staged ones, whose publication will leave
+ * `free_bytes`. ZB_AGAIN: there is too little room. */
 static int32_t place(zb_writer *writer, uint64_t size, uint64_t free_bytes) {
   const uint64_t payload_size = writer->ring.payload_size;
   const uint64_t total = HEADER + size;
@@ -91,7 +92,7 @@ static int32_t place(zb_writer *writer, uint64_t size, uint64_t free_bytes) {
     position = 0;
     waste = to_end;
   } else if (!here && !empty) {
-    return ZB_AGAIN; /* it goes only at the start of an empty ring */
+    return ZB_AGAIN; /* the frame only fits at the start of an empty ring */
   }
   if (free_bytes < waste + total) return ZB_AGAIN;
 
@@ -107,34 +108,34 @@ static int32_t place(zb_writer *writer, uint64_t size, uint64_t free_bytes) {
   return ZB_OK;
 }
 
-/* A pass for the first frame, with nothing staged. ZB_PEER_CHECK: a look at the reader is due. */
+/* A pass for a frame with nothing staged before it. ZB_PEER_CHECK: the caller has to look at the reader. */
 static int32_t place_first(zb_writer *writer, uint64_t size) {
-  /* acquire: pairs with the reader's addition; what it released may be overwritten */
+  /* acquire: pairs with the reader's addition, so that its reads are done before this side overwrites the bytes */
   uint64_t free_bytes = LOAD(writer->ring.oieb->payload_free_bytes, acquire);
   if (free_bytes > writer->ring.payload_size) return ZB_BAD_CONTROL;
-  /* What is free beyond what was left at the last publication shows that the reader lives. */
-  if (free_bytes == writer->free_left && !reader_in_sight(writer)) return ZB_PEER_CHECK;
+  /* More free bytes than after the last publication show that the reader lives. */
+  if (free_bytes == writer->free_after_publish && !reader_seen_lately(writer)) return ZB_PEER_CHECK;
   int32_t code = place(writer, size, free_bytes);
   if (code == ZB_OK) {
-    writer->free_seen = free_bytes;
+    writer->free_when_placed = free_bytes;
     return ZB_OK;
   }
-  /* It waits for a reader that it knows, and for no other. */
-  return reader_in_sight(writer) ? ZB_AGAIN : ZB_PEER_CHECK;
+  /* A writer waits only for a reader that the caller has looked at. */
+  return reader_seen_lately(writer) ? ZB_AGAIN : ZB_PEER_CHECK;
 }
 
 int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
   int64_t deadline_ns = 0;
   if (!(size >= 1) || size > (double)(writer->ring.payload_size - HEADER)) return ZB_TOO_LARGE;
-  if (writer->warmth.lap >= writer->warmth.lap_most) {
+  if (writer->keep_warm.since_rewind >= writer->keep_warm.rewind_after) {
     if (wait_us > 0) deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
-    zb_keep_warm(&writer->warmth, &writer->ring, (uint64_t)size, wait_us);
+    zb_keep_warm(&writer->keep_warm, &writer->ring, (uint64_t)size, wait_us);
   }
   for (;;) {
     if (is_broken(&writer->ring)) return ZB_BROKEN;
     int32_t code = place_first(writer, (uint64_t)size);
     if (code == ZB_AGAIN) {
-      /* Tokens first, then another look: a release after that look leaves a token to wait for. */
+      /* Empty the semaphore, then look again: a release after this look leaves a token to wait for. */
       empty_semaphore(writer->ring.released);
       code = place_first(writer, (uint64_t)size);
     }
@@ -145,7 +146,7 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
     if (!writer->found_full) writer->view.waits++;
     writer->found_full = true;
     if (wait_us <= 0) return ZB_AGAIN;
-    /* Tokens that make no room do not prolong the wait. */
+    /* A token that makes no room does not extend the wait. */
     int64_t now = zb_now_ns();
     if (deadline_ns == 0) deadline_ns = now + (int64_t)wait_us * 1000;
     if (now >= deadline_ns) return ZB_AGAIN;
@@ -155,7 +156,7 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
   }
 }
 
-/* Completes the acquired frame, all but its publication. */
+/* Completes the acquired frame but does not publish it. */
 static void stage(zb_writer *writer) {
   const uint64_t size = writer->acquired.size, waste = writer->acquired.waste, total = HEADER + size;
   ZB_POINT(write_header);
@@ -169,7 +170,7 @@ static void stage(zb_writer *writer) {
   writer->staged_frames++;
 }
 
-/* Publishes what is staged (docs/protocol.md, section 2, step 5). */
+/* Publishes the staged frames (docs/protocol.md, section 2, step 5). */
 static void publish(zb_writer *writer) {
   struct zb_oieb *oieb = writer->ring.oieb;
   const uint64_t bytes = writer->staged;
@@ -178,17 +179,17 @@ static void publish(zb_writer *writer) {
   STORE(oieb->payload_write_pos, writer->write_pos, relaxed);
   STORE(oieb->payload_written_count, writer->written_count, relaxed);
   ZB_POINT(write_publish);
-  /* release: the publication. Whoever sees the space gone sees markers, headers, bytes and positions; before it, a
-   * reader that is killed or a writer that is killed has seen and left nothing of these frames. */
-  writer->free_left =
+  /* release: this is the publication. A reader that sees the space taken sees markers, headers, bytes and positions.
+   * Before it, no reader sees anything of these frames, and a killed writer leaves nothing of them. */
+  writer->free_after_publish =
       atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, bytes, memory_order_release) -
       bytes;
   ZB_POINT(write_post);
   zb_semaphore_post(writer->ring.written, frames);
   writer->staged = 0;
   writer->staged_frames = 0;
-  writer->warmth.lap += bytes;
-  /* Now and then is enough to keep the reader's tokens from filling their semaphore; each look costs both sides. */
+  writer->keep_warm.since_rewind += bytes;
+  /* The reader's tokens must not fill their semaphore. Emptying it costs both sides, so do it only now and then. */
   uint32_t before = writer->published;
   writer->published += (uint32_t)frames;
   if (before / tuning.empty_every != writer->published / tuning.empty_every)
@@ -230,7 +231,7 @@ int32_t zb_writer_write_frames(zb_writer *writer, const void *data, double offse
     left -= writer->acquired.size;
     stage(writer);
   } while (left > 0 && writer->staged_frames < tuning.group_frames && writer->staged < tuning.group_bytes &&
-           place(writer, left < most ? left : most, writer->free_seen - writer->staged) == ZB_OK);
+           place(writer, left < most ? left : most, writer->free_when_placed - writer->staged) == ZB_OK);
   int32_t written = writer->staged_frames;
   publish(writer);
   return written;
