@@ -2,9 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { version as packageVersion } from "../../package.json";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { leavesNoBuffersBehind, run, runJson, runOnTerminal } from "../support/cli.ts";
-
-leavesNoBuffersBehind();
+import { run, runJson, runOnTerminal } from "../support/process.ts";
 
 describe("a usage error", () => {
   test("is one line on stderr, nothing on stdout, and code 3", async () => {

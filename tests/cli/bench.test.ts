@@ -3,14 +3,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "../support/buffers.ts";
-import { leavesNoBuffersBehind, Run, run, runJson, runOnTerminal } from "../support/cli.ts";
+import { Child, run, runJson, runOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
-
-leavesNoBuffersBehind();
 
 /** Little enough for a busy machine. */
 const short = ["--frames", "50", "--repeat", "1", "--buffer-size", "1MiB"];
-const PATIENCE_MS = 30_000;
 /** The commands answer within 100 ms; the rest is for a busy machine that runs several tests at once. */
 const ANSWER_MS = 1500;
 
@@ -36,13 +33,13 @@ function childrenOf(parent: number): { pid: number; role: string }[] {
 }
 
 /** Waits until the processes of a measurement run. */
-async function workersOf(bench: Run, count = 2) {
-  await eventually(() => childrenOf(bench.pid).length === count, PATIENCE_MS);
+async function workersOf(bench: Child, count = 2) {
+  await eventually(() => childrenOf(bench.pid).length === count);
   return childrenOf(bench.pid);
 }
 
 /** What a run of bench has in shared memory. */
-function buffersOf(bench: Run): string[] {
+function buffersOf(bench: Child): string[] {
   return ["/dev/shm", "/tmp/zerobuffer", "/tmp/zerobuffer/locks"]
     .filter((place) => existsSync(place))
     .flatMap((place) => readdirSync(place))
@@ -50,14 +47,14 @@ function buffersOf(bench: Run): string[] {
 }
 
 /** A process that bench has killed may take an instant to go; its buffers go before bench does. */
-async function areEnded(bench: Run, workers: readonly { pid: number }[]): Promise<void> {
+async function areEnded(bench: Child, workers: readonly { pid: number }[]): Promise<void> {
   expect(buffersOf(bench)).toEqual([]);
   await areGone(bench, workers);
 }
 
-async function areGone(bench: Run, workers: readonly { pid: number }[]): Promise<void> {
-  await eventually(() => workers.every(({ pid }) => !existsSync(`/proc/${pid}`)), PATIENCE_MS);
-  await eventually(() => buffersOf(bench).length === 0, PATIENCE_MS);
+async function areGone(bench: Child, workers: readonly { pid: number }[]): Promise<void> {
+  await eventually(() => workers.every(({ pid }) => !existsSync(`/proc/${pid}`)));
+  await eventually(() => buffersOf(bench).length === 0);
 }
 
 describe("bench", () => {
@@ -205,10 +202,19 @@ describe("the page of a report", () => {
   test("is not touched by a run that fails", async () => {
     const path = join(directory, "kept.html");
     writeFileSync(path, "kept");
-    await using bench = new Run(["bench", "latency", "--duration", "1m", "--sizes", "64", "--report", path]);
+    await using bench = Child.cli([
+      "bench",
+      "latency",
+      "--duration",
+      "1m",
+      "--sizes",
+      "64",
+      "--report",
+      path,
+    ]);
     await workersOf(bench);
     bench.kill("SIGTERM");
-    expect((await bench.end()).code).toBe(143);
+    expect((await bench.exited()).code).toBe(143);
     expect(readFileSync(path, "utf8")).toBe("kept");
   });
 
@@ -259,9 +265,9 @@ describe("bench ends its processes", () => {
     ["SIGTERM", 143, "relay"],
     ["SIGINT", 130, "duplex"],
   ] as const)("and removes their buffers at %s (%d), in %s", async (signal, exitCode, work) => {
-    await using bench = new Run(["bench", work, "--duration", "1m", "--sizes", "1KiB", "--json-output"]);
+    await using bench = Child.cli(["bench", work, "--duration", "1m", "--sizes", "1KiB", "--json-output"]);
     const workers = await workersOf(bench);
-    await eventually(() => buffersOf(bench).length > 0, PATIENCE_MS);
+    await eventually(() => buffersOf(bench).length > 0);
     const stoppedAt = performance.now();
     bench.kill(signal);
     const { code, document } = await bench.report();
@@ -284,18 +290,18 @@ describe("bench ends its processes", () => {
       "--repeat",
       "1",
     ];
-    await using bench = new Run(["bench", ...args, "-v"]);
-    await bench.says(`over ${transport}`);
+    await using bench = Child.cli(["bench", ...args, "-v"]);
+    await bench.logged(`over ${transport}`);
     const workers = await workersOf(bench);
     bench.kill("SIGINT");
-    expect((await bench.end()).code).toBe(130);
+    expect((await bench.exited()).code).toBe(130);
     await areEnded(bench, workers);
   });
 
   test("after what was measured before is in the document", async () => {
     const args = ["latency", "--sizes", "64", "--rate", "0,1", "--frames", "3", "--repeat", "1"];
-    await using bench = new Run(["bench", ...args, "--json-output", "-v"]);
-    await bench.says("at 1/s");
+    await using bench = Child.cli(["bench", ...args, "--json-output", "-v"]);
+    await bench.logged("at 1/s");
     bench.kill("SIGINT");
     const { code, document } = await bench.report();
     expect(code).toBe(130);
@@ -304,9 +310,9 @@ describe("bench ends its processes", () => {
   });
 
   test.each(["throughput", "latency", "duplex"])("when one of them is killed, in %s", async (work) => {
-    await using bench = new Run(["bench", work, "--duration", "1m", "--sizes", "1KiB", "--json-output"]);
+    await using bench = Child.cli(["bench", work, "--duration", "1m", "--sizes", "1KiB", "--json-output"]);
     const workers = await workersOf(bench);
-    await eventually(() => buffersOf(bench).length > 0, PATIENCE_MS);
+    await eventually(() => buffersOf(bench).length > 0);
     process.kill(workers[1]!.pid, "SIGKILL");
     const { code, document } = await bench.report();
     expect(code).toBe(2);
@@ -315,11 +321,11 @@ describe("bench ends its processes", () => {
   });
 
   test.each(["throughput", "relay", "duplex"])("even if it is killed itself, in %s", async (work) => {
-    await using bench = new Run(["bench", work, "--duration", "1m", "--sizes", "1KiB"]);
+    await using bench = Child.cli(["bench", work, "--duration", "1m", "--sizes", "1KiB"]);
     const workers = await workersOf(bench);
-    await eventually(() => buffersOf(bench).length > 0, PATIENCE_MS);
+    await eventually(() => buffersOf(bench).length > 0);
     bench.kill("SIGKILL");
-    await bench.end();
+    await bench.exited();
     await areGone(bench, workers);
   });
 });

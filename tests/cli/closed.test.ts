@@ -2,30 +2,28 @@
 
 import { describe, expect, test } from "bun:test";
 import { Reader } from "../../src/core/index.ts";
-import { bytesOf, uniqueName } from "../support/buffers.ts";
-import { bufferMade, leavesNoBuffersBehind, program, Run, type RunOptions } from "../support/cli.ts";
-
-leavesNoBuffersBehind();
+import { bufferMade, bytesOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child, type ChildOptions } from "../support/process.ts";
 
 /** How many frames of 1,000 bytes go through; more than a ring of 64 KiB takes. */
 const FRAMES = 300;
 const input = Buffer.concat(Array.from({ length: FRAMES }, (_, i) => bytesOf(i + 1, 1000)));
 const RING = ["--buffer-size", "64KiB"];
 
-/** The command line behind a redirection of the shell. */
-function redirected(redirection: string): RunOptions {
-  return { program: ["sh", "-c", `exec "$@" ${redirection}`, "sh", ...program] };
+/** Runs the command line behind a redirection. */
+function redirected(redirection: string): ChildOptions {
+  return { shell: `exec "$@" ${redirection}` };
 }
 
 /** What comes out of the reader if all of `input` goes into the writer, both behind the same redirection. */
 async function transfer(redirection: string, options: string[]) {
   const name = uniqueName();
   const behind = redirected(redirection);
-  await using reader = new Run(["reader", name, "-o", "-", ...RING, ...options], behind);
+  await using reader = Child.cli(["reader", name, "-o", "-", ...RING, ...options], behind);
   await bufferMade(name);
   const args = ["writer", name, "-i", "-", "-s", "1000", ...options];
-  await using writer = new Run(args, { ...behind, stdin: input });
-  return await Promise.all([writer.end(), reader.end()]);
+  await using writer = Child.cli(args, { ...behind, stdin: input });
+  return await Promise.all([writer.exited(), reader.exited()]);
 }
 
 describe.each([
@@ -46,8 +44,8 @@ describe.each([
       [["writer", "--unknown"], 3],
       [["unknown"], 3],
     ] as const) {
-      await using child = new Run(args, redirected(redirection));
-      expect((await child.end()).code).toBe(code);
+      await using child = Child.cli(args, redirected(redirection));
+      expect((await child.exited()).code).toBe(code);
     }
   });
 
@@ -55,14 +53,14 @@ describe.each([
     const name = uniqueName();
     using display = new Reader(uniqueName(), { payloadSize: 65_536 });
     const args = ["relay", name, display.name, ...RING, "--json-output", "-v", "--log-interval", "10"];
-    await using relay = new Run(args, redirected(redirection));
+    await using relay = Child.cli(args, redirected(redirection));
     await bufferMade(name);
-    await using writer = new Run(["writer", name, "-i", "-", "-s", "1000"], { stdin: input });
+    await using writer = Child.cli(["writer", name, "-i", "-", "-s", "1000"], { stdin: input });
     for (let i = 1; i <= FRAMES; i++) {
-      using frame = await display.readFrameAsync(30_000);
+      using frame = await display.readFrameAsync(WAIT_LIMIT_MS);
       expect(Buffer.compare(frame.data, bytesOf(i, 1000))).toBe(0);
     }
-    expect((await writer.end()).code).toBe(0);
+    expect((await writer.exited()).code).toBe(0);
     const { code, document } = await relay.report();
     expect([code, document.frames_relayed]).toEqual([0, FRAMES]);
   });
@@ -82,8 +80,8 @@ describe.each([
       "--json-output",
       "-v",
     ];
-    await using server = new Run(args, behind);
-    await using client = new Run(
+    await using server = Child.cli(args, behind);
+    await using client = Child.cli(
       ["duplex", "request", channel, ...RING, "-n", "100", "--verify", "reverse", "--json-output", "-v"],
       behind,
     );
@@ -95,35 +93,35 @@ describe.each([
 
 test("a stdin that is closed is an input without frames, and disturbs no command that needs none", async () => {
   const name = uniqueName();
-  await using reader = new Run(["reader", name, ...RING, "--json-output"], redirected("<&-"));
+  await using reader = Child.cli(["reader", name, ...RING, "--json-output"], redirected("<&-"));
   await bufferMade(name);
-  await using writer = new Run(["writer", name, "-i", "-", "--json-output"], redirected("<&-"));
+  await using writer = Child.cli(["writer", name, "-i", "-", "--json-output"], redirected("<&-"));
   expect((await writer.report()).document).toMatchObject({ frames_written: 0, errors: [] });
   expect((await reader.report()).document).toMatchObject({ frames_read: 0, errors: [] });
 });
 
 test("a stdout that is closed takes nothing, and its descriptor is nobody else's", async () => {
   const name = uniqueName();
-  await using reader = new Run(["reader", name, "-o", "-", ...RING, "--json-output"], redirected(">&-"));
+  await using reader = Child.cli(["reader", name, "-o", "-", ...RING, "--json-output"], redirected(">&-"));
   await bufferMade(name);
-  await using writer = new Run(["writer", name, "-i", "-", "-s", "1000"], {
+  await using writer = Child.cli(["writer", name, "-i", "-", "-s", "1000"], {
     ...redirected(">&-"),
     stdin: input,
   });
-  expect((await writer.end()).code).toBe(0);
-  const { code, stdout, stderr } = await reader.end();
+  expect((await writer.exited()).code).toBe(0);
+  const { code, stdout, stderr } = await reader.exited();
   expect([code, stdout.length]).toEqual([0, 0]);
   expect(JSON.parse(stderr)).toMatchObject({ frames_read: FRAMES, errors: [] });
 });
 
 test("an output that is full stops the reader, and its writer knows", async () => {
   const name = uniqueName();
-  await using reader = new Run(
+  await using reader = Child.cli(
     ["reader", name, "-o", "-", ...RING, "--json-output"],
     redirected(">/dev/full"),
   );
   await bufferMade(name);
-  await using writer = new Run([
+  await using writer = Child.cli([
     "writer",
     name,
     "-n",
@@ -134,7 +132,7 @@ test("an output that is full stops the reader, and its writer knows", async () =
     "0",
     "--json-output",
   ]);
-  const { code, stderr } = await reader.end();
+  const { code, stderr } = await reader.exited();
   const read = JSON.parse(stderr);
   expect([code, read.error.code]).toEqual([2, "IO_ERROR"]);
   expect(read.duration_seconds).toBeGreaterThan(0);

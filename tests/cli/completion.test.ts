@@ -3,15 +3,13 @@ import { flagOf } from "../../src/cli/options.ts";
 import { commands } from "../../src/commands/index.ts";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+import { Child, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { completesLines, Desk, promptLine } from "../support/shells.ts";
 
-leavesNoBuffersBehind();
-
 /** The document of what is offered in place of `word`. */
 async function ask(words: readonly string[], word: string) {
-  await using child = new Run(["complete", "--json-output", `--word=${word}`, "--", ...words]);
+  await using child = Child.cli(["complete", "--json-output", `--word=${word}`, "--", ...words]);
   const { code, document } = await child.report();
   expect(code).toBe(0);
   expectValid("complete", document);

@@ -1,10 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { eventually, uniqueName } from "../support/buffers.ts";
-import { leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+import { Child, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
-
-leavesNoBuffersBehind();
 
 const answerer = join(import.meta.dir, "fixtures", "answerer.ts");
 
@@ -14,15 +12,15 @@ const program = (...args: string[]) => [process.execPath, answerer, ...args].joi
 const SMALL = ["--buffer-size", "1MiB"];
 
 /** A server that is ready for a client. */
-async function serve(channel: string, ...args: string[]): Promise<Run> {
-  const server = new Run(["duplex", "serve", channel, ...SMALL, "--json-output", "-v", ...args]);
-  await server.says(`Made channel "${channel}"`);
+async function serve(channel: string, ...args: string[]): Promise<Child> {
+  const server = Child.cli(["duplex", "serve", channel, ...SMALL, "--json-output", "-v", ...args]);
+  await server.logged(`Made channel "${channel}"`);
   return server;
 }
 
 const ask = (channel: string, ...args: string[]) => runJson("duplex", "request", channel, ...SMALL, ...args);
 
-async function stopped(server: Run) {
+async function stopped(server: Child) {
   server.kill("SIGTERM");
   const report = await server.report();
   expect(report.code).toBe(143);
@@ -96,11 +94,11 @@ describe("a server", () => {
   test("goes on after a client that was killed", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);
-    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "0"]);
-    await server.says("A client has connected");
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0"]);
+    await server.logged("A client has connected");
     client.kill("SIGKILL");
-    await client.end();
-    await server.says("has died");
+    await client.exited();
+    await server.logged("has died");
     expect((await ask(channel, "-n", "10", "--verify", "echo")).code).toBe(0);
     await stopped(server);
   });
@@ -119,7 +117,7 @@ describe("a server", () => {
   test("handles several requests at once in a thread-pool, and the responses come in the order of the requests", async () => {
     const channel = uniqueName();
     await using server = await serve(channel, "--processing", "thread-pool", "--exec", program("none"));
-    await using client = new Run(
+    await using client = Child.cli(
       [
         "duplex",
         "request",
@@ -136,7 +134,7 @@ describe("a server", () => {
       ],
       { stdin: Buffer.from(Array.from({ length: 200 }, (_, i) => `${i}\n`).join("\n")) },
     );
-    const { code, stdout, stderr } = await client.end();
+    const { code, stdout, stderr } = await client.exited();
     expect(code).toBe(0);
     expect(stderr).toContain("Skipped 199 empty lines.");
     const expected = Array.from({ length: 200 }, (_, i) => `${[...`${i}`].reverse().join("")}\n`).join("");
@@ -149,7 +147,7 @@ describe("a server", () => {
     await using server = await serve(channel);
     const { document } = await ask(channel, "-n", "1", "-m", "hello");
     expect(document.metadata_size).toBe(5);
-    await server.says("Received 5 bytes of metadata");
+    await server.logged("Received 5 bytes of metadata");
     await stopped(server);
   });
 
@@ -169,7 +167,16 @@ describe("a server", () => {
 describe("a client", () => {
   test("waits for its server", async () => {
     const channel = uniqueName();
-    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "5", "--json-output", "-v"]);
+    await using client = Child.cli([
+      "duplex",
+      "request",
+      channel,
+      ...SMALL,
+      "-n",
+      "5",
+      "--json-output",
+      "-v",
+    ]);
     await using server = await serve(channel);
     expect((await client.report()).code).toBe(0);
     await stopped(server);
@@ -189,8 +196,8 @@ describe("a client", () => {
   test("beside another one ends with code 1, and says so", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);
-    await using first = new Run(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
-    await server.says("A client has connected");
+    await using first = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.logged("A client has connected");
     const { code, document } = await ask(channel, "--connect-timeout-ms", "0");
     expect(code).toBe(1);
     expect(document.error).toMatchObject({
@@ -198,7 +205,7 @@ describe("a client", () => {
       message: `Channel "${channel}" has a client already (process ${first.pid}).`,
     });
     first.kill("SIGINT");
-    await first.end();
+    await first.exited();
     await stopped(server);
   });
 
@@ -219,8 +226,8 @@ describe("a client", () => {
   test("whose server is killed ends with code 2", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);
-    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
-    await server.says("A client has connected");
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.logged("A client has connected");
     server.kill("SIGKILL");
     const { code, document } = await client.report();
     expect(code).toBe(2);
@@ -235,8 +242,8 @@ describe("a client", () => {
   test("whose server stops ends with code 2", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);
-    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
-    await server.says("A client has connected");
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.logged("A client has connected");
     await stopped(server);
     const { code, document } = await client.report();
     expect(code).toBe(2);
@@ -247,8 +254,8 @@ describe("a client", () => {
   test("whose server stops before the response to its last request ends with code 2", async () => {
     const channel = uniqueName();
     await using server = await serve(channel, "--delay-ms", "60000");
-    await using client = new Run(["duplex", "request", channel, ...SMALL, "-n", "1", "--json-output"]);
-    await server.says("A client has connected");
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "1", "--json-output"]);
+    await server.logged("A client has connected");
     await stopped(server);
     const { code, document } = await client.report();
     expect([code, document.responses]).toEqual([2, 0]);
@@ -282,8 +289,8 @@ describe("a client", () => {
   test("stops at a signal, whatever it waits for", async () => {
     const channel = uniqueName();
     await using server = await serve(channel, "--exec", program("silence", "1"));
-    await using client = new Run(["duplex", "request", channel, ...SMALL, "--json-output", "-v"]);
-    await client.says("Connected to channel");
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "--json-output", "-v"]);
+    await client.logged("Connected to channel");
     client.kill("SIGINT");
     const { code, document } = await client.report();
     expect(code).toBe(130);
@@ -310,7 +317,7 @@ describe("a command of --exec", () => {
     const options = ["-n", "12", "--in-flight", "12", "--verify", "reverse", "--timeout-ms", "3s"];
     const { document } = await ask(channel, ...options);
     expect(document).toMatchObject({ requests: 12, responses: 9, timeouts: 3, verification_errors: 0 });
-    await server.says("it ended with code 7: out of memory");
+    await server.logged("it ended with code 7: out of memory");
     expect(await stopped(server)).toMatchObject({
       requests: 12,
       responses: 9,
@@ -332,7 +339,7 @@ describe("a command of --exec", () => {
       const options = ["-n", "6", "--in-flight", "6", "--verify", "reverse", "--timeout-ms", "4s"];
       const { document } = await ask(channel, ...options);
       expect(document).toMatchObject({ requests: 6, responses: 4, timeouts: 2, verification_errors: 0 });
-      await server.says(cause);
+      await server.logged(cause);
       await stopped(server);
     });
   }
@@ -344,7 +351,7 @@ describe("a command of --exec", () => {
     const { document } = await ask(channel, ...options);
     expect(document.verification_errors).toBe(0);
     expect(document.responses).toBeGreaterThan(0);
-    await server.says("it sent a response that nobody asked for");
+    await server.logged("it sent a response that nobody asked for");
     await stopped(server);
   });
 
@@ -355,13 +362,21 @@ describe("a command of --exec", () => {
       "--exec",
       "printf 'cannot ' >&2; sleep 0.1; echo load the model >&2; exit 3",
     );
-    await using client = new Run(["duplex", "request", channel, ...SMALL, "--timeout-ms", "300", "--quiet"]);
+    await using client = Child.cli([
+      "duplex",
+      "request",
+      channel,
+      ...SMALL,
+      "--timeout-ms",
+      "300",
+      "--quiet",
+    ]);
     const { code, document, stderr } = await server.report();
     expect(code).toBe(2);
     expect(document.error.code).toBe("IO_ERROR");
     expect(document.error.message).toContain("it ended with code 3: cannot load the model");
     expect(stderr).toContain("cannot load the model\n");
-    expect((await client.end()).code).toBe(2);
+    expect((await client.exited()).code).toBe(2);
   });
 
   test("ends with the server, and so does everything it has started", async () => {

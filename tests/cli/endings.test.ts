@@ -3,19 +3,17 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { bufferMade, leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
-
-leavesNoBuffersBehind();
+import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child, run, runJson } from "../support/process.ts";
 
 const small = ["--buffer-size", "64KiB", "--json-output"];
 
 describe("a reader ends", () => {
   test("after the frames asked for, whatever the writer still does", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "-n", "5", ...small]);
+    await using child = Child.cli(["reader", name, "-n", "5", ...small]);
     await bufferMade(name);
-    using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
     for (let i = 0; i < 10; i++) writer.writeFrame(new Uint8Array(10));
     const { code, document } = await child.report();
     expect([code, document.frames_read]).toEqual([0, 5]);
@@ -23,7 +21,7 @@ describe("a reader ends", () => {
 
   test("when the writer has left and everything is delivered", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, ...small]);
+    await using child = Child.cli(["reader", name, ...small]);
     await bufferMade(name);
     expect((await run("writer", name, "-n", "20")).code).toBe(0);
     const { code, document } = await child.report();
@@ -32,7 +30,7 @@ describe("a reader ends", () => {
 
   test("incomplete when the writer has left before the frames asked for", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "-n", "30", ...small]);
+    await using child = Child.cli(["reader", name, "-n", "30", ...small]);
     await bufferMade(name);
     await run("writer", name, "-n", "20");
     const { code, document } = await child.report();
@@ -42,22 +40,22 @@ describe("a reader ends", () => {
 
   test("with WRITER_DEAD when the writer was killed, after delivering everything", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "-o", "-", ...small]);
+    await using child = Child.cli(["reader", name, "-o", "-", ...small]);
     await bufferMade(name);
-    await using writer = new Run(["writer", name, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
-    await writer.feed("last words\n");
-    await child.prints("last words");
+    await using writer = Child.cli(["writer", name, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
+    writer.write("last words\n");
+    await child.printed("last words");
     writer.kill("SIGKILL");
-    const { code, stderr } = await child.end();
+    const { code, stderr } = await child.exited();
     const document = JSON.parse(stderr);
     expect([code, document.frames_read, document.error.code]).toEqual([2, 1, "WRITER_DEAD"]);
   });
 
   test("with TIMEOUT when a frame takes too long, and with what there was", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "--timeout-ms", "100ms", ...small]);
+    await using child = Child.cli(["reader", name, "--timeout-ms", "100ms", ...small]);
     await bufferMade(name);
-    using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
     writer.writeFrame(new Uint8Array(10));
     const { code, document } = await child.report();
     expect([code, document.frames_read, document.error.code]).toEqual([2, 1, "TIMEOUT"]);
@@ -66,7 +64,7 @@ describe("a reader ends", () => {
 
   test("with the frames of a writer that came and went meanwhile", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "--verify", "sequential", ...small]);
+    await using child = Child.cli(["reader", name, "--verify", "sequential", ...small]);
     await bufferMade(name);
     child.kill("SIGSTOP");
     expect((await run("writer", name, "-n", "7")).code).toBe(0);
@@ -77,7 +75,7 @@ describe("a reader ends", () => {
 
   test("with the verification errors told, also where something else ended it", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "-n", "9000", "--verify", "zero", ...small]);
+    await using child = Child.cli(["reader", name, "-n", "9000", "--verify", "zero", ...small]);
     await bufferMade(name);
     await run("writer", name, "-n", "1200", "--pattern", "ones");
     const { code, document } = await child.report();
@@ -94,7 +92,7 @@ describe("a reader's batch", () => {
   test("is never waited for while its frames are held", async () => {
     const name = uniqueName();
     const args = ["--batch-size", "64", "--verify", "sequential", "--buffer-size", "4KiB", "--json-output"];
-    await using child = new Run(["reader", name, ...args]);
+    await using child = Child.cli(["reader", name, ...args]);
     await bufferMade(name);
     // The buffer holds four frames, the batch 64.
     const written = await runJson("writer", name, "-n", "500", "-s", "1000");
@@ -107,13 +105,13 @@ describe("a reader's buffer", () => {
   test("has the size, the room for metadata and the permissions asked for", async () => {
     const name = uniqueName();
     const args = ["--buffer-size", "64KiB", "--metadata-size", "1000", "--mode", "0640"];
-    await using child = new Run(["reader", name, ...args]);
+    await using child = Child.cli(["reader", name, ...args]);
     await bufferMade(name);
     const { size, mode } = statSync(`/dev/shm/${name}`);
     expect(size).toBe(128 + 1024 + 64 * 1024);
     expect(mode & 0o777).toBe(0o640);
     child.kill("SIGTERM");
-    expect((await child.end()).code).toBe(143);
+    expect((await child.exited()).code).toBe(143);
   });
 });
 
@@ -123,7 +121,7 @@ describe("a reader that follows", () => {
     const directory = mkdtempSync(join(tmpdir(), "zerobuffer-follow-"));
     const metadata = join(directory, "metadata");
     const args = ["--follow", "-n", "60", "--verify", "sequential", "--metadata-output", metadata];
-    await using child = new Run(["reader", name, ...args, ...small]);
+    await using child = Child.cli(["reader", name, ...args, ...small]);
     await bufferMade(name);
     for (const n of [10, 20, 30]) {
       const written = await runJson("writer", name, "-n", `${n}`, "-m", `metadata of ${n}`);
@@ -138,18 +136,18 @@ describe("a reader that follows", () => {
 
   test("goes on after a writer that was killed", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "--follow", "-n", "2", "-o", "-", ...small]);
+    await using child = Child.cli(["reader", name, "--follow", "-n", "2", "-o", "-", ...small]);
     await bufferMade(name);
-    await using first = new Run(["writer", name, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
-    await first.feed("one\n");
-    await child.prints("one");
+    await using first = Child.cli(["writer", name, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
+    first.write("one\n");
+    await child.printed("one");
     first.kill("SIGKILL");
-    await first.end();
-    await using second = new Run(["writer", name, "-i", "-", "--framing", "lines"], {
+    await first.exited();
+    await using second = Child.cli(["writer", name, "-i", "-", "--framing", "lines"], {
       stdin: Buffer.from("two\n"),
     });
-    expect((await second.end()).code).toBe(0);
-    const { code, stdout } = await child.end();
+    expect((await second.exited()).code).toBe(0);
+    const { code, stdout } = await child.exited();
     expect(code).toBe(0);
     expect(stdout.toString()).toBe("onetwo");
   });
@@ -159,22 +157,22 @@ describe("a reader that follows", () => {
     const directory = mkdtempSync(join(tmpdir(), "zerobuffer-follow-"));
     const metadata = join(directory, "metadata");
     const args = ["--follow", "-n", "3", "-o", "-", "--metadata-output", metadata, "-v"];
-    await using child = new Run(["reader", name, ...args, "--buffer-size", "64KiB"]);
+    await using child = Child.cli(["reader", name, ...args, "--buffer-size", "64KiB"]);
     await bufferMade(name);
-    await using first = new Run(["writer", name, "-m", "the first", "-i", "-", "--framing", "lines"], {
+    await using first = Child.cli(["writer", name, "-m", "the first", "-i", "-", "--framing", "lines"], {
       stdin: "pipe",
     });
-    await first.feed("one\n");
-    await child.prints("one");
+    first.write("one\n");
+    await child.printed("one");
     first.kill("SIGKILL");
-    await first.end();
+    await first.exited();
     {
       // In this process, which starts sooner than the reader looks at its writer.
-      using second = new Writer(name, { connectTimeoutMs: 10_000 });
+      using second = new Writer(name, { connectTimeoutMs: WAIT_LIMIT_MS });
       second.setMetadata(Buffer.from("the second"));
       for (const frame of ["two", "three"]) second.writeFrame(Buffer.from(frame));
     }
-    const { code, stdout, stderr } = await child.end();
+    const { code, stdout, stderr } = await child.exited();
     expect([code, stdout.toString()]).toEqual([0, "onetwothree"]);
     expect(readFileSync(metadata, "utf8")).toBe("the second");
     expect(stderr.match(/(A|Another) writer has (connected|taken)/g)).toHaveLength(2);
@@ -183,7 +181,7 @@ describe("a reader that follows", () => {
 
   test("gives up when none comes within the connect timeout", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "--follow", "--connect-timeout-ms", "1s", ...small]);
+    await using child = Child.cli(["reader", name, "--follow", "--connect-timeout-ms", "1s", ...small]);
     await bufferMade(name);
     await run("writer", name, "-n", "3");
     const { code, document } = await child.report();
@@ -195,14 +193,14 @@ describe("a writer ends", () => {
   test("with READER_DEAD when the reader leaves or dies", async () => {
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       const name = uniqueName();
-      await using reader = new Run(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
+      await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
       await bufferMade(name);
-      await using writer = new Run(["writer", name, "-n", "0", "--json-output", "-v"]);
-      await writer.says("Connected");
+      await using writer = Child.cli(["writer", name, "-n", "0", "--json-output", "-v"]);
+      await writer.logged("Connected");
       reader.kill(signal);
       const { code, document } = await writer.report();
       expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
-      await reader.end();
+      await reader.exited();
       // The next start takes away what a killed reader has left.
       if (signal === "SIGKILL") new Reader(name, { payloadSize: 4096 }).close();
     }
@@ -213,16 +211,16 @@ describe("a writer ends", () => {
     ["has nothing to write yet", ["-i", "-"]],
   ])("with READER_DEAD when the reader dies while it %s", async (_, options) => {
     const name = uniqueName();
-    await using reader = new Run(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
+    await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
     await bufferMade(name);
-    await using writer = new Run(["writer", name, "-n", "0", "--json-output", "-v", ...options], {
+    await using writer = Child.cli(["writer", name, "-n", "0", "--json-output", "-v", ...options], {
       stdin: "pipe",
     });
-    await writer.says("Connected");
+    await writer.logged("Connected");
     reader.kill("SIGKILL");
     const { code, document } = await writer.report();
     expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
-    await reader.end();
+    await reader.exited();
     new Reader(name, { payloadSize: 4096 }).close();
   });
 

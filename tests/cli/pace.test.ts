@@ -1,9 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Reader } from "../../src/core/index.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { bufferMade, leavesNoBuffersBehind, Run, runJson } from "../support/cli.ts";
-
-leavesNoBuffersBehind();
+import { bufferMade, uniqueName } from "../support/buffers.ts";
+import { Child, runJson } from "../support/process.ts";
 
 /** Runs a writer against a reader of this test that has room for everything. */
 async function write(...args: string[]) {
@@ -70,7 +68,7 @@ describe("--on-full", () => {
 
   test("drop leaves a stream that verifies", async () => {
     const name = uniqueName();
-    await using child = new Run([
+    await using child = Child.cli([
       "reader",
       name,
       "--verify",

@@ -1,22 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { Reader, Writer, WriterDeadError } from "../../src/core/index.ts";
-import { bytesOf, eventually, rejectionOf, uniqueName } from "../support/buffers.ts";
 import {
   bufferFull,
   bufferMade,
-  leavesNoBuffersBehind,
-  Run,
-  run,
-  runJson,
-  runOnTerminal,
-} from "../support/cli.ts";
+  bytesOf,
+  eventually,
+  rejectionOf,
+  uniqueName,
+  WAIT_LIMIT_MS,
+} from "../support/buffers.ts";
+import { Child, run, runJson, runOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
-
-leavesNoBuffersBehind();
-
-/** Nothing that is waited for takes longer than this, however busy the machine. */
-const PATIENCE_MS = 30_000;
 
 const SMALL = ["--buffer-size", "64KiB"];
 
@@ -24,13 +19,13 @@ const SMALL = ["--buffer-size", "64KiB"];
 class Line implements AsyncDisposable {
   readonly input = uniqueName();
   readonly display: Reader;
-  readonly relay: Run;
+  readonly relay: Child;
   readonly #camera: Promise<Writer>;
 
   constructor(args: readonly string[], displaySizes = { metadataSize: 4096, payloadSize: 65_536 }) {
     this.display = new Reader(uniqueName(), displaySizes);
-    this.relay = new Run(["relay", this.input, this.display.name, ...SMALL, "--json-output", ...args]);
-    this.#camera = Writer.connect(this.input, { connectTimeoutMs: PATIENCE_MS });
+    this.relay = Child.cli(["relay", this.input, this.display.name, ...SMALL, "--json-output", ...args]);
+    this.#camera = Writer.connect(this.input, { connectTimeoutMs: WAIT_LIMIT_MS });
   }
 
   /** The writer, once it is connected to the relay. */
@@ -40,7 +35,7 @@ class Line implements AsyncDisposable {
 
   /** The bytes of the next frame that comes out. */
   async shown(): Promise<Uint8Array> {
-    using frame = await this.display.readFrameAsync(PATIENCE_MS);
+    using frame = await this.display.readFrameAsync(WAIT_LIMIT_MS);
     return frame.toArray();
   }
 
@@ -201,10 +196,10 @@ describe("a relay", () => {
   test("tells a person in one line", async () => {
     using display = new Reader(uniqueName(), { payloadSize: 4 * 1024 * 1024 });
     const input = uniqueName();
-    await using relay = new Run(["relay", input, display.name, ...SMALL]);
+    await using relay = Child.cli(["relay", input, display.name, ...SMALL]);
     await bufferMade(input);
     expect((await run("writer", input, "-n", "3000")).code).toBe(0);
-    const { code, stdout, stderr } = await relay.end();
+    const { code, stdout, stderr } = await relay.exited();
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout.toString()).toMatch(
       new RegExp(
@@ -217,7 +212,7 @@ describe("a relay", () => {
     using display = new Reader(uniqueName(), { payloadSize: 4 * 1024 * 1024 });
     const input = uniqueName();
     const shown = runOnTerminal(["relay", input, display.name, ...SMALL, "-n", "50"], {
-      script: 'exec "$@" >/dev/null',
+      shell: 'exec "$@" >/dev/null',
     });
     await bufferMade(input);
     await run("writer", input, "-n", "50", "--rate", "100");
@@ -252,7 +247,7 @@ describe("metadata", () => {
   test("is passed on when it comes, without a frame", async () => {
     await using line = new Line([]);
     (await line.camera()).setMetadata(Buffer.from("early"));
-    await eventually(() => line.display.getMetadata().length > 0, PATIENCE_MS);
+    await eventually(() => line.display.getMetadata().length > 0);
     expect(Buffer.from(line.display.getMetadata()).toString()).toBe("early");
     const { document } = await line.finish();
     expect(document).toMatchObject({ metadata_relayed: true, metadata_size: 5 });
@@ -275,7 +270,7 @@ describe("metadata", () => {
     await line.shown();
     expect(line.display.getMetadata().length).toBe(0);
     camera.setMetadata(Buffer.from("late"));
-    await eventually(() => line.display.getMetadata().length > 0, PATIENCE_MS);
+    await eventually(() => line.display.getMetadata().length > 0);
     camera.writeFrame(bytesOf(2, 10));
     expect(await line.shown()).toEqual(bytesOf(2, 10));
     expect((await line.finish()).document).toMatchObject({ frames_relayed: 2, metadata_size: 4 });
@@ -377,8 +372,8 @@ describe("a relay ends", () => {
 
   test("with READER_DEAD when the output's reader leaves, before there is a writer", async () => {
     const display = new Reader(uniqueName(), { payloadSize: 4096 });
-    await using relay = new Run(["relay", uniqueName(), display.name, ...SMALL, "--json-output", "-v"]);
-    await relay.says("Connected");
+    await using relay = Child.cli(["relay", uniqueName(), display.name, ...SMALL, "--json-output", "-v"]);
+    await relay.logged("Connected");
     display.close();
     const { code, document } = await relay.report();
     expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
@@ -391,12 +386,12 @@ test("a relay passes on a frame of several megabytes whole, and in reverse", asy
   const input = uniqueName();
   using display = new Reader(uniqueName(), { metadataSize: 0, payloadSize: ring });
   const args = ["--transform", "reverse", "--buffer-size", `${ring}`, "--json-output"];
-  await using relay = new Run(["relay", input, display.name, ...args]);
+  await using relay = Child.cli(["relay", input, display.name, ...args]);
   {
-    using camera = await Writer.connect(input, { connectTimeoutMs: PATIENCE_MS });
+    using camera = await Writer.connect(input, { connectTimeoutMs: WAIT_LIMIT_MS });
     for (let i = 1; i <= 2; i++) {
       await camera.writeFrameAsync(bytesOf(i, size));
-      using frame = await display.readFrameAsync(PATIENCE_MS);
+      using frame = await display.readFrameAsync(WAIT_LIMIT_MS);
       expect(Buffer.compare(frame.data, bytesOf(i, size).reverse())).toBe(0);
     }
   }
@@ -428,7 +423,7 @@ describe("--create-output", () => {
   /** A relay without an output, and the frames of a writer that has come and left already. */
   async function startRelay(...args: string[]) {
     const [input, output] = [uniqueName(), uniqueName()];
-    const relay = new Run([
+    const relay = Child.cli([
       "relay",
       input,
       output,
@@ -446,7 +441,7 @@ describe("--create-output", () => {
   test("queues the frames for a reader that starts later", async () => {
     const { output, relay } = await startRelay("--timeout-ms", "0");
     await using _ = relay;
-    await relay.says("has left");
+    await relay.logged("has left");
     expect(relay.isOver).toBe(false);
     const args = ["--verify", "sequential", "--buffer-size", "1MiB", "--json-output"];
     const read = await runJson("reader", output, ...args.slice(0, -1));
@@ -470,10 +465,10 @@ describe("--create-output", () => {
   test("tells both where the writer was killed and no reader comes", async () => {
     const [input, output] = [uniqueName(), uniqueName()];
     const args = ["--create-output", ...SMALL, "--json-output", "--timeout-ms", "2s"];
-    await using relay = new Run(["relay", input, output, ...args]);
+    await using relay = Child.cli(["relay", input, output, ...args]);
     await bufferMade(input);
-    await using writer = new Run(["writer", input, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
-    await writer.feed("last words\n");
+    await using writer = Child.cli(["writer", input, "-i", "-", "--framing", "lines"], { stdin: "pipe" });
+    writer.write("last words\n");
     await bufferMade(output);
     await bufferFull(output, 64 * 1024 - 16);
     writer.kill("SIGKILL");
@@ -487,7 +482,7 @@ describe("--create-output", () => {
 
   test("connects to an output that is there", async () => {
     await using line = new Line(["--create-output", "-v"]);
-    await line.relay.says(`Connected to buffer "${line.display.name}" of 65,536 bytes.`);
+    await line.relay.logged(`Connected to buffer "${line.display.name}" of 65,536 bytes.`);
     (await line.camera()).writeFrame(bytesOf(1, 10));
     expect(await line.shown()).toEqual(bytesOf(1, 10));
     expect((await line.finish()).code).toBe(0);
@@ -496,13 +491,13 @@ describe("--create-output", () => {
   test("replaces what a relay that was killed has left", async () => {
     const [input, output] = [uniqueName(), uniqueName()];
     const args = ["relay", input, output, "--create-output", ...SMALL, "--json-output", "--timeout-ms", "0"];
-    await using first = new Run(args);
+    await using first = Child.cli(args);
     await bufferMade(output);
     first.kill("SIGKILL");
-    await first.end();
+    await first.exited();
     expect(existsSync(`/dev/shm/${output}`)).toBe(true);
-    await using second = new Run([...args, "-v"]);
-    await second.says(`Made buffer "${output}"`);
+    await using second = Child.cli([...args, "-v"]);
+    await second.logged(`Made buffer "${output}"`);
     expect((await run("writer", input, "-n", "5")).code).toBe(0);
     const read = await runJson("reader", output, ...SMALL, "--verify", "sequential");
     expect([read.code, read.document.frames_read]).toEqual([0, 5]);
@@ -512,10 +507,10 @@ describe("--create-output", () => {
   test("is done also where its reader has enough before the relay looks again", async () => {
     const { output, relay } = await startRelay("--timeout-ms", "0");
     await using _ = relay;
-    await relay.says("has left");
+    await relay.logged("has left");
     relay.kill("SIGSTOP");
     const reader = new Reader(output);
-    reader.readFrame(PATIENCE_MS).release();
+    reader.readFrame(WAIT_LIMIT_MS).release();
     reader.close();
     relay.kill("SIGCONT");
     const { code, document } = await relay.report();

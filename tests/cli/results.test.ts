@@ -4,18 +4,16 @@ import { join } from "node:path";
 import { schemaDirectory, schemaFiles } from "../../scripts/build-schema.ts";
 import { perSecond } from "../../src/cli/format.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { bufferMade, leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
+import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
-
-leavesNoBuffersBehind();
 
 /** Moves frames from a writer to a reader, both with --json-output. */
 async function transfer(writerArgs: readonly string[], readerArgs: readonly string[]) {
   const name = uniqueName();
-  await using reader = new Run(["reader", name, "--buffer-size", "1MiB", "--json-output", ...readerArgs]);
+  await using reader = Child.cli(["reader", name, "--buffer-size", "1MiB", "--json-output", ...readerArgs]);
   await bufferMade(name);
-  await using writer = new Run(["writer", name, "--json-output", ...writerArgs]);
+  await using writer = Child.cli(["writer", name, "--json-output", ...writerArgs]);
   const [written, read] = await Promise.all([writer.report(), reader.report()]);
   return { name, written, read };
 }
@@ -111,10 +109,10 @@ describe("a transfer", () => {
 describe("a person", () => {
   test("gets one line on stdout from each side", async () => {
     const name = uniqueName();
-    await using reader = new Run(["reader", name, "--buffer-size", "1MiB"]);
+    await using reader = Child.cli(["reader", name, "--buffer-size", "1MiB"]);
     await bufferMade(name);
     const written = await run("writer", name, "-n", "3000");
-    const read = await reader.end();
+    const read = await reader.exited();
     expect(written.stdout.toString()).toMatch(
       new RegExp(
         `^Wrote 3,000 frames \\(2\\.9 MiB\\) into ${name} in [\\d.]+ s: [\\d,]+ frames/s, [\\d.,]+ [KMG]iB/s\\.\n$`,
@@ -138,7 +136,7 @@ describe("a person", () => {
 
   test("hears more with --verbose, on stderr, also in JSON mode", async () => {
     const name = uniqueName();
-    await using reader = new Run(["reader", name, "--buffer-size", "1MiB", "-v", "--json-output"]);
+    await using reader = Child.cli(["reader", name, "--buffer-size", "1MiB", "-v", "--json-output"]);
     await bufferMade(name);
     const written = await run("writer", name, "-v", "-m", "hello");
     const read = await reader.report();
@@ -161,7 +159,7 @@ describe("verification", () => {
 
   test("names the first wrong frame, counted from 0", async () => {
     const name = uniqueName();
-    await using child = new Run([
+    await using child = Child.cli([
       "reader",
       name,
       "--verify",
@@ -172,7 +170,7 @@ describe("verification", () => {
     ]);
     await bufferMade(name);
     {
-      using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+      using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
       for (const fill of [0, 0, 1, 0, 2]) writer.writeFrame(new Uint8Array(100).fill(fill));
     }
     const { document } = await child.report();
@@ -196,7 +194,7 @@ describe("verification", () => {
 describe("checksums", () => {
   test("are the MD5 of the frames; the result has the first 100, --verbose all", async () => {
     const name = uniqueName();
-    await using child = new Run([
+    await using child = Child.cli([
       "reader",
       name,
       "--checksum",
@@ -218,10 +216,10 @@ describe("checksums", () => {
 
   test("are shown to a person before the result", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "--checksum", "--buffer-size", "64KiB"]);
+    await using child = Child.cli(["reader", name, "--checksum", "--buffer-size", "64KiB"]);
     await bufferMade(name);
     await run("writer", name, "-n", "2", "-s", "10");
-    const { stdout } = await child.end();
+    const { stdout } = await child.exited();
     expect(stdout.toString()).toMatch(/^[0-9a-f]{32} {2}frame 0\n[0-9a-f]{32} {2}frame 1\nRead 2 frames/);
   });
 });
@@ -254,7 +252,7 @@ describe("what cannot connect ends with code 1", () => {
   test("a second writer, a second reader", async () => {
     const name = uniqueName();
     using _reader = new Reader(name, { payloadSize: 4096 });
-    using _writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    using _writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
     const writer = await runJson("writer", name, "--connect-timeout-ms", "0");
     expect([writer.code, writer.document.error.code]).toEqual([1, "WRITER_ALREADY_CONNECTED"]);
     const reader = await runJson("reader", name, "--buffer-size", "64KiB");

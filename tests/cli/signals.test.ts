@@ -3,10 +3,8 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer, WriterDeadError } from "../../src/core/index.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { bufferFull, bufferMade, leavesNoBuffersBehind, Run } from "../support/cli.ts";
-
-leavesNoBuffersBehind();
+import { bufferFull, bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
 
 /** How long a command has to end after a signal. */
 const ANSWER_MS = 200;
@@ -38,10 +36,10 @@ function stalledPipe(): Disposable & { readonly descriptor: number } {
 let slowestMs = 0;
 
 /** Sends the signals and waits for the end. */
-async function stop(child: Run, ...signals: NodeJS.Signals[]) {
+async function stop(child: Child, ...signals: NodeJS.Signals[]) {
   const sentAt = performance.now();
   for (const signal of signals) child.kill(signal);
-  const outcome = await child.end();
+  const outcome = await child.exited();
   slowestMs = Math.max(slowestMs, performance.now() - sentAt);
   return outcome;
 }
@@ -61,7 +59,7 @@ function prompt(name: string, play: () => Promise<void>): void {
 
 describe.each(signals)("%s stops", (signal, exitCode) => {
   /** Stops a command, whose document says so. */
-  async function expectInterrupted(child: Run) {
+  async function expectInterrupted(child: Child) {
     const { code, stdout } = await stop(child, signal);
     expect(code).toBe(exitCode);
     const document = JSON.parse(stdout.toString());
@@ -71,7 +69,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
   prompt("a writer that waits for its buffer", async () => {
     const name = uniqueName();
-    await using child = new Run([
+    await using child = Child.cli([
       "writer",
       name,
       "--connect-timeout-ms",
@@ -81,7 +79,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       "-i",
       "/dev/null",
     ]);
-    await child.says("Connecting");
+    await child.logged("Connecting");
     const { code, stdout } = await stop(child, signal);
     expect(code).toBe(exitCode);
     expect(JSON.parse(stdout.toString()).error).toEqual({
@@ -94,7 +92,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   prompt("a writer that waits for room", async () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 4096 });
-    await using child = new Run([
+    await using child = Child.cli([
       "writer",
       name,
       "-n",
@@ -119,16 +117,16 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   prompt("a writer that waits for its input", async () => {
     const name = uniqueName();
     using _reader = new Reader(name, { payloadSize: 4096 });
-    await using child = new Run(["writer", name, "-i", "-", "--json-output", "-v"], { stdin: "pipe" });
-    await child.says("Connected");
+    await using child = Child.cli(["writer", name, "-i", "-", "--json-output", "-v"], { stdin: "pipe" });
+    await child.logged("Connected");
     await expectInterrupted(child);
   });
 
   prompt("a writer between two frames of a slow rate", async () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 4096 });
-    await using child = new Run(["writer", name, "-n", "0", "--rate", "0.01", "--json-output"]);
-    (await reader.readFrameAsync(30_000)).release();
+    await using child = Child.cli(["writer", name, "-n", "0", "--rate", "0.01", "--json-output"]);
+    (await reader.readFrameAsync(WAIT_LIMIT_MS)).release();
     const { code, stdout } = await stop(child, signal);
     expect(code).toBe(exitCode);
     expect(JSON.parse(stdout.toString()).frames_written).toBe(1);
@@ -136,14 +134,14 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
   prompt("a reader that waits for a writer", async () => {
     const name = uniqueName();
-    await using child = new Run(["reader", name, "--buffer-size", "64KiB", "--json-output", "-v"]);
-    await child.says("Made buffer");
+    await using child = Child.cli(["reader", name, "--buffer-size", "64KiB", "--json-output", "-v"]);
+    await child.logged("Made buffer");
     await expectInterrupted(child);
   });
 
   prompt("a reader that waits for a frame, and what it has read is delivered", async () => {
     const name = uniqueName();
-    await using child = new Run([
+    await using child = Child.cli([
       "reader",
       name,
       "--buffer-size",
@@ -155,9 +153,9 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       "-v",
     ]);
     await bufferMade(name);
-    using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
     writer.writeFrame(Buffer.from("delivered"));
-    await child.prints("delivered");
+    await child.printed("delivered");
     const { code, stdout, stderr } = await stop(child, signal);
     expect(code).toBe(exitCode);
     expect(stdout.toString()).toBe("delivered");
@@ -169,9 +167,9 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       const name = uniqueName();
       using pipe = stalledPipe();
       const readerArgs = ["reader", name, "--buffer-size", "1MiB", "-o", "-", "--json-output"];
-      await using child = new Run(readerArgs, { stdout: pipe.descriptor });
+      await using child = Child.cli(readerArgs, { stdout: pipe.descriptor });
       await bufferMade(name);
-      await using writer = new Run(["writer", name, "-n", "0", "-s", size, "--json-output"]);
+      await using writer = Child.cli(["writer", name, "-n", "0", "-s", size, "--json-output"]);
       await bufferFull(name, size === "1KiB" ? 1024 : 300 * 1024);
       const { code, stderr } = await stop(child, signal);
       expect(code).toBe(exitCode);
@@ -185,12 +183,12 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     const name = uniqueName();
     const size = 200 * 1024 * 1024;
     const options = ["--buffer-size", "201MiB", "--verify", "random", "--checksum", "-v"];
-    await using child = new Run(["reader", name, ...options]);
+    await using child = Child.cli(["reader", name, ...options]);
     await bufferMade(name);
-    using writer = await Writer.connect(name, { connectTimeoutMs: 5000 });
+    using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
     writer.writeFrame(Buffer.from("first"));
     writer.writeFrame(new Uint8Array(size));
-    await child.says("Frame 0 has MD5");
+    await child.logged("Frame 0 has MD5");
     const { code, stderr } = await stop(child, signal);
     expect(code).toBe(exitCode);
     expect(stderr).not.toContain("Frame 1");
@@ -198,8 +196,8 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
   prompt("a writer in the middle of a frame that takes long to make", async () => {
     using reader = new Reader(uniqueName(), { metadataSize: 0, payloadSize: 201 * 1024 * 1024 });
-    await using child = new Run(["writer", reader.name, "-s", "200MiB", "--pattern", "random", "-v"]);
-    await child.says("Connected");
+    await using child = Child.cli(["writer", reader.name, "-s", "200MiB", "--pattern", "random", "-v"]);
+    await child.logged("Connected");
     const { code } = await stop(child, signal);
     expect(code).toBe(exitCode);
     expect(() => reader.tryReadFrame()).toThrow(WriterDeadError);
@@ -207,31 +205,31 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
   describe("a relay that waits", () => {
     const args = ["--buffer-size", "4KiB", "--timeout-ms", "0", "--json-output", "-v"];
-    const connectToRelay = (name: string) => Writer.connect(name, { connectTimeoutMs: 30_000 });
+    const connectToRelay = (name: string) => Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
 
     prompt("for its output", async () => {
-      await using child = new Run(["relay", uniqueName(), uniqueName(), ...args]);
-      await child.says("Made buffer");
+      await using child = Child.cli(["relay", uniqueName(), uniqueName(), ...args]);
+      await child.logged("Made buffer");
       await expectInterrupted(child);
     });
 
     prompt("for a writer", async () => {
       using display = new Reader(uniqueName(), { payloadSize: 4096 });
-      await using child = new Run(["relay", uniqueName(), display.name, ...args]);
-      await child.says("Connected");
+      await using child = Child.cli(["relay", uniqueName(), display.name, ...args]);
+      await child.logged("Connected");
       await expectInterrupted(child);
     });
 
     prompt("for a frame", async () => {
       const name = uniqueName();
       using display = new Reader(uniqueName(), { payloadSize: 4096 });
-      await using child = new Run(["relay", name, display.name, ...args]);
+      await using child = Child.cli(["relay", name, display.name, ...args]);
       await bufferMade(name);
       using camera = await connectToRelay(name);
       camera.writeFrame(new Uint8Array(10));
-      (await display.readFrameAsync(30_000)).release();
+      (await display.readFrameAsync(WAIT_LIMIT_MS)).release();
       expect((await expectInterrupted(child)).frames_relayed).toBe(1);
-      expect(() => display.readFrame(30_000)).toThrow(
+      expect(() => display.readFrame(WAIT_LIMIT_MS)).toThrow(
         expect.objectContaining({ code: "WRITER_DEAD", reason: "left" }),
       );
     });
@@ -239,7 +237,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     prompt("for room", async () => {
       const name = uniqueName();
       using display = new Reader(uniqueName(), { payloadSize: 4096 });
-      await using child = new Run(["relay", name, display.name, ...args]);
+      await using child = Child.cli(["relay", name, display.name, ...args]);
       await bufferMade(name);
       using camera = await connectToRelay(name);
       for (let i = 0; i < 5; i++) await camera.writeFrameAsync(new Uint8Array(1000));
@@ -249,13 +247,13 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
     prompt("for the reader of the output it made", async () => {
       const [name, output] = [uniqueName(), uniqueName()];
-      await using child = new Run(["relay", name, output, "--create-output", ...args]);
+      await using child = Child.cli(["relay", name, output, "--create-output", ...args]);
       await bufferMade(name);
       {
         using camera = await connectToRelay(name);
         camera.writeFrame(new Uint8Array(10));
       }
-      await child.says("has left");
+      await child.logged("has left");
       expect((await expectInterrupted(child)).frames_relayed).toBe(1);
     });
   });
@@ -263,9 +261,9 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   prompt("a busy relay at a frame boundary, and both its neighbours know", async () => {
     const [input, output] = [uniqueName(), uniqueName()];
     const made = ["--buffer-size", "64KiB", "--json-output"];
-    await using reader = new Run(["reader", output, "--verify", "sequential", ...made]);
-    await using relay = new Run(["relay", input, output, ...made, "-v"]);
-    await using writer = new Run([
+    await using reader = Child.cli(["reader", output, "--verify", "sequential", ...made]);
+    await using relay = Child.cli(["relay", input, output, ...made, "-v"]);
+    await using writer = Child.cli([
       "writer",
       input,
       "-n",
@@ -274,7 +272,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
       "30s",
       "--json-output",
     ]);
-    await relay.says("Relayed 1,000 frames");
+    await relay.logged("Relayed 1,000 frames");
     const relayed = await expectInterrupted(relay);
     const read = await reader.report();
     expect([read.code, read.document.frames_read]).toEqual([0, relayed.frames_relayed]);
@@ -284,7 +282,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
   prompt("both sides of a busy transfer", async () => {
     const name = uniqueName();
-    await using reader = new Run([
+    await using reader = Child.cli([
       "reader",
       name,
       "--buffer-size",
@@ -295,8 +293,8 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     ]);
     await bufferMade(name);
     const writerArgs = ["writer", name, "-n", "0", "--pattern", "random", "--json-output", "-v"];
-    await using writer = new Run(writerArgs);
-    await writer.says("Connected");
+    await using writer = Child.cli(writerArgs);
+    await writer.logged("Connected");
     const written = await stop(writer, signal);
     const { code, document } = await reader.report();
     expect(written.code).toBe(exitCode);
@@ -310,18 +308,18 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
   prompt("a server that waits for a client", async () => {
     const channel = uniqueName();
-    await using server = new Run(["duplex", "serve", channel, ...ring, "-v"]);
-    await server.says("Made channel");
+    await using server = Child.cli(["duplex", "serve", channel, ...ring, "-v"]);
+    await server.logged("Made channel");
     await expectInterrupted(server);
   });
 
   prompt("a busy server, and then its client", async () => {
     const channel = uniqueName();
-    await using server = new Run(["duplex", "serve", channel, ...ring, "-v"]);
-    await server.says("Made channel");
+    await using server = Child.cli(["duplex", "serve", channel, ...ring, "-v"]);
+    await server.logged("Made channel");
     const args = ["duplex", "request", channel, ...ring, "-n", "0", "--in-flight", "4"];
-    await using client = new Run(args);
-    await server.says("A client has connected");
+    await using client = Child.cli(args);
+    await server.logged("A client has connected");
     const { requests, responses } = await expectInterrupted(server);
     expect(requests - responses).toBeLessThanOrEqual(1);
     const ended = await client.report();
@@ -333,35 +331,35 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
   prompt("a server whose command does not answer, and the command", async () => {
     const channel = uniqueName();
-    await using server = new Run(["duplex", "serve", channel, ...ring, "-v", "--exec", "exec sleep 1000"]);
-    await server.says("Made channel");
+    await using server = Child.cli(["duplex", "serve", channel, ...ring, "-v", "--exec", "exec sleep 1000"]);
+    await server.logged("Made channel");
     const request = ["duplex", "request", channel, ...ring, "-n", "1", "--timeout-ms", "0", "-v"];
-    await using client = new Run(request);
-    await server.says("A client has connected");
+    await using client = Child.cli(request);
+    await server.logged("A client has connected");
     await expectInterrupted(server);
-    expect((await client.end()).code).toBe(2);
+    expect((await client.exited()).code).toBe(2);
   });
 
   prompt("a client that waits for its server, and one that waits for a response", async () => {
     const channel = uniqueName();
     const request = ["duplex", "request", channel, ...ring, "-n", "1", "--timeout-ms", "0", "-v"];
     // Without a server it has not said anything yet: what it waits for is its first sign.
-    await using early = new Run([...request, "--connect-timeout-ms", "1m", "--input", "/dev/null"]);
-    await early.listens(signal);
+    await using early = Child.cli([...request, "--connect-timeout-ms", "1m", "--input", "/dev/null"]);
+    await early.handles(signal);
     await expectInterrupted(early);
     const args = ["duplex", "serve", channel, ...ring, "-v", "--delay-ms", "60000"];
-    await using server = new Run(args);
-    await server.says("Made channel");
-    await using client = new Run(request);
-    await server.says("A client has connected");
+    await using server = Child.cli(args);
+    await server.logged("Made channel");
+    await using client = Child.cli(request);
+    await server.logged("A client has connected");
     await expectInterrupted(client);
     await expectInterrupted(server);
   });
 
   prompt("an inspector that watches", async () => {
     using reader = new Reader(uniqueName(), { payloadSize: 4096 });
-    await using watch = new Run(["inspect", reader.name, "--watch", "--json-output", "-v"]);
-    await watch.says("Watching");
+    await using watch = Child.cli(["inspect", reader.name, "--watch", "--json-output", "-v"]);
+    await watch.logged("Watching");
     await expectInterrupted(watch);
   });
 });
@@ -370,11 +368,11 @@ describe("a second signal", () => {
   prompt("ends a command that cannot print its result, and leaves nothing behind", async () => {
     const name = uniqueName();
     using pipe = stalledPipe();
-    await using filler = new Run(["reader", name, "--buffer-size", "1MiB", "-o", "-"], {
+    await using filler = Child.cli(["reader", name, "--buffer-size", "1MiB", "-o", "-"], {
       stdout: pipe.descriptor,
     });
     await bufferMade(name);
-    await using writer = new Run(["writer", name, "-n", "0", "-s", "1KiB", "--timeout-ms", "0"], {
+    await using writer = Child.cli(["writer", name, "-n", "0", "-s", "1KiB", "--timeout-ms", "0"], {
       stdout: pipe.descriptor,
     });
     await bufferFull(name, 1024);

@@ -12,10 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { bufferMade, leavesNoBuffersBehind, Run, run, runJson } from "../support/cli.ts";
-
-leavesNoBuffersBehind();
+import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child, run, runJson } from "../support/process.ts";
 
 let directory: string;
 beforeAll(() => {
@@ -50,7 +48,7 @@ function records(...sizes: number[]): Buffer {
 /** What comes out of stdout of a reader if this goes into stdin of a writer. */
 async function pipeThrough(input: Uint8Array, framing: string[], { chunk = Number.POSITIVE_INFINITY } = {}) {
   const name = uniqueName();
-  await using reader = new Run([
+  await using reader = Child.cli([
     "reader",
     name,
     "-o",
@@ -61,10 +59,10 @@ async function pipeThrough(input: Uint8Array, framing: string[], { chunk = Numbe
     ...framing,
   ]);
   await bufferMade(name);
-  await using writer = new Run(["writer", name, "-i", "-", "--json-output", ...framing], { stdin: "pipe" });
-  for (let at = 0; at < input.length; at += chunk) await writer.feed(input.subarray(at, at + chunk));
-  await writer.finish();
-  const [written, read] = await Promise.all([writer.report(), reader.end()]);
+  await using writer = Child.cli(["writer", name, "-i", "-", "--json-output", ...framing], { stdin: "pipe" });
+  for (let at = 0; at < input.length; at += chunk) writer.write(input.subarray(at, at + chunk));
+  writer.closeStdin();
+  const [written, read] = await Promise.all([writer.report(), reader.exited()]);
   return { written, read, document: JSON.parse(read.stderr) };
 }
 
@@ -79,11 +77,11 @@ describe("a byte stream goes through unchanged", () => {
   ])("as %s frames, %p bytes, %p", async (framing, size, sizes) => {
     const input = bytes(size);
     const name = uniqueName();
-    await using reader = new Run(["reader", name, "-o", "-", "--buffer-size", "4MiB", "--json-output"]);
+    await using reader = Child.cli(["reader", name, "-o", "-", "--buffer-size", "4MiB", "--json-output"]);
     await bufferMade(name);
     const writer = ["writer", name, "-i", "-", "--json-output", "--framing", framing, ...sizes];
-    await using writing = new Run(writer, { stdin: input });
-    const [written, read] = await Promise.all([writing.report(), reader.end()]);
+    await using writing = Child.cli(writer, { stdin: input });
+    const [written, read] = await Promise.all([writing.report(), reader.exited()]);
     expect([written.code, read.code]).toEqual([0, 0]);
     expect(hashOf(read.stdout)).toBe(hashOf(input));
     expect(written.document.bytes_written).toBe(size);
@@ -126,7 +124,7 @@ describe("a byte stream goes through unchanged", () => {
     const input = bytes(5_000_000);
     writeFileSync(source, input);
     writeFileSync(target, bytes(6_000_000));
-    await using reader = new Run([
+    await using reader = Child.cli([
       "reader",
       name,
       "-o",
@@ -138,34 +136,34 @@ describe("a byte stream goes through unchanged", () => {
     ]);
     await bufferMade(name);
     expect((await run("writer", name, "-i", source, "-s", "777")).code).toBe(0);
-    expect((await reader.end()).code).toBe(0);
+    expect((await reader.exited()).code).toBe(0);
     expect(hashOf(readFileSync(target))).toBe(hashOf(input));
   });
 
   test("up to the number of frames asked for", async () => {
     const name = uniqueName();
-    await using reader = new Run(["reader", name, "-o", "-", "--buffer-size", "64KiB"]);
+    await using reader = Child.cli(["reader", name, "-o", "-", "--buffer-size", "64KiB"]);
     await bufferMade(name);
-    await using writer = new Run(["writer", name, "-i", "-", "-n", "3", "-s", "2"], {
+    await using writer = Child.cli(["writer", name, "-i", "-", "-n", "3", "-s", "2"], {
       stdin: Buffer.from("abcdefghij"),
     });
-    expect((await writer.end()).code).toBe(0);
-    expect((await reader.end()).stdout.toString()).toBe("abcdef");
+    expect((await writer.exited()).code).toBe(0);
+    expect((await reader.exited()).stdout.toString()).toBe("abcdef");
   });
 
   test("frame by frame, as they come", async () => {
     const name = uniqueName();
-    await using writer = new Run(["writer", name, "-i", "-", "--framing", "lines", "--timeout-ms", "0"], {
+    await using writer = Child.cli(["writer", name, "-i", "-", "--framing", "lines", "--timeout-ms", "0"], {
       stdin: "pipe",
     });
     using reader = new Reader(name, { payloadSize: 4096 });
     for (const line of ["one", "two"]) {
-      await writer.feed(`${line}\n`);
-      using frame = await reader.readFrameAsync(30_000);
+      writer.write(`${line}\n`);
+      using frame = await reader.readFrameAsync(WAIT_LIMIT_MS);
       expect(Buffer.from(frame.data).toString()).toBe(line);
     }
-    await writer.finish();
-    expect((await writer.end()).code).toBe(0);
+    writer.closeStdin();
+    expect((await writer.exited()).code).toBe(0);
   });
 });
 
@@ -187,7 +185,7 @@ describe("a stream that cannot be cut into frames", () => {
   test("because a line is longer than a frame can be", async () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 1024 });
-    await using writer = new Run(["writer", name, "-i", "-", "--framing", "lines", "--json-output"], {
+    await using writer = Child.cli(["writer", name, "-i", "-", "--framing", "lines", "--json-output"], {
       stdin: Buffer.from(`a\n${"x".repeat(2000)}\n`),
     });
     const { code, document } = await writer.report();
@@ -234,7 +232,7 @@ describe("metadata", () => {
     const [source, target] = [join(directory, "metadata"), join(directory, "metadata-out")];
     const metadata = bytes(2000);
     writeFileSync(source, metadata);
-    await using reader = new Run([
+    await using reader = Child.cli([
       "reader",
       name,
       "--metadata-output",
@@ -253,11 +251,11 @@ describe("metadata", () => {
   test("arrives without any frame", async () => {
     const name = uniqueName();
     const target = join(directory, "lonely");
-    await using reader = new Run(["reader", name, "--metadata-output", target, "--buffer-size", "64KiB"]);
+    await using reader = Child.cli(["reader", name, "--metadata-output", target, "--buffer-size", "64KiB"]);
     await bufferMade(name);
-    await using writer = new Run(["writer", name, "-m", "alone", "-i", "-"]);
-    expect((await writer.end()).code).toBe(0);
-    expect((await reader.end()).code).toBe(0);
+    await using writer = Child.cli(["writer", name, "-m", "alone", "-i", "-"]);
+    expect((await writer.exited()).code).toBe(0);
+    expect((await reader.exited()).code).toBe(0);
     expect(readFileSync(target, "utf8")).toBe("alone");
   });
 
@@ -265,10 +263,10 @@ describe("metadata", () => {
     const name = uniqueName();
     const target = join(directory, "empty");
     writeFileSync(target, "old");
-    await using reader = new Run(["reader", name, "--metadata-output", target, "--buffer-size", "64KiB"]);
+    await using reader = Child.cli(["reader", name, "--metadata-output", target, "--buffer-size", "64KiB"]);
     await bufferMade(name);
     await run("writer", name, "-n", "1");
-    await reader.end();
+    await reader.exited();
     expect(readFileSync(target, "utf8")).toBe("");
   });
 });
@@ -280,13 +278,18 @@ describe("an output", () => {
     Bun.spawnSync(["mkfifo", pipe]);
     const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
     const writeEnd = openSync(pipe, constants.O_WRONLY);
-    await using reader = new Run(["reader", name, "-o", "-", "--buffer-size", "64KiB"], { stdout: writeEnd });
+    await using reader = Child.cli(["reader", name, "-o", "-", "--buffer-size", "64KiB"], {
+      stdout: writeEnd,
+    });
     closeSync(writeEnd);
     await bufferMade(name);
-    using writer = await Writer.connect(name, { connectTimeoutMs: 5000, writeTimeout: 30_000 });
+    using writer = await Writer.connect(name, {
+      connectTimeoutMs: WAIT_LIMIT_MS,
+      writeTimeout: WAIT_LIMIT_MS,
+    });
     closeSync(readEnd);
     writer.writeFrame(bytes(1000));
-    const { code, stderr } = await reader.end();
+    const { code, stderr } = await reader.exited();
     expect(code).toBe(0);
     expect(stderr).toMatch(/^Read 1 frame /);
   });
@@ -294,13 +297,13 @@ describe("an output", () => {
   test("that is full is an I/O error", async () => {
     const name = uniqueName();
     const full = openSync("/dev/full", constants.O_WRONLY);
-    await using reader = new Run(["reader", name, "-o", "-", "--json-output", "--buffer-size", "64KiB"], {
+    await using reader = Child.cli(["reader", name, "-o", "-", "--json-output", "--buffer-size", "64KiB"], {
       stdout: full,
     });
     closeSync(full);
     await bufferMade(name);
     await run("writer", name, "-n", "1");
-    const { code, stderr } = await reader.end();
+    const { code, stderr } = await reader.exited();
     expect(code).toBe(2);
     expect(JSON.parse(stderr).error).toMatchObject({
       code: "IO_ERROR",
@@ -311,9 +314,9 @@ describe("an output", () => {
   test("that is full for the result is an I/O error as well", async () => {
     for (const args of [["--json-output"], []]) {
       const full = openSync("/dev/full", constants.O_WRONLY);
-      await using child = new Run(["writer", "--help", ...args], { stdout: full });
+      await using child = Child.cli(["writer", "--help", ...args], { stdout: full });
       closeSync(full);
-      const { code, stderr } = await child.end();
+      const { code, stderr } = await child.exited();
       expect(code).toBe(2);
       expect(stderr).toContain("Cannot print the result: no space left on device.");
     }
@@ -330,11 +333,12 @@ describe("an output", () => {
     const filler = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
     const filled = fill(filler);
     const writeEnd = openSync(pipe, constants.O_WRONLY | flag);
-    await using child = new Run(["reader", "--help"], { stdout: writeEnd });
+    await using child = Child.cli(["reader", "--help"], { stdout: writeEnd });
     for (const descriptor of [filler, writeEnd]) closeSync(descriptor);
     const chunks: Buffer[] = [];
     for await (const chunk of Bun.file(readEnd).stream()) chunks.push(Buffer.from(chunk));
-    expect((await child.end()).code).toBe(0);
+    closeSync(readEnd);
+    expect((await child.exited()).code).toBe(0);
     expect(Buffer.concat(chunks).subarray(filled).toString()).toBe(page.toString());
   });
 
@@ -344,9 +348,9 @@ describe("an output", () => {
     const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
     const writeEnd = openSync(pipe, constants.O_WRONLY);
     closeSync(readEnd);
-    await using child = new Run(["--help"], { stdout: writeEnd });
+    await using child = Child.cli(["--help"], { stdout: writeEnd });
     closeSync(writeEnd);
-    const { code, stderr } = await child.end();
+    const { code, stderr } = await child.exited();
     expect([code, stderr]).toEqual([0, ""]);
   });
 
@@ -355,14 +359,15 @@ describe("an output", () => {
     const input = bytes(5 * 1024 * 1024);
     const pipe = join(directory, "slow");
     Bun.spawnSync(["mkfifo", pipe]);
-    await using reader = new Run(["reader", name, "-o", pipe, "--buffer-size", "8MiB"]);
+    await using reader = Child.cli(["reader", name, "-o", pipe, "--buffer-size", "8MiB"]);
     const readEnd = openSync(pipe, constants.O_RDONLY);
     await bufferMade(name);
-    await using writing = new Run(["writer", name, "-i", "-", "-s", "10000"], { stdin: input });
-    expect((await writing.end()).code).toBe(0);
+    await using writing = Child.cli(["writer", name, "-i", "-", "-s", "10000"], { stdin: input });
+    expect((await writing.exited()).code).toBe(0);
     const chunks: Buffer[] = [];
     for await (const chunk of Bun.file(readEnd).stream()) chunks.push(Buffer.from(chunk));
-    expect((await reader.end()).code).toBe(0);
+    closeSync(readEnd);
+    expect((await reader.exited()).code).toBe(0);
     expect(hashOf(Buffer.concat(chunks))).toBe(hashOf(input));
   });
 });

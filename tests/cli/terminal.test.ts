@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { uniqueName } from "../support/buffers.ts";
-import { bufferMade, leavesNoBuffersBehind, Run, runOnTerminal } from "../support/cli.ts";
+import { bufferMade, uniqueName } from "../support/buffers.ts";
+import { Child, runOnTerminal, startOnTerminal } from "../support/process.ts";
 
-leavesNoBuffersBehind();
+const CTRL_C = "\x03";
 
 /** Redirects stdout, so that the terminal shows stderr alone. */
 const STDERR_ONLY = 'exec "$@" >/dev/null';
@@ -10,10 +10,10 @@ const STDERR_ONLY = 'exec "$@" >/dev/null';
 /** What a writer shows on a terminal while a reader takes its frames. */
 async function write(args: string[], options: Parameters<typeof runOnTerminal>[1] = {}) {
   const name = uniqueName();
-  await using reader = new Run(["reader", name, "--buffer-size", "1MiB"]);
+  await using reader = Child.cli(["reader", name, "--buffer-size", "1MiB"]);
   await bufferMade(name);
   const { code, output } = await runOnTerminal(["writer", name, ...args], options);
-  await reader.end();
+  await reader.exited();
   expect(code).toBe(0);
   return output;
 }
@@ -23,7 +23,7 @@ const redraws = (output: string) => output.split("\x1b[1G").length - 1;
 
 describe("progress", () => {
   test("shows frames, rate, bytes, time, percent and what is left, and goes away", async () => {
-    const output = await write(["-n", "100", "--rate", "100"], { script: STDERR_ONLY });
+    const output = await write(["-n", "100", "--rate", "100"], { shell: STDERR_ONLY });
     expect(output).toMatch(/Writing █+░+ \d+ %, \d+ s left: \d+ frames, [\d.]+ \w+, \d+ frames\/s, \d+ s/);
     expect(output).toContain("\x1b[?25l");
     expect(output).toContain("\x1b[?25h");
@@ -33,47 +33,48 @@ describe("progress", () => {
   test("counts requests where those are what is sent", async () => {
     const channel = uniqueName();
     const sizes = ["--buffer-size", "64KiB"];
-    await using server = new Run(["duplex", "serve", channel, "-n", "100", ...sizes]);
+    await using server = Child.cli(["duplex", "serve", channel, "-n", "100", ...sizes]);
     await bufferMade(`${channel}_request`);
     const { code, output } = await runOnTerminal(
       ["duplex", "request", channel, "-n", "100", "--rate", "100", ...sizes],
-      { script: STDERR_ONLY },
+      { shell: STDERR_ONLY },
     );
-    expect([code, (await server.end()).code]).toEqual([0, 0]);
+    expect([code, (await server.exited()).code]).toEqual([0, 0]);
     expect(output).toMatch(/Asking █+░+ \d+ %, \d+ s left: \d+ requests, [\d.]+ \w+, \d+ requests\/s, \d+ s/);
   });
 
   test("is drawn ten times a second at the most", async () => {
-    const output = await write(["-n", "150", "--rate", "100"], { script: STDERR_ONLY });
+    const output = await write(["-n", "150", "--rate", "100"], { shell: STDERR_ONLY });
     expect(redraws(output)).toBeGreaterThan(3);
     expect(redraws(output)).toBeLessThanOrEqual(15 + 1);
   });
 
   test("knows no percent where there is no end", async () => {
     const output = await write(["-i", "-", "-s", "64KiB"], {
-      script: 'head -c 300M /dev/zero | "$@" >/dev/null',
+      shell: 'head -c 300M /dev/zero | "$@" >/dev/null',
     });
     expect(output).toContain("Writing: ");
     expect(output).not.toContain("%");
   });
 
   test.each([["--quiet"], ["--json-output"]])("is not shown with %p", async (option) => {
-    const output = await write(["-n", "50", "--rate", "100", option], { script: STDERR_ONLY });
+    const output = await write(["-n", "50", "--rate", "100", option], { shell: STDERR_ONLY });
     expect(output).not.toContain("Writing");
     expect(output).not.toContain("\x1b");
   });
 
   test("goes away at Ctrl-C, and the cursor comes back", async () => {
-    const { code, output } = await runOnTerminal(["reader", uniqueName(), "--buffer-size", "64KiB"], {
-      interruptAfter: "Reading: 0 frames",
-    });
+    await using reader = startOnTerminal(["reader", uniqueName(), "--buffer-size", "64KiB"]);
+    await reader.printed("Reading: 0 frames");
+    const { code, stdout } = await reader.write(CTRL_C).exited();
+    const output = stdout.toString();
     expect(code).toBe(130);
     expect(output.lastIndexOf("\x1b[?25h")).toBeGreaterThan(output.lastIndexOf("\x1b[?25l"));
     expect(output).toEndWith("zerobuffer reader: \x1b[31mStopped by SIGINT.\x1b[39m\r\n");
   });
 
   test("is not shown where stderr is no terminal", async () => {
-    const output = await write(["-n", "50", "--rate", "100"], { script: 'exec "$@" 2>/dev/null' });
+    const output = await write(["-n", "50", "--rate", "100"], { shell: 'exec "$@" 2>/dev/null' });
     expect(output).not.toContain("Writing");
     expect(output).toContain("Wrote 50 frames");
   });

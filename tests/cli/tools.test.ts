@@ -26,11 +26,8 @@ import { plain } from "../../src/cli/terminal.ts";
 import list from "../../src/commands/list/command.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { endAll, startReader, startWriter } from "../process/peers.ts";
-import { eventually, uniqueName } from "../support/buffers.ts";
-import { bufferMade, leavesNoBuffersBehind, Run, run, runJson, runOnTerminal } from "../support/cli.ts";
-import { Child } from "../support/processes.ts";
-
-leavesNoBuffersBehind();
+import { bufferMade, eventually, uniqueName } from "../support/buffers.ts";
+import { Child, run, runJson, runOnTerminal, startOnTerminal } from "../support/process.ts";
 
 const LOCKS = "/tmp/zerobuffer";
 const small = { largest: 1000, payloadSize: 4096 };
@@ -64,7 +61,7 @@ async function listed(name: string, ...args: string[]) {
 
 async function kill(child: Child): Promise<void> {
   child.kill("SIGKILL");
-  await child.end();
+  await child.exited();
 }
 
 /** What a reader leaves that is killed. */
@@ -143,8 +140,8 @@ describe("list", () => {
     const name = uniqueName();
     await using reader = await startReader(name, { ...small, payloadSize: 65_536 });
     await using writer = await startWriter(name, small);
-    await reader.tell({ do: "read", frames: 1e9 }).hear("reading");
-    await writer.tell({ do: "write", frames: 1e9 }).hear("writing");
+    await reader.send({ do: "read", frames: 1e9 }).receive("reading");
+    await writer.send({ do: "write", frames: 1e9 }).receive("writing");
     expect((await listed(name)).frames_per_second).toBeGreaterThan(0);
     expect((await listed(name, "--interval-ms", "0")).frames_per_second).toBeNull();
     await kill(writer);
@@ -240,12 +237,12 @@ describe("inspect", () => {
   test("--watch prints block after block until the buffer goes away, and ends with 0", async () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 4096 });
-    await using watch = new Run(["inspect", name, "--watch", "--interval-ms", "100"]);
-    await watch.prints("idle");
+    await using watch = Child.cli(["inspect", name, "--watch", "--interval-ms", "100"]);
+    await watch.printed("idle");
     using _writer = new Writer(name);
-    await watch.prints("live");
+    await watch.printed("live");
     reader.close();
-    const { code, stdout, stderr } = await watch.end();
+    const { code, stdout, stderr } = await watch.exited();
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout.toString()).not.toContain("\x1b");
     const blocks = stdout.toString().trimEnd().split("\n\n");
@@ -256,8 +253,16 @@ describe("inspect", () => {
   test("--watch --json-output prints what was seen last, once", async () => {
     const name = uniqueName();
     using reader = new Reader(name, { payloadSize: 4096 });
-    await using watch = new Run(["inspect", name, "--watch", "--interval-ms", "100", "--json-output", "-v"]);
-    await watch.says("Watching");
+    await using watch = Child.cli([
+      "inspect",
+      name,
+      "--watch",
+      "--interval-ms",
+      "100",
+      "--json-output",
+      "-v",
+    ]);
+    await watch.logged("Watching");
     reader.close();
     const { code, document } = await watch.report();
     expect(code).toBe(0);
@@ -266,8 +271,10 @@ describe("inspect", () => {
 
   test("--watch draws over what it has drawn on a terminal, until Ctrl-C", async () => {
     using reader = new Reader(uniqueName(), { payloadSize: 4096 });
-    const args = ["inspect", reader.name, "--watch", "--interval-ms", "100"];
-    const { code, output } = await runOnTerminal(args, { interruptAfter: "\x1b[J" });
+    await using watch = startOnTerminal(["inspect", reader.name, "--watch", "--interval-ms", "100"]);
+    await watch.printed("\x1b[J");
+    const { code, stdout } = await watch.write("\x03").exited();
+    const output = stdout.toString();
     expect(code).toBe(130);
     expect(output).toContain("A\x1b[J\x1b[?7l");
     expect(output.lastIndexOf("\x1b[?7h")).toBeGreaterThan(output.lastIndexOf("\x1b[?7l"));
@@ -278,17 +285,17 @@ describe("inspect", () => {
     ["SIGHUP", 129],
   ] as const)("--watch is ended by %s", async (signal, exitCode) => {
     using reader = new Reader(uniqueName(), { payloadSize: 4096 });
-    await using watch = new Run(["inspect", reader.name, "--watch"]);
-    await watch.prints("Reader");
+    await using watch = Child.cli(["inspect", reader.name, "--watch"]);
+    await watch.printed("Reader");
     watch.kill(signal);
-    expect((await watch.end()).code).toBe(exitCode);
+    expect((await watch.exited()).code).toBe(exitCode);
   });
 
   test("--watch ends quietly when nobody reads it any more", async () => {
     using reader = new Reader(uniqueName(), { payloadSize: 4096 });
     const { code, output } = await runOnTerminal(
       ["inspect", reader.name, "--watch", "--interval-ms", "100"],
-      { script: '{ "$@"; echo "code $?" >&2; } | head -1' },
+      { shell: '{ "$@"; echo "code $?" >&2; } | head -1' },
     );
     expect(code).toBe(0);
     expect(output).toMatch(/^Buffer +\S+\r\ncode 0\r\n$/);
@@ -364,8 +371,8 @@ describe("clean", () => {
     const frames = 100_000;
     await using reader = await startReader(name, { ...small, payloadSize: 65_536 });
     await using writer = await startWriter(name, small);
-    await reader.tell({ do: "read", frames }).hear("reading");
-    await writer.tell({ do: "write", frames }).hear("writing");
+    await reader.send({ do: "read", frames }).receive("reading");
+    await writer.send({ do: "write", frames }).receive("writing");
     for (let round = 0; round < 3; round++) {
       removeAll([lockOf(name), `${LOCKS}/locks/${name}.lock`]);
       if (round === 2) writeFileSync(lockOf(name), "");
@@ -373,8 +380,8 @@ describe("clean", () => {
       expect((await run("list")).code).toBe(0);
       expect((await run("inspect", name)).code).toBe(0);
     }
-    expect(await reader.hear("read")).toMatchObject({ frames, sequence: frames, wrong: [] });
-    await writer.hear("wrote");
+    expect(await reader.receive("read")).toMatchObject({ frames, sequence: frames, wrong: [] });
+    await writer.receive("wrote");
     await endAll(writer, reader);
     removeAll([lockOf(name)]);
   });
@@ -461,17 +468,17 @@ afterAll(() => rmSync(directory, { recursive: true }));
 describe.skipIf(!isRoot)("another user's buffer", () => {
   const NOBODY = 65_534;
   const asNobody = (...args: string[]) =>
-    new Run(args, {
-      program: ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", ...bundle],
-      env: { TMPDIR: "/tmp" },
-    });
+    Child.program(
+      ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", ...bundle, ...args],
+      { env: { TMPDIR: "/tmp" } },
+    );
 
   /** A buffer of nobody's whose reader was killed. */
   async function leaveNobodysBuffer(name: string): Promise<void> {
     await using reader = asNobody("reader", name, "--buffer-size", "4096");
     await bufferMade(name);
     reader.kill("SIGKILL");
-    await reader.end();
+    await reader.exited();
   }
 
   test("is left, even by root, until its owner cleans", async () => {
@@ -484,7 +491,7 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     for (const path of objectsOf(name))
       expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
     await using owner = asNobody("clean", name);
-    expect((await owner.end()).code).toBe(0);
+    expect((await owner.exited()).code).toBe(0);
     for (const path of objectsOf(name)) expect(existsSync(path)).toBe(false);
   });
 
@@ -542,7 +549,7 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     await using clean = asNobody("clean", ours, "--json-output");
     expect((await clean.report()).document.error.code).toBe("PERMISSION_DENIED");
     reader.kill("SIGINT");
-    await reader.end();
+    await reader.exited();
   });
 
   test("that may not be read is shown without a state", async () => {
@@ -574,7 +581,7 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     for (const path of [shm(ours), lockOf(theirs), shm(`sem.sem-w-${theirs}`)])
       expect(existsSync(path)).toBe(true);
     await using owner = asNobody("clean", theirs);
-    expect((await owner.end()).code).toBe(0);
+    expect((await owner.exited()).code).toBe(0);
     reader.close();
     removeAll([lockOf(ours)]);
   });
@@ -586,8 +593,8 @@ describe.skipIf(!isRoot)("a lock directory", () => {
     const script =
       `mount --bind ${directory} /mnt && mount -t tmpfs -o mode=1777 tmpfs /tmp && cd /tmp && ${prepare}; ` +
       'cd /mnt; ./bun main.js "$@"; code=$?; find /tmp -name "*.lock" >&2; exit $code';
-    await using child = new Run(["--mount", "sh", "-c", script, "sh", ...args], { program: ["unshare"] });
-    return await child.end();
+    await using child = Child.program(["unshare", "--mount", "sh", "-c", script, "sh", ...args]);
+    return await child.exited();
   }
 
   const linked = "mkdir victim; : > victim/cam.lock; ln -s victim zerobuffer";
@@ -615,8 +622,8 @@ describe.skipIf(!isRoot)("a reader in another pid namespace", () => {
     const name = uniqueName();
     // The shell stays process 1 of the namespace: the one of this name here may be out of sight.
     const init = ["sh", "-c", '"$@"; exit $?', "sh"];
-    const program = ["unshare", "--pid", "--fork", "--kill-child", ...init, ...bundle];
-    await using reader = new Run(["reader", name, "--buffer-size", "4096"], { program });
+    const namespace = ["unshare", "--pid", "--fork", "--kill-child", ...init, ...bundle];
+    await using reader = Child.program([...namespace, "reader", name, "--buffer-size", "4096"]);
     await bufferMade(name);
     const expected = { state: "idle", reader: { command: null, alive: true } };
     expect(await listed(name)).toMatchObject(expected);
@@ -626,7 +633,7 @@ describe.skipIf(!isRoot)("a reader in another pid namespace", () => {
       expect(document.left[0].reason).toContain("pid namespace");
     }
     reader.kill("SIGKILL");
-    await reader.end();
+    await reader.exited();
     await eventually(() => Bun.spawnSync(["flock", "-n", lockOf(name), "true"]).exitCode === 0);
     expect((await run("clean", name)).code).toBe(0);
   });
@@ -651,9 +658,9 @@ describe("a reader of another implementation", () => {
     "is not disturbed when it is %s, and cleaned up after when it is killed then",
     async (step, files) => {
       const name = uniqueName();
-      await using reader = Child.program(program(), "reader", name, "100", "1000", "4096");
-      for (let announced = ""; announced !== step; reader.feed(announced === step ? "" : "\n")) {
-        announced = (await reader.hearAny()).event;
+      await using reader = Child.program([program(), "reader", name, "100", "1000", "4096"]);
+      for (let announced = ""; announced !== step; reader.write(announced === step ? "" : "\n")) {
+        announced = (await reader.receiveAny()).event;
       }
       expect(await listed(name)).toMatchObject({ state: "idle", reader: { alive: true } });
       expect((await runJson("clean", name)).document.error.code).toBe("READER_ALREADY_CONNECTED");
@@ -691,25 +698,22 @@ describe("doctor", () => {
       if (file.endsWith(".so")) writeFileSync(join(broken, file), "no library");
     }
     const program = bundleIn(broken);
-    await using doctor = new Run(["doctor", "--json-output"], { program });
+    await using doctor = Child.program([...program, "doctor", "--json-output"]);
     const { code, document } = await doctor.report();
     expect([code, valid("doctor", document).error.code]).toEqual([1, "PERMISSION_DENIED"]);
     expect(checkOf(document, "helper")).toMatchObject({ status: "error", remedy: expect.any(String) });
     for (const args of [["list"], ["inspect", "cam"], ["clean"]]) {
-      await using other = new Run([...args, "--json-output"], { program });
+      await using other = Child.program([...program, ...args, "--json-output"]);
       expect((await other.report()).document.error.code).toBe("PERMISSION_DENIED");
     }
   });
 
   test("finds a temp directory that is missing, and few open files", async () => {
     const missing = join(directory, "no such directory");
-    await using doctor = new Run(
-      ["-c", 'ulimit -n 60; exec "$@"', "sh", ...bundle, "doctor", "--json-output"],
-      {
-        program: ["sh"],
-        env: { TMPDIR: missing },
-      },
-    );
+    await using doctor = Child.program([...bundle, "doctor", "--json-output"], {
+      shell: 'ulimit -n 60; exec "$@"',
+      env: { TMPDIR: missing },
+    });
     const { document } = await doctor.report();
     expect(checkOf(document, "temp directory")).toMatchObject({
       status: "warning",
@@ -724,12 +728,9 @@ describe("doctor", () => {
       const script =
         "mount -t tmpfs -o size=900k tmpfs /dev/shm && mount -t tmpfs -o noexec tmpfs /mnt && " +
         'mount -t tmpfs -o mode=755,uid=1 tmpfs /tmp/zerobuffer && exec "$@"';
-      await using doctor = new Run(
-        ["--mount", "sh", "-c", script, "sh", ...bundle, "doctor", "--json-output"],
-        {
-          program: ["unshare"],
-          env: { TMPDIR: "/mnt" },
-        },
+      await using doctor = Child.program(
+        ["unshare", "--mount", "sh", "-c", script, "sh", ...bundle, "doctor", "--json-output"],
+        { env: { TMPDIR: "/mnt" } },
       );
       const { code, document } = await doctor.report();
       expect([code, document.error.code]).toEqual([1, "RESOURCE_EXHAUSTED"]);

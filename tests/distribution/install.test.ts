@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { tarGz } from "../../scripts/binaries/archive.ts";
 import { root } from "../../scripts/build-native.ts";
+import { Child } from "../support/process.ts";
 
 /** Stands in for the executable: installing looks at nothing but that it runs. */
 const PROGRAM = '#!/bin/sh\n[ "$1" = --version ] && echo "zerobuffer 1.2.3"\n';
@@ -95,17 +96,17 @@ async function install(
   env: Readonly<Record<string, string>> = {},
   script = join(root, "install.sh"),
 ) {
-  const child = Bun.spawn(["sh", script, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
+  await using child = Child.program(["sh", script, ...args], {
     env: {
       PATH: `${join(directory, "bin")}:${process.env.PATH}`,
       HOME: join(directory, "home"),
       TMPDIR: join(directory, "tmp"),
       ...env,
     },
+    inheritsEnv: false,
   });
-  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { code, stdout, stderr };
+  const { code, stdout, stderr } = await child.end();
+  return { code, stdout: stdout.toString(), stderr };
 }
 
 /** Everything below the home directory, directories included. */

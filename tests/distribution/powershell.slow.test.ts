@@ -3,10 +3,7 @@
 import { expect, test } from "bun:test";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { leavesNoBuffersBehind } from "../support/cli.ts";
 import { Desk } from "../support/shells.ts";
-
-leavesNoBuffersBehind();
 
 const desk = new Desk();
 

@@ -1,14 +1,11 @@
 // A side of a duplex channel, or a relay, that is killed at any of its steps: its peers know, nothing is mixed up, and the
 // next one starts at once.
 
-import { beforeAll, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, test } from "bun:test";
 import { buildLibrary, faultBuild } from "../../scripts/build-native.ts";
-import { leavesNoProcessBehind } from "../support/processes.ts";
 import { channelScenarios } from "./channels.ts";
 import { killAtEachStep } from "./stage.ts";
 
-leavesNoProcessBehind();
-setDefaultTimeout(300_000);
 beforeAll(() => buildLibrary(faultBuild));
 
 /** Most of the time is spent on waiting for a death to be noticed. */

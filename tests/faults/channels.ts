@@ -15,8 +15,7 @@ import {
   WriterDeadError,
   ZeroBufferError,
 } from "../../src/core/index.ts";
-import { bytesOf, eventually } from "../support/buffers.ts";
-import { remainsOfBuffers } from "../support/processes.ts";
+import { bytesOf, eventually, filesOfBuffers } from "../support/buffers.ts";
 import { expectTheNextReaderToWork, PROMPT_MS, type Scenario, type Stage } from "./stage.ts";
 
 /** Small, so that frames wrap, fill it and find it full. */
@@ -55,7 +54,7 @@ async function expectTheNextClientToWork(channel: string): Promise<void> {
 }
 
 function expectNothingOf(name: string): void {
-  expect(remainsOfBuffers().filter((path) => path.includes(name))).toEqual([]);
+  expect(filesOfBuffers().filter((path) => path.includes(name))).toEqual([]);
 }
 
 // ---- clients -------------------------------------------------------------------------------------------------------

@@ -2,15 +2,12 @@
 //
 // Each command runs in a mount namespace of its own, where it has /dev/shm, /tmp and everything below for itself.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { root, run } from "../../scripts/build-native.ts";
-import { leavesNoProcessBehind } from "../support/processes.ts";
-
-leavesNoProcessBehind();
-setDefaultTimeout(60_000);
+import { Child } from "../support/process.ts";
 
 const command = `${process.execPath} ${join(root, "src", "main.ts")}`;
 const reader = (options: string) => `${command} reader buffer --json-output ${options}`;
@@ -23,7 +20,6 @@ if (!isPermitted)
   console.error("Mount namespaces are not permitted here: tests of the environment are skipped.");
 
 interface Outcome {
-  readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -39,12 +35,11 @@ async function runScript(script: string, shmSize = "64m"): Promise<Outcome> {
     "mount --move /mnt /tmp",
     `mount -t tmpfs -o mode=1777,size=${shmSize} tmpfs /dev/shm`,
   ].join(" && ");
-  const child = Bun.spawn(["unshare", "--mount", "sh", "-c", `${setUp} && cd /tmp\n${script}`], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, TMPDIR: undefined },
+  await using child = Child.program(["unshare", "--mount", "sh", "-c", `${setUp} && cd /tmp\n${script}`], {
+    env: { TMPDIR: undefined },
   });
-  const [stdout, stderr, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
-  return { code, stdout, stderr };
+  const { stdout, stderr } = await child.end();
+  return { stdout: stdout.toString(), stderr };
 }
 
 /** The last line is the listing that every script ends with. */

@@ -1,15 +1,12 @@
 // Calls into the system that fail: whichever it is, the error is typed, nothing leaks, and the next one works.
 
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { constants } from "node:os";
 import { buildLibrary, faultBuild } from "../../scripts/build-native.ts";
-import { leavesNoProcessBehind } from "../support/processes.ts";
 import { scenarios } from "./scenarios.ts";
 import { momentsOf, Stage } from "./stage.ts";
 import { findSteps } from "./steps.ts";
 
-leavesNoProcessBehind();
-setDefaultTimeout(300_000);
 beforeAll(() => buildLibrary(faultBuild));
 
 const { ENOMEM, EMFILE, ENOSPC, EACCES, EFAULT, EINTR } = constants.errno;

@@ -5,11 +5,9 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { startReader, startWriter, sweep } from "../process/peers.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
+import { filesOfBuffers, uniqueName } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
 import { option, Random } from "../support/slow-options.ts";
-
-leavesNoProcessBehind();
 
 const rounds = option("ZB_ROUNDS", 1000);
 const seconds = option("ZB_SECONDS", 480);
@@ -63,21 +61,21 @@ test(
         }
         reader ??= await startReader(name, ring);
         if (writer === undefined) writer = await startWriter(name, stream);
-        else await writer.tell({ do: "connect" }).hear("connected");
-        await reader.tell({ do: "read" }).hear("reading");
-        await writer.tell({ do: "write", frames: ENDLESS }).hear("writing");
+        else await writer.send({ do: "connect" }).receive("connected");
+        await reader.send({ do: "read" }).receive("reading");
+        await writer.send({ do: "write", frames: ENDLESS }).receive("writing");
         await Bun.sleep(afterMs);
         if (victim === "reader") {
           const killedAt = await kill(reader);
           reader = undefined;
-          const { error } = await writer.hear("wrote");
+          const { error } = await writer.receive("wrote");
           expect(error).toMatchObject({ code: "READER_DEAD", reason: "died" });
           notice(error.at, killedAt);
-          await writer.tell({ do: "close" }).hear("closed");
+          await writer.send({ do: "close" }).receive("closed");
         } else {
           const killedAt = await kill(writer);
           writer = undefined;
-          const { error, ...read } = await reader.hear("read");
+          const { error, ...read } = await reader.receive("read");
           expect(read.wrong).toEqual([]);
           frames += read.frames;
           expect(error).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
@@ -93,7 +91,7 @@ test(
       await writer?.[Symbol.asyncDispose]();
     }
     sweep();
-    expect(remainsOfBuffers()).toEqual([]);
+    expect(filesOfBuffers()).toEqual([]);
     console.log(
       `${done} kills, ${frames} frames checked, deaths noticed within ${latestNoticeMs} ms (seed ${seed})`,
     );

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { sweep } from "../process/peers.ts";
-import { bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
-import { type Announcement, Child, remainsOfBuffers } from "../support/processes.ts";
+import { bytesOf, eventually, filesOfBuffers, thrownBy, uniqueName } from "../support/buffers.ts";
+import { Child, type Event } from "../support/process.ts";
 
 /** How soon a death has to be noticed, and how soon the next one can start. */
 export const PROMPT_MS = 1000;
@@ -45,7 +45,7 @@ export class Stage implements AsyncDisposable {
   readonly child: Child;
   readonly #tracePath = join(tmpdir(), `zerobuffer-trace-${uniqueName()}`);
   /** What was refused, in order. */
-  readonly refusals: Announcement[] = [];
+  readonly refusals: Event[] = [];
   /** When the child was found to be gone, by performance.now(). */
   goneAt: number | undefined;
 
@@ -59,18 +59,18 @@ export class Stage implements AsyncDisposable {
     const orders = [...trace, ...(faults === "" ? [] : [`ZB_FAULT=${faults}`])];
     const preload = join(import.meta.dir, "preload.ts");
     const command = [process.execPath, "--preload", preload, ...scenario.program(this.name)];
-    this.child = Child.program("env", ...orders, ...command);
+    this.child = Child.program(["env", ...orders, ...command]);
   }
 
   /** Tells the child what to do, and returns what came of it. Ends the play if the child has gone. */
-  async ask(instruction: { do: string; [detail: string]: unknown }): Promise<Announcement> {
-    if (!this.child.isOver) this.child.tell(instruction);
+  async ask(instruction: { do: string; [detail: string]: unknown }): Promise<Event> {
+    if (!this.child.isOver) this.child.send(instruction);
     return await this.hear();
   }
 
   /** The child's next announcement. Ends the play if there is none. */
-  async hear(): Promise<Announcement> {
-    const announcement = await this.child.hearIfAny();
+  async hear(): Promise<Event> {
+    const announcement = await this.child.receiveOrEnd();
     if (announcement === undefined) throw new Gone();
     if (announcement.event === "refused") this.refusals.push(announcement);
     return announcement;
@@ -81,7 +81,7 @@ export class Stage implements AsyncDisposable {
     instruction: { do: string; [detail: string]: unknown },
     semaphore: "w" | "r",
     meanwhile: () => void,
-  ): Promise<Announcement> {
+  ): Promise<Event> {
     await this.ask({ ...instruction, waits: true });
     await this.hasWaiter(semaphore);
     meanwhile();
@@ -92,7 +92,9 @@ export class Stage implements AsyncDisposable {
   async hasWaiter(semaphore: "w" | "r"): Promise<void> {
     const path = `/dev/shm/sem.sem-${semaphore}-${this.name}`;
     // Its second word counts those who wait for it.
-    await eventually(() => !this.child.isAtIt || readFileSync(path).readUInt32LE(4) > 0, 30_000);
+    await eventually(
+      () => this.child.isOver || this.child.hasEvent || readFileSync(path).readUInt32LE(4) > 0,
+    );
   }
 
   /** Plays until the child does not answer any more, or to the end. */
@@ -113,7 +115,7 @@ export class Stage implements AsyncDisposable {
    * the child has gone.
    */
   async untilGone(codes: readonly string[], action: () => Promise<void>): Promise<void> {
-    const ended = this.child.ended.then(() => performance.now());
+    const ended = this.child.exited().then(() => performance.now());
     try {
       await action();
     } catch (error) {
@@ -220,5 +222,5 @@ export function expectTheNextReaderToWork(name: string): void {
   expect([frame.sequence, frame.size]).toEqual([1, 100]);
   writer.close();
   reader.close();
-  expect(remainsOfBuffers().filter((path) => path.includes(name))).toEqual([]);
+  expect(filesOfBuffers().filter((path) => path.includes(name))).toEqual([]);
 }

@@ -1,15 +1,12 @@
 // The build with fault points: its steps all have a case, and nothing of it is in the helper that is shipped.
 
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { buildLibrary, faultBuild, libraryPath } from "../../scripts/build-native.ts";
-import { leavesNoProcessBehind } from "../support/processes.ts";
 import { scenarios } from "./scenarios.ts";
 import { momentsOf, Stage } from "./stage.ts";
 import { findSteps } from "./steps.ts";
 
-leavesNoProcessBehind();
-setDefaultTimeout(120_000);
 beforeAll(() => buildLibrary(faultBuild));
 
 const steps = findSteps();
@@ -47,8 +44,8 @@ describe("the fault points", () => {
 
   test("refuse an order that they cannot obey", async () => {
     await using stage = new Stage(scenarios[0]!, { step: "create_link", action: "explode", nth: 1 });
-    await stage.child.hear("ready");
-    const { code, stderr } = await stage.child.tell({ do: "open" }).end();
+    await stage.child.receive("ready");
+    const { code, stderr } = await stage.child.send({ do: "open" }).end();
     expect(code).toBe(64);
     expect(stderr).toContain("ZB_FAULT=create_link:explode:1 is not step:action[:nth]");
   });

@@ -1,41 +1,30 @@
 // Other pid namespaces, a wall clock that jumps, and limits of the process.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cFlags, compile, findCompiler, root } from "../../scripts/build-native.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
-import { Child, hasBuffer, leavesNoProcessBehind } from "../support/processes.ts";
-
-leavesNoProcessBehind();
-setDefaultTimeout(60_000);
+import { bufferMade, bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
 
 const RING = { metadataSize: 64, payloadSize: 1024 };
-const cli = [process.execPath, join(root, "src", "main.ts")];
 const peer = join(root, "tests", "faults", "fixtures", "peer.ts");
-const namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-/** The shell is process 1 there, so that the program is none that everybody has. */
-const inOtherNamespace = [...namespace, "sh", "-c", '"$@" & wait $!', "sh"];
+/** A shell is process 1 there, so that the program's pid is not one that every namespace has. */
+const inOtherNamespace = `exec unshare --pid --fork --kill-child --mount-proc sh -c '"$@" & wait $!' sh "$@"`;
 
-const hasNamespaces = Bun.spawnSync([...inOtherNamespace, "true"]).exitCode === 0;
+const hasNamespaces = Bun.spawnSync(["sh", "-c", inOtherNamespace, "sh", "true"]).exitCode === 0;
 if (!hasNamespaces) console.error("Pid namespaces are not permitted here: their tests are skipped.");
 
 describe("in another pid namespace", () => {
   test.skipIf(!hasNamespaces)("a writer is told what to share with its reader", async () => {
     const name = uniqueName();
     using _reader = new Reader(name, RING);
-    await using writer = Child.program(
-      ...inOtherNamespace,
-      ...cli,
-      "writer",
-      name,
-      "--json-output",
-      "--connect-timeout-ms",
-      "1",
-    );
-    expect((await writer.document()).error).toMatchObject({
+    await using writer = Child.cli(["writer", name, "--json-output", "--connect-timeout-ms", "1"], {
+      shell: inOtherNamespace,
+    });
+    expect((await writer.report()).document.error).toMatchObject({
       code: "PEER_TIMEOUT",
       message: expect.stringContaining("it runs in another pid namespace"),
     });
@@ -43,8 +32,8 @@ describe("in another pid namespace", () => {
 
   test.skipIf(!hasNamespaces)("a reader is not taken for dead, nor its buffer for stale", async () => {
     const name = uniqueName();
-    await using reader = Child.program(...inOtherNamespace, ...cli, "reader", name, "--buffer-size", "64KiB");
-    await hasBuffer(name);
+    await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB"], { shell: inOtherNamespace });
+    await bufferMade(name);
     expect(thrownBy(() => new Writer(name))).toMatchObject({
       code: "PEER_TIMEOUT",
       message: expect.stringContaining("it runs in another pid namespace"),
@@ -92,19 +81,19 @@ describe("when the wall clock jumps in the middle of a wait", () => {
     const name = uniqueName();
     const file = join(directory, uniqueName());
     const clock = [`LD_PRELOAD=${library}`, `CLOCK_FILE=${file}`, `CLOCK_JUMP=${jump}`];
-    await using reader = Child.program("env", ...clock, process.execPath, peer, "reader", name);
-    await reader.hear("ready");
-    await reader.tell({ do: "open", config: RING }).hear("did");
+    await using reader = Child.program(["env", ...clock, process.execPath, peer, "reader", name]);
+    await reader.receive("ready");
+    await reader.send({ do: "open", config: RING }).receive("did");
     let fastestMs = Number.POSITIVE_INFINITY;
     for (let tries = 0; tries < TRIES && fastestMs > WAIT_MS + ACCURACY_MS; tries++) {
       rmSync(file, { force: true });
-      const before = await reader.tell({ do: "time" }).hear("did");
-      await reader.tell({ do: how, timeoutMs: WAIT_MS, waits: true }).hear("waiting");
+      const before = await reader.send({ do: "time" }).receive("did");
+      await reader.send({ do: how, timeoutMs: WAIT_MS, waits: true }).receive("waiting");
       await Bun.sleep(WAIT_MS / 2);
       writeFileSync(file, "");
-      const { sequence, tookMs } = await reader.hear("did");
+      const { sequence, tookMs } = await reader.receive("did");
       expect(sequence).toBeNull();
-      const after = await reader.tell({ do: "time" }).hear("did");
+      const after = await reader.send({ do: "time" }).receive("did");
       // Half a minute of it is for the machine.
       expect(Math.abs(after.now - before.now - jump * 1000)).toBeLessThan(30_000);
       expect(tookMs).toBeGreaterThan(WAIT_MS - ACCURACY_MS);
@@ -122,17 +111,17 @@ describe("a limit of the process", () => {
     ["file size", "fsize", () => [0, 16, 31, 32, 4096]],
   ])("on %s brings a typed error or success, and nothing stays behind", async (_, limit, valuesOf) => {
     const seen = new Set<string>();
-    await using probe = Child.program(process.execPath, peer, "reader", uniqueName());
-    await probe.hear("ready");
-    const { descriptors } = await probe.tell({ do: "time" }).hear("did");
+    await using probe = Child.program([process.execPath, peer, "reader", uniqueName()]);
+    await probe.receive("ready");
+    const { descriptors } = await probe.send({ do: "time" }).receive("did");
     await probe.succeed();
     for (const value of valuesOf(descriptors)) {
       const name = uniqueName();
-      await using reader = Child.program(process.execPath, peer, "reader", name);
-      await reader.hear("ready");
+      await using reader = Child.program([process.execPath, peer, "reader", name]);
+      await reader.receive("ready");
       // From here on: starting the runtime needs more than the limit.
       Bun.spawnSync(["prlimit", `--pid=${reader.pid}`, `--${limit}=${value}:${value}`]);
-      const answer = await reader.tell({ do: "open", config: RING }).hearAny();
+      const answer = await reader.send({ do: "open", config: RING }).receiveAny();
       seen.add(answer.event === "did" ? "done" : answer.code);
       if (answer.event === "refused") expect(answer.code).toBe("RESOURCE_EXHAUSTED");
       reader.kill("SIGKILL");
@@ -150,13 +139,15 @@ describe("a limit of the process", () => {
 
   test("on address space brings a typed error for a buffer that does not fit it", async () => {
     const name = uniqueName();
-    await using reader = Child.program(process.execPath, peer, "reader", name);
-    await reader.hear("ready");
+    await using reader = Child.program([process.execPath, peer, "reader", name]);
+    await reader.receive("ready");
     const used =
       Number(/^VmSize:\s+(\d+)/m.exec(await Bun.file(`/proc/${reader.pid}/status`).text())?.[1]) * 1024;
     Bun.spawnSync(["prlimit", `--pid=${reader.pid}`, `--as=${used + 32 * 2 ** 20}`]);
     const config = { metadataSize: 64, payloadSize: 256 * 2 ** 20 };
-    expect(await reader.tell({ do: "open", config }).hearAny()).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    expect(await reader.send({ do: "open", config }).receiveAny()).toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+    });
     await reader.succeed();
   });
 });

@@ -13,6 +13,7 @@ import {
   sanitizersWork,
 } from "../../scripts/build-native.ts";
 import type { Target } from "../../scripts/targets.ts";
+import { Child } from "../support/process.ts";
 
 /** ThreadSanitizer does not always come to terms with where the system has put the program; another start may do. */
 const badLuck = /ThreadSanitizer: unexpected memory mapping/;
@@ -90,13 +91,11 @@ export async function runTest(
   { timeoutMs, factor = 1 }: { timeoutMs: number; factor?: number },
 ): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
-    const child = Bun.spawn([program, name], {
-      env: { ...process.env, ZB_TEST_FACTOR: `${factor}` },
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: timeoutMs,
-      killSignal: "SIGKILL",
+    await using child = Child.program([program, name], {
+      env: { ZB_TEST_FACTOR: `${factor}` },
+      limitMs: timeoutMs,
     });
-    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+    const { code, stdout, stderr } = await child.end();
     if (attempt < attempts && badLuck.test(stderr)) continue;
     const own = `zb-ctest-${child.pid}-`;
     const leftBehind = ["/dev/shm", tmpdir()].filter(existsSync).flatMap((place) =>
@@ -105,7 +104,7 @@ export async function runTest(
         .map((file) => join(place, file)),
     );
     for (const path of leftBehind) rmSync(path, { recursive: true });
-    return { exitCode: child.exitCode, output: stdout + stderr, leftBehind };
+    return { exitCode: code, output: `${stdout}${stderr}`, leftBehind };
   }
 }
 

@@ -2,12 +2,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind, peakMemoryMiB } from "../support/processes.ts";
+import { peakMemoryMiB } from "../support/proc.ts";
+import { Child } from "../support/process.ts";
 import { DUPLEX_SIZES, endAll, startDuplexClient, startDuplexServer, sweep } from "./peers.ts";
 
-leavesNoProcessBehind();
-
-const TIMEOUT_MS = 120_000;
 /** How soon the other side's end has to be noticed. */
 const NOTICED_MS = 1000;
 const MIB = 1024 * 1024;
@@ -19,8 +17,8 @@ async function expectAnswers(
   size: number,
   options: object = {},
 ): Promise<void> {
-  await client.tell({ do: "ask", requests, size, ...options }).hear("asking");
-  expect(await client.hear("asked")).toEqual({ event: "asked", answers: requests, wrong: [] });
+  await client.send({ do: "ask", requests, size, ...options }).receive("asking");
+  expect(await client.receive("asked")).toEqual({ event: "asked", answers: requests, wrong: [] });
 }
 
 describe("requests between two processes", () => {
@@ -29,44 +27,36 @@ describe("requests between two processes", () => {
     { size: 1024, requests: 5000 },
     { size: 100 * 1024, requests: 500 },
     { size: 100 * MIB, requests: 3 },
-  ])(
-    "of $size bytes are answered whole, one by one and several in flight",
-    async ({ size, requests }) => {
-      const channel = uniqueName();
-      const payloadSize = Math.max(4 * MIB, 2 * size + 64);
-      await using server = await startDuplexServer(channel, { payloadSize });
-      await using client = await startDuplexClient(channel, { payloadSize });
-      await expectAnswers(client, requests, size, { how: "blocking" });
-      await expectAnswers(client, requests, size, {
-        how: "zero-copy",
-        inFlight: size === 100 * MIB ? 1 : 10,
-      });
-      await expectAnswers(client, requests, size, { how: "async" });
-      await expectAnswers(client, requests, size, { how: "async", inFlight: 64 });
-      expect(await server.tell({ do: "report" }).hear("report")).toMatchObject({
-        clients: 1,
-        requests: 4 * requests,
-        responses: 4 * requests,
-        bytesOut: 4 * requests * size,
-      });
-      await endAll(client, server);
-    },
-    TIMEOUT_MS,
-  );
+  ])("of $size bytes are answered whole, one by one and several in flight", async ({ size, requests }) => {
+    const channel = uniqueName();
+    const payloadSize = Math.max(4 * MIB, 2 * size + 64);
+    await using server = await startDuplexServer(channel, { payloadSize });
+    await using client = await startDuplexClient(channel, { payloadSize });
+    await expectAnswers(client, requests, size, { how: "blocking" });
+    await expectAnswers(client, requests, size, {
+      how: "zero-copy",
+      inFlight: size === 100 * MIB ? 1 : 10,
+    });
+    await expectAnswers(client, requests, size, { how: "async" });
+    await expectAnswers(client, requests, size, { how: "async", inFlight: 64 });
+    expect(await server.send({ do: "report" }).receive("report")).toMatchObject({
+      clients: 1,
+      requests: 4 * requests,
+      responses: 4 * requests,
+      bytesOut: 4 * requests * size,
+    });
+    await endAll(client, server);
+  });
 
-  test(
-    "have the same bytes for an answer whether they are changed in place or not",
-    async () => {
-      for (const handling of ["xor", "in-place"]) {
-        const channel = uniqueName();
-        await using server = await startDuplexServer(channel, { handling });
-        await using client = await startDuplexClient(channel);
-        await expectAnswers(client, 500, 5000, { inFlight: 8, key: 0x5a });
-        await endAll(client, server);
-      }
-    },
-    TIMEOUT_MS,
-  );
+  test("have the same bytes for an answer whether they are changed in place or not", async () => {
+    for (const handling of ["xor", "in-place"]) {
+      const channel = uniqueName();
+      await using server = await startDuplexServer(channel, { handling });
+      await using client = await startDuplexClient(channel);
+      await expectAnswers(client, 500, 5000, { inFlight: 8, key: 0x5a });
+      await endAll(client, server);
+    }
+  });
 
   test.each([
     { size: 64, payloadSize: 64 * 1024, inFlight: 64, requests: 1_000_000, limitMiB: 32 },
@@ -80,8 +70,8 @@ describe("requests between two processes", () => {
       const options = JSON.stringify({ payloadSize, handling: "in-place" });
       // Nothing that is allocated is ever freed.
       const command = ["env", "BUN_JSC_useGC=0", process.execPath, fixture, channel, options];
-      await using server = Child.program(...command);
-      await server.hear("ready");
+      await using server = Child.program(command);
+      await server.receive("ready");
       await using client = await startDuplexClient(channel);
       const how = { how: "blocking", inFlight, key: 0x5a };
       await expectAnswers(client, 1000, size, how);
@@ -91,7 +81,6 @@ describe("requests between two processes", () => {
       expect(grownMiB).toBeLessThan(limitMiB);
       await endAll(client, server);
     },
-    TIMEOUT_MS,
   );
 });
 
@@ -111,53 +100,48 @@ describe("a client", () => {
       const channel = uniqueName();
       await using server = await startDuplexServer(channel, { silentFrom: answered + 1 });
       await using client = await startDuplexClient(channel);
-      await client.tell({ do: "ask", requests: 10, size: 100, how, inFlight: 10 }).hear("asking");
+      await client.send({ do: "ask", requests: 10, size: 100, how, inFlight: 10 }).receive("asking");
       for (let responses = -1; responses < answered; ) {
-        ({ responses } = await server.tell({ do: "report" }).hear("report"));
+        ({ responses } = await server.send({ do: "report" }).receive("report"));
       }
-      await client.asleep();
+      await client.sleeping();
       const endedAt = Date.now();
       if (end === "stops") {
-        await server.tell({ do: "stop" }).hear("stopped");
+        await server.send({ do: "stop" }).receive("stopped");
       } else {
         server.kill("SIGKILL");
         await server.end();
       }
-      const { answers, wrong, error } = await client.hear("asked");
+      const { answers, wrong, error } = await client.receive("asked");
       expect({ answers, wrong }).toEqual({ answers: answered, wrong: [] });
       expect(["READER_DEAD", "WRITER_DEAD"]).toContain(error.code);
       expect(error.reason).toBe(end === "stops" ? "left" : "died");
       expect(error.at - endedAt).toBeLessThan(NOTICED_MS);
-      await client.tell({ do: "close" }).hear("closed");
+      await client.send({ do: "close" }).receive("closed");
 
       await using next = await startDuplexServer(channel);
-      await client.tell({ do: "connect" }).hear("connected");
+      await client.send({ do: "connect" }).receive("connected");
       await expectAnswers(client, 100, 1000);
       await endAll(client, next);
       if (end === "stops") await endAll(server);
     },
-    TIMEOUT_MS,
   );
 
-  test(
-    "that waits for its turn gets it as soon as the one before it leaves",
-    async () => {
-      const channel = uniqueName();
-      await using server = await startDuplexServer(channel);
-      await using first = await startDuplexClient(channel);
-      await using second = Child.fixture("duplex-client.ts", channel, DUPLEX_SIZES);
-      let [connected, waiting] = [first, second];
-      for (let round = 1; round <= 30; round++) {
-        await connected.tell({ do: "close" }).hear("closed");
-        await waiting.hear("connected");
-        await expectAnswers(waiting, 1, 100);
-        if (round < 30) connected.tell({ do: "connect" });
-        [connected, waiting] = [waiting, connected];
-      }
-      await endAll(first, second, server);
-    },
-    TIMEOUT_MS,
-  );
+  test("that waits for its turn gets it as soon as the one before it leaves", async () => {
+    const channel = uniqueName();
+    await using server = await startDuplexServer(channel);
+    await using first = await startDuplexClient(channel);
+    await using second = Child.fixture("duplex-client.ts", channel, DUPLEX_SIZES);
+    let [connected, waiting] = [first, second];
+    for (let round = 1; round <= 30; round++) {
+      await connected.send({ do: "close" }).receive("closed");
+      await waiting.receive("connected");
+      await expectAnswers(waiting, 1, 100);
+      if (round < 30) connected.send({ do: "connect" });
+      [connected, waiting] = [waiting, connected];
+    }
+    await endAll(first, second, server);
+  });
 });
 
 describe("a server", () => {
@@ -169,9 +153,9 @@ describe("a server", () => {
       for (let round = 1; round <= 3; round++) {
         // Its ring is too small for the responses, so the server waits for room when it goes.
         await using client = await startDuplexClient(channel, { payloadSize: 4096 });
-        await client.tell({ do: "metadata", text: `client ${round}` }).hear("told");
-        await client.tell({ do: "send", requests: 100, size: 1000 }).hear("sent");
-        expect(await server.hear("metadata")).toMatchObject({ text: `client ${round}` });
+        await client.send({ do: "metadata", text: `client ${round}` }).receive("told");
+        await client.send({ do: "send", requests: 100, size: 1000 }).receive("sent");
+        expect(await server.receive("metadata")).toMatchObject({ text: `client ${round}` });
         await expectStall(server, round);
         if (end === "leaves") {
           await client.succeed();
@@ -186,13 +170,12 @@ describe("a server", () => {
       await endAll(server);
       sweep();
     },
-    TIMEOUT_MS,
   );
 
   /** Waits until one more of its responses than in the rounds before finds no room. */
   async function expectStall(server: Child, round: number): Promise<void> {
     for (let stalled = 0; stalled < round; ) {
-      const { requests, responses } = await server.tell({ do: "report" }).hear("report");
+      const { requests, responses } = await server.send({ do: "report" }).receive("report");
       stalled = requests - responses;
     }
   }

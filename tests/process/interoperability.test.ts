@@ -6,13 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cFlags, compile, findCompiler } from "../../scripts/build-native.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { thrownBy, uniqueName } from "../support/buffers.ts";
-import { Child, hasBuffer, leavesNoProcessBehind } from "../support/processes.ts";
+import { bufferMade, thrownBy, uniqueName } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
 import { endAll, HEADER, PATIENT, startReader, startWriter } from "./peers.ts";
 
-leavesNoProcessBehind();
-
-const TIMEOUT_MS = 240_000;
 const FRAMES = 50_000;
 let directory = "";
 let program = "";
@@ -27,15 +24,15 @@ beforeAll(async () => {
     output: program,
     flags: [...cFlags, "-O2", "-lrt"],
   });
-}, TIMEOUT_MS);
+});
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 const v1Writer = (name: string, frames: number, largest: number, step = "") =>
-  Child.program(program, "writer", name, `${frames}`, `${largest}`, step);
+  Child.program([program, "writer", name, `${frames}`, `${largest}`, step]);
 
 const v1Reader = (name: string, frames: number, largest: number, payloadSize: number) =>
-  Child.program(program, "reader", name, `${frames}`, `${largest}`, `${payloadSize}`);
+  Child.program([program, "reader", name, `${frames}`, `${largest}`, `${payloadSize}`]);
 
 describe("a writer of version 1", () => {
   test.each([
@@ -50,9 +47,9 @@ describe("a writer of version 1", () => {
       const name = uniqueName();
       await using reader = await startReader(name, { largest, sizes: "mixed", payloadSize });
       await using writer = v1Writer(name, frames, largest);
-      await reader.tell({ do: "read", how, frames }).hear("reading");
-      const { bytes, markers, tails, exactFits } = await writer.hear("wrote");
-      expect(await reader.hear("read")).toMatchObject({
+      await reader.send({ do: "read", how, frames }).receive("reading");
+      const { bytes, markers, tails, exactFits } = await writer.receive("wrote");
+      expect(await reader.receive("read")).toMatchObject({
         frames,
         bytes,
         sequence: frames,
@@ -62,12 +59,11 @@ describe("a writer of version 1", () => {
       // All that is special about it has been met.
       expect(Math.min(markers, tails)).toBeGreaterThan(10);
       expect(exactFits).toBeGreaterThan(0);
-      expect(await reader.tell({ do: "metadata" }).hear("metadata")).toMatchObject({
+      expect(await reader.send({ do: "metadata" }).receive("metadata")).toMatchObject({
         text: "metadata of version 1",
       });
       await endAll(writer, reader);
     },
-    TIMEOUT_MS,
   );
 
   test.each(["left", "died"] as const)(
@@ -77,23 +73,22 @@ describe("a writer of version 1", () => {
       const stream = { largest: 100, sizes: "mixed" } as const;
       await using reader = await startReader(name, { ...stream, payloadSize: 1024 * 1024 });
       await using writer = v1Writer(name, 1000, stream.largest);
-      await writer.hear("wrote");
+      await writer.receive("wrote");
       if (reason === "died") writer.kill("SIGKILL");
       await writer.end();
-      await reader.tell({ do: "read" }).hear("reading");
-      expect(await reader.hear("read")).toMatchObject({
+      await reader.send({ do: "read" }).receive("reading");
+      expect(await reader.receive("read")).toMatchObject({
         frames: 1000,
         wrong: [],
         error: { code: "WRITER_DEAD", reason },
       });
       await using next = await startWriter(name, stream);
-      await reader.tell({ do: "read", frames: 1000 }).hear("reading");
-      await next.tell({ do: "write", frames: 1000 }).hear("writing");
-      expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
-      await next.hear("wrote");
+      await reader.send({ do: "read", frames: 1000 }).receive("reading");
+      await next.send({ do: "write", frames: 1000 }).receive("writing");
+      expect(await reader.receive("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
+      await next.receive("wrote");
       await endAll(next, reader);
     },
-    TIMEOUT_MS,
   );
 
   test.each([
@@ -106,44 +101,37 @@ describe("a writer of version 1", () => {
       const stream = { largest: 100, sizes: "mixed" } as const;
       await using reader = await startReader(name, { ...stream, payloadSize: 65_536 });
       await using writer = v1Writer(name, 100, stream.largest, step);
-      await writer.hear("wrote");
+      await writer.receive("wrote");
       writer.kill("SIGKILL");
       await writer.end();
-      await reader.tell({ do: "read" }).hear("reading");
-      expect(await reader.hear("read")).toMatchObject({
+      await reader.send({ do: "read" }).receive("reading");
+      expect(await reader.receive("read")).toMatchObject({
         frames,
         sequence: frames,
         wrong: [],
         error: { code: "WRITER_DEAD", reason: "died" },
       });
       await using next = await startWriter(name, stream);
-      await reader.tell({ do: "read", frames: 1000 }).hear("reading");
-      await next.tell({ do: "write", frames: 1000 }).hear("writing");
-      expect(await reader.hear("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
-      await next.hear("wrote");
+      await reader.send({ do: "read", frames: 1000 }).receive("reading");
+      await next.send({ do: "write", frames: 1000 }).receive("writing");
+      expect(await reader.receive("read")).toMatchObject({ frames: 1000, sequence: 1000, wrong: [] });
+      await next.receive("wrote");
       await endAll(next, reader);
     },
-    TIMEOUT_MS,
   );
 
-  test(
-    "is read by the command line",
-    async () => {
-      const name = uniqueName();
-      await using reader = Child.cli(`reader ${name} --buffer-size 8192 --json-output ${PATIENT}`);
-      await hasBuffer(name);
-      await using writer = v1Writer(name, FRAMES, 400);
-      const { bytes } = await writer.hear("wrote");
-      await writer.succeed();
-      expect(await reader.document()).toMatchObject({
-        exitCode: 0,
-        frames_read: FRAMES,
-        bytes_read: bytes,
-        metadata_size: 21,
-      });
-    },
-    TIMEOUT_MS,
-  );
+  test("is read by the command line", async () => {
+    const name = uniqueName();
+    await using reader = Child.cli(`reader ${name} --buffer-size 8192 --json-output ${PATIENT}`);
+    await bufferMade(name);
+    await using writer = v1Writer(name, FRAMES, 400);
+    const { bytes } = await writer.receive("wrote");
+    await writer.succeed();
+    expect(await reader.report()).toMatchObject({
+      code: 0,
+      document: { frames_read: FRAMES, bytes_read: bytes, metadata_size: 21 },
+    });
+  });
 });
 
 describe("a reader of version 1", () => {
@@ -151,10 +139,10 @@ describe("a reader of version 1", () => {
 
   async function go(reader: Child): Promise<void> {
     for (const step of STEPS) {
-      await reader.hear(step);
-      reader.feed("\n");
+      await reader.receive(step);
+      reader.write("\n");
     }
-    await reader.hear("ready");
+    await reader.receive("ready");
   }
 
   test.each([
@@ -168,61 +156,52 @@ describe("a reader of version 1", () => {
       await using reader = v1Reader(name, frames, largest, payloadSize);
       await go(reader);
       await using writer = await startWriter(name, { largest, sizes: "mixed" });
-      await writer.tell({ do: "metadata", text: "metadata of ours" }).hear("sent");
-      await writer.tell({ do: "write", frames, how }).hear("writing");
-      const { bytes, ...wrote } = await writer.hear("wrote");
+      await writer.send({ do: "metadata", text: "metadata of ours" }).receive("sent");
+      await writer.send({ do: "write", frames, how }).receive("writing");
+      const { bytes, ...wrote } = await writer.receive("wrote");
       expect(wrote).toMatchObject({ frames });
-      const { markers, ...read } = await reader.hear("read");
+      const { markers, ...read } = await reader.receive("read");
       expect(read).toEqual({ event: "read", frames, bytes, wrong: 0, metadata: "metadata of ours" });
       expect(markers).toBeGreaterThan(0);
       await reader.succeed();
-      await writer.tell({ do: "write", frames: 1e9 }).hear("writing");
-      expect((await writer.hear("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "left" });
+      await writer.send({ do: "write", frames: 1e9 }).receive("writing");
+      expect((await writer.receive("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "left" });
       await endAll(writer);
     },
-    TIMEOUT_MS,
   );
 
-  test(
-    "is waited for while it makes its buffer, and every step before the last is refused",
-    async () => {
-      const name = uniqueName();
-      await using reader = v1Reader(name, 100, 1000, 4096);
-      const stream = { largest: 1000, sizes: "mixed" } as const;
-      const patient = startWriter(name, stream);
-      for (const step of STEPS) {
-        await reader.hear(step);
-        const code = step === "locked" ? "BUFFER_NOT_FOUND" : "PEER_TIMEOUT";
-        expect(thrownBy(() => new Writer(name))).toMatchObject({ code });
-        expect(thrownBy(() => new Reader(name))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
-        reader.feed("\n");
-      }
-      await reader.hear("ready");
-      await using writer = await patient;
-      await writer.tell({ do: "write", frames: 100 }).hear("writing");
-      expect(await writer.hear("wrote")).toMatchObject({ frames: 100 });
-      expect(await reader.hear("read")).toMatchObject({ frames: 100, wrong: 0 });
-      await endAll(writer, reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("is waited for while it makes its buffer, and every step before the last is refused", async () => {
+    const name = uniqueName();
+    await using reader = v1Reader(name, 100, 1000, 4096);
+    const stream = { largest: 1000, sizes: "mixed" } as const;
+    const patient = startWriter(name, stream);
+    for (const step of STEPS) {
+      await reader.receive(step);
+      const code = step === "locked" ? "BUFFER_NOT_FOUND" : "PEER_TIMEOUT";
+      expect(thrownBy(() => new Writer(name))).toMatchObject({ code });
+      expect(thrownBy(() => new Reader(name))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+      reader.write("\n");
+    }
+    await reader.receive("ready");
+    await using writer = await patient;
+    await writer.send({ do: "write", frames: 100 }).receive("writing");
+    expect(await writer.receive("wrote")).toMatchObject({ frames: 100 });
+    expect(await reader.receive("read")).toMatchObject({ frames: 100, wrong: 0 });
+    await endAll(writer, reader);
+  });
 
-  test(
-    "that is killed is noticed by our writer, and its buffer replaced by our reader",
-    async () => {
-      const name = uniqueName();
-      const stream = { largest: 1000, sizes: "mixed" } as const;
-      await using reader = v1Reader(name, 1e6, 1000, 4096);
-      await go(reader);
-      await using writer = await startWriter(name, stream);
-      await writer.tell({ do: "write", frames: 1e9 }).hear("writing");
-      reader.kill("SIGKILL");
-      await reader.end();
-      expect((await writer.hear("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "died" });
-      await endAll(writer);
-      await using ours = await startReader(name, { ...stream, payloadSize: 4096 });
-      await endAll(ours);
-    },
-    TIMEOUT_MS,
-  );
+  test("that is killed is noticed by our writer, and its buffer replaced by our reader", async () => {
+    const name = uniqueName();
+    const stream = { largest: 1000, sizes: "mixed" } as const;
+    await using reader = v1Reader(name, 1e6, 1000, 4096);
+    await go(reader);
+    await using writer = await startWriter(name, stream);
+    await writer.send({ do: "write", frames: 1e9 }).receive("writing");
+    reader.kill("SIGKILL");
+    await reader.end();
+    expect((await writer.receive("wrote")).error).toMatchObject({ code: "READER_DEAD", reason: "died" });
+    await endAll(writer);
+    await using ours = await startReader(name, { ...stream, payloadSize: 4096 });
+    await endAll(ours);
+  });
 });

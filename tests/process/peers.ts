@@ -1,8 +1,8 @@
 // Starts the fixtures that most tests here use, and waits until they are ready.
 
 import { type BufferConfig, Reader, type WriterOptions } from "../../src/core/index.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { Child } from "../support/processes.ts";
+import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
 import type { Sizes } from "./fixtures/frames.ts";
 
 /** Bytes of a frame's header in the ring. */
@@ -20,14 +20,18 @@ interface Stream {
 /** A reader that has made its buffer: fixtures/reader.ts. */
 export async function startReader(name: string, options: Stream & BufferConfig): Promise<Child> {
   const reader = Child.fixture("reader.ts", name, { sizes: "same", metadataSize: 256, ...options });
-  await reader.hear("ready");
+  await reader.receive("ready");
   return reader;
 }
 
 /** A writer that is connected: fixtures/writer.ts. */
 export async function startWriter(name: string, options: Stream & WriterOptions): Promise<Child> {
-  const writer = Child.fixture("writer.ts", name, { sizes: "same", connectTimeoutMs: 60_000, ...options });
-  await writer.hear("connected");
+  const writer = Child.fixture("writer.ts", name, {
+    sizes: "same",
+    connectTimeoutMs: WAIT_LIMIT_MS,
+    ...options,
+  });
+  await writer.receive("connected");
   return writer;
 }
 
@@ -37,14 +41,14 @@ export const DUPLEX_SIZES = { metadataSize: 256, payloadSize: 4 * 1024 * 1024 };
 /** A duplex server at work: fixtures/duplex-server.ts. */
 export async function startDuplexServer(channel: string, options: object = {}): Promise<Child> {
   const server = Child.fixture("duplex-server.ts", channel, { ...DUPLEX_SIZES, ...options });
-  await server.hear("ready");
+  await server.receive("ready");
   return server;
 }
 
 /** A duplex client that is connected: fixtures/duplex-client.ts. */
 export async function startDuplexClient(channel: string, options: BufferConfig = {}): Promise<Child> {
   const client = Child.fixture("duplex-client.ts", channel, { ...DUPLEX_SIZES, ...options });
-  await client.hear("connected");
+  await client.receive("connected");
   return client;
 }
 

@@ -3,13 +3,10 @@
 import { describe, expect, test } from "bun:test";
 import { basename } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { thrownBy, uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind, remainsOfBuffers } from "../support/processes.ts";
+import { filesOfBuffers, thrownBy, uniqueName } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
 import { endAll, startReader, startWriter } from "./peers.ts";
 
-leavesNoProcessBehind();
-
-const TIMEOUT_MS = 240_000;
 const ROUNDS = 1000;
 /** Time for two processes to hear that they are to try. */
 const NOTICE_MS = 4;
@@ -22,13 +19,13 @@ describe("beside a pair that is transferring frames", () => {
     const half = 20_000;
     await using reader = await startReader(name, { ...stream, payloadSize: 65_536 });
     await using writer = await startWriter(name, stream);
-    await reader.tell({ do: "read", frames: 2 * half }).hear("reading");
-    await writer.tell({ do: "write", frames: half }).hear("writing");
+    await reader.send({ do: "read", frames: 2 * half }).receive("reading");
+    await writer.send({ do: "write", frames: half }).receive("writing");
     await intrude(name);
-    await writer.hear("wrote");
-    await writer.tell({ do: "write", frames: half }).hear("writing");
-    expect(await writer.hear("wrote")).toMatchObject({ frames: 2 * half });
-    expect(await reader.hear("read")).toMatchObject({
+    await writer.receive("wrote");
+    await writer.send({ do: "write", frames: half }).receive("writing");
+    expect(await writer.receive("wrote")).toMatchObject({ frames: 2 * half });
+    expect(await reader.receive("read")).toMatchObject({
       frames: 2 * half,
       sequence: 2 * half,
       wrong: [],
@@ -37,36 +34,28 @@ describe("beside a pair that is transferring frames", () => {
     await endAll(writer, reader);
   };
 
-  test(
-    "a second reader is refused, and changes nothing",
-    () =>
-      transfer(async (name) => {
-        await using other = Child.fixture("reader.ts", name, { ...stream, payloadSize: 64 });
-        expect(await other.hear("refused")).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
-        await endAll(other);
-        expect(thrownBy(() => new Reader(name))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
-      }),
-    TIMEOUT_MS,
-  );
+  test("a second reader is refused, and changes nothing", () =>
+    transfer(async (name) => {
+      await using other = Child.fixture("reader.ts", name, { ...stream, payloadSize: 64 });
+      expect(await other.receive("refused")).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+      await endAll(other);
+      expect(thrownBy(() => new Reader(name))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+    }));
 
-  test(
-    "a second writer is refused, and changes nothing",
-    () =>
-      transfer(async (name) => {
-        await using other = Child.fixture("writer.ts", name, stream);
-        expect(await other.hear("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
-        await endAll(other);
-        expect(thrownBy(() => new Writer(name))).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
-      }),
-    TIMEOUT_MS,
-  );
+  test("a second writer is refused, and changes nothing", () =>
+    transfer(async (name) => {
+      await using other = Child.fixture("writer.ts", name, stream);
+      expect(await other.receive("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+      await endAll(other);
+      expect(thrownBy(() => new Writer(name))).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+    }));
 });
 
 /** Has all of them try at the same moment. The one that won, as the others lost for the right reason. */
 async function contest(contestants: Child[], code: string): Promise<Child> {
   const at = performance.timeOrigin + performance.now() + NOTICE_MS;
-  for (const contestant of contestants) contestant.tell({ do: "try", at });
-  const outcomes = await Promise.all(contestants.map((contestant) => contestant.hearAny()));
+  for (const contestant of contestants) contestant.send({ do: "try", at });
+  const outcomes = await Promise.all(contestants.map((contestant) => contestant.receiveAny()));
   const winners = contestants.filter((_, index) => outcomes[index]?.event === "won");
   const losses = outcomes.filter(({ event }) => event === "lost").map((outcome) => outcome.code);
   expect(winners.length).toBe(1);
@@ -76,13 +65,13 @@ async function contest(contestants: Child[], code: string): Promise<Child> {
 
 async function startContestants(role: "reader" | "writer", name: string, count: number): Promise<Child[]> {
   const all = Array.from({ length: count }, () => Child.fixture("contestant.ts", role, name));
-  for (const contestant of all) await contestant.hear("ready");
+  for (const contestant of all) await contestant.receive("ready");
   return all;
 }
 
 async function leave(children: Child[]): Promise<void> {
-  for (const child of children) child.tell({ do: "leave" });
-  for (const child of children) await child.hear("left");
+  for (const child of children) child.send({ do: "leave" });
+  for (const child of children) await child.receive("left");
 }
 
 /** How many start at once. */
@@ -102,7 +91,7 @@ async function contestOfReaders(count: number, rounds: number): Promise<void> {
     writer.writeFrame(new Uint8Array([round]));
     writer.close();
     await leave(all);
-    expect(remainsOfBuffers().filter((path) => nameOf(path) === name)).toEqual([]);
+    expect(filesOfBuffers().filter((path) => nameOf(path) === name)).toEqual([]);
   }
   await endAll(...all);
 }
@@ -119,7 +108,6 @@ test.each(crowds)(
   async (count) => {
     await Promise.all(Array.from({ length: LANES }, () => contestOfReaders(count, ROUNDS / LANES)));
   },
-  TIMEOUT_MS,
 );
 
 test.each(crowds)(
@@ -141,20 +129,15 @@ test.each(crowds)(
     await endAll(...all);
     expect(reader.framesRead).toBe(0);
   },
-  TIMEOUT_MS,
 );
 
-test.each(["reader", "writer"])(
-  "the command line says so when there is a %s already",
-  async (role) => {
-    const name = uniqueName();
-    using _reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
-    using _writer = new Writer(name);
-    await using command = Child.cli(`${role} ${name} --json-output --connect-timeout-ms 1`);
-    expect(await command.document()).toMatchObject({
-      exitCode: 1,
-      error: { code: `${role.toUpperCase()}_ALREADY_CONNECTED` },
-    });
-  },
-  TIMEOUT_MS,
-);
+test.each(["reader", "writer"])("the command line says so when there is a %s already", async (role) => {
+  const name = uniqueName();
+  using _reader = new Reader(name, { metadataSize: 0, payloadSize: 4096 });
+  using _writer = new Writer(name);
+  await using command = Child.cli(`${role} ${name} --json-output --connect-timeout-ms 1`);
+  expect(await command.report()).toMatchObject({
+    code: 1,
+    document: { error: { code: `${role.toUpperCase()}_ALREADY_CONNECTED` } },
+  });
+});

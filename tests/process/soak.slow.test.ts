@@ -7,10 +7,8 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind } from "../support/processes.ts";
+import { Child } from "../support/process.ts";
 import { option } from "../support/slow-options.ts";
-
-leavesNoProcessBehind();
 
 const frames = option("ZB_FRAMES", 5_000_000);
 const seconds = option("ZB_SECONDS", 480);
@@ -54,9 +52,9 @@ test(
     const name = uniqueName();
     const fixture = join(import.meta.dir, "fixtures", "soak-stream.ts");
     const start = performance.now();
-    await using reader = Child.program(process.execPath, fixture, "reader", name, `${seed}`, `${frames}`);
-    await reader.hear("ready");
-    await using writer = Child.program(
+    await using reader = Child.program([process.execPath, fixture, "reader", name, `${seed}`, `${frames}`]);
+    await reader.receive("ready");
+    await using writer = Child.program([
       process.execPath,
       fixture,
       "writer",
@@ -64,12 +62,12 @@ test(
       `${seed}`,
       `${frames}`,
       `${seconds}`,
-    );
-    await writer.hear("ready");
+    ]);
+    await writer.receive("ready");
     const samples = { reader: [] as Sample[], writer: [] as Sample[] };
     let read = 0;
     for (;;) {
-      const progress = await reader.hearAny();
+      const progress = await reader.receiveAny();
       read = progress.frames;
       if (progress.event === "end") break;
       expect(progress.event).toBe("progress");
@@ -77,7 +75,7 @@ test(
       samples.writer.push(sampleOf(writer.pid, read));
     }
     const durationS = (performance.now() - start) / 1000;
-    expect((await writer.hear("end")).frames).toBe(read);
+    expect((await writer.receive("end")).frames).toBe(read);
     await reader.succeed();
     await writer.succeed();
     console.log(

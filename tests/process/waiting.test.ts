@@ -2,14 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { Reader } from "../../src/core/index.ts";
-import { uniqueName } from "../support/buffers.ts";
-import {
-  type Announcement,
-  Child,
-  hasBuffer,
-  leavesNoProcessBehind,
-  processorTimeMs,
-} from "../support/processes.ts";
+import { bufferMade, uniqueName } from "../support/buffers.ts";
+import { processorTimeMs } from "../support/proc.ts";
+import { Child, type Event } from "../support/process.ts";
 import {
   endAll,
   HEADER,
@@ -20,9 +15,6 @@ import {
   sweep,
 } from "./peers.ts";
 
-leavesNoProcessBehind();
-
-const TIMEOUT_MS = 120_000;
 const WINDOW_MS = 1500;
 const WINDOWS = 4;
 /** Of one processor. A wait that polls every millisecond uses more, and one that spins all of it. */
@@ -48,18 +40,18 @@ async function expectIdle(children: Record<string, Child>): Promise<void> {
     }
   }
   expect(Object.entries(least).filter(([, share]) => share >= MAX_SHARE)).toEqual([]);
-  expect(Object.entries(children).filter(([, { isAtIt }]) => !isAtIt)).toEqual([]);
+  expect(Object.entries(children).filter(([, child]) => child.hasEvent || child.isOver)).toEqual([]);
 }
 
 /** A reader that waits for its next frame, however it does that. */
 async function startWaitingReader(name: string, how: string): Promise<Child> {
   if (how === "command") {
     const child = Child.cli(`reader ${name} --timeout-ms 0 --connect-timeout-ms 0 --json-output`);
-    await hasBuffer(name);
+    await bufferMade(name);
     return child;
   }
   const reader = await startReader(name, { ...stream, payloadSize: 65_536 });
-  await reader.tell({ do: "read", how, timeoutMs: 600_000 }).hear("reading");
+  await reader.send({ do: "read", how, timeoutMs: 600_000 }).receive("reading");
   return reader;
 }
 
@@ -67,7 +59,7 @@ async function startWaitingReader(name: string, how: string): Promise<Child> {
 async function startWaitingWriter(name: string, how: string): Promise<Child> {
   if (how === "command") return Child.cli(`writer ${name} -n 0 --timeout-ms 0 --json-output`);
   const writer = await startWriter(name, stream);
-  await writer.tell({ do: "write", how, frames: 1e9, writeTimeout: 600_000 }).hear("writing");
+  await writer.send({ do: "write", how, frames: 1e9, writeTimeout: 600_000 }).receive("writing");
   return writer;
 }
 
@@ -75,73 +67,61 @@ describe("hardly any processor time is used", () => {
   test.each([
     ["by readers whose writer is silent", true],
     ["by readers that have no writer", false],
-  ])(
-    "%s",
-    async (_, hasWriter) => {
-      await using stack = new AsyncDisposableStack();
-      const readers: Record<string, Child> = {};
-      for (const how of ["blocking", "async", "iterating", "command"]) {
-        const name = uniqueName();
-        readers[how] = stack.use(await startWaitingReader(name, how));
-        if (!hasWriter) continue;
-        const writer = stack.use(await startWriter(name, stream));
-        await writer.tell({ do: "write", frames: 10 }).hear("writing");
-        await writer.hear("wrote");
-      }
-      await expectIdle(readers);
-      await stack.disposeAsync();
-      sweep();
-    },
-    TIMEOUT_MS,
-  );
+  ])("%s", async (_, hasWriter) => {
+    await using stack = new AsyncDisposableStack();
+    const readers: Record<string, Child> = {};
+    for (const how of ["blocking", "async", "iterating", "command"]) {
+      const name = uniqueName();
+      readers[how] = stack.use(await startWaitingReader(name, how));
+      if (!hasWriter) continue;
+      const writer = stack.use(await startWriter(name, stream));
+      await writer.send({ do: "write", frames: 10 }).receive("writing");
+      await writer.receive("wrote");
+    }
+    await expectIdle(readers);
+    await stack.disposeAsync();
+    sweep();
+  });
 
-  test(
-    "by writers whose ring is full",
-    async () => {
-      using stack = new DisposableStack();
-      await using children = new AsyncDisposableStack();
-      const writers: Record<string, Child> = {};
-      for (const how of ["blocking", "async", "zero-copy", "command"]) {
-        const reader = stack.use(new Reader(uniqueName(), { metadataSize: 0, payloadSize: 65_536 }));
-        writers[how] = children.use(await startWaitingWriter(reader.name, how));
-      }
-      await expectIdle(writers);
-    },
-    TIMEOUT_MS,
-  );
+  test("by writers whose ring is full", async () => {
+    using stack = new DisposableStack();
+    await using children = new AsyncDisposableStack();
+    const writers: Record<string, Child> = {};
+    for (const how of ["blocking", "async", "zero-copy", "command"]) {
+      const reader = stack.use(new Reader(uniqueName(), { metadataSize: 0, payloadSize: 65_536 }));
+      writers[how] = children.use(await startWaitingWriter(reader.name, how));
+    }
+    await expectIdle(writers);
+  });
 
-  test(
-    "by duplex servers without a client or with a silent one, and by clients that await a response",
-    async () => {
-      await using stack = new AsyncDisposableStack();
-      const children: Record<string, Child> = {
-        lonely: stack.use(await startDuplexServer(uniqueName())),
-      };
-      for (const how of ["blocking", "async", "silent"]) {
-        const channel = uniqueName();
-        const server = stack.use(await startDuplexServer(channel, { silentFrom: 1 }));
-        const client = stack.use(await startDuplexClient(channel));
-        if (how !== "silent") await client.tell({ do: "ask", requests: 1, size: 10, how }).hear("asking");
-        children[`${how} client`] = client;
-        children[`server of a ${how} client`] = server;
-      }
-      await expectIdle(children);
-      await stack.disposeAsync();
-      sweep();
-    },
-    TIMEOUT_MS,
-  );
+  test("by duplex servers without a client or with a silent one, and by clients that await a response", async () => {
+    await using stack = new AsyncDisposableStack();
+    const children: Record<string, Child> = {
+      lonely: stack.use(await startDuplexServer(uniqueName())),
+    };
+    for (const how of ["blocking", "async", "silent"]) {
+      const channel = uniqueName();
+      const server = stack.use(await startDuplexServer(channel, { silentFrom: 1 }));
+      const client = stack.use(await startDuplexClient(channel));
+      if (how !== "silent") await client.send({ do: "ask", requests: 1, size: 10, how }).receive("asking");
+      children[`${how} client`] = client;
+      children[`server of a ${how} client`] = server;
+    }
+    await expectIdle(children);
+    await stack.disposeAsync();
+    sweep();
+  });
 });
 
 test("a process ends once nothing is awaited, though its reader and writer are open", async () => {
   await using child = Child.fixture("unclosed.ts", uniqueName());
-  expect(await child.hear("waited")).toMatchObject({ sequences: [1, 2] });
+  expect(await child.receive("waited")).toMatchObject({ sequences: [1, 2] });
   expect((await child.end()).code).toBe(0);
   sweep();
 });
 
 /** The timer has fired all the time, as often as a busy machine lets it. */
-function expectSteady({ turns, longestMs, durationMs }: Announcement["pulse"]): void {
+function expectSteady({ turns, longestMs, durationMs }: Event["pulse"]): void {
   expect(longestMs).toBeLessThan(1000);
   expect(turns).toBeGreaterThan(durationMs / 100);
 }
@@ -150,41 +130,33 @@ describe("the event loop keeps turning", () => {
   const FLOOD = 300_000;
   const large = { largest: 64, payloadSize: FLOOD * (64 + HEADER) + 64 };
 
-  test.each(["async", "iterating"])(
-    "while a reader waits for frames (%s)",
-    async (how) => {
-      const name = uniqueName();
-      await using reader = await startReader(name, { ...stream, payloadSize: 4096 });
-      await using writer = await startWriter(name, stream);
-      await reader.tell({ do: "read", how, frames: 1, pulse: true }).hear("reading");
-      await Bun.sleep(500);
-      await writer.tell({ do: "write", frames: 1 }).hear("writing");
-      const { pulse } = await reader.hear("read");
-      expect(pulse.durationMs).toBeGreaterThan(400);
-      expectSteady(pulse);
-      await writer.hear("wrote");
-      await endAll(writer, reader);
-    },
-    TIMEOUT_MS,
-  );
+  test.each(["async", "iterating"])("while a reader waits for frames (%s)", async (how) => {
+    const name = uniqueName();
+    await using reader = await startReader(name, { ...stream, payloadSize: 4096 });
+    await using writer = await startWriter(name, stream);
+    await reader.send({ do: "read", how, frames: 1, pulse: true }).receive("reading");
+    await Bun.sleep(500);
+    await writer.send({ do: "write", frames: 1 }).receive("writing");
+    const { pulse } = await reader.receive("read");
+    expect(pulse.durationMs).toBeGreaterThan(400);
+    expectSteady(pulse);
+    await writer.receive("wrote");
+    await endAll(writer, reader);
+  });
 
-  test(
-    "while a writer waits for room",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, { ...stream, payloadSize: 4096 });
-      await using writer = await startWriter(name, stream);
-      await writer.tell({ do: "write", how: "async", frames: 10, pulse: true }).hear("writing");
-      await Bun.sleep(500);
-      await reader.tell({ do: "read", frames: 10 }).hear("reading");
-      const { pulse } = await writer.hear("wrote");
-      expect(pulse.durationMs).toBeGreaterThan(400);
-      expectSteady(pulse);
-      await reader.hear("read");
-      await endAll(writer, reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("while a writer waits for room", async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, { ...stream, payloadSize: 4096 });
+    await using writer = await startWriter(name, stream);
+    await writer.send({ do: "write", how: "async", frames: 10, pulse: true }).receive("writing");
+    await Bun.sleep(500);
+    await reader.send({ do: "read", frames: 10 }).receive("reading");
+    const { pulse } = await writer.receive("wrote");
+    expect(pulse.durationMs).toBeGreaterThan(400);
+    expectSteady(pulse);
+    await reader.receive("read");
+    await endAll(writer, reader);
+  });
 
   test.each(["async", "iterating"])(
     "while there is always room for the next frame, and always a next frame (%s)",
@@ -192,17 +164,16 @@ describe("the event loop keeps turning", () => {
       const name = uniqueName();
       await using reader = await startReader(name, large);
       await using writer = await startWriter(name, { largest: 64 });
-      await writer.tell({ do: "write", how: "async", frames: FLOOD, pulse: true }).hear("writing");
-      const wrote = await writer.hear("wrote");
+      await writer.send({ do: "write", how: "async", frames: FLOOD, pulse: true }).receive("writing");
+      const wrote = await writer.receive("wrote");
       expect(wrote).toMatchObject({ frames: FLOOD, waits: 0 });
       expectSteady(wrote.pulse);
-      await reader.tell({ do: "read", how, frames: FLOOD, pulse: true }).hear("reading");
-      const read = await reader.hear("read");
+      await reader.send({ do: "read", how, frames: FLOOD, pulse: true }).receive("reading");
+      const read = await reader.receive("read");
       expect(read).toMatchObject({ frames: FLOOD, wrong: [] });
       expectSteady(read.pulse);
       await endAll(writer, reader);
     },
-    TIMEOUT_MS,
   );
 });
 
@@ -215,20 +186,16 @@ describe("a signal with a handler in JavaScript ends", () => {
     ["writer.tryWriteFrame", { event: "returned", value: false }],
     ["writer.tryWriteFrames", { event: "returned", value: 0 }],
     ["new Writer", { event: "threw", code: "BUFFER_NOT_FOUND" }],
-  ])(
-    "%s early, and then is handled",
-    async (call, outcome) => {
-      await using child = Child.fixture("interrupted.ts", call, uniqueName());
-      await child.hear("blocking");
-      await child.asleep();
-      child.kill("SIGINT");
-      // A signal that comes between two slices of a wait ends none of them: it is tried again.
-      const again = setInterval(() => child.kill("SIGINT"), 1000);
-      using _stop = { [Symbol.dispose]: () => clearInterval(again) };
-      expect(await child.hearAny()).toMatchObject(outcome);
-      await child.hear("handled");
-      await endAll(child);
-    },
-    TIMEOUT_MS,
-  );
+  ])("%s early, and then is handled", async (call, outcome) => {
+    await using child = Child.fixture("interrupted.ts", call, uniqueName());
+    await child.receive("blocking");
+    await child.sleeping();
+    child.kill("SIGINT");
+    // A signal that comes between two slices of a wait ends none of them: it is tried again.
+    const again = setInterval(() => child.kill("SIGINT"), 1000);
+    using _stop = { [Symbol.dispose]: () => clearInterval(again) };
+    expect(await child.receiveAny()).toMatchObject(outcome);
+    await child.receive("handled");
+    await endAll(child);
+  });
 });

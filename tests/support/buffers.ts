@@ -1,8 +1,16 @@
-// What tests of buffers share: names of their own, and the proof that nothing is left behind.
+// What tests of buffers share: names of their own, what these names have left, and waiting for a condition.
 
-import { afterEach, beforeEach, expect } from "bun:test";
-import { readdirSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { OIEB_SIZE } from "../../src/core/config.ts";
 
+/** The limit of every wait in the tests. Nothing takes this long, however busy the machine is. */
+export const WAIT_LIMIT_MS = 60_000;
+
+/** Where the OIEB keeps `payload_free_bytes` (docs/protocol.md, section 1). */
+const PAYLOAD_FREE_OFFSET = 40;
+
+const prefix = `test-${process.pid}-`;
 let count = 0;
 
 /** A buffer name that no other test uses. */
@@ -11,51 +19,62 @@ export function uniqueName(): string {
   return `${prefix}${count}`;
 }
 
-const prefix = `test-${process.pid}-`;
-
-/** Other programs may use the same directories meanwhile. */
-function ownNamesIn(directory: string): string[] {
-  return namesIn(directory).filter((name) => name.includes(prefix));
+/** The files of the buffers that this test process has named, in shared memory and among the locks. */
+export function filesOfBuffers(): string[] {
+  return ["/dev/shm", "/tmp/zerobuffer", "/tmp/zerobuffer/locks"]
+    .flatMap((directory) => entriesOf(directory).map((entry) => join(directory, entry)))
+    .filter((path) => path.includes(prefix))
+    .sort();
 }
 
-function namesIn(directory: string): string[] {
+/** What the open descriptors of this process refer to, without those that its runtime makes when it first needs them. */
+export function openDescriptors(): string[] {
+  return entriesOf("/proc/self/fd").flatMap((descriptor) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${descriptor}`);
+      return /^anon_inode:\[(eventpoll|eventfd|timerfd)\]$|^\/proc\//.test(target) ? [] : [target];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function entriesOf(directory: string): string[] {
   try {
-    return readdirSync(directory).sort();
+    return readdirSync(directory);
   } catch {
     return [];
   }
 }
 
-/** This test file's buffers and locks, and this process's open descriptors, as they are now. */
-export function footprint(): { shm: string[]; locks: string[]; foreignLocks: string[]; descriptors: number } {
-  return {
-    shm: ownNamesIn("/dev/shm"),
-    locks: ownNamesIn("/tmp/zerobuffer"),
-    foreignLocks: ownNamesIn("/tmp/zerobuffer/locks"),
-    descriptors: namesIn("/proc/self/fd").length,
-  };
+/** Waits until a reader has made the buffer: it stores the size of the control block last. */
+export async function bufferMade(name: string): Promise<void> {
+  await eventually(() => Number(fieldOf(name, 0)) % 2 ** 32 === OIEB_SIZE);
 }
 
-/** Every test of the file leaves shared memory, locks and descriptors as it found them. */
-export function leavesNothingBehind(): void {
-  let before: ReturnType<typeof footprint>;
-  beforeEach(() => {
-    before = footprint();
-  });
-  afterEach(async () => {
-    // A stream that was cancelled closes its descriptor a turn of the event loop later.
-    await eventually(() => footprint().descriptors <= before.descriptors);
-    const after = footprint();
-    expect({ ...after, descriptors: 0 }).toEqual({ ...before, descriptors: 0 });
-    expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
-  });
+/** Waits until a buffer has no room for a frame of this size. */
+export async function bufferFull(name: string, frameSize: number): Promise<void> {
+  await eventually(() => (fieldOf(name, PAYLOAD_FREE_OFFSET) ?? Number.POSITIVE_INFINITY) < frameSize + 16);
 }
 
-/** Waits until the condition holds; fails after `timeoutMs`. */
-export async function eventually(condition: () => boolean, timeoutMs = 5000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
+/** A field of eight bytes of a buffer's control block; undefined if it is not there. */
+export function fieldOf(name: string, offset: number): number | undefined {
+  const path = `/dev/shm/${name}`;
+  if (!existsSync(path)) return undefined;
+  const descriptor = openSync(path, "r");
+  try {
+    const bytes = Buffer.alloc(8);
+    return readSync(descriptor, bytes, 0, 8, offset) === 8 ? Number(bytes.readBigUInt64LE()) : undefined;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Waits until the condition holds. */
+export async function eventually(condition: () => boolean, limitMs = WAIT_LIMIT_MS): Promise<void> {
+  const deadline = performance.now() + limitMs;
   while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`still not so after ${timeoutMs} ms: ${condition}`);
+    if (performance.now() > deadline) throw new Error(`still not so after ${limitMs} ms: ${condition}`);
     await Bun.sleep(1);
   }
 }

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "./buffers.ts";
-import { program } from "./cli.ts";
+import { Child, program } from "./process.ts";
 
 const PROMPT = "ready> ";
 const TAB = "\t";
@@ -53,29 +53,16 @@ export class Desk {
   }
 
   async #type(shell: readonly string[], keys: string): Promise<string> {
-    let output = "";
-    let isTyped = false;
-    const { promise: closed, resolve: close } = Promise.withResolvers<void>();
-    const child = Bun.spawn([...shell], {
+    await using child = Child.program(shell, {
       cwd: this.directory,
       env: this.env,
-      terminal: {
-        cols: 200,
-        rows: 50,
-        data(terminal, chunk) {
-          output += new TextDecoder().decode(chunk);
-          if (isTyped || !output.includes(PROMPT)) return;
-          isTyped = true;
-          output = "";
-          terminal.write(`${keys}exit\r`);
-        },
-        exit: () => close(),
-      },
+      inheritsEnv: false,
+      columns: 200,
     });
-    await child.exited;
-    await closed;
-    child.terminal?.close();
-    return output;
+    await child.printed(PROMPT);
+    const { stdout } = await child.write(`${keys}exit\r`).exited();
+    const output = stdout.toString();
+    return output.slice(output.indexOf(PROMPT) + PROMPT.length);
   }
 }
 

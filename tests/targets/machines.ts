@@ -5,12 +5,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { compile, run, zigFor } from "../../scripts/build-native.ts";
 import { targetNamed } from "../../scripts/targets.ts";
+import { Child } from "../support/process.ts";
 
 /** What programs of one target run on here. */
 export interface Machine {
   /** Goes before the program. */
   readonly prefix: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** Whether its programs leave others behind that keep their output open. */
+  readonly keepsOutputOpen?: boolean;
   /** Gives an executable of Bun's, in a directory of its own, what it needs besides itself. */
   complete(executable: string): Promise<void>;
 }
@@ -80,14 +83,12 @@ export interface Started {
 
 let count = 0;
 
-/** Starts a program on its machine, on request in a terminal of its own, or with a file piped to it. Killed after `timeoutMs`. */
+/** Starts a program on its machine, on request in a terminal of its own, or with a file piped to it. Killed after `limitMs`. */
 export function start(
-  { prefix, env }: Machine,
+  { prefix, env, keepsOutputOpen = false }: Machine,
   [program, ...args]: readonly [string, ...string[]],
-  { timeoutMs = 120_000, terminal = false, stdin = "" } = {},
+  { limitMs = 120_000, terminal = false, stdin = "" } = {},
 ): Started {
-  // Not pipes: what Wine starts in the background keeps them open.
-  const [stdout, stderr] = [join(directory, `${++count}.out`), join(directory, `${count}.err`)];
   const variables = Object.entries(env).map(([name, value]) => [
     name,
     value.replace("$ORIGIN", dirname(program)),
@@ -95,19 +96,29 @@ export function start(
   const command = [...prefix, program, ...args];
   const inTerminal = ["script", "-qec", command.map((word) => `'${word}'`).join(" "), "/dev/null"];
   // A pipe of the shell's: Wine's files do not tell what they are once they are a descriptor.
-  const withInput = ["sh", "-c", 'cat "$0" | "$@"', stdin, ...command];
-  const child = Bun.spawn(terminal ? inTerminal : stdin === "" ? command : withInput, {
-    env: { ...process.env, ...Object.fromEntries(variables) },
-    stdio: ["ignore", Bun.file(stdout), Bun.file(stderr)],
-    timeout: timeoutMs,
-    killSignal: "SIGKILL",
+  const run = stdin === "" ? 'exec "$@"' : `cat '${stdin}' | "$@"`;
+  const file = join(directory, `${++count}`);
+  const redirection = keepsOutputOpen ? ` >'${file}.out' 2>'${file}.err'` : "";
+  const shell = run + redirection;
+  const child = Child.program(terminal ? inTerminal : command, {
+    stdin: "ignore",
+    env: Object.fromEntries(variables),
+    limitMs,
+    ...(shell === 'exec "$@"' ? {} : { shell }),
   });
-  const outcome = child.exited.then(() => ({
-    exitCode: child.signalCode === null ? child.exitCode : null,
-    stdout: readFileSync(stdout, "utf8"),
-    stderr: readFileSync(stderr, "utf8"),
-  }));
-  return { kill: () => child.kill("SIGKILL"), outcome };
+  const kill = () => child.kill("SIGKILL");
+  const outcome = child.exited().then(
+    ({ code, stdout, stderr }) => ({
+      exitCode: code,
+      stdout: keepsOutputOpen ? readFileSync(`${file}.out`, "utf8") : stdout.toString(),
+      stderr: keepsOutputOpen ? readFileSync(`${file}.err`, "utf8") : stderr,
+    }),
+    (error: Error) => {
+      kill();
+      return { exitCode: null, stdout: "", stderr: error.message };
+    },
+  );
+  return { kill, outcome };
 }
 
 // ---- Wine ----------------------------------------------------------------------------------------------------------
@@ -116,9 +127,9 @@ async function startWine(): Promise<Machine> {
   const prefix = join(directory, "wine");
   const env = { WINEPREFIX: prefix, WINEDEBUG: "-all" };
   mkdirSync(prefix, { recursive: true });
-  const { outcome } = start({ ...native, env }, [WINE, "wineboot", "-i"]);
+  const { outcome } = start({ ...native, env, keepsOutputOpen: true }, [WINE, "wineboot", "-i"]);
   await outcome;
-  return { prefix: [WINE], env, complete: addRandomLibrary };
+  return { prefix: [WINE], env, keepsOutputOpen: true, complete: addRandomLibrary };
 }
 
 /** Bun for Windows asks this library for random numbers, and Wine 8 lacks it. */
@@ -144,7 +155,8 @@ int __stdcall _DllMainCRTStartup(void *library, unsigned long reason, void *rese
 export async function cleanUp(): Promise<void> {
   const prefix = join(directory, "wine");
   if (existsSync(prefix)) {
-    await start({ ...native, env: { WINEPREFIX: prefix } }, [WINE_SERVER, "-k", "-w"]).outcome;
+    await start({ ...native, env: { WINEPREFIX: prefix }, keepsOutputOpen: true }, [WINE_SERVER, "-k", "-w"])
+      .outcome;
   }
   rmSync(directory, { recursive: true });
 }

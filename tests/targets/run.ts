@@ -25,7 +25,7 @@ import {
   start,
 } from "./machines.ts";
 
-const CASE_TIMEOUT_MS = 300_000;
+const CASE_LIMIT_MS = 300_000;
 const STREAM_FRAMES = 100_000;
 const FRAMES = 1000;
 
@@ -56,7 +56,7 @@ interface Program {
 }
 
 function begin({ machine, path }: Program, ...args: readonly string[]) {
-  return start(machine, [path, ...args], { timeoutMs: CASE_TIMEOUT_MS });
+  return start(machine, [path, ...args], { limitMs: CASE_LIMIT_MS });
 }
 
 function requireSuccess({ exitCode, stdout, stderr }: Outcome, who: string): string {
@@ -117,7 +117,7 @@ async function runCTests(target: string, program: Program): Promise<void> {
       // Only what runs in a terminal can be sent Ctrl+C on Windows.
       const terminal = name.startsWith("control_c");
       const { machine, path } = program;
-      const { outcome } = start(machine, [path, name], { timeoutMs: CASE_TIMEOUT_MS, terminal });
+      const { outcome } = start(machine, [path, name], { limitMs: CASE_LIMIT_MS, terminal });
       const { exitCode, stdout, stderr } = await outcome;
       if (exitCode !== 0)
         failed.push(`${name.replaceAll("_", " ")}: exit code ${exitCode}\n${stdout}${stderr}`);
@@ -172,7 +172,7 @@ async function stream(reader: Program, writer: Program): Promise<string> {
   const writing = start(
     writer.machine,
     [writer.path, "writer", name, "--input", "-", "-s", "1000", ...patience],
-    { timeoutMs: CASE_TIMEOUT_MS, stdin },
+    { limitMs: CASE_LIMIT_MS, stdin },
   );
   requireSuccess(await writing.outcome, "the writer");
   const read = requireSuccess(await reading.outcome, "the reader");

@@ -10,9 +10,7 @@ import {
   Writer,
   WriterDeadError,
 } from "../../../src/core/index.ts";
-import { bytesOf, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
-
-leavesNothingBehind();
+import { bytesOf, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
 
 function connected(payloadSize: number) {
   const reader = new Reader(uniqueName(), { metadataSize: 0, payloadSize });

@@ -1,6 +1,6 @@
 // A control block in which somebody has written something else: correct operation or a typed error, never a crash.
 
-import { describe, expect, setDefaultTimeout, spyOn, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import {
   closeSync,
   openSync,
@@ -15,10 +15,7 @@ import { OiebWord } from "../../../src/core/buffer/oieb.ts";
 import { type Frame, Reader, Writer, ZeroBufferError } from "../../../src/core/index.ts";
 import { Role, SharedMemory } from "../../../src/native/memory.ts";
 import { Semaphore } from "../../../src/native/semaphore.ts";
-import { bytesOf, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
-
-leavesNothingBehind();
-setDefaultTimeout(120_000);
+import { bytesOf, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
 
 const RING = { metadataSize: 64, payloadSize: 1024 };
 const PROMPT_MS = 1000;

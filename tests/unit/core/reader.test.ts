@@ -21,16 +21,7 @@ import {
 } from "../../../src/core/index.ts";
 import { Role, SharedMemory } from "../../../src/native/memory.ts";
 import { Semaphore } from "../../../src/native/semaphore.ts";
-import {
-  bytesOf,
-  eventually,
-  leavesNothingBehind,
-  rejectionOf,
-  thrownBy,
-  uniqueName,
-} from "../../support/buffers.ts";
-
-leavesNothingBehind();
+import { bytesOf, eventually, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
 
 const SMALL = { metadataSize: 64, payloadSize: 4096 };
 

@@ -3,9 +3,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { BufferFullError, FrameTooLargeError, Reader, Writer } from "../../../src/core/index.ts";
-import { leavesNothingBehind, uniqueName } from "../../support/buffers.ts";
-
-leavesNothingBehind();
+import { uniqueName } from "../../support/buffers.ts";
 
 type Operation =
   | { kind: "write"; size: number }

@@ -16,9 +16,7 @@ import {
 } from "../../../src/core/index.ts";
 import { SharedMemory } from "../../../src/native/memory.ts";
 import { Semaphore } from "../../../src/native/semaphore.ts";
-import { bytesOf, leavesNothingBehind, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
-
-leavesNothingBehind();
+import { bytesOf, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
 
 const SMALL = { metadataSize: 64, payloadSize: 4096 };
 

@@ -10,7 +10,7 @@ import {
   Reader,
   Writer,
 } from "../../../src/core/index.ts";
-import { leavesNothingBehind, uniqueName } from "../../support/buffers.ts";
+import { uniqueName } from "../../support/buffers.ts";
 
 const root = join(import.meta.dir, "..", "..", "..");
 const pageOf = (path: string) => readFileSync(join(root, path), "utf8");
@@ -164,8 +164,6 @@ function initialValues(values: Record<string, number>): string[] {
 }
 
 describe("a live buffer and docs/protocol.md", () => {
-  leavesNothingBehind();
-
   onLinux("agree on the files of a buffer, and on their sizes", () => {
     const name = uniqueName();
     const rows = tableUnder("### 1.1", "file", "size");

@@ -9,7 +9,7 @@ import { Role, SharedMemory } from "../../../src/native/memory.ts";
 import { Look, RingReader, Wait } from "../../../src/native/ring.ts";
 import { Semaphore } from "../../../src/native/semaphore.ts";
 import images from "../../golden/images.json";
-import { bytesOf, leavesNothingBehind, uniqueName } from "../../support/buffers.ts";
+import { bytesOf, uniqueName } from "../../support/buffers.ts";
 
 const readImage = (name: string) => readFileSync(join(import.meta.dir, "..", "..", "golden", name));
 
@@ -32,8 +32,6 @@ describe("an image of another implementation", () => {
 });
 
 describe("a reader placed on an image", () => {
-  leavesNothingBehind();
-
   for (const { image, semaphores, nextSequences } of images) {
     if (nextSequences === undefined) continue;
     test(`${image} delivers frames ${nextSequences.join(", ")} and then none`, () => {

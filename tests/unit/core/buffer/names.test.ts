@@ -1,9 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { checkName } from "../../../../src/core/buffer/names.ts";
 import { InvalidNameError, Reader, Writer } from "../../../../src/core/index.ts";
-import { footprint, leavesNothingBehind, thrownBy } from "../../../support/buffers.ts";
-
-leavesNothingBehind();
+import { filesOfBuffers, openDescriptors, thrownBy } from "../../../support/buffers.ts";
 
 describe("a buffer name", () => {
   for (const name of ["a", "cam", "A.b_c-9", "x".repeat(245), "semaphore", "a.lock"]) {
@@ -31,14 +29,14 @@ describe("a buffer name", () => {
   ];
   for (const name of refused) {
     test(`${JSON.stringify(name.slice(0, 20))} (${name.length} bytes) is refused before anything is touched`, () => {
-      const before = footprint();
+      const before = [filesOfBuffers(), openDescriptors()];
       for (const open of [() => new Reader(name), () => new Writer(name)]) {
         const error = thrownBy(open) as InvalidNameError;
         expect(error).toBeInstanceOf(InvalidNameError);
         expect(error.code).toBe("INVALID_NAME");
         expect(error.hint).toContain("A-Z a-z 0-9");
       }
-      expect(footprint()).toEqual(before);
+      expect([filesOfBuffers(), openDescriptors()]).toEqual(before);
     });
   }
 

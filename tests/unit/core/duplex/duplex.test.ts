@@ -29,21 +29,16 @@ import { SharedMemory } from "../../../../src/native/memory.ts";
 import {
   bytesOf,
   eventually,
-  leavesNothingBehind,
   rejectionOf,
   thrownBy,
   uniqueName,
+  WAIT_LIMIT_MS,
 } from "../../../support/buffers.ts";
-
-leavesNothingBehind();
 
 const SMALL = { metadataSize: 256, payloadSize: 256 * 1024 };
 /** A ring for eight frames of a hundred bytes. */
 const TINY = { metadataSize: 0, payloadSize: 1024 };
 const TINY_FRAMES = 8;
-/** For waits that end otherwise. */
-const PATIENCE_MS = 60_000;
-
 const factory = DuplexChannelFactory.getInstance();
 const echo: RequestHandler = (request) => request.data;
 
@@ -115,7 +110,7 @@ async function receivedBytes(client: IDuplexClient): Promise<[number, Uint8Array
 async function answerTo(
   client: IDuplexClient,
   data: Uint8Array,
-  timeoutMs = PATIENCE_MS,
+  timeoutMs = WAIT_LIMIT_MS,
 ): Promise<Uint8Array | undefined> {
   using response = await client.request(data, { timeoutMs });
   return response.isValid ? response.toArray() : undefined;
@@ -250,7 +245,7 @@ describe("a request", () => {
     using served = serve(() => new Promise(() => {}), { config: TINY });
     using client = served.connect(TINY);
     for (let i = 0; i < TINY_FRAMES; i++) client.sendRequest(bytesOf(i, 100));
-    const before = rejectionOf(client.request(bytesOf(1, 100), { timeoutMs: PATIENCE_MS }));
+    const before = rejectionOf(client.request(bytesOf(1, 100), { timeoutMs: WAIT_LIMIT_MS }));
     const error = (await rejectionOf(client.request(bytesOf(2, 100), { timeoutMs: 20 }))) as BufferFullError;
     expect(error).toBeInstanceOf(BufferFullError);
     expect(error.message).toContain("within 20 ms");
@@ -427,7 +422,7 @@ describe("handlers", () => {
         using served = serve(failing, { mode });
         using client = served.connect();
         const answers = Array.from({ length: 9 }, (_, i) =>
-          answerTo(client, bytesOf(i + 1, 10), (i + 1) % 3 === 0 ? 50 : PATIENCE_MS),
+          answerTo(client, bytesOf(i + 1, 10), (i + 1) % 3 === 0 ? 50 : WAIT_LIMIT_MS),
         );
         for (const [i, answer] of (await Promise.all(answers)).entries()) {
           expect(answer).toEqual((i + 1) % 3 === 0 ? undefined : bytesOf(i + 1, 10));
@@ -582,7 +577,7 @@ describe("a server", () => {
     const first = thrownBy(() => client.receiveResponse(0)) as WriterDeadError;
     expect(first).toBeInstanceOf(WriterDeadError);
     expect(first.reason).toBe("left");
-    const next = thrownBy(() => client.receiveResponse(PATIENCE_MS)) as ReaderDeadError;
+    const next = thrownBy(() => client.receiveResponse(WAIT_LIMIT_MS)) as ReaderDeadError;
     expect(next).toBeInstanceOf(ReaderDeadError);
     expect(next.reason).toBe("left");
     expect(await rejectionOf(client.request(bytesOf(1, 1)))).toBeInstanceOf(ReaderDeadError);
@@ -631,19 +626,19 @@ describe("a server", () => {
   test("that never answered is known to be gone by who waits for it, within a second", async () => {
     const served = serve(() => new Promise(() => {}));
     using client = served.connect();
-    const request = rejectionOf(client.request(bytesOf(1, 10), { timeoutMs: PATIENCE_MS }));
+    const request = rejectionOf(client.request(bytesOf(1, 10), { timeoutMs: WAIT_LIMIT_MS }));
     await eventually(() => served.server.statistics.requests === 1);
     const stoppedAt = performance.now();
     served.server.stop();
     expect(await request).toMatchObject({ reason: "left" });
     expect(performance.now() - stoppedAt).toBeLessThan(1000);
-    expect(thrownBy(() => client.receiveResponse(PATIENCE_MS))).toBeInstanceOf(ReaderDeadError);
+    expect(thrownBy(() => client.receiveResponse(WAIT_LIMIT_MS))).toBeInstanceOf(ReaderDeadError);
   });
 
   test("that stops before it looked at a request is known to be gone, too", async () => {
     const served = serve(echo);
     using client = served.connect();
-    const request = rejectionOf(client.request(bytesOf(1, 10), { timeoutMs: PATIENCE_MS }));
+    const request = rejectionOf(client.request(bytesOf(1, 10), { timeoutMs: WAIT_LIMIT_MS }));
     served.server.stop();
     expect(await request).toBeInstanceOf(ReaderDeadError);
     expect(served.server.statistics.requests).toBe(0);
@@ -770,7 +765,7 @@ describe("a server", () => {
       careless.close();
       using client = await factory.connectClient(served.channel, {
         config: SMALL,
-        connectTimeoutMs: PATIENCE_MS,
+        connectTimeoutMs: WAIT_LIMIT_MS,
       });
       expect(await answerTo(client, bytesOf(round, 50))).toEqual(bytesOf(round, 50));
     }
@@ -796,7 +791,7 @@ describe("a server", () => {
     spoiler.sendRequest(bytesOf(1, 99));
     spoiler.sendRequest(bytesOf(2, 100));
     spoil(`${served.channel}_request`, 16 + 99);
-    const told = rejectionOf(spoiler.request(bytesOf(3, 10), { timeoutMs: PATIENCE_MS }));
+    const told = rejectionOf(spoiler.request(bytesOf(3, 10), { timeoutMs: WAIT_LIMIT_MS }));
     open();
     await eventually(() => served.errors.length === 1);
     expect(served.errors[0]).toMatchObject({ sequence: 0, error: { code: "CORRUPT_BUFFER" } });
@@ -805,7 +800,7 @@ describe("a server", () => {
     spoiler.close();
     using client = await factory.connectClient(served.channel, {
       config: SMALL,
-      connectTimeoutMs: PATIENCE_MS,
+      connectTimeoutMs: WAIT_LIMIT_MS,
     });
     expect(await answerTo(client, bytesOf(4, 10))).toEqual(bytesOf(4, 10));
     expect(served.server.isRunning).toBe(true);
@@ -854,7 +849,7 @@ describe("a server", () => {
     for (let i = 1; i <= 5; i++) requests.writeFrame(bytesOf(i, i));
     const got: [number, number][] = [];
     while (got.length < 4) {
-      using response = await responses.readFrameAsync(PATIENCE_MS);
+      using response = await responses.readFrameAsync(WAIT_LIMIT_MS);
       got.push([response.sequence, response.size]);
     }
     expect(got).toEqual([
@@ -962,7 +957,7 @@ describe("a client", () => {
 
   test("waits for its server without blocking, until it is told not to", async () => {
     const channel = uniqueName();
-    const connecting = factory.connectClient(channel, { config: SMALL, connectTimeoutMs: PATIENCE_MS });
+    const connecting = factory.connectClient(channel, { config: SMALL, connectTimeoutMs: WAIT_LIMIT_MS });
     await turns(5);
     using served = serve(echo, { channel });
     using client = await connecting;
@@ -970,7 +965,7 @@ describe("a client", () => {
     served.server.stop();
     const abort = new AbortController();
     const hopeless = factory.connectClient(channel, {
-      connectTimeoutMs: PATIENCE_MS,
+      connectTimeoutMs: WAIT_LIMIT_MS,
       signal: abort.signal,
     });
     const reason = new Error("enough");
@@ -1009,7 +1004,7 @@ async function mixture(steps: Step[]): Promise<void> {
     response.release();
   };
   const ask = async (mark: number, signal?: AbortSignal) => {
-    const response = client.request(Uint8Array.of(mark, mark >> 8), { timeoutMs: PATIENCE_MS, signal });
+    const response = client.request(Uint8Array.of(mark, mark >> 8), { timeoutMs: WAIT_LIMIT_MS, signal });
     if (signal === undefined) check(await response, mark);
     else expect(await rejectionOf(response)).toBe(signal.reason);
   };

@@ -9,7 +9,7 @@ import { BufferView, findBuffers, findForsakenSemaphores } from "../../../../src
 import { Role } from "../../../../src/native/memory.ts";
 import { Semaphore } from "../../../../src/native/semaphore.ts";
 import images from "../../../golden/images.json";
-import { eventually, leavesNothingBehind, thrownBy, uniqueName } from "../../../support/buffers.ts";
+import { eventually, thrownBy, uniqueName } from "../../../support/buffers.ts";
 
 const WRITER_PID_OFFSET = 80;
 const READER_PID_OFFSET = 88;
@@ -27,8 +27,6 @@ const planted: string[] = [];
 afterEach(() => {
   for (const path of planted.splice(0)) rmSync(path, { force: true });
 });
-leavesNothingBehind();
-
 beforeAll(() => {
   // Makes the lock directories.
   new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();

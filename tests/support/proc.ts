@@ -1,0 +1,67 @@
+// What Linux tells about processes in /proc.
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+
+/** The fields of a stat file from the state on; undefined if the process has ended. */
+function statOf(path: string): string[] | undefined {
+  try {
+    const text = readFileSync(path, "latin1");
+    return text.slice(text.lastIndexOf(")") + 2).split(" ");
+  } catch {
+    return undefined;
+  }
+}
+
+/** None on a system without /proc. */
+function allPids(): number[] {
+  return existsSync("/proc") ? readdirSync("/proc").map(Number).filter(Number.isInteger) : [];
+}
+
+/** The state of a process's main thread as one letter (proc(5)); undefined if the process has ended. */
+export function stateOf(pid: number): string | undefined {
+  return statOf(`/proc/${pid}/task/${pid}/stat`)?.[0];
+}
+
+/** The processes that a process has started and that are there, zombies included. */
+export function childrenOf(parent: number): number[] {
+  return allPids().filter((pid) => statOf(`/proc/${pid}/stat`)?.[1] === `${parent}`);
+}
+
+/** The processes that have this value of an environment variable. */
+export function processesWith(variable: string, value: string): number[] {
+  return allPids().filter((pid) => {
+    try {
+      return `\0${readFileSync(`/proc/${pid}/environ`, "latin1")}`.includes(`\0${variable}=${value}\0`);
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** The words of a process's command line, separated by blanks. */
+export function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+  } catch {
+    return "";
+  }
+}
+
+/** Processor time that a process has used so far, in milliseconds. */
+export function processorTimeMs(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "latin1").split(" ")[0]);
+  }
+  return nanoseconds / 1e6;
+}
+
+/** The most memory that a process has had resident so far, in MiB; undefined if it has ended. */
+export function peakMemoryMiB(pid: number): number | undefined {
+  try {
+    const peak = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
+    return peak === undefined ? undefined : Number(peak) / 1024;
+  } catch {
+    return undefined;
+  }
+}
