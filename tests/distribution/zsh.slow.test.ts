@@ -4,10 +4,7 @@ import { expect, test } from "bun:test";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
-import { leavesNoBuffersBehind } from "../support/cli.ts";
 import { completesLines, Desk, promptLine } from "../support/shells.ts";
-
-leavesNoBuffersBehind();
 
 const desk = new Desk();
 const zsh = ["zsh", "-i"];
@@ -29,7 +26,7 @@ test("shows the choices with what they are", async () => {
 
 test("completes with the script in a directory of $fpath, too", async () => {
   mkdirSync(join(desk.directory, "functions"));
-  const script = join(root, "src", "commands", "completion", "zerobuffer.zsh");
+  const script = join(root, "src", "commands", "completion", "scripts", "zerobuffer.zsh");
   copyFileSync(script, join(desk.directory, "functions", "_zerobuffer"));
   configure("fpath=($ZDOTDIR/functions $fpath)", "autoload -U compinit && compinit -u -D");
   expect(await desk.complete(zsh, "zerobuffer wri")).toEqual(["writer"]);

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import {
   existsSync,
   linkSync,
@@ -21,9 +21,7 @@ import {
 import { LockFile } from "../../../../src/native/lock-file.ts";
 import { Role, SharedMemory } from "../../../../src/native/memory.ts";
 import { Semaphore } from "../../../../src/native/semaphore.ts";
-import { bytesOf, leavesNothingBehind, thrownBy, uniqueName } from "../../../support/buffers.ts";
-
-leavesNothingBehind();
+import { bytesOf, thrownBy, uniqueName } from "../../../support/buffers.ts";
 
 const SMALL = { metadataSize: 64, payloadSize: 4096 };
 const shm = (name: string) => `/dev/shm/${name}`;
@@ -52,6 +50,9 @@ function removeRemains(name: string): void {
     rmSync(file, { force: true });
   }
 }
+
+// Makes the lock directory.
+beforeAll(() => new Reader(uniqueName(), SMALL).close());
 
 describe("what a dead reader left", () => {
   test("is replaced by the next reader of the name", () => {
@@ -152,7 +153,8 @@ describe("what is no buffer", () => {
   test("is refused as a lock if it is a link or has a second name", () => {
     for (const plant of [symlinkSync, linkSync]) {
       const name = uniqueName();
-      const target = `/tmp/${name}.target`;
+      // A file has two names only within one file system.
+      const target = `${lockOf(name)}.target`;
       writeFileSync(target, "precious");
       plant(target, lockOf(name));
       try {
