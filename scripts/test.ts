@@ -52,7 +52,7 @@ const { values, positionals: wanted } = parseArgs({
   options: { executable: { type: "string" } },
   allowPositionals: true,
 });
-// For tests/support/cli.ts.
+// For tests/support/process.ts.
 if (values.executable !== undefined) process.env.ZB_EXECUTABLE = resolve(values.executable);
 const files = [...new Bun.Glob("tests/**/*.test.ts").scanSync(root)]
   .filter(

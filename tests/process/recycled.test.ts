@@ -6,12 +6,9 @@ import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
 import { OiebWord } from "../../src/core/buffer/oieb.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { type Announcement, Child, leavesNoProcessBehind } from "../support/processes.ts";
+import { Child, type Event } from "../support/process.ts";
 import { endAll } from "./peers.ts";
 
-leavesNoProcessBehind();
-
-const TIMEOUT_MS = 120_000;
 const stream = { largest: 1000, sizes: "mixed" } as const;
 
 /** A pid namespace of its own, whose process 1 does nothing. */
@@ -24,17 +21,9 @@ class Namespace implements AsyncDisposable {
 
   static async start(): Promise<Namespace> {
     const script = 'echo \'{"event":"ready"}\'; read _';
-    const init = Child.program(
-      "unshare",
-      "--pid",
-      "--fork",
-      "--kill-child",
-      "--mount-proc",
-      "sh",
-      "-c",
-      script,
-    );
-    await init.hear("ready");
+    const namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    const init = Child.program([...namespace, "sh", "-c", script]);
+    await init.receive("ready");
     return new Namespace(init);
   }
 
@@ -49,12 +38,12 @@ class Namespace implements AsyncDisposable {
     const [init] = readFileSync(`/proc/${this.#init.pid}/task/${this.#init.pid}/children`, "latin1").split(
       " ",
     );
-    return Child.program(
+    return Child.program([
       ...["nsenter", "--target", `${init}`, "--pid", "--mount", `--wd=${root}`],
       // The shell waits for the program: nothing else may get the next number.
       ...["sh", "-c", 'echo "$1" > /proc/sys/kernel/ns_last_pid; shift; "$@"; exit $?', "sh"],
       ...[`${pid - 1}`, ...program],
-    );
+    ]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -77,70 +66,64 @@ describe.skipIf(!isPermitted)("a pid that is used again", () => {
   async function startReaderOfADeadWriter(namespace: Namespace, name: string): Promise<Child> {
     const options = { ...stream, metadataSize: 256, payloadSize: 65_536 };
     const reader = namespace.fixture(1000, "reader.ts", name, options);
-    await reader.hear("ready");
+    await reader.receive("ready");
     await using writer = await startWriter(namespace, name);
     await expectConnected(reader, true);
     await write(writer, 3);
     expect(await read(reader, 3)).toMatchObject({ frames: 3, end: "enough", wrong: [] });
-    await writer.tell({ do: "exit" }).end();
+    await writer.send({ do: "exit" }).end();
     expect(writerPidOf(name)).toBe(BigInt(WRITER_PID));
     return reader;
   }
 
   async function startWriter(namespace: Namespace, name: string): Promise<Child> {
     const writer = namespace.fixture(WRITER_PID, "writer.ts", name, { ...stream, connectTimeoutMs: 60_000 });
-    await writer.hear("connected");
+    await writer.receive("connected");
     expect(writerPidOf(name)).toBe(BigInt(WRITER_PID));
     return writer;
   }
 
   async function write(writer: Child, frames: number): Promise<void> {
-    await writer.tell({ do: "write", frames }).hear("writing");
-    expect(await writer.hear("wrote")).toMatchObject({ frames });
+    await writer.send({ do: "write", frames }).receive("writing");
+    expect(await writer.receive("wrote")).toMatchObject({ frames });
   }
 
-  async function read(reader: Child, frames: number): Promise<Announcement> {
-    await reader.tell({ do: "read", frames, timeoutMs: 20_000 }).hear("reading");
-    return await reader.hear("read");
+  async function read(reader: Child, frames: number): Promise<Event> {
+    await reader.send({ do: "read", frames, timeoutMs: 20_000 }).receive("reading");
+    return await reader.receive("read");
   }
 
   async function expectConnected(reader: Child, connected: boolean): Promise<void> {
     const timeoutMs = connected ? 60_000 : 0;
-    expect(await reader.tell({ do: "await-writer", timeoutMs }).hear("awaited")).toMatchObject({ connected });
+    expect(await reader.send({ do: "await-writer", timeoutMs }).receive("awaited")).toMatchObject({
+      connected,
+    });
   }
 
-  test(
-    "for another writer is that writer's: it lives, and keeps its place",
-    async () => {
-      const name = uniqueName();
-      await using namespace = await Namespace.start();
-      await using reader = await startReaderOfADeadWriter(namespace, name);
-      await using writer = await startWriter(namespace, name);
-      await expectConnected(reader, true);
-      await using third = namespace.fixture(3000, "writer.ts", name, { ...stream, connectTimeoutMs: 1 });
-      expect(await third.hear("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
-      await write(writer, 5);
-      expect(await read(reader, 5)).toMatchObject({ frames: 5, sequence: 5, end: "enough", wrong: [] });
-      await endAll(third, writer, reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("for another writer is that writer's: it lives, and keeps its place", async () => {
+    const name = uniqueName();
+    await using namespace = await Namespace.start();
+    await using reader = await startReaderOfADeadWriter(namespace, name);
+    await using writer = await startWriter(namespace, name);
+    await expectConnected(reader, true);
+    await using third = namespace.fixture(3000, "writer.ts", name, { ...stream, connectTimeoutMs: 1 });
+    expect(await third.receive("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+    await write(writer, 5);
+    expect(await read(reader, 5)).toMatchObject({ frames: 5, sequence: 5, end: "enough", wrong: [] });
+    await endAll(third, writer, reader);
+  });
 
-  test(
-    "for a stranger is a dead writer's",
-    async () => {
-      const name = uniqueName();
-      await using namespace = await Namespace.start();
-      await using reader = await startReaderOfADeadWriter(namespace, name);
-      await using stranger = namespace.start(WRITER_PID, "sh", "-c", `echo '{"event":"here"}'; read _`);
-      await stranger.hear("here");
-      expect(await read(reader, 1)).toMatchObject({
-        frames: 0,
-        error: { code: "WRITER_DEAD", reason: "died" },
-      });
-      await stranger.end();
-      await endAll(reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("for a stranger is a dead writer's", async () => {
+    const name = uniqueName();
+    await using namespace = await Namespace.start();
+    await using reader = await startReaderOfADeadWriter(namespace, name);
+    await using stranger = namespace.start(WRITER_PID, "sh", "-c", `echo '{"event":"here"}'; read _`);
+    await stranger.receive("here");
+    expect(await read(reader, 1)).toMatchObject({
+      frames: 0,
+      error: { code: "WRITER_DEAD", reason: "died" },
+    });
+    await stranger.end();
+    await endAll(reader);
+  });
 });

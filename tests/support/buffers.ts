@@ -49,22 +49,22 @@ function entriesOf(directory: string): string[] {
 
 /** Waits until a reader has made the buffer: it stores the size of the control block last. */
 export async function bufferMade(name: string): Promise<void> {
-  await eventually(() => Number(fieldOf(name, 0)) % 2 ** 32 === OIEB_SIZE);
+  await eventually(() => BigInt.asUintN(32, fieldOf(name, 0) ?? 0n) === BigInt(OIEB_SIZE));
 }
 
 /** Waits until a buffer has no room for a frame of this size. */
 export async function bufferFull(name: string, frameSize: number): Promise<void> {
-  await eventually(() => (fieldOf(name, PAYLOAD_FREE_OFFSET) ?? Number.POSITIVE_INFINITY) < frameSize + 16);
+  await eventually(() => Number(fieldOf(name, PAYLOAD_FREE_OFFSET)) < frameSize + 16);
 }
 
 /** A field of eight bytes of a buffer's control block; undefined if it is not there. */
-export function fieldOf(name: string, offset: number): number | undefined {
+export function fieldOf(name: string, offset: number): bigint | undefined {
   const path = `/dev/shm/${name}`;
   if (!existsSync(path)) return undefined;
   const descriptor = openSync(path, "r");
   try {
     const bytes = Buffer.alloc(8);
-    return readSync(descriptor, bytes, 0, 8, offset) === 8 ? Number(bytes.readBigUInt64LE()) : undefined;
+    return readSync(descriptor, bytes, 0, 8, offset) === 8 ? bytes.readBigUInt64LE() : undefined;
   } finally {
     closeSync(descriptor);
   }
