@@ -4,13 +4,10 @@ import { describe, expect, test } from "bun:test";
 import { closeSync, existsSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { OiebWord } from "../../src/core/buffer/oieb.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { rejectionOf, thrownBy, uniqueName } from "../support/buffers.ts";
-import { Child, leavesNoProcessBehind } from "../support/processes.ts";
+import { rejectionOf, thrownBy, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
 import { endAll, startReader, startWriter, sweep } from "./peers.ts";
 
-leavesNoProcessBehind();
-
-const TIMEOUT_MS = 60_000;
 const stream = { largest: 1000, sizes: "mixed", payloadSize: 4096 } as const;
 const SMALL = { metadataSize: 0, payloadSize: 4096 };
 
@@ -39,137 +36,109 @@ async function turnsUntil(promise: Promise<unknown>): Promise<number> {
 }
 
 describe("while the reader goes on from one writer to the next", () => {
-  test(
-    "an asynchronous writer waits for its place within its timeout, and the event loop goes on",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, stream);
-      holdPlace(name, reader.pid);
-      const connecting = Writer.connect(name, { connectTimeoutMs: TIMEOUT_MS });
-      let isConnected = false;
-      void connecting.then(() => (isConnected = true));
-      // Far longer than an attempt without a timeout has.
-      for (const end = performance.now() + 200; performance.now() < end; ) {
-        await new Promise((resolve) => setImmediate(resolve));
-        expect(isConnected).toBe(false);
-      }
-      holdPlace(name, 0);
-      using writer = await connecting;
-      expect(writer.isReaderConnected()).toBe(true);
-      writer.close();
-      await endAll(reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("an asynchronous writer waits for its place within its timeout, and the event loop goes on", async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, stream);
+    holdPlace(name, reader.pid);
+    const connecting = Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
+    let isConnected = false;
+    void connecting.then(() => (isConnected = true));
+    // Far longer than an attempt without a timeout has.
+    for (const end = performance.now() + 200; performance.now() < end; ) {
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(isConnected).toBe(false);
+    }
+    holdPlace(name, 0);
+    using writer = await connecting;
+    expect(writer.isReaderConnected()).toBe(true);
+    writer.close();
+    await endAll(reader);
+  });
 
-  test(
-    "a blocking writer waits for its place within its timeout",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, stream);
-      holdPlace(name, reader.pid);
-      await using writer = Child.fixture("writer.ts", name, { ...stream, connectTimeoutMs: TIMEOUT_MS });
-      await using other = Child.fixture("writer.ts", name, stream);
-      // The one without a timeout has given up: the first has had as long.
-      expect(await other.hear("refused")).toMatchObject({ code: "PEER_TIMEOUT" });
-      holdPlace(name, 0);
-      await writer.hear("connected");
-      await endAll(other, writer, reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("a blocking writer waits for its place within its timeout", async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, stream);
+    holdPlace(name, reader.pid);
+    await using writer = Child.fixture("writer.ts", name, { ...stream, connectTimeoutMs: WAIT_LIMIT_MS });
+    await using other = Child.fixture("writer.ts", name, stream);
+    // The one without a timeout has given up: the first has had as long.
+    expect(await other.receive("refused")).toMatchObject({ code: "PEER_TIMEOUT" });
+    holdPlace(name, 0);
+    await writer.receive("connected");
+    await endAll(other, writer, reader);
+  });
 
-  test(
-    "an asynchronous writer without a timeout looks for a moment, and does not block the event loop",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, stream);
-      holdPlace(name, reader.pid);
-      const connecting = Writer.connect(name);
-      expect(await turnsUntil(connecting)).toBeGreaterThan(2);
-      expect(await rejectionOf(connecting)).toMatchObject({
-        code: "PEER_TIMEOUT",
-        message: expect.stringContaining("going on from one writer to the next"),
-      });
-      holdPlace(name, 0);
-      await endAll(reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("an asynchronous writer without a timeout looks for a moment, and does not block the event loop", async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, stream);
+    holdPlace(name, reader.pid);
+    const connecting = Writer.connect(name);
+    expect(await turnsUntil(connecting)).toBeGreaterThan(2);
+    expect(await rejectionOf(connecting)).toMatchObject({
+      code: "PEER_TIMEOUT",
+      message: expect.stringContaining("going on from one writer to the next"),
+    });
+    holdPlace(name, 0);
+    await endAll(reader);
+  });
 });
 
-test(
-  "a connection that is given up rejects before its next attempt",
-  async () => {
-    const controller = new AbortController();
-    const connecting = Writer.connect(uniqueName(), {
-      connectTimeoutMs: TIMEOUT_MS,
-      signal: controller.signal,
-    });
-    const reason = new Error("given up");
-    controller.abort(reason);
-    let isSettled = false;
-    connecting.catch(() => (isSettled = true));
-    // Promises alone, and no timer, for far more than their hops.
-    for (let hop = 0; hop < 100; hop++) await undefined;
-    expect(isSettled).toBe(true);
-    expect(await rejectionOf(connecting)).toBe(reason);
-  },
-  TIMEOUT_MS,
-);
+test("a connection that is given up rejects before its next attempt", async () => {
+  const controller = new AbortController();
+  const connecting = Writer.connect(uniqueName(), {
+    connectTimeoutMs: WAIT_LIMIT_MS,
+    signal: controller.signal,
+  });
+  const reason = new Error("given up");
+  controller.abort(reason);
+  let isSettled = false;
+  connecting.catch(() => (isSettled = true));
+  // Promises alone, and no timer, for far more than their hops.
+  for (let hop = 0; hop < 100; hop++) await undefined;
+  expect(isSettled).toBe(true);
+  expect(await rejectionOf(connecting)).toBe(reason);
+});
 
 describe("a living writer keeps others out at once, whatever their timeout,", () => {
-  test(
-    "in a process of its own",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, stream);
-      await using writer = await startWriter(name, stream);
-      const start = performance.now();
-      const error = await rejectionOf(Writer.connect(name, { connectTimeoutMs: TIMEOUT_MS }));
-      expect(error).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
-      expect(performance.now() - start).toBeLessThan(TIMEOUT_MS / 4);
-      await endAll(writer, reader);
-    },
-    TIMEOUT_MS,
-  );
+  test("in a process of its own", async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, stream);
+    await using writer = await startWriter(name, stream);
+    const start = performance.now();
+    const error = await rejectionOf(Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS }));
+    expect(error).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+    expect(performance.now() - start).toBeLessThan(WAIT_LIMIT_MS / 4);
+    await endAll(writer, reader);
+  });
 
-  test(
-    "in the process of the reader",
-    async () => {
-      const name = uniqueName();
-      using _reader = new Reader(name, SMALL);
-      using _writer = new Writer(name);
-      const start = performance.now();
-      await using other = Child.fixture("writer.ts", name, { ...stream, connectTimeoutMs: TIMEOUT_MS });
-      expect(await other.hear("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
-      expect(thrownBy(() => new Writer(name, { connectTimeoutMs: TIMEOUT_MS }))).toMatchObject({
-        code: "WRITER_ALREADY_CONNECTED",
-      });
-      expect(performance.now() - start).toBeLessThan(TIMEOUT_MS / 4);
-      await endAll(other);
-    },
-    TIMEOUT_MS,
-  );
+  test("in the process of the reader", async () => {
+    const name = uniqueName();
+    using _reader = new Reader(name, SMALL);
+    using _writer = new Writer(name);
+    const start = performance.now();
+    await using other = Child.fixture("writer.ts", name, { ...stream, connectTimeoutMs: WAIT_LIMIT_MS });
+    expect(await other.receive("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+    expect(thrownBy(() => new Writer(name, { connectTimeoutMs: WAIT_LIMIT_MS }))).toMatchObject({
+      code: "WRITER_ALREADY_CONNECTED",
+    });
+    expect(performance.now() - start).toBeLessThan(WAIT_LIMIT_MS / 4);
+    await endAll(other);
+  });
 });
 
 describe("a writer that creates its buffer takes the place of what dead processes left:", () => {
-  test(
-    "a buffer whose reader was killed",
-    async () => {
-      const name = uniqueName();
-      await using reader = await startReader(name, stream);
-      reader.kill("SIGKILL");
-      await reader.end();
-      using writer = new Writer(name, { create: SMALL });
-      expect(writer.config).toEqual(SMALL);
-      writer.writeFrame(new Uint8Array([7]));
-      using next = new Reader(name);
-      using frame = next.readFrame(TIMEOUT_MS);
-      expect([frame.sequence, ...frame.data]).toEqual([1, 7]);
-    },
-    TIMEOUT_MS,
-  );
+  test("a buffer whose reader was killed", async () => {
+    const name = uniqueName();
+    await using reader = await startReader(name, stream);
+    reader.kill("SIGKILL");
+    await reader.end();
+    using writer = new Writer(name, { create: SMALL });
+    expect(writer.config).toEqual(SMALL);
+    writer.writeFrame(new Uint8Array([7]));
+    using next = new Reader(name);
+    using frame = next.readFrame(WAIT_LIMIT_MS);
+    expect([frame.sequence, ...frame.data]).toEqual([1, 7]);
+  });
 
   test.each([
     ["an empty file", 0],
