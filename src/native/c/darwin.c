@@ -1,7 +1,7 @@
-/* macOS: shared memory and semaphores that have names and no files, processes from the kernel's table.
+/* macOS: shared memory and semaphores with names but without files, processes from the kernel's table.
  *
- * The system's semaphores are the only ones that v1 peers can meet here. They tell no value, and a wait for them has no
- * end but a token: so waits look, and sleep for longer and longer. */
+ * v1 peers use the system's semaphores, so we do, too. These tell no value, and a wait for one ends only with a token.
+ * So a wait here looks, and sleeps longer and longer between two looks. */
 #include "internal.h"
 
 #include <dlfcn.h>
@@ -20,13 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NAME_LENGTH 31    /* the most that the system takes */
-#define PREFIX_LENGTH 22  /* what a longer name keeps */
-#define MOST_TOKENS 32767 /* SEM_VALUE_MAX, which the headers hide */
+#define NAME_LENGTH 31    /* the longest name that the system accepts */
+#define PREFIX_LENGTH 22  /* of a longer name, the part that stays */
+#define MOST_TOKENS 32767 /* SEM_VALUE_MAX, which the headers do not define */
 #define SHORTEST_SLEEP_NS 20000
 #define LONGEST_SLEEP_NS 1000000
 
-/* Of the system's library. Its header warns of MD5 as a safeguard, which it is not here. */
+/* From the system's library. Its header warns that MD5 is not secure; here it only makes names short. */
 unsigned char *CC_MD5(const void *data, uint32_t length, unsigned char digest[16]);
 
 /* ---- this library -------------------------------------------------------------------------------------------- */
@@ -44,7 +44,7 @@ int64_t zb_now_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW
 int64_t zb_now_coarse_ns(void) { return (int64_t)clock_gettime_nsec_np(CLOCK_UPTIME_RAW_APPROX); }
 
 bool zb_has_other_cpu(uint64_t pid) {
-  (void)pid; /* the system binds nobody to a processor */
+  (void)pid; /* the system binds no process to a processor */
   return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
@@ -67,7 +67,7 @@ int zb_socket_pair(int ends[2]) {
 
 /* ---- names --------------------------------------------------------------------------------------------------- */
 
-/* A name that is too long is cut, and told apart by the MD5 of the whole (docs/protocol.md, section 1). */
+/* Shortens a name that is too long, and makes it unique by the MD5 of the full name (docs/protocol.md, section 1). */
 static void object_name(char result[ZB_OBJECT_PATH_MAX], const char *prefix, const char *name) {
   int length = snprintf(result, ZB_OBJECT_PATH_MAX, "/%s%s", prefix, name);
   if (length <= NAME_LENGTH) return;
@@ -81,11 +81,11 @@ static void semaphore_name(char result[ZB_OBJECT_PATH_MAX], const char *name, in
   object_name(result, role == ZB_WRITER ? "sem-w-" : "sem-r-", name);
 }
 
-/* Those who are given a mode get just that, whatever the umask says, which belongs to the whole process: the system
- * changes the mode of no such object later. */
-static mode_t begin_mode(int32_t mode) { return mode < 0 ? 0 : umask(0); }
+/* An object with a given mode must get exactly that mode. The system cannot change the mode of such an object later, so
+ * this clears the umask, which belongs to the whole process, while the object is made. */
+static mode_t clear_umask(int32_t mode) { return mode < 0 ? 0 : umask(0); }
 
-static void end_mode(int32_t mode, mode_t before) {
+static void restore_umask(int32_t mode, mode_t before) {
   if (mode >= 0) umask(before);
 }
 
@@ -97,13 +97,13 @@ int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memor
   char path[ZB_OBJECT_PATH_MAX];
   if (size > (uint64_t)INT64_MAX) return ZB_NO_SPACE;
   object_name(path, "", name);
-  mode_t before = begin_mode(mode);
+  mode_t before = clear_umask(mode);
   int fd = shm_open(path, O_RDWR | O_CREAT | O_EXCL, permissions(mode));
   int error = errno;
-  end_mode(mode, before);
+  restore_umask(mode, before);
   if (fd < 0) return zb_code_of(error);
   int32_t code = ZB_OK;
-  /* The system says so in different ways that it has no room for it. */
+  /* The system has several error codes for too little space. */
   if (ftruncate(fd, (off_t)size) != 0)
     code = errno == EINVAL || errno == ENOMEM ? ZB_NO_SPACE : zb_code_of(errno);
   if (code == ZB_OK) code = zb_object_map(fd, (size_t)size, path, (struct zb_object **)memory);
@@ -114,7 +114,7 @@ int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memor
 }
 
 int32_t zb_memory_link(zb_memory *memory) {
-  (void)memory; /* it had its name from the beginning: the system has no unnamed objects */
+  (void)memory; /* it has its name already: the system has no unnamed objects */
   return ZB_OK;
 }
 
@@ -190,10 +190,10 @@ static int32_t note_semaphore(sem_t *opened, const char *path, zb_semaphore **re
 int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_semaphore **semaphore) {
   char path[ZB_OBJECT_PATH_MAX];
   semaphore_name(path, name, role);
-  mode_t before = begin_mode(mode);
+  mode_t before = clear_umask(mode);
   sem_t *opened = sem_open(path, O_CREAT | O_EXCL, permissions(mode), 0);
   int error = errno;
-  end_mode(mode, before);
+  restore_umask(mode, before);
   if (opened == SEM_FAILED) return zb_code_of(error);
   int32_t code = note_semaphore(opened, path, semaphore);
   if (code != ZB_OK) sem_unlink(path);
@@ -208,7 +208,7 @@ int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semapho
 }
 
 int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semaphore) {
-  (void)name; /* whoever wants to know the value has to take tokens */
+  (void)name; /* the only way to see the value is to take tokens */
   (void)role;
   (void)semaphore;
   return zb_code_of(ENOTSUP);
@@ -220,7 +220,7 @@ void zb_semaphore_close(zb_semaphore *semaphore) {
 }
 
 int32_t zb_semaphore_unlink(zb_semaphore *semaphore) {
-  /* What the name means cannot be found out: the locks of the buffer, which its owner holds, have to do. */
+  /* The system does not tell what the name means. The owner holds the locks of the buffer; that has to be enough. */
   return sem_unlink(semaphore->object.path) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
@@ -236,7 +236,8 @@ void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
 
 const bool zb_semaphore_counts = false;
 
-/* 1 if there are tokens. It takes one for an instant, in which another waiter may find none and look again later. */
+/* 1 if there are tokens. It takes one and posts it again. In between another waiter may find none; it looks again
+ * later. */
 int32_t zb_semaphore_value(zb_semaphore *semaphore) {
   if (sem_trywait(sem_of(semaphore)) != 0) return 0;
   sem_post(sem_of(semaphore));
@@ -244,8 +245,8 @@ int32_t zb_semaphore_value(zb_semaphore *semaphore) {
 }
 
 uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
-  /* Bounded, so that a peer that posts for ever ends it, too. What was published before a post is visible after the
-   * call that takes its token, which is the system's promise. */
+  /* The number of tokens is bounded, so that this ends even if a peer posts without end. The system guarantees that
+   * what was published before a post is visible after the call that takes its token. */
   uint32_t taken = 0;
   while (taken < most && taken < MOST_TOKENS && sem_trywait(sem_of(semaphore)) == 0) taken++;
   return taken;
@@ -263,7 +264,7 @@ int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const a
   }
 }
 
-void zb_semaphore_wake(zb_semaphore *semaphore) { (void)semaphore; /* nobody sleeps for long */ }
+void zb_semaphore_wake(zb_semaphore *semaphore) { (void)semaphore; /* no sleep is long */ }
 
 /* ---- processes ----------------------------------------------------------------------------------------------- */
 
@@ -279,7 +280,7 @@ double zb_process_start(uint32_t pid) {
 }
 
 int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
-  (void)pid; /* the system tells nobody what another process has mapped */
+  (void)pid; /* the system does not tell what another process has mapped */
   (void)memory;
   return ZB_PERMISSION;
 }

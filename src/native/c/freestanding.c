@@ -1,12 +1,12 @@
-/* What the helper needs of a C runtime, on Windows: with the real one it would be three times as large, and its first
- * build would take minutes. */
+/* The functions of a C runtime that the helper needs, for Windows. With the real runtime the helper would be three
+ * times as large, and its first build would take minutes. */
 #include <stddef.h>
 #include <stdint.h>
 
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
-/* The system's headers make macros of these. */
+/* The system's headers define these as macros. */
 #undef RtlMoveMemory
 #undef RtlFillMemory
 __declspec(dllimport) void WINAPI RtlMoveMemory(void *target, const void *source, size_t size);

@@ -1,8 +1,8 @@
 /* Linux: named objects as files of /dev/shm, semaphores on futexes in glibc's layout, processes from /proc.
  *
- * The semaphores are our own and not libc's for three reasons: a wait that takes no token (an event loop's thread
- * must leave it to the reader), many posts in one atomic addition, and one layout for glibc and musl builds.
- * Everything that glibc's sem_open, sem_post and sem_wait do to the same file is met (docs/protocol.md, section 1). */
+ * The semaphores are our own and not libc's, for three reasons: a thread can wait without taking the token, which the
+ * reader takes; many posts are one atomic addition; and glibc and musl builds use one layout. They work together with
+ * glibc's sem_open, sem_post and sem_wait on the same file (docs/protocol.md, section 1). */
 #include "fault.h"
 #include "internal.h"
 
@@ -25,7 +25,7 @@
 
 #define SHM "/dev/shm"
 #define SEMAPHORE_FILE_SIZE 32 /* sizeof(sem_t) */
-#define FUTEX_SHARED 128       /* what glibc keeps in `private` of a semaphore that processes share */
+#define FUTEX_SHARED 128       /* glibc's value in `private` of a semaphore that processes share */
 
 _Static_assert(sizeof(struct zb_semaphore_layout) == 16, "semaphore layout");
 _Static_assert(offsetof(struct zb_semaphore_layout, futex_private) == 8, "semaphore layout");
@@ -37,7 +37,7 @@ struct path_query {
   size_t capacity;
 };
 
-/* dladdr is a library of its own in older versions of glibc. */
+/* Older versions of glibc have dladdr in a separate library. */
 static int note_path(struct dl_phdr_info *object, size_t size, void *argument) {
   (void)size;
   struct path_query *query = argument;
@@ -86,8 +86,8 @@ int zb_socket_pair(int ends[2]) {
 
 /* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
 
-/* Makes a file of zeros, allocates and maps it, and fills its first bytes. It gets its name later, by link_file: a
- * process killed in between leaves nothing. */
+/* Makes a file of zeros, allocates and maps it, and fills its first bytes. link_file gives it a name later, so a
+ * process that is killed in between leaves nothing. */
 static int32_t make_file(const char *path, uint64_t size, int32_t mode, const void *head, size_t head_size,
                          struct zb_object **object) {
   if (size > (uint64_t)INT64_MAX) return ZB_NO_SPACE;
@@ -103,8 +103,8 @@ static int32_t make_file(const char *path, uint64_t size, int32_t mode, const vo
   }
   if (fd < 0) return zb_code_of(errno);
 
-  int error = ZB_CALL(create_allocate, posix_fallocate(fd, 0, (off_t)size),
-                      errno); /* now ENOSPC, instead of SIGBUS at the first touch */
+  /* A full file system is an error now, instead of a SIGBUS at the first access. */
+  int error = ZB_CALL(create_allocate, posix_fallocate(fd, 0, (off_t)size), errno);
   if (error != 0) code = zb_code_of(error);
   if (code == ZB_OK && mode >= 0 && ZB_CALL(create_mode, fchmod(fd, permissions), -1) != 0)
     code = zb_code_of(errno);
@@ -121,7 +121,7 @@ static int32_t make_file(const char *path, uint64_t size, int32_t mode, const vo
   return code;
 }
 
-/* Gives a file of make_file its name, unless something has that name: then ZB_EXISTS. */
+/* Gives a file of make_file its name. ZB_EXISTS if something else has that name. */
 static int32_t link_file(struct zb_object *object) {
   if (object->unnamed < 0) return ZB_OK;
   char unnamed[64];
@@ -133,7 +133,7 @@ static int32_t link_file(struct zb_object *object) {
   return ZB_OK;
 }
 
-/* Maps an existing file: the whole of it, or its first `length` bytes. `access` is O_RDWR or O_RDONLY. */
+/* Maps an existing file: all of it, or its first `length` bytes. `access` is O_RDWR or O_RDONLY. */
 static int32_t open_file(const char *path, int access, size_t least, size_t length,
                          struct zb_object **object) {
   int fd = ZB_CALL(open_existing, open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), -1);
@@ -159,7 +159,7 @@ int32_t zb_object_unlink(const struct zb_object *object) {
   return ZB_CALL(unlink_object, unlink(object->path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
-/* The kernel's; not every C library has them. */
+/* Constants of the kernel that some C libraries lack. */
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
@@ -168,7 +168,7 @@ int32_t zb_object_unlink(const struct zb_object *object) {
 void zb_populate(void *start, size_t length, bool write) {
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   const uintptr_t first = (uintptr_t)start & ~(page - 1), end = (uintptr_t)start + length;
-  /* Where it fails, the pages are found one by one as they are used. */
+  /* If this fails, each page faults at its first use. */
   (void)ZB_CALL(populate,
                 madvise((void *)first, end - first, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ), -1);
 }
@@ -253,7 +253,7 @@ static _Atomic(uint64_t) *data_of(zb_semaphore *semaphore) {
 static const uint64_t one_waiter = (uint64_t)1 << 32;
 
 static long futex(_Atomic(uint64_t) *data, int operation, uint32_t value, const struct timespec *deadline) {
-  /* little-endian: the address of the word is the address of its low half, the value */
+  /* little-endian: the low half of the word, which is the value, has the address of the word */
   return syscall(SYS_futex, (uint32_t *)data, operation, value, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
@@ -266,13 +266,12 @@ int32_t zb_semaphore_value(zb_semaphore *semaphore) {
 
 void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
   _Atomic(uint64_t) *data = data_of(semaphore);
-  /* A peer that never takes its tokens fills the semaphore; as in libc, it then stays full. */
+  /* If a peer never takes its tokens, the semaphore becomes full and stays so, as in libc. */
   if ((uint32_t)atomic_load_explicit(data, memory_order_relaxed) > (uint32_t)(INT_MAX - count)) return;
   ZB_POINT(post_token);
-  /* release: pairs with the acquire of whoever takes the token, here or in libc's sem_wait */
+  /* release: pairs with the acquire of the thread that takes the token, here or in libc's sem_wait */
   uint64_t before = atomic_fetch_add_explicit(data, (uint64_t)count, memory_order_release);
-  /* Each token that was there has woken a waiter already; while that one gets going, further wake-ups cost and do
-   * nothing. */
+  /* Each earlier token has woken a waiter already. Until that waiter runs, more wake-ups only cost time. */
   if ((uint32_t)before >= before >> 32) return;
   ZB_POINT(post_wake);
   futex(data, FUTEX_WAKE, (uint32_t)count, NULL);
@@ -289,8 +288,8 @@ uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
     if (!atomic_compare_exchange_weak_explicit(data, &seen, seen - taken, memory_order_acquire,
                                                memory_order_relaxed))
       continue;
-    /* Whoever sleeps beside the rest may not have been woken: a post between this caller's wait and its take still found
-     * a token for each waiter. */
+    /* Wake waiters for the tokens that are left. A post that came between this caller's wait and its take may have
+     * woken nobody, because it still found a token for each waiter. */
     if (taken < value && seen >> 32 > 0) futex(data, FUTEX_WAKE, value - taken, NULL);
     return taken;
   }
@@ -301,11 +300,11 @@ int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const a
   const struct timespec deadline = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
   int32_t code = ZB_OK;
   ZB_POINT(await_count);
-  /* Counting the waiter and reading the value are one word: a post either sees the waiter and wakes it, or the
+  /* One atomic step counts this waiter and loads the value. So a post either sees the waiter and wakes it, or the
    * waiter sees the post. */
   uint64_t seen = atomic_fetch_add_explicit(data, one_waiter, memory_order_relaxed);
   while (code == ZB_OK && (uint32_t)seen == 0) {
-    /* EAGAIN: there is a token. EFAULT: the file was truncated, and the load below meets the guard of the mappings. */
+    /* EAGAIN: there is a token. EFAULT: the file was truncated; the load below faults, and the guard handles that. */
     if (cancelled != NULL && atomic_load_explicit(cancelled, memory_order_relaxed)) {
       code = ZB_AGAIN;
     } else if (ZB_CALL(await_sleep, futex(data, FUTEX_WAIT_BITSET, 0, &deadline), -1) != 0 &&
@@ -324,8 +323,8 @@ void zb_semaphore_wake(zb_semaphore *semaphore) { futex(data_of(semaphore), FUTE
 
 double zb_process_start(uint32_t pid) {
   if (pid == 0 || pid > INT_MAX) return -1;
-  /* tgkill and not kill, which takes the id of any thread: only the first thread of a process is in the group of its
-   * own id. /proc, too, has a directory for each thread, which its listing does not show. */
+  /* tgkill instead of kill, which also succeeds for the id of a thread: only the first thread of a process is in the
+   * thread group of its own id. /proc does not help: it has a hidden directory for each thread. */
   if (syscall(SYS_tgkill, (pid_t)pid, (pid_t)pid, 0) != 0 && errno != EPERM) return -1;
   char text[1024];
   snprintf(text, sizeof text, "/proc/%u/stat", pid);
@@ -335,7 +334,7 @@ double zb_process_start(uint32_t pid) {
   close(fd);
   if (length <= 0) return 0;
   text[length] = '\0';
-  /* "pid (command) state ppid …": the command may hold anything, so count from its last parenthesis. */
+  /* "pid (command) state ppid …": the command can contain anything, so start after the last parenthesis. */
   const char *field = strrchr(text, ')');
   if (field == NULL || field[1] != ' ') return 0;
   field += 2;

@@ -1,4 +1,4 @@
-/* What a mapping is to its owner, on every system. */
+/* What every system does the same way with a mapping. */
 #include "internal.h"
 
 #include <string.h>

@@ -101,11 +101,11 @@ double zb_metadata_read(zb_memory *memory, void *data, double capacity) {
   if (LOAD(block[0], relaxed) != length) return ZB_AGAIN;
   if ((double)length > capacity) return ZB_TOO_LARGE;
   memcpy(data, block + 1, length);
-  /* metadata_written_bytes alone does not tell whether the copy is whole: the next writer may send metadata of the same
-   * length. So the copy is compared with the block. A torn copy can equal the block only if that writer stores some bytes
-   * before the copy reaches them, and others after the comparison has passed them. Meanwhile metadata_written_bytes is
-   * 0, and the load between copy and comparison finds that.
-   * The fence keeps the copy before that load, and acquire keeps the comparison after it. */
+  /* metadata_written_bytes alone does not tell whether the copy is whole: the next writer may send metadata of the
+   * same length. So the copy is compared with the block. A torn copy can equal the block only if that writer stores
+   * some bytes before the copy reaches them, and others after the comparison has passed them. Meanwhile
+   * metadata_written_bytes is 0, and the load between copy and comparison finds that. The fence keeps the copy before
+   * that load, and acquire keeps the comparison after it. */
   atomic_thread_fence(memory_order_acquire);
   if (LOAD(oieb->metadata_written_bytes, acquire) != written) return ZB_AGAIN;
   if (memcmp(data, block + 1, length) != 0) return ZB_AGAIN;

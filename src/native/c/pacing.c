@@ -1,5 +1,5 @@
-/* Short waits that make a stream faster: a reader lets frames gather, a writer keeps the ring in the caches. Nothing here
- * decides what is correct. */
+/* Short waits that make a stream faster: a reader lets frames gather, a writer keeps the ring in the caches. Nothing
+ * here decides what is correct. */
 #include "ring.h"
 #include "tuning.h"
 
@@ -10,9 +10,9 @@ struct gather zb_gather_start(void) {
 }
 
 /* A reader that takes every single frame at once makes both processes spend their time on moving a few cache lines to
- * and fro. It also reads bytes that are still in the writer's own cache, which takes longer than to read bytes that this
- * cache has already given up. So a reader of a stream stays a bit behind. If no frame comes meanwhile, as when the writer
- * waits for an answer, the reader tries again much later. */
+ * and fro. It also reads bytes that are still in the writer's own cache, which takes longer than to read bytes that
+ * this cache has already given up. So a reader of a stream stays a bit behind. If no frame comes meanwhile, as when
+ * the writer waits for an answer, the reader tries again much later. */
 void zb_gather(struct gather *gather, struct ring *ring, uint64_t held, int32_t wait_us) {
   const uint64_t size = ring->payload_size;
   const uint64_t enough = tuning.gather_bytes < size / 2 ? tuning.gather_bytes : size / 2;

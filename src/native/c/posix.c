@@ -1,4 +1,4 @@
-/* Lock files, mappings and what guards them, on every POSIX system. */
+/* Lock files, mappings, and the guard against truncated files, for every POSIX system. */
 #include "fault.h"
 #include "internal.h"
 
@@ -64,10 +64,10 @@ static _Atomic(struct zb_object *) objects;
 static pthread_mutex_t objects_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous_sigbus;
 
-/* A peer that truncates a file under its mapping would kill this process at the next touch. Zero pages take the place
- * of what was cut off, and the object is marked, so that the next call of its owner reports it (docs/protocol.md,
- * section 7). Only functions that are safe in a signal handler are used. False if the fault is not in a mapping of ours. */
-static bool mend_mapping(uintptr_t fault) {
+/* If a peer truncates a mapped file, the next access to the lost part would kill this process. This puts zero pages
+ * there and marks the object, so that the next call for it returns ZB_BROKEN (docs/protocol.md, section 7). It only
+ * uses functions that are safe in a signal handler. False if the fault is not in a mapping of ours. */
+static bool replace_lost_pages(uintptr_t fault) {
   for (struct zb_object *object = atomic_load_explicit(&objects, memory_order_acquire); object != NULL;
        object = object->next) {
     uintptr_t start = atomic_load_explicit(&object->start, memory_order_acquire);
@@ -82,21 +82,21 @@ static bool mend_mapping(uintptr_t fault) {
   return false;
 }
 
-/* Whether a process has sent the signal: no access has failed then, and `si_addr` is something else. */
+/* Whether a process has sent the signal. Then no access has failed, and `si_addr` is no address. */
 static bool is_sent(const siginfo_t *info) {
   return info->si_code <= 0 || info->si_code == SI_USER || info->si_code == SI_QUEUE;
 }
 
-/* A signal that does not concern our mappings has the effect that it would have without this handler. */
+/* A signal that is not about our mappings has the effect that it would have without this handler. */
 static void on_sigbus(int number, siginfo_t *info, void *context) {
   const bool sent = is_sent(info);
-  if (!sent && mend_mapping((uintptr_t)info->si_addr)) return;
+  if (!sent && replace_lost_pages((uintptr_t)info->si_addr)) return;
   if (previous_sigbus.sa_flags & SA_SIGINFO) {
     previous_sigbus.sa_sigaction(number, info, context);
   } else if (previous_sigbus.sa_handler != SIG_DFL && previous_sigbus.sa_handler != SIG_IGN) {
     previous_sigbus.sa_handler(number);
   } else if (!sent || previous_sigbus.sa_handler == SIG_DFL) {
-    /* The process ends: the fault repeats, or the signal comes again, when this handler has returned. */
+    /* End the process: once this handler returns, the fault repeats or the signal arrives again. */
     signal(number, SIG_DFL);
     if (sent) raise(number);
   }
@@ -116,7 +116,7 @@ static struct zb_object *unused_object(void) {
   object = ZB_CALL(map_register, calloc(1, sizeof *object), NULL);
   if (object == NULL) return NULL;
   object->next = atomic_load_explicit(&objects, memory_order_relaxed);
-  /* release: the handler that finds the object finds it initialised */
+  /* release: if the handler finds the object, it finds it initialised */
   atomic_store_explicit(&objects, object, memory_order_release);
   return object;
 }
@@ -144,7 +144,7 @@ int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb
     atomic_store_explicit(&object->broken, false, memory_order_relaxed);
     atomic_store_explicit(&object->holds[ZB_WRITER], false, memory_order_relaxed);
     atomic_store_explicit(&object->holds[ZB_READER], false, memory_order_relaxed);
-    /* release: the handler that sees the start sees the length */
+    /* release: if the handler sees the start, it sees the length */
     atomic_store_explicit(&object->start, (uintptr_t)start, memory_order_release);
   }
   pthread_mutex_unlock(&objects_mutex);
@@ -192,8 +192,8 @@ struct zb_lock {
   char path[ZB_PATH_MAX];
 };
 
-/* Existing files are opened without O_CREAT: fs.protected_regular refuses it on other people's files in a sticky
- * directory. O_NONBLOCK keeps a FIFO from blocking the open. */
+/* An existing file is opened without O_CREAT, which fs.protected_regular refuses for other users' files in a sticky
+ * directory. O_NONBLOCK prevents that a FIFO blocks the open. */
 static int32_t open_lock_file(const char *path, bool create, int *descriptor) {
   const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
   int fd = ZB_CALL(lock_open, open(path, flags), -1);
@@ -213,16 +213,15 @@ static int32_t open_lock_file(const char *path, bool create, int *descriptor) {
   return ZB_OK;
 }
 
-/* Whether the path still means the open file; if it was unlinked meanwhile, its lock protects nothing. */
-static bool names_descriptor(const char *path, int descriptor) {
+/* Whether the path still means the open file. The lock of an unlinked file protects nothing. */
+static bool path_means_descriptor(const char *path, int descriptor) {
   struct stat named, opened;
   return lstat(path, &named) == 0 && fstat(descriptor, &opened) == 0 && named.st_dev == opened.st_dev &&
          named.st_ino == opened.st_ino;
 }
 
 int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
-  /* Each further round means that another process removed the file in between; a hundred in a row means that the
-   * path is being played with. */
+  /* Another round means that a process has removed the file in between. A hundred rounds mean an attack. */
   for (int round = 0; round < 100; round++) {
     int descriptor;
     int32_t code = open_lock_file(path, create, &descriptor);
@@ -235,7 +234,7 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
       close(descriptor);
       return code;
     }
-    if (!names_descriptor(path, descriptor)) {
+    if (!path_means_descriptor(path, descriptor)) {
       close(descriptor);
       continue;
     }
@@ -253,7 +252,7 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
 }
 
 void zb_lock_close(zb_lock *lock, int32_t remove) {
-  if (remove && names_descriptor(lock->path, lock->descriptor))
+  if (remove && path_means_descriptor(lock->path, lock->descriptor))
     (void)ZB_CALL(lock_remove, unlink(lock->path), -1);
   ZB_POINT(lock_release);
   close(lock->descriptor);

@@ -67,8 +67,8 @@ static int32_t refuse(zb_reader *reader, int32_t code, uint64_t position, uint64
   return reader->failed;
 }
 
-/* The bytes at a read position that belong to no frame: a tail too short for a header, which a v1 writer skips without a
- * marker, or everything from a wrap marker to the end. */
+/* The bytes at a read position that belong to no frame: a tail too short for a header, which a v1 writer skips without
+ * a marker, or everything from a wrap marker to the end. */
 static uint64_t waste_at(const zb_reader *reader, uint64_t position, bool *marker) {
   uint64_t to_end = reader->ring.payload_size - position;
   *marker = false;

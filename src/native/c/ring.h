@@ -1,11 +1,11 @@
 /* What the files of the ring share: oieb.c, reader.c, writer.c, wait.c, pacing.c (docs/protocol.md, sections 2 to 4).
  *
- * One word orders everything: payload_free_bytes. The writer subtracts from it (release) to publish a frame, the reader
- * adds to it (release) to return space, and each side loads it (acquire) before it touches what the other side has handed
- * over. The semaphores only wake a waiting peer; their values decide nothing.
+ * One word orders everything: payload_free_bytes. The writer subtracts from it (release) to publish a frame, the
+ * reader adds to it (release) to return space, and each side loads it (acquire) before it touches what the other side
+ * has handed over. The semaphores only wake a waiting peer; their values decide nothing.
  *
- * Everything in shared memory is loaded once into a local, checked, and used from there, because the peer may be hostile
- * (docs/protocol.md, section 7). */
+ * Everything in shared memory is loaded once into a local, checked, and used from there, because the peer may be
+ * hostile (docs/protocol.md, section 7). */
 #ifndef ZEROBUFFER_RING_H
 #define ZEROBUFFER_RING_H
 
@@ -19,7 +19,8 @@
 
 /* ---- headers ------------------------------------------------------------------------------------------------- */
 
-/* Frames are not aligned. Volatile makes the compiler load each field exactly once, whatever the peer does meanwhile. */
+/* Frames are not aligned. Volatile makes the compiler load each field exactly once, whatever the peer does
+ * meanwhile. */
 struct __attribute__((packed)) unaligned_header {
   uint64_t size;
   uint64_t sequence;
@@ -70,8 +71,8 @@ int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadli
 /* Lets time pass without touching shared memory. Threads that wait for this processor run first. */
 void zb_idle_until(int64_t end_ns);
 
-/* Takes the tokens that the semaphore has now. Tokens posted meanwhile stay, so a peer that posts without end cannot keep
- * this call from returning. */
+/* Takes the tokens that the semaphore has now. Tokens posted meanwhile stay, so a peer that posts without end cannot
+ * keep this call from returning. */
 static inline void empty_semaphore(zb_semaphore *semaphore) { zb_semaphore_take(semaphore, UINT32_MAX); }
 
 /* ---- one side of a ring -------------------------------------------------------------------------------------- */
@@ -113,8 +114,8 @@ struct gather {
 };
 
 struct gather zb_gather_start(void);
-/* Waits for some microseconds until more frames are available. `held` is the number of bytes that the reader has read and
- * not yet credited. It counts tokens, so it needs a system with zb_semaphore_counts. */
+/* Waits for some microseconds until more frames are available. `held` is the number of bytes that the reader has read
+ * and not yet credited. It counts tokens, so it needs a system with zb_semaphore_counts. */
 void zb_gather(struct gather *gather, struct ring *ring, uint64_t held, int32_t wait_us);
 
 /* When a writer next tries to rewind the ring. */
@@ -127,8 +128,8 @@ struct keep_warm {
 /* For a ring that has just been rewound. */
 struct keep_warm zb_keep_warm_start(const struct ring *ring);
 /* Called when `rewind_after` is reached, before a frame of `size` bytes: waits briefly for an empty ring, which can be
- * rewound. The wait is at most `wait_us`. If that is 0, it is at most tuning.warm_call_ns, or half the time that copying
- * the frame takes, whichever is longer. */
+ * rewound. The wait is at most `wait_us`. If that is 0, it is at most tuning.warm_call_ns, or half the time that
+ * copying the frame takes, whichever is longer. */
 void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size, int32_t wait_us);
 
 /* Fills the page table up to `end` and some bytes beyond. One page fault per page would take longer. */

@@ -1,4 +1,4 @@
-/* A thread that waits for a semaphore, so that an event loop does not have to. */
+/* A thread that waits for a semaphore, so that the event loop does not block. */
 #include "fault.h"
 #include "internal.h"
 
@@ -10,11 +10,11 @@
 
 struct zb_waiter {
   zb_semaphore *semaphore;
-  int bell; /* the end of a pair of sockets that the thread writes to; the other one is the caller's */
+  int bell; /* the socket that the thread writes to; the caller has the other end */
   pthread_t thread;
   pthread_mutex_t mutex;
   pthread_cond_t changed;
-  int64_t deadline_ns; /* of the wait that is asked for; 0: none */
+  int64_t deadline_ns; /* of the wait that the caller has started; 0: none */
   atomic_bool stopped;
   atomic_bool ended;
 };
@@ -30,11 +30,11 @@ static void *run(void *argument) {
     }
     waiter->deadline_ns = 0;
     pthread_mutex_unlock(&waiter->mutex);
-    /* The token stays, so the wake-up has to be passed on: whoever else sleeps here may be the one to take it. */
+    /* The token stays, so pass the wake-up on: another sleeping thread may be the one that takes the token. */
     if (zb_semaphore_await(waiter->semaphore, deadline_ns, &waiter->stopped) == ZB_OK)
       zb_semaphore_wake(waiter->semaphore);
     ZB_POINT(waiter_ring);
-    /* A full socket rings already, and one that is closed has nobody listening. */
+    /* A failed write does not matter: a full socket is readable already, and a closed one has no listener. */
     ssize_t rung = write(waiter->bell, "", 1);
     (void)rung;
     pthread_mutex_lock(&waiter->mutex);
@@ -57,8 +57,8 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   pthread_mutex_init(&waiter->mutex, NULL);
   pthread_cond_init(&waiter->changed, NULL);
 
-  /* Signals are for the threads that handle them, but a fault belongs to the thread that meets it: where it is
-   * blocked, the system ends the process instead of calling the guard of the mappings. */
+  /* Block all signals: other threads handle them. Only SIGBUS stays: a fault is delivered to the thread that causes it,
+   * and the system ends the process if that thread blocks it. */
   sigset_t all, before;
   sigfillset(&all);
   sigdelset(&all, SIGBUS);
@@ -82,7 +82,7 @@ void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
   pthread_mutex_lock(&waiter->mutex);
   waiter->deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
   pthread_mutex_unlock(&waiter->mutex);
-  /* The thread would wake only to sleep again if this still held the mutex. */
+  /* Signal after unlocking: otherwise the thread wakes and has to sleep again for the mutex. */
   pthread_cond_signal(&waiter->changed);
 }
 
@@ -91,7 +91,7 @@ void zb_waiter_close(zb_waiter *waiter) {
   atomic_store_explicit(&waiter->stopped, true, memory_order_relaxed);
   pthread_cond_signal(&waiter->changed);
   pthread_mutex_unlock(&waiter->mutex);
-  /* The thread may be between its look at `stopped` and its sleep, where a wake-up is missed: wake until it ends. */
+  /* A wake-up is lost if the thread has looked at `stopped` and does not sleep yet. So wake it until it ends. */
   while (!atomic_load_explicit(&waiter->ended, memory_order_acquire)) {
     zb_semaphore_wake(waiter->semaphore);
     zb_sleep(50);

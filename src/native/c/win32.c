@@ -1,4 +1,4 @@
-/* Windows: the library itself, codes, time, and processes by their handles. */
+/* Windows: the library itself, codes, time, and processes. */
 #include "win32.h"
 
 /* ---- this library -------------------------------------------------------------------------------------------- */
@@ -14,12 +14,13 @@ int32_t zb_library_path(char *path, uint32_t capacity) {
 
 /* ---- the library's own state --------------------------------------------------------------------------------- */
 
-static DWORD error_slot = TLS_OUT_OF_INDEXES; /* compilers' thread locals need a C runtime */
+static DWORD error_slot = TLS_OUT_OF_INDEXES; /* thread-local variables need a C runtime */
 HANDLE zb_interruption;
 zb_query_semaphore zb_nt_query_semaphore;
 static LARGE_INTEGER ticks_per_second;
 
-/* The handlers of the program come next, in a thread of their own: what blocks here has to let them work. */
+/* The program's own handlers run after this one, in a thread of their own. A blocked call returns so that they can
+ * work. */
 static BOOL WINAPI on_control(DWORD kind) {
   (void)kind;
   SetEvent(zb_interruption);
@@ -70,7 +71,7 @@ int32_t zb_code_of_error(DWORD error) {
     return ZB_NO_MEMORY;
   case ERROR_TOO_MANY_OPEN_FILES:
     return ZB_NO_DESCRIPTORS;
-  case ERROR_INVALID_HANDLE: /* the name is that of an object of another kind */
+  case ERROR_INVALID_HANDLE: /* an object of another kind has this name */
     return ZB_UNSAFE;
   default:
     return ZB_SYSTEM;
@@ -92,8 +93,8 @@ int64_t zb_now_coarse_ns(void) { return (int64_t)GetTickCount64() * 1000000; }
 
 bool zb_has_other_cpu(uint64_t pid) {
   DWORD_PTR own, other, all;
-  /* More than 64 processors form several groups. A mask then covers one group, and is 0 for a process that runs in
-   * several of them: masks cannot be compared, and hardly any process is bound to one processor. */
+  /* With more than 64 processors there are several groups. A mask then covers one group, and it is 0 for a process that
+   * runs in several groups. So masks cannot be compared, and hardly any process is bound to a single processor. */
   if (GetActiveProcessorGroupCount() > 1) return true;
   if (!GetProcessAffinityMask(GetCurrentProcess(), &own, &all)) return false;
   HANDLE process = pid == 0 ? NULL : OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)pid);
@@ -132,11 +133,11 @@ double zb_process_start(uint32_t pid) {
   HANDLE process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | SYNCHRONIZE, FALSE, pid);
   if (process == NULL) return GetLastError() == ERROR_ACCESS_DENIED ? 0 : -1;
   double start = 0;
-  /* Somebody else's handle keeps the pid of a process that has ended. */
+  /* A pid stays valid after its process has ended, as long as any process has a handle of it. */
   if (WaitForSingleObject(process, 0) == WAIT_OBJECT_0) {
     start = -1;
   } else if (GetProcessTimes(process, &created, &ended, &kernel, &user)) {
-    /* In milliseconds: the system's own unit is beyond what a double holds exactly. */
+    /* In milliseconds: a double cannot hold the system's unit exactly. */
     start = (double)(((uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime) / 10000);
   }
   CloseHandle(process);
@@ -144,7 +145,7 @@ double zb_process_start(uint32_t pid) {
 }
 
 int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
-  (void)pid; /* the system tells nobody what another process has mapped */
+  (void)pid; /* the system does not tell what another process has mapped */
   (void)memory;
   return ZB_PERMISSION;
 }

@@ -1,4 +1,4 @@
-/* What the files for Windows share: win32.c, win32_objects.c, win32_waiting.c, win32_locks.c. */
+/* What the files for Windows share. */
 #ifndef ZEROBUFFER_WIN32_H
 #define ZEROBUFFER_WIN32_H
 
@@ -18,15 +18,15 @@ typedef LONG(WINAPI *zb_query_semaphore)(HANDLE semaphore, int kind, void *resul
 extern HANDLE zb_interruption; /* set when the user presses Ctrl+C */
 extern zb_query_semaphore zb_nt_query_semaphore;
 
-/* Notes the error and gives the code for it. */
+/* Stores `error` for zb_system_error, and returns the code for it. */
 int32_t zb_code_of_error(DWORD error);
 int32_t zb_last_code(void);
-/* 0 once the deadline has come. */
+/* Rounded up; 0 after the deadline. */
 DWORD zb_milliseconds_until(int64_t deadline_ns);
 
 /* win32_objects.c */
 
-/* The names of buffers are ASCII. */
+/* Joins prefix and name. Names of buffers are ASCII. */
 void zb_object_name(wchar_t wide[ZB_NAME_CAPACITY], const char *prefix, const char *name);
 
 #endif

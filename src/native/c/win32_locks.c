@@ -1,18 +1,18 @@
-/* Windows: lock files that go with their handles. */
+/* Windows: lock files. The system removes a file that was opened for that when its last handle is closed. */
 #include "win32.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define WIDE_PATH_CAPACITY 32768 /* what the system takes with the prefix of long paths */
+#define WIDE_PATH_CAPACITY 32768 /* the longest path with the prefix for long paths */
 
 struct zb_lock {
   HANDLE file;
-  bool goes_with_handle;
+  bool removed_with_handle;
   wchar_t path[];
 };
 
-/* The path as the system takes it, at the end of a new lock. Absolute paths get the prefix that lets them be long. */
+/* Makes a lock and converts the path for the system. An absolute path gets the prefix for long paths. */
 static zb_lock *new_lock(const char *path) {
   const wchar_t prefix[] = L"\\\\?\\";
   size_t skipped = path[0] != '\0' && path[1] == ':' ? 4 : 0;
@@ -27,8 +27,8 @@ static zb_lock *new_lock(const char *path) {
   return lock;
 }
 
-/* A plain file with one name: neither a directory, nor a link, nor a device. */
-static int32_t judge_file(HANDLE file) {
+/* ZB_UNSAFE unless it is a plain file with one name: no directory, no link, no device. */
+static int32_t check_file(HANDLE file) {
   BY_HANDLE_FILE_INFORMATION status;
   if (GetFileType(file) != FILE_TYPE_DISK) return ZB_UNSAFE;
   if (!GetFileInformationByHandle(file, &status)) return zb_last_code();
@@ -36,18 +36,18 @@ static int32_t judge_file(HANDLE file) {
   return odd || status.nNumberOfLinks > 1 ? ZB_UNSAFE : ZB_OK;
 }
 
-/* A file that is open without sharing is locked, and nobody can remove or replace it. */
+/* Opening a file without sharing is the lock: no other process can open, remove or replace it. */
 static int32_t open_lock_file(zb_lock *lock, DWORD disposition, DWORD flags) {
   for (int round = 0;; round++) {
     lock->file = CreateFileW(lock->path, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL, disposition,
                              FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OPEN_REPARSE_POINT | flags, NULL);
     if (lock->file != INVALID_HANDLE_VALUE) break;
     DWORD error = GetLastError();
-    /* A file on its way out refuses access for an instant. */
+    /* The system refuses access for a moment while it removes a file. */
     if (error != ERROR_ACCESS_DENIED || round == 10) return zb_code_of_error(error);
     Sleep(1);
   }
-  int32_t code = judge_file(lock->file);
+  int32_t code = check_file(lock->file);
   if (code != ZB_OK) CloseHandle(lock->file);
   return code;
 }
@@ -55,13 +55,13 @@ static int32_t open_lock_file(zb_lock *lock, DWORD disposition, DWORD flags) {
 int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
   zb_lock *lock = new_lock(path);
   if (lock == NULL) return ZB_NO_MEMORY;
-  /* A file that is here already is looked at before it gets the flag that ends it. */
+  /* Check a file that exists before opening it in a way that removes it. */
   int32_t code = open_lock_file(lock, OPEN_EXISTING, 0);
-  lock->goes_with_handle = false;
+  lock->removed_with_handle = false;
   if (code == ZB_NOT_FOUND && create) {
     code = open_lock_file(lock, CREATE_NEW, FILE_FLAG_DELETE_ON_CLOSE);
-    lock->goes_with_handle = true;
-    if (code == ZB_EXISTS) code = ZB_LOCKED; /* somebody was quicker */
+    lock->removed_with_handle = true;
+    if (code == ZB_EXISTS) code = ZB_LOCKED; /* another process was faster */
   }
   if (code != ZB_OK) {
     free(lock);
@@ -73,10 +73,10 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
 
 void zb_lock_close(zb_lock *lock, int32_t remove) {
   FILE_DISPOSITION_INFO disposition = {.DeleteFile = TRUE};
-  if (remove && !lock->goes_with_handle)
+  if (remove && !lock->removed_with_handle)
     SetFileInformationByHandle(lock->file, FileDispositionInfo, &disposition, sizeof disposition);
   CloseHandle(lock->file);
-  if (!remove && lock->goes_with_handle) {
+  if (!remove && lock->removed_with_handle) {
     HANDLE file = CreateFileW(lock->path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
     if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
   }
@@ -89,7 +89,7 @@ int32_t zb_lock_held(const char *path) {
   HANDLE file =
       CreateFileW(lock->path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
                   OPEN_EXISTING, FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS, NULL);
-  int32_t code = file == INVALID_HANDLE_VALUE ? zb_last_code() : judge_file(file);
+  int32_t code = file == INVALID_HANDLE_VALUE ? zb_last_code() : check_file(file);
   if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
   free(lock);
   return code == ZB_LOCKED ? 1 : code;

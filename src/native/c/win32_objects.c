@@ -1,6 +1,7 @@
 /* Windows: file mappings and semaphores in the namespace of the session.
  *
- * Names cannot be removed: each is there until the last handle of its object is closed, and means that object as long. */
+ * A name cannot be removed. It exists until the last handle of its object is closed, and means that object until
+ * then. */
 #include "win32.h"
 
 #include <stdlib.h>
@@ -8,12 +9,12 @@
 
 /* ---- objects ------------------------------------------------------------------------------------------------- */
 
-static struct zb_object *objects; /* those of this process that are open */
+static struct zb_object *objects; /* the open objects of this process */
 static SRWLOCK objects_lock = SRWLOCK_INIT;
 
-/* Takes the handle and, where there is one, the view of it. */
-static int32_t note_object(HANDLE handle, void *view, size_t length, const char *name,
-                           struct zb_object **result) {
+/* Registers an object. It owns the handle and, if there is one, the view. */
+static int32_t register_object(HANDLE handle, void *view, size_t length, const char *name,
+                               struct zb_object **result) {
   struct zb_object *object = calloc(1, sizeof *object);
   if (object == NULL) {
     if (view != NULL) UnmapViewOfFile(view);
@@ -23,7 +24,7 @@ static int32_t note_object(HANDLE handle, void *view, size_t length, const char 
   atomic_store_explicit(&object->start, (uintptr_t)view, memory_order_relaxed);
   object->handle = handle;
   object->length = length;
-  object->owned = true; /* the namespace is that of one session */
+  object->owned = true; /* the namespace belongs to one session */
   for (size_t i = 0; i + 1 < sizeof object->path && name[i] != '\0'; i++) object->path[i] = name[i];
   AcquireSRWLockExclusive(&objects_lock);
   object->next = objects;
@@ -64,22 +65,22 @@ static int32_t map_view(HANDLE mapping, DWORD access, size_t length, const char 
     CloseHandle(mapping);
     return code;
   }
-  /* Only the creator knows the size to the byte; for others it ends with the last page. */
-  return note_object(mapping, view, length > 0 ? length : region.RegionSize, name, object);
+  /* Only the creator knows the exact size. For others the size is a multiple of the page size. */
+  return register_object(mapping, view, length > 0 ? length : region.RegionSize, name, object);
 }
 
 int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
   wchar_t wide[ZB_NAME_CAPACITY];
-  (void)mode; /* the session's namespace is for one user */
+  (void)mode; /* the namespace belongs to one user */
   if (size > INT64_MAX) return ZB_NO_SPACE;
   zb_object_name(wide, "", name);
-  /* Committed now: what is missing is an error here and not a fault at the first touch. */
+  /* SEC_COMMIT: too little memory is an error now, instead of a fault at the first access. */
   HANDLE mapping = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE | SEC_COMMIT,
                                       (DWORD)(size >> 32), (DWORD)size, wide);
   DWORD error = GetLastError();
   if (mapping == NULL) {
     int32_t code = zb_code_of_error(error);
-    /* All the same to the caller: the system has no room for it, in memory or in its page file, or at all. */
+    /* The system has no room, in memory, in its page file, or at all. */
     if (code == ZB_NO_MEMORY || error == ERROR_INVALID_PARAMETER) return ZB_NO_SPACE;
     return code == ZB_UNSAFE ? ZB_EXISTS : code;
   }
@@ -91,7 +92,7 @@ int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memor
 }
 
 int32_t zb_memory_link(zb_memory *memory) {
-  (void)memory; /* it had its name from the beginning: nothing gets one later */
+  (void)memory; /* it has its name already: the system has no unnamed objects */
   return ZB_OK;
 }
 
@@ -110,14 +111,14 @@ int32_t zb_memory_open(const char *name, zb_memory **memory) {
 int32_t zb_memory_view(const char *name, zb_memory **memory) {
   int32_t code = open_memory(name, FILE_MAP_READ, memory);
   if (code != ZB_OK) return code;
-  /* The name must not last because somebody looks. */
+  /* Close the handle, so that a view does not keep the name. */
   CloseHandle((*memory)->object.handle);
   (*memory)->object.handle = NULL;
   return ZB_OK;
 }
 
 int32_t zb_memory_discard(const char *name) {
-  (void)name; /* a creation that was killed leaves nothing */
+  (void)name; /* a killed creation leaves nothing */
   return ZB_NOT_FOUND;
 }
 
@@ -125,7 +126,7 @@ void zb_memory_close(zb_memory *memory) { close_object(&memory->object); }
 
 int32_t zb_memory_named(zb_memory *memory) {
   zb_memory *there;
-  if (memory->object.handle != NULL) return ZB_OK; /* its name cannot mean another as long as it is open */
+  if (memory->object.handle != NULL) return ZB_OK; /* while the handle is open, the name means this memory */
   int32_t code = zb_memory_view(memory->object.path, &there);
   if (code != ZB_OK) return code;
   bool same = zb_oieb_agrees(zb_object_address(&memory->object), zb_object_address(&there->object));
@@ -169,7 +170,7 @@ int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_sem
     CloseHandle(handle);
     return ZB_EXISTS;
   }
-  return note_object(handle, NULL, 0, name, (struct zb_object **)semaphore);
+  return register_object(handle, NULL, 0, name, (struct zb_object **)semaphore);
 }
 
 static int32_t open_semaphore(const char *name, int32_t role, DWORD access, zb_semaphore **semaphore) {
@@ -177,10 +178,10 @@ static int32_t open_semaphore(const char *name, int32_t role, DWORD access, zb_s
   semaphore_name(wide, name, role);
   HANDLE handle = OpenSemaphoreW(access, FALSE, wide);
   if (handle == NULL) return zb_last_code();
-  return note_object(handle, NULL, 0, name, (struct zb_object **)semaphore);
+  return register_object(handle, NULL, 0, name, (struct zb_object **)semaphore);
 }
 
-#define QUERY_SEMAPHORE 0x0001 /* SEMAPHORE_QUERY_STATE, which no header of the system has */
+#define QUERY_SEMAPHORE 0x0001 /* SEMAPHORE_QUERY_STATE, which the headers lack */
 
 int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore) {
   return open_semaphore(name, role, QUERY_SEMAPHORE | SEMAPHORE_MODIFY_STATE | SYNCHRONIZE, semaphore);
@@ -198,7 +199,7 @@ int32_t zb_semaphore_unlink(zb_semaphore *semaphore) {
 }
 
 int32_t zb_semaphore_remove(const char *name, int32_t role) {
-  (void)name; /* what nobody has open is gone already */
+  (void)name; /* the system has removed it with its last handle */
   (void)role;
   return ZB_NOT_FOUND;
 }

@@ -1,4 +1,4 @@
-/* Windows: posting and waiting, and the thread that waits for an event loop. */
+/* Windows: posts, waits, and the thread that waits for an event loop. */
 #include "win32.h"
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 /* ---- semaphores ---------------------------------------------------------------------------------------------- */
 
 void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
-  /* Fails where the semaphore is full, and then it wakes whoever waits without it. */
+  /* Fails if the semaphore is full. A waiter then finds a token anyway. */
   ReleaseSemaphore(semaphore->object.handle, count, NULL);
 }
 
@@ -21,16 +21,16 @@ int32_t zb_semaphore_value(zb_semaphore *semaphore) {
 }
 
 uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
-  /* Each token is a call of its own: what is there now is the bound, so that a peer that posts for ever ends it, too.
-   * What was published before a post is visible after the call that takes its token, which is the system's promise. */
+  /* Each token takes one call. The number of tokens now is the bound, so that this ends even if a peer posts without
+   * end. The system guarantees that what was published before a post is visible after the call that takes its token. */
   uint32_t value = (uint32_t)zb_semaphore_value(semaphore), taken = 0;
   if (value < most) most = value;
   while (taken < most && WaitForSingleObject(semaphore->object.handle, 0) == WAIT_OBJECT_0) taken++;
   return taken;
 }
 
-/* Waits for the semaphore or the other event, and gives the token back that the system takes from a semaphore for
- * waiting: 0, or ZB_AGAIN, or what the event stands for. */
+/* Waits for the semaphore or for the other event. A wait of this system takes a token, so this posts it again. ZB_OK
+ * for a token, `event_code` for the event, ZB_AGAIN at the deadline. */
 static int32_t await_either(HANDLE semaphore, HANDLE event, int32_t event_code, int64_t deadline_ns) {
   const HANDLE handles[] = {event, semaphore};
   switch (WaitForMultipleObjects(2, handles, FALSE, zb_milliseconds_until(deadline_ns))) {
@@ -47,26 +47,26 @@ static int32_t await_either(HANDLE semaphore, HANDLE event, int32_t event_code, 
 }
 
 int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled) {
-  (void)cancelled; /* the waiter below has an event for it */
+  (void)cancelled; /* the waiter below uses an event instead */
   ResetEvent(zb_interruption);
   return await_either(semaphore->object.handle, zb_interruption, ZB_INTERRUPTED, deadline_ns);
 }
 
 /* ---- the waiter of an event loop ----------------------------------------------------------------------------- */
 
-/* The event loop listens to a named pipe, since its descriptors are those of a C runtime that is not ours. */
+/* The event loop reads from a named pipe: it cannot use descriptors of a C runtime that is not its own. */
 struct zb_waiter {
   zb_semaphore *semaphore;
   HANDLE pipe, thread;
   HANDLE armed, stopped; /* events */
-  HANDLE written;        /* of what is under way on the pipe */
+  HANDLE written;        /* the event of the operation on the pipe */
   _Atomic(int64_t) deadline_ns;
 };
 
-/* Waits for what was begun on the pipe. False if the waiter has to end. */
+/* Waits for the end of an operation on the pipe. False if the waiter has to stop. */
 static bool finish(zb_waiter *waiter, OVERLAPPED *operation, BOOL done) {
   DWORD error = done ? ERROR_SUCCESS : GetLastError(), size;
-  if (error != ERROR_IO_PENDING) return true; /* done, connected already, or closed by who listened */
+  if (error != ERROR_IO_PENDING) return true; /* done, connected already, or closed by the listener */
   const HANDLE handles[] = {waiter->stopped, waiter->written};
   if (WaitForMultipleObjects(2, handles, FALSE, INFINITE) == WAIT_OBJECT_0 + 1) return true;
   CancelIoEx(waiter->pipe, operation);
@@ -96,7 +96,7 @@ static void free_waiter(zb_waiter *waiter) {
   free(waiter);
 }
 
-/* The name by which zerobuffer.h tells callers to open the pipe. */
+/* The name of the pipe that zerobuffer.h documents. */
 static void pipe_name(wchar_t wide[ZB_NAME_CAPACITY], uint32_t pid, int32_t number) {
   char digits[24], *at = digits + sizeof digits - 1;
   *at = '\0';
@@ -136,7 +136,7 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
 }
 
 void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
-  /* release: the thread that wakes finds the deadline */
+  /* release: the thread that wakes up sees the deadline */
   atomic_store_explicit(&waiter->deadline_ns, zb_now_ns() + (int64_t)wait_us * 1000, memory_order_release);
   SetEvent(waiter->armed);
 }

@@ -76,8 +76,8 @@ void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->peer_seen_ns = zb_now_coarse_ns();
 }
 
-/* One pass of docs/protocol.md, section 2, steps 1 to 4. The frame follows the staged ones, whose publication will leave
- * `free_bytes`. ZB_AGAIN: there is too little room. */
+/* One pass of docs/protocol.md, section 2, steps 1 to 4. The frame follows the staged ones, whose publication will
+ * leave `free_bytes`. ZB_AGAIN: there is too little room. */
 static int32_t place(zb_writer *writer, uint64_t size, uint64_t free_bytes) {
   const uint64_t payload_size = writer->ring.payload_size;
   const uint64_t total = HEADER + size;
