@@ -1,7 +1,9 @@
 // Duplex channels between two processes: transfer, succession, death, memory.
 
 import { describe, expect, test } from "bun:test";
-import { uniqueName } from "../support/buffers.ts";
+import { readFileSync } from "node:fs";
+import { DuplexChannelFactory } from "../../src/core/index.ts";
+import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { peakMemoryMiB } from "../support/proc.ts";
 import { Child } from "../support/process.ts";
 import { DUPLEX_SIZES, endAll, startDuplexClient, startDuplexServer, sweep } from "./peers.ts";
@@ -20,6 +22,52 @@ async function expectAnswers(
   await client.send({ do: "ask", requests, size, ...options }).receive("asking");
   expect(await client.receive("asked")).toEqual({ event: "asked", answers: requests, wrong: [] });
 }
+
+describe("a server whose program throws whenever it is told something", () => {
+  test("answers on, keeps nothing of its clients, stops, and each of these errors is uncaught", async () => {
+    const channel = uniqueName();
+    await using server = Child.fixture("duplex-thrower.ts", channel, DUPLEX_SIZES);
+    const { failures } = await server.receive("ready");
+    const factory = DuplexChannelFactory.getInstance();
+    const uncaught: string[] = [];
+    for (let round = 0; round < 2; round++) {
+      using client = await factory.connectClient(channel, {
+        config: DUPLEX_SIZES,
+        connectTimeoutMs: WAIT_LIMIT_MS,
+      });
+      client.setMetadata(Buffer.from(`client ${round}`));
+      // The second half fails asynchronously.
+      for (let sequence = 1; sequence <= 4 * failures; sequence++) {
+        const response = client.request(Buffer.of(sequence), { timeoutMs: WAIT_LIMIT_MS });
+        if (sequence % 2 === 0) {
+          // Nothing answers this one: the client goes on all the same.
+          response.catch(() => {});
+          continue;
+        }
+        using answered = await response;
+        expect([answered.sequence, ...answered.data]).toEqual([sequence, sequence]);
+      }
+      client.close();
+      // Both clients come, send metadata and leave; of each failure there is a warning and a report. One value has no
+      // message that could be told.
+      for (let i = 0; i < 3 + 4 * failures; i++) uncaught.push((await server.receive("uncaught")).message);
+      expect(readFileSync(`/proc/${server.pid}/maps`, "utf8")).not.toContain(`${channel}_response`);
+    }
+    const reports = Array.from({ length: 2 * failures }, (_, index) => `onError ${2 * index + 2}`);
+    for (const what of ["info", "info", "onMetadata", ...reports]) {
+      expect({ what, times: uncaught.filter((message) => message === what).length }).toEqual({
+        what,
+        times: what === "info" ? 4 : 2,
+      });
+    }
+    expect(uncaught.filter((message) => message === "warn" || message === "message").length).toBe(
+      4 * failures,
+    );
+    expect(await server.send({ do: "stop" }).receive("stopped")).toMatchObject({ isRunning: false });
+    expect(await server.receive("uncaught")).toMatchObject({ message: "onStop" });
+    await endAll(server);
+  });
+});
 
 describe("requests between two processes", () => {
   test.each([

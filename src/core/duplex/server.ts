@@ -1,19 +1,9 @@
-// The answering side of a duplex channel.
+// The two kinds of duplex server: what a program starts, stops and is told by.
 
-import { TurnKeeper } from "../../runtime/turn.ts";
-import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
-import type { BufferConfig } from "../config.ts";
-import {
-  ClosedError,
-  CorruptBufferError,
-  ReaderDeadError,
-  SequenceError,
-  WriterDeadError,
-  ZeroBufferError,
-} from "../errors.ts";
-import type { Frame } from "../frame.ts";
-import { Reader } from "../reader.ts";
-import { Writer } from "../writer.ts";
+import { buffersOf } from "../buffer/names.ts";
+import { type BufferConfig, checkCount } from "../config.ts";
+import { ClosedError } from "../errors.ts";
+import { Service, Statistics, type Task } from "./service.ts";
 import {
   type IDuplexServer,
   type IImmutableDuplexServer,
@@ -26,42 +16,8 @@ import {
   type StartOptions,
 } from "./types.ts";
 
-/** Handlers at work at once, unless the caller wants another number. */
+/** How many handlers of a thread pool run at once by default. */
 const DEFAULT_CONCURRENCY = 16;
-
-/** How long to wait for a client's response buffer before looking whether the client is still there. */
-const ATTACH_SLICE_MS = 250;
-
-/** The pause before the next attempt to connect to a response buffer that cannot be used now. */
-const ATTACH_PAUSE_MS = 50;
-
-/** How long to wait for a client's first request before looking for its metadata again. */
-const METADATA_SLICE_MS = 100;
-
-const NO_METADATA = new Uint8Array(0);
-
-/** What a service is to do, and whom it tells. */
-interface Task {
-  readonly handle: RequestHandler;
-  /** Whether the object of a request that was answered stands for the next one. */
-  readonly reusesFrames: boolean;
-  /** Handlers at work at once. */
-  readonly concurrency: number;
-  /** Requests after which the service ends. */
-  readonly limit: number;
-  readonly logger: Logger | undefined;
-  noteError(error: Error, sequence: number): void;
-  noteMetadata(metadata: Uint8Array): void;
-  noteEnd(): void;
-}
-
-class Statistics implements ServerStatistics {
-  clients = 0;
-  requests = 0;
-  responses = 0;
-  bytesIn = 0;
-  bytesOut = 0;
-}
 
 /** What both kinds of server have in common. */
 abstract class DuplexServer implements IDuplexServer {
@@ -72,7 +28,7 @@ abstract class DuplexServer implements IDuplexServer {
   readonly #config: BufferConfig | undefined;
   readonly #logger: Logger | undefined;
   #service: Service | undefined;
-  #statistics = new Statistics();
+  #statistics: ServerStatistics = new Statistics();
 
   constructor(channel: string, config?: BufferConfig, logger?: Logger) {
     buffersOf(channel);
@@ -101,9 +57,8 @@ abstract class DuplexServer implements IDuplexServer {
   protected launch(
     how: Pick<Task, "handle" | "reusesFrames">,
     mode: ProcessingMode,
-    options: StartOptions,
+    { concurrency = DEFAULT_CONCURRENCY, limit = Number.POSITIVE_INFINITY }: StartOptions,
   ): void {
-    const { concurrency = DEFAULT_CONCURRENCY, limit = Number.POSITIVE_INFINITY } = options;
     if (this.isRunning) {
       throw new ClosedError(`The server of channel "${this.#channel}" is running already.`, {
         buffer: this.#channel,
@@ -112,32 +67,31 @@ abstract class DuplexServer implements IDuplexServer {
     }
     checkCount("concurrency", concurrency);
     if (limit !== Number.POSITIVE_INFINITY) checkCount("limit", limit);
-    const statistics = new Statistics();
-    this.#service = new Service(this.#channel, this.#config, statistics, {
-      ...how,
-      concurrency: mode === ProcessingMode.THREAD_POOL ? concurrency : 1,
-      limit,
-      logger: this.#logger,
-      noteError: (error, sequence) => this.#tell(() => this.onError?.(error, sequence)),
-      noteMetadata: (metadata) => this.#tell(() => this.onMetadata?.(metadata)),
-      noteEnd: () => {
+    const task = { ...how, concurrency: mode === ProcessingMode.THREAD_POOL ? concurrency : 1, limit };
+    const service = new Service(this.#channel, this.#config, task, {
+      info: (message) => callUser(() => this.#logger?.info(message())),
+      warn: (message) => callUser(() => this.#logger?.warn(message())),
+      failed: (error, sequence) => callUser(() => this.onError?.(error, sequence)),
+      receivedMetadata: (metadata) => callUser(() => this.onMetadata?.(metadata)),
+      ended: () => {
         this.#service = undefined;
-        this.#tell(() => this.onStop?.());
+        callUser(() => this.onStop?.());
       },
     });
-    this.#statistics = statistics;
-    void this.#service.run();
+    this.#service = service;
+    this.#statistics = service.statistics;
+    void service.run();
   }
+}
 
-  /** What the program does when it is told something must not end the service; it ends the program, as elsewhere. */
-  #tell(callback: () => void): void {
-    try {
-      callback();
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+/** Runs code of the program. What that throws must not end the service: it ends the program, as an uncaught error. */
+function callUser(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }
 
@@ -165,265 +119,4 @@ export class MutableDuplexServer extends DuplexServer implements IMutableDuplexS
     };
     this.launch({ handle, reusesFrames: true }, mode, options);
   }
-}
-
-/** The way back to one client. */
-interface Conversation {
-  readonly responses: Writer;
-  /** Responses carry the numbers of their requests; otherwise 1, 2, 3 …, because the client takes no others. */
-  readonly isNumbered: boolean;
-}
-
-/** A channel from its creation to its end: one client after another is served. */
-class Service {
-  readonly #channel: string;
-  readonly #buffers: ChannelBuffers;
-  readonly #config: BufferConfig | undefined;
-  readonly #task: Task;
-  readonly #statistics: Statistics;
-  readonly #stopped = new AbortController();
-  readonly #turns = new TurnKeeper();
-  readonly #atWork = new Set<Promise<void>>();
-  /** Ends the wait for a handler to end. */
-  #resume: () => void = () => {};
-  #requests: Reader;
-  /** Undefined: there is no client, or it is gone and its requests are dropped. */
-  #conversation: Conversation | undefined;
-  /** What the metadata was at the last look. */
-  #metadata: Uint8Array = NO_METADATA;
-  /** The object of an answered request, for the next one. */
-  #answered: Frame | undefined;
-  /** The client may still send metadata: none comes after its first request. */
-  #awaitsMetadata = false;
-
-  constructor(channel: string, config: BufferConfig | undefined, statistics: Statistics, task: Task) {
-    this.#channel = channel;
-    this.#buffers = buffersOf(channel);
-    this.#config = config;
-    this.#statistics = statistics;
-    this.#task = task;
-    this.#requests = new Reader(this.#buffers.requests, config);
-  }
-
-  /** Serves until it is stopped. Never rejects. */
-  async run(): Promise<void> {
-    while (!this.#isStopped) {
-      try {
-        await this.#serveClient();
-      } catch (error) {
-        if (this.#isStopped) return;
-        await this.#afterClient(error as Error);
-      }
-    }
-  }
-
-  stop(): void {
-    if (this.#isStopped) return;
-    this.#stopped.abort();
-    this.#hangUp();
-    this.#requests.close();
-    this.#resume();
-    this.#task.noteEnd();
-  }
-
-  get #isStopped(): boolean {
-    return this.#stopped.signal.aborted;
-  }
-
-  /** Serves a client until it is gone, which is thrown as WriterDeadError, or until the limit is reached. */
-  async #serveClient(): Promise<void> {
-    const { signal } = this.#stopped;
-    this.#awaitsMetadata = true;
-    let isFirst = true;
-    while (this.#statistics.requests < this.#task.limit) {
-      const request = this.#requests.frameAtHand(signal, this.#answered) ?? (await this.#nextRequest());
-      if (request.sequence === 1) {
-        // One client has followed another so closely that the first was not seen leaving.
-        if (!isFirst) this.#awaitsMetadata = true;
-        await this.#attach();
-      }
-      isFirst = false;
-      const work = this.#answer(request);
-      this.#answered = work === undefined && this.#task.reusesFrames ? request : undefined;
-      if (work !== undefined) await this.#track(work);
-      // A handler may take any time, so the clock is looked at after each.
-      if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
-    }
-    await Promise.all(this.#atWork);
-    this.stop();
-  }
-
-  async #nextRequest(): Promise<Frame> {
-    const { signal } = this.#stopped;
-    for (;;) {
-      if (this.#awaitsMetadata) this.#lookForMetadata();
-      const timeoutMs = this.#awaitsMetadata ? METADATA_SLICE_MS : Number.POSITIVE_INFINITY;
-      const request = await this.#requests.readFrameAsync(timeoutMs, { signal });
-      if (request.isValid) return request;
-    }
-  }
-
-  #lookForMetadata(): void {
-    const metadata = this.#requests.getMetadata();
-    // What has not changed may be what the last client has left.
-    if (Buffer.compare(metadata, this.#metadata) === 0) return;
-    this.#metadata = metadata;
-    if (metadata.length === 0) return;
-    this.#awaitsMetadata = false;
-    this.#task.noteMetadata(metadata);
-  }
-
-  // ---- the way back ------------------------------------------------------------------------------------------------
-
-  /** Connects to the response buffer of the client that is there. */
-  async #attach(): Promise<void> {
-    const { signal } = this.#stopped;
-    this.#hangUp();
-    this.#lookForMetadata();
-    const lacksMetadata = this.#awaitsMetadata;
-    this.#awaitsMetadata = false;
-    for (;;) {
-      const readerPid = this.#requests.writerPid;
-      // It has gone: nobody waits for its responses.
-      if (readerPid === 0n) return;
-      try {
-        const responses = await Writer.connect(this.#buffers.responses, {
-          connectTimeoutMs: ATTACH_SLICE_MS,
-          readerPid,
-          signal,
-        });
-        if (this.#isStopped) responses.close();
-        signal.throwIfAborted();
-        this.#task.logger?.info(`A client has connected to channel "${this.#channel}".`);
-        this.#conversation = { responses, isNumbered: responses.takesAnySequence };
-        this.#statistics.clients++;
-        // Such a client has withdrawn what the last one left, though it may have sent the same.
-        if (lacksMetadata && this.#conversation.isNumbered) {
-          this.#metadata = NO_METADATA;
-          this.#lookForMetadata();
-        }
-        return;
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof ZeroBufferError)) throw error;
-        this.#task.logger?.warn(error.message);
-        // Some refusals come at once, and last.
-        await Bun.sleep(ATTACH_PAUSE_MS);
-      }
-    }
-  }
-
-  #hangUp(): void {
-    this.#conversation?.responses.close();
-    this.#conversation = undefined;
-  }
-
-  /** What follows the end of a client, or of the request buffer. */
-  async #afterClient(error: Error): Promise<void> {
-    await Promise.all(this.#atWork);
-    this.#hangUp();
-    if (this.#isStopped) return;
-    if (error instanceof WriterDeadError) {
-      this.#task.logger?.info(`The client of channel "${this.#channel}" has ${error.reason}.`);
-      return;
-    }
-    this.#task.noteError(error, 0);
-    if (this.#isStopped) return;
-    if (!(error instanceof CorruptBufferError || error instanceof SequenceError)) return this.stop();
-    // What a client has spoilt is made anew for the next one.
-    try {
-      this.#requests.close();
-      this.#requests = new Reader(this.#buffers.requests, this.#config);
-    } catch (failure) {
-      this.#task.noteError(failure as Error, 0);
-      this.stop();
-    }
-  }
-
-  // ---- requests and responses --------------------------------------------------------------------------------------
-
-  /** Handles a request and answers it; returns a promise only if that takes time. Never throws. */
-  #answer(request: Frame): Promise<void> | undefined {
-    const conversation = this.#conversation;
-    if (conversation === undefined) {
-      request.release();
-      return undefined;
-    }
-    try {
-      this.#statistics.requests++;
-      this.#statistics.bytesIn += request.size;
-      const response = this.#task.handle(request);
-      if (!(response instanceof Uint8Array) || !this.#respond(conversation, request, response)) {
-        return this.#answerLater(conversation, request, response);
-      }
-    } catch (error) {
-      this.#fail(conversation, request, error);
-    }
-    request.release();
-    return undefined;
-  }
-
-  async #answerLater(
-    conversation: Conversation,
-    request: Frame,
-    result: Uint8Array | Promise<Uint8Array>,
-  ): Promise<void> {
-    try {
-      const response = await result;
-      // A client that has gone gets no response.
-      while (conversation === this.#conversation && !this.#respond(conversation, request, response)) {
-        await conversation.responses.waitForRoom(this.#stopped.signal);
-      }
-    } catch (error) {
-      this.#fail(conversation, request, error);
-    }
-    request.release();
-  }
-
-  /** Writes a response if there is room. */
-  #respond({ responses, isNumbered }: Conversation, request: Frame, response: Uint8Array): boolean {
-    if (isNumbered) responses.nextSequence = request.sequence;
-    if (!responses.tryWriteFrame(response)) return false;
-    this.#statistics.responses++;
-    this.#statistics.bytesOut += response.length;
-    return true;
-  }
-
-  /** Keeps at most so many handlers at work as are allowed. */
-  async #track(work: Promise<void>): Promise<void> {
-    const isNumbered = this.#conversation?.isNumbered ?? true;
-    this.#atWork.add(work);
-    void work.then(() => {
-      this.#atWork.delete(work);
-      this.#resume();
-    });
-    // A client that takes no numbers but 1, 2, 3 … has to be answered in order.
-    const limit = isNumbered ? this.#task.concurrency : 1;
-    while (this.#atWork.size >= limit && !this.#isStopped) {
-      await new Promise<void>((resolve) => {
-        this.#resume = resolve;
-      });
-    }
-  }
-
-  #fail(conversation: Conversation, request: Frame, error: unknown): void {
-    // What fails because the service has ended, or its client has gone, is no failure of the handler.
-    if (this.#isStopped || conversation !== this.#conversation) return;
-    // A handler may meet dead readers of its own.
-    if (error instanceof ReaderDeadError && error.buffer === this.#buffers.responses) {
-      this.#hangUp();
-      return;
-    }
-    const { sequence } = request;
-    const failure = error instanceof Error ? error : new Error(`${error}`);
-    this.#task.logger?.warn(
-      `Request ${sequence} of channel "${this.#channel}" got no response: ${failure.message}`,
-    );
-    this.#task.noteError(failure, sequence);
-  }
-}
-
-function checkCount(name: string, value: number): void {
-  if (Number.isInteger(value) && value >= 1) return;
-  throw new RangeError(`${name} is ${value}: it takes a whole number from 1.`);
 }

@@ -1,0 +1,329 @@
+// The service of a duplex channel: from the creation of its request buffer to its end, for one client after another.
+
+import { TurnKeeper } from "../../runtime/turn.ts";
+import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
+import type { BufferConfig } from "../config.ts";
+import {
+  CorruptBufferError,
+  ReaderDeadError,
+  SequenceError,
+  WriterDeadError,
+  ZeroBufferError,
+} from "../errors.ts";
+import type { Frame } from "../frame.ts";
+import { Reader } from "../reader.ts";
+import { Writer } from "../writer.ts";
+import type { RequestHandler, ServerStatistics } from "./types.ts";
+
+/** How long to wait for a client's response buffer before looking whether the client is still there, in milliseconds. */
+const ATTACH_SLICE_MS = 250;
+
+/** The pause before the next attempt to connect to a response buffer that cannot be used now, in milliseconds. */
+const ATTACH_PAUSE_MS = 50;
+
+/** How long to wait for a client's first request before looking for its metadata again, in milliseconds. */
+const METADATA_SLICE_MS = 100;
+
+const NO_METADATA = new Uint8Array(0);
+
+/** What a service does. */
+export interface Task {
+  readonly handle: RequestHandler;
+  /** Whether the Frame object of an answered request is used again for the next one. */
+  readonly reusesFrames: boolean;
+  /** How many handlers run at once. */
+  readonly concurrency: number;
+  /** The service ends after this many requests. */
+  readonly limit: number;
+}
+
+/** Whom a service tells what happens. Nothing of this throws, whatever the program does. */
+export interface Observer {
+  info(message: () => string): void;
+  warn(message: () => string): void;
+  /** `sequence` is that of the request without a response, or 0. */
+  failed(error: Error, sequence: number): void;
+  receivedMetadata(metadata: Uint8Array): void;
+  ended(): void;
+}
+
+/** Counts of one run of a server. */
+export class Statistics implements ServerStatistics {
+  clients = 0;
+  requests = 0;
+  responses = 0;
+  bytesIn = 0;
+  bytesOut = 0;
+}
+
+/** The way back to one client. */
+interface Conversation {
+  readonly responses: Writer;
+  /** Responses carry the numbers of their requests; otherwise 1, 2, 3 …, because the client takes no others. */
+  readonly isNumbered: boolean;
+}
+
+/** Serves one client after another, from its construction to {@link stop}. */
+export class Service {
+  readonly #channel: string;
+  readonly #buffers: ChannelBuffers;
+  readonly #config: BufferConfig | undefined;
+  readonly #task: Task;
+  readonly #observer: Observer;
+  readonly #statistics = new Statistics();
+  readonly #stopped = new AbortController();
+  readonly #turns = new TurnKeeper();
+  readonly #atWork = new Set<Promise<void>>();
+  /** Ends the wait for a handler to end. */
+  #resume: () => void = () => {};
+  #requests: Reader;
+  /** Undefined: there is no client, or it is gone and its requests are dropped. */
+  #conversation: Conversation | undefined;
+  /** What the metadata was at the last look. */
+  #metadata: Uint8Array = NO_METADATA;
+  /** The object of an answered request, for the next one. */
+  #answered: Frame | undefined;
+  /** The client may still send metadata: none comes after its first request. */
+  #awaitsMetadata = false;
+
+  /** Creates the request buffer. Throws as the constructor of Reader. */
+  constructor(channel: string, config: BufferConfig | undefined, task: Task, observer: Observer) {
+    this.#channel = channel;
+    this.#buffers = buffersOf(channel);
+    this.#config = config;
+    this.#task = task;
+    this.#observer = observer;
+    this.#requests = new Reader(this.#buffers.requests, config);
+  }
+
+  get statistics(): ServerStatistics {
+    return this.#statistics;
+  }
+
+  /** Serves until it is stopped. Never rejects. */
+  async run(): Promise<void> {
+    while (!this.#isStopped) {
+      try {
+        await this.#serveClient();
+      } catch (error) {
+        if (this.#isStopped) return;
+        await this.#afterClient(error as Error);
+      }
+    }
+  }
+
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#stopped.abort();
+    this.#hangUp();
+    this.#requests.close();
+    this.#resume();
+    this.#observer.ended();
+  }
+
+  get #isStopped(): boolean {
+    return this.#stopped.signal.aborted;
+  }
+
+  /** Serves a client until it is gone, which is thrown as WriterDeadError, or until the limit is reached. */
+  async #serveClient(): Promise<void> {
+    const { signal } = this.#stopped;
+    this.#awaitsMetadata = true;
+    let isFirst = true;
+    while (this.#statistics.requests < this.#task.limit) {
+      const request = this.#requests.frameAtHand(signal, this.#answered) ?? (await this.#nextRequest());
+      if (request.sequence === 1) {
+        // One client has followed another so closely that the first was not seen leaving.
+        if (!isFirst) this.#awaitsMetadata = true;
+        await this.#attach();
+      }
+      isFirst = false;
+      const work = this.#answer(request);
+      this.#answered = work === undefined && this.#task.reusesFrames ? request : undefined;
+      if (work !== undefined) await this.#track(work);
+      // A handler may take any time, so the clock is looked at after each.
+      if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
+    }
+    await Promise.all(this.#atWork);
+    this.stop();
+  }
+
+  async #nextRequest(): Promise<Frame> {
+    const { signal } = this.#stopped;
+    for (;;) {
+      if (this.#awaitsMetadata) this.#lookForMetadata();
+      const timeoutMs = this.#awaitsMetadata ? METADATA_SLICE_MS : Number.POSITIVE_INFINITY;
+      const request = await this.#requests.readFrameAsync(timeoutMs, { signal });
+      if (request.isValid) return request;
+    }
+  }
+
+  #lookForMetadata(): void {
+    const metadata = this.#requests.getMetadata();
+    // What has not changed may be what the last client has left.
+    if (Buffer.compare(metadata, this.#metadata) === 0) return;
+    this.#metadata = metadata;
+    if (metadata.length === 0) return;
+    this.#awaitsMetadata = false;
+    this.#observer.receivedMetadata(metadata);
+  }
+
+  // ---- the way back ------------------------------------------------------------------------------------------------
+
+  /** Connects to the response buffer of the client that is there. */
+  async #attach(): Promise<void> {
+    const { signal } = this.#stopped;
+    this.#hangUp();
+    this.#lookForMetadata();
+    const lacksMetadata = this.#awaitsMetadata;
+    this.#awaitsMetadata = false;
+    for (;;) {
+      const readerPid = this.#requests.writerPid;
+      // It has gone: nobody waits for its responses.
+      if (readerPid === 0n) return;
+      try {
+        const responses = await Writer.connect(this.#buffers.responses, {
+          connectTimeoutMs: ATTACH_SLICE_MS,
+          readerPid,
+          signal,
+        });
+        if (this.#isStopped) responses.close();
+        signal.throwIfAborted();
+        this.#conversation = { responses, isNumbered: responses.takesAnySequence };
+        this.#statistics.clients++;
+        this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
+        // Such a client has withdrawn what the last one left, though it may have sent the same.
+        if (lacksMetadata && this.#conversation.isNumbered) {
+          this.#metadata = NO_METADATA;
+          this.#lookForMetadata();
+        }
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof ZeroBufferError)) throw error;
+        this.#observer.warn(() => error.message);
+        // Some refusals come at once, and last.
+        await Bun.sleep(ATTACH_PAUSE_MS);
+      }
+    }
+  }
+
+  #hangUp(): void {
+    this.#conversation?.responses.close();
+    this.#conversation = undefined;
+  }
+
+  /** What follows the end of a client, or of the request buffer. */
+  async #afterClient(error: Error): Promise<void> {
+    await Promise.all(this.#atWork);
+    this.#hangUp();
+    if (this.#isStopped) return;
+    if (error instanceof WriterDeadError) {
+      this.#observer.info(() => `The client of channel "${this.#channel}" has ${error.reason}.`);
+      return;
+    }
+    this.#observer.failed(error, 0);
+    if (this.#isStopped) return;
+    if (!(error instanceof CorruptBufferError || error instanceof SequenceError)) return this.stop();
+    // What a client has spoilt is made anew for the next one.
+    try {
+      this.#requests.close();
+      this.#requests = new Reader(this.#buffers.requests, this.#config);
+    } catch (failure) {
+      this.#observer.failed(failure as Error, 0);
+      this.stop();
+    }
+  }
+
+  // ---- requests and responses --------------------------------------------------------------------------------------
+
+  /** Handles a request and answers it; returns a promise only if that takes time. Never throws. */
+  #answer(request: Frame): Promise<void> | undefined {
+    const conversation = this.#conversation;
+    if (conversation === undefined) {
+      request.release();
+      return undefined;
+    }
+    try {
+      this.#statistics.requests++;
+      this.#statistics.bytesIn += request.size;
+      const response = this.#task.handle(request);
+      if (!(response instanceof Uint8Array) || !this.#respond(conversation, request, response)) {
+        return this.#answerLater(conversation, request, response);
+      }
+    } catch (error) {
+      this.#fail(conversation, request, error);
+    }
+    request.release();
+    return undefined;
+  }
+
+  async #answerLater(
+    conversation: Conversation,
+    request: Frame,
+    result: Uint8Array | Promise<Uint8Array>,
+  ): Promise<void> {
+    try {
+      const response = await result;
+      // A client that has gone gets no response.
+      while (conversation === this.#conversation && !this.#respond(conversation, request, response)) {
+        await conversation.responses.waitForRoom(this.#stopped.signal);
+      }
+    } catch (error) {
+      this.#fail(conversation, request, error);
+    }
+    request.release();
+  }
+
+  /** Writes a response if there is room. */
+  #respond({ responses, isNumbered }: Conversation, request: Frame, response: Uint8Array): boolean {
+    if (isNumbered) responses.nextSequence = request.sequence;
+    if (!responses.tryWriteFrame(response)) return false;
+    this.#statistics.responses++;
+    this.#statistics.bytesOut += response.length;
+    return true;
+  }
+
+  /** Keeps at most so many handlers at work as are allowed. */
+  async #track(work: Promise<void>): Promise<void> {
+    const isNumbered = this.#conversation?.isNumbered ?? true;
+    this.#atWork.add(work);
+    void work.then(() => {
+      this.#atWork.delete(work);
+      this.#resume();
+    });
+    // A client that takes no numbers but 1, 2, 3 … has to be answered in order.
+    const limit = isNumbered ? this.#task.concurrency : 1;
+    while (this.#atWork.size >= limit && !this.#isStopped) {
+      await new Promise<void>((resolve) => {
+        this.#resume = resolve;
+      });
+    }
+  }
+
+  #fail(conversation: Conversation, request: Frame, error: unknown): void {
+    // What fails because the service has ended, or its client has gone, is no failure of the handler.
+    if (this.#isStopped || conversation !== this.#conversation) return;
+    // A handler may meet dead readers of its own.
+    if (error instanceof ReaderDeadError && error.buffer === this.#buffers.responses) {
+      this.#hangUp();
+      return;
+    }
+    const { sequence } = request;
+    const failure = toError(error);
+    this.#observer.warn(
+      () => `Request ${sequence} of channel "${this.#channel}" got no response: ${failure.message}`,
+    );
+    this.#observer.failed(failure, sequence);
+  }
+}
+
+/** What a handler threw, as an error. */
+function toError(thrown: unknown): Error {
+  if (thrown instanceof Error) return thrown;
+  try {
+    return new Error(String(thrown));
+  } catch {
+    return new Error("The handler threw a value that cannot be shown as text.", { cause: thrown });
+  }
+}
