@@ -169,8 +169,9 @@ export class RingWriter extends Handle {
     this.#view[WRITER_SEQUENCE] = sequence;
   }
 
-  commit(): void {
-    native.zb_writer_commit(this.address);
+  /** Publishes the acquired frame. ALREADY: there is none. */
+  commit(): Code {
+    return native.zb_writer_commit(this.address) as Code;
   }
 
   cancel(): void {
