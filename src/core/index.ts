@@ -30,4 +30,5 @@ export {
 export * from "./errors.ts";
 export { Frame, FrameBatch } from "./frame.ts";
 export { Reader, type ReaderOptions, type ReadOptions } from "./reader.ts";
-export { type AcquiredFrame, Writer, type WriterOptions } from "./writer.ts";
+export { type AcquiredFrame, Writer } from "./writer.ts";
+export type { ConnectOptions, WriteOptions, WriterOptions } from "./writer-options.ts";

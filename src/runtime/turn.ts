@@ -25,6 +25,11 @@ export class TurnKeeper {
   /** Resolves after the event loop has looked at everything that waits. */
   async turn(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
+    this.noteTurn();
+  }
+
+  /** Notes that the event loop has just had its turn. */
+  noteTurn(): void {
     this.#turnedAt = performance.now();
   }
 }

@@ -1,0 +1,44 @@
+// The options of a writer and of its writes.
+
+import { type BufferConfig, checkTimeout, checkWaitMode, type WaitMode } from "./config.ts";
+
+export interface WriterOptions {
+  /** How long to wait for the buffer and its reader, in milliseconds; 0 looks once. Default 0. */
+  connectTimeoutMs?: number;
+  /** How long a write waits for room, in milliseconds; see {@link Writer.writeTimeout}. Default 5000. */
+  writeTimeout?: number;
+  /** Makes the buffer if there is none; a reader that comes later adopts it (docs/protocol.md, section 5). */
+  create?: BufferConfig | undefined;
+  /** Default `adaptive`. */
+  wait?: WaitMode | undefined;
+}
+
+export interface ConnectOptions extends WriterOptions {
+  /** Ends the wait: the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** @internal The only reader to connect to. */
+  readerPid?: bigint;
+}
+
+/** Options of asynchronous writes. */
+export interface WriteOptions {
+  /** Ends the wait: the promise rejects with the signal's reason, and nothing more is written. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Checks the options of a writer and fills in what is missing.
+ *
+ * @throws RangeError, before anything is connected to.
+ */
+export function resolveOptions({
+  connectTimeoutMs = 0,
+  writeTimeout = 5000,
+  create,
+  wait = "adaptive",
+}: WriterOptions) {
+  checkTimeout("connectTimeoutMs", connectTimeoutMs);
+  checkTimeout("writeTimeout", writeTimeout);
+  checkWaitMode(wait);
+  return { connectTimeoutMs, writeTimeout, create, wait };
+}
