@@ -3,6 +3,8 @@ import { version as packageVersion } from "../../package.json";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { run, runJson, runOnTerminal } from "../support/process.ts";
+import { expectValid } from "../support/schemas.ts";
+import { ask } from "./channels.ts";
 
 describe("a usage error", () => {
   test("is one line on stderr, nothing on stdout, and code 3", async () => {
@@ -212,4 +214,150 @@ test("a duration that is too long is refused with the longest there is", async (
   const { code, stderr } = await run("writer", uniqueName(), "--timeout-ms", "99999999999");
   expect(code).toBe(3);
   expect(stderr).toContain("takes milliseconds up to 2147483647, or a number with us, ms, s or m");
+});
+
+describe("arguments", () => {
+  test.each([
+    [["list", "surplus"]],
+    [["list", "--interval", "1"]],
+    [["list", "--interval-ms", "x"]],
+    [["inspect"]],
+    [["inspect", "a", "b"]],
+    [["inspect", "a", "--interval-ms", "-1"]],
+    [["clean", "--dryrun"]],
+    [["clean", "--dry-run=yes"]],
+    [["doctor", "--fix"]],
+  ])("%p are refused with code 3", async (args) => {
+    const { code, document } = await runJson(...args);
+    expect([code, expectValid(args[0] as "list", document).error.code]).toEqual([3, "USAGE"]);
+  });
+
+  test("have help", async () => {
+    expect((await run("clean", "--help")).stdout.toString()).toContain("zerobuffer clean [names…] [options]");
+    for (const command of ["list", "inspect", "doctor"]) expect((await run(command, "--help")).code).toBe(0);
+  });
+});
+
+describe("the arguments", () => {
+  test.each([
+    [["duplex"], "Command duplex takes serve or request as its next word."],
+    [["duplex", "sreve"], "Did you mean serve?"],
+    [["duplex", "serve"], "<channel> is missing"],
+    [["duplex", "serve", "c", "--handler", "upper"], "--handler"],
+    [["duplex", "serve", "c", "--xor-key", "256"], "--xor-key"],
+    [["duplex", "serve", "c", "--exec", "x", "--handler", "xor"], "--exec and --handler"],
+    [["duplex", "serve", "c", "--exec", "x", "--mode", "mutable"], "--exec and --mode mutable"],
+    [["duplex", "serve", "c", "--workers", "0"], "--workers"],
+    [["duplex", "request", "c", "--in-flight", "0"], "--in-flight"],
+    [["duplex", "request", "c", "-i", "-", "--pattern", "zero"], "--input and --pattern"],
+    [["duplex", "request", "c", "--verify", "sequential"], "--verify"],
+  ])("%p are refused with code 3", async (argv, text) => {
+    const { code, stderr } = await run(...argv);
+    expect(code).toBe(3);
+    expect(stderr).toContain(text);
+    expect(stderr.trimEnd().split("\n").length).toBe(1);
+  });
+
+  test("name a channel that leaves room for the names of its buffers", async () => {
+    const { code, document } = await ask("c".repeat(237), "--connect-timeout-ms", "0");
+    expect(code).toBe(3);
+    expect(document.error.code).toBe("INVALID_NAME");
+  });
+
+  test("--help are explained", async () => {
+    for (const command of ["serve", "request"]) {
+      const { code, stdout } = await run("duplex", command, "--help");
+      expect(code).toBe(0);
+      expect(stdout.toString()).toContain(`zerobuffer duplex ${command} <channel> [options]`);
+    }
+  });
+});
+
+describe("the arguments of a relay", () => {
+  test.each([
+    ["--frames", "a whole number from 0 to 9007199254740991", ["-1", "1.5", "many", ""]],
+    ["--buffer-size", "a size from 17 to 262144GiB", ["0", "16", "-5", "1k", "1e6", ""]],
+    ["--metadata-size", "a size from 0 to 262144GiB", ["-1", "4kb", "much"]],
+    ["--timeout-ms", "milliseconds", ["-1", "1h", "soon", ""]],
+    ["--connect-timeout-ms", "milliseconds", ["-1", "2147483648", "x"]],
+    ["--transform", "none, reverse or xor", ["mirror", "XOR", ""]],
+    ["--xor-key", "a whole number from 0 to 255", ["-1", "256", "0xff", "1.5", ""]],
+    ["--log-interval", "a whole number from 0", ["-1", "often", "0.5"]],
+  ])("%s takes %s", async (option, takes, values) => {
+    for (const value of values) {
+      const { code, document } = await runJson("relay", uniqueName(), uniqueName(), `${option}=${value}`);
+      expect([code, document.error.code]).toEqual([3, "USAGE"]);
+      expect(document.error.message).toStartWith(`Option ${option} takes ${takes}`);
+      expect(document.error.message).toEndWith(`not ${JSON.stringify(value)}.`);
+    }
+  });
+
+  test.each([
+    [["--create-output=yes"], "Option --create-output takes no value."],
+    [["--quiet=1"], "Option --quiet takes no value."],
+    [["-n"], "Option -n needs a value: it takes a whole number from 0 to 9007199254740991."],
+    [["-n", "1", "--frames", "2"], "Option --frames is given twice."],
+    [["third"], 'Unexpected argument "third".'],
+    [["--size", "5"], "Unknown option --size."],
+    [["--output", "x"], "Unknown option --output."],
+  ])("%p are refused", async (args, message) => {
+    const { code, document } = await runJson("relay", uniqueName(), uniqueName(), ...args);
+    expect(code).toBe(3);
+    expect(document.error).toMatchObject({ code: "USAGE", message });
+    expectValid("relay", document);
+  });
+
+  test("name two buffers", async () => {
+    const none = await runJson("relay");
+    expect(none.document).toMatchObject({
+      input_buffer: null,
+      output_buffer: null,
+      error: { code: "USAGE" },
+    });
+    expect(none.document.error.message).toStartWith("<input> is missing");
+    const one = await runJson("relay", "raw");
+    expect(one.document).toMatchObject({
+      input_buffer: "raw",
+      output_buffer: null,
+      error: { code: "USAGE" },
+    });
+    expect(one.document.error.message).toStartWith("<output> is missing");
+    for (const { document } of [none, one]) expectValid("relay", document);
+  });
+
+  test("name different buffers, also where the one is there already", async () => {
+    using reader = new Reader(uniqueName(), { payloadSize: 4096 });
+    for (const name of [uniqueName(), reader.name]) {
+      const { code, document } = await runJson("relay", name, name, "--create-output");
+      expect([code, document.error.code]).toEqual([3, "USAGE"]);
+      expect(document.error.message).toBe(`The input and the output are both buffer "${name}".`);
+    }
+  });
+
+  test("name buffers that can be, looked at before one is made", async () => {
+    for (const names of [
+      ["../x", uniqueName()],
+      [uniqueName(), "a b"],
+    ]) {
+      const { code, document } = await runJson("relay", ...names, "--connect-timeout-ms", "1");
+      expect([code, document.error.code]).toEqual([3, "INVALID_NAME"]);
+    }
+  });
+
+  test("are listed by --help, with their defaults", async () => {
+    const { code, stdout } = await run("relay", "--help");
+    expect(code).toBe(0);
+    const text = stdout.toString();
+    expect(text).toContain("zerobuffer relay <input> <output> [options]");
+    const flags = [
+      ..."--frames --create-output --buffer-size --timeout-ms --transform --xor-key --log-interval".split(
+        " ",
+      ),
+      ..."--metadata-size --connect-timeout-ms --json-output --verbose --quiet --help".split(" "),
+    ];
+    for (const flag of flags) expect(text).toMatch(new RegExp(`^  (-\\w, |    )${flag}( |$)`, "m"));
+    for (const value of ["(default 255)", "(default 100)", "(default 256MiB)", "(default 30000)"]) {
+      expect(text).toContain(value);
+    }
+  });
 });

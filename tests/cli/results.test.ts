@@ -7,16 +7,7 @@ import { Reader, Writer } from "../../src/core/index.ts";
 import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
-
-/** Moves frames from a writer to a reader, both with --json-output. */
-async function transfer(writerArgs: readonly string[], readerArgs: readonly string[]) {
-  const name = uniqueName();
-  await using reader = Child.cli(["reader", name, "--buffer-size", "1MiB", "--json-output", ...readerArgs]);
-  await bufferMade(name);
-  await using writer = Child.cli(["writer", name, "--json-output", ...writerArgs]);
-  const [written, read] = await Promise.all([writer.report(), reader.report()]);
-  return { name, written, read };
-}
+import { transfer } from "./transfer.ts";
 
 describe("the schemas in docs/schema", () => {
   test("are those of the source", () => {
@@ -147,83 +138,6 @@ describe("a person", () => {
   });
 });
 
-describe("verification", () => {
-  test("counts the wrong frames, goes on, and ends with code 4", async () => {
-    const { read } = await transfer(["-n", "300", "--pattern", "ones"], ["--verify", "zero"]);
-    expect(read.code).toBe(4);
-    expectValid("reader", read.document);
-    expect(read.document).toMatchObject({ frames_read: 300, verification_errors: 300, first_error_frame: 0 });
-    expect(read.document.error.code).toBe("VERIFICATION_FAILED");
-    expect(read.document.errors).toEqual([read.document.error.message]);
-  });
-
-  test("names the first wrong frame, counted from 0", async () => {
-    const name = uniqueName();
-    await using child = Child.cli([
-      "reader",
-      name,
-      "--verify",
-      "zero",
-      "--json-output",
-      "--buffer-size",
-      "64KiB",
-    ]);
-    await bufferMade(name);
-    {
-      using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
-      for (const fill of [0, 0, 1, 0, 2]) writer.writeFrame(new Uint8Array(100).fill(fill));
-    }
-    const { document } = await child.report();
-    expect(document).toMatchObject({ frames_read: 5, verification_errors: 2, first_error_frame: 2 });
-  });
-
-  test("looks at the size only where it is given", async () => {
-    const unchecked = await transfer(["-n", "10", "-s", "100"], []);
-    expect(unchecked.read.code).toBe(0);
-    expect(unchecked.read.document.frame_size).toBe(100);
-    const checked = await transfer(["-n", "10", "-s", "100"], ["--size", "200"]);
-    expect(checked.read.code).toBe(4);
-    expect(checked.read.document).toMatchObject({
-      verification_errors: 10,
-      first_error_frame: 0,
-      frame_size: 200,
-    });
-  });
-});
-
-describe("checksums", () => {
-  test("are the MD5 of the frames; the result has the first 100, --verbose all", async () => {
-    const name = uniqueName();
-    await using child = Child.cli([
-      "reader",
-      name,
-      "--checksum",
-      "-v",
-      "--json-output",
-      "--buffer-size",
-      "64KiB",
-    ]);
-    await bufferMade(name);
-    await run("writer", name, "-n", "250", "-s", "10", "--pattern", "zero");
-    const { code, document, stderr } = await child.report();
-    expect(code).toBe(0);
-    expectValid("reader", document);
-    expect(document.checksums).toHaveLength(100);
-    const checksum = new Bun.CryptoHasher("md5").update(new Uint8Array(10)).digest("hex");
-    expect(document.checksums[99]).toEqual({ frame: 99, checksum });
-    expect(stderr.match(/info: Frame \d+ has MD5 [0-9a-f]{32}\./g)).toHaveLength(250);
-  });
-
-  test("are shown to a person before the result", async () => {
-    const name = uniqueName();
-    await using child = Child.cli(["reader", name, "--checksum", "--buffer-size", "64KiB"]);
-    await bufferMade(name);
-    await run("writer", name, "-n", "2", "-s", "10");
-    const { stdout } = await child.exited();
-    expect(stdout.toString()).toMatch(/^[0-9a-f]{32} {2}frame 0\n[0-9a-f]{32} {2}frame 1\nRead 2 frames/);
-  });
-});
-
 describe("what cannot connect ends with code 1", () => {
   test("no such buffer", async () => {
     const name = uniqueName();
@@ -262,21 +176,5 @@ describe("what cannot connect ends with code 1", () => {
   test("a buffer larger than the shared memory", async () => {
     const { code, document } = await runJson("reader", uniqueName(), "--buffer-size", "200000GiB");
     expect([code, document.error.code]).toEqual([1, "RESOURCE_EXHAUSTED"]);
-  });
-});
-
-describe("what cannot fit ends with code 3", () => {
-  test.each([
-    ["FRAME_TOO_LARGE", ["-s", "1MiB"]],
-    ["FRAME_TOO_LARGE", ["-s", "1MiB", "-i", "/dev/zero"]],
-    ["METADATA_TOO_LARGE", ["-m", "x".repeat(300)]],
-    ["METADATA_TOO_LARGE", ["--metadata-file", "/dev/zero"]],
-  ])("%p", async (code, args) => {
-    const name = uniqueName();
-    using reader = new Reader(name, { payloadSize: 4096, metadataSize: 256 });
-    const ended = await runJson("writer", name, ...args);
-    expect([ended.code, ended.document.error.code]).toEqual([3, code]);
-    expect(reader.getMetadata()).toHaveLength(0);
-    expect(reader.isWriterConnected(0)).toBe(false);
   });
 });

@@ -39,7 +39,7 @@ const C_TESTS = "tests/native/c.test.ts";
 const PLACES = "tests/process/places.test.ts";
 const SURROUNDINGS = "tests/faults/surroundings.slow.test.ts";
 const STREAMS = "tests/cli/streams.test.ts";
-const CLOSED = "tests/cli/closed.test.ts";
+const CLOSED = "tests/cli/descriptors.test.ts";
 const FRAMING = "tests/unit/frames/framing.test.ts";
 
 const protections: readonly Protection[] = [
@@ -475,7 +475,7 @@ const protections: readonly Protection[] = [
     what: "a client reports the failure of its last request",
     file: "src/commands/duplex/exchange.ts",
     changes: [["await this.#progress();\n    this.#throwFailure();\n", "await this.#progress();\n"]],
-    test: "tests/cli/duplex.test.ts",
+    test: "tests/cli/duplex-request.test.ts",
     only: "the response to its last request",
   },
   {

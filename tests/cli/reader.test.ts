@@ -2,9 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Reader, Writer } from "../../src/core/index.ts";
+import { Writer } from "../../src/core/index.ts";
 import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child, run, runJson } from "../support/process.ts";
+import { expectValid } from "../support/schemas.ts";
+import { transfer } from "./transfer.ts";
 
 const small = ["--buffer-size", "64KiB", "--json-output"];
 
@@ -189,46 +191,79 @@ describe("a reader that follows", () => {
   });
 });
 
-describe("a writer ends", () => {
-  test("with READER_DEAD when the reader leaves or dies", async () => {
-    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
-      const name = uniqueName();
-      await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
-      await bufferMade(name);
-      await using writer = Child.cli(["writer", name, "-n", "0", "--json-output", "-v"]);
-      await writer.logged("Connected");
-      reader.kill(signal);
-      const { code, document } = await writer.report();
-      expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
-      await reader.exited();
-      // The next start takes away what a killed reader has left.
-      if (signal === "SIGKILL") new Reader(name, { payloadSize: 4096 }).close();
-    }
+describe("verification", () => {
+  test("counts the wrong frames, goes on, and ends with code 4", async () => {
+    const { read } = await transfer(["-n", "300", "--pattern", "ones"], ["--verify", "zero"]);
+    expect(read.code).toBe(4);
+    expectValid("reader", read.document);
+    expect(read.document).toMatchObject({ frames_read: 300, verification_errors: 300, first_error_frame: 0 });
+    expect(read.document.error.code).toBe("VERIFICATION_FAILED");
+    expect(read.document.errors).toEqual([read.document.error.message]);
   });
 
-  test.each([
-    ["is paced", ["--rate", "0.01"]],
-    ["has nothing to write yet", ["-i", "-"]],
-  ])("with READER_DEAD when the reader dies while it %s", async (_, options) => {
+  test("names the first wrong frame, counted from 0", async () => {
     const name = uniqueName();
-    await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
+    await using child = Child.cli([
+      "reader",
+      name,
+      "--verify",
+      "zero",
+      "--json-output",
+      "--buffer-size",
+      "64KiB",
+    ]);
     await bufferMade(name);
-    await using writer = Child.cli(["writer", name, "-n", "0", "--json-output", "-v", ...options], {
-      stdin: "pipe",
-    });
-    await writer.logged("Connected");
-    reader.kill("SIGKILL");
-    const { code, document } = await writer.report();
-    expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
-    await reader.exited();
-    new Reader(name, { payloadSize: 4096 }).close();
+    {
+      using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
+      for (const fill of [0, 0, 1, 0, 2]) writer.writeFrame(new Uint8Array(100).fill(fill));
+    }
+    const { document } = await child.report();
+    expect(document).toMatchObject({ frames_read: 5, verification_errors: 2, first_error_frame: 2 });
   });
 
-  test("with BUFFER_FULL when there is no room within the timeout", async () => {
+  test("looks at the size only where it is given", async () => {
+    const unchecked = await transfer(["-n", "10", "-s", "100"], []);
+    expect(unchecked.read.code).toBe(0);
+    expect(unchecked.read.document.frame_size).toBe(100);
+    const checked = await transfer(["-n", "10", "-s", "100"], ["--size", "200"]);
+    expect(checked.read.code).toBe(4);
+    expect(checked.read.document).toMatchObject({
+      verification_errors: 10,
+      first_error_frame: 0,
+      frame_size: 200,
+    });
+  });
+});
+
+describe("checksums", () => {
+  test("are the MD5 of the frames; the result has the first 100, --verbose all", async () => {
     const name = uniqueName();
-    using _reader = new Reader(name, { payloadSize: 4096 });
-    const { code, document } = await runJson("writer", name, "-s", "1000", "--timeout-ms", "50");
-    expect([code, document.frames_written, document.error.code]).toEqual([2, 4, "BUFFER_FULL"]);
-    expect(document.waits).toBeGreaterThan(0);
+    await using child = Child.cli([
+      "reader",
+      name,
+      "--checksum",
+      "-v",
+      "--json-output",
+      "--buffer-size",
+      "64KiB",
+    ]);
+    await bufferMade(name);
+    await run("writer", name, "-n", "250", "-s", "10", "--pattern", "zero");
+    const { code, document, stderr } = await child.report();
+    expect(code).toBe(0);
+    expectValid("reader", document);
+    expect(document.checksums).toHaveLength(100);
+    const checksum = new Bun.CryptoHasher("md5").update(new Uint8Array(10)).digest("hex");
+    expect(document.checksums[99]).toEqual({ frame: 99, checksum });
+    expect(stderr.match(/info: Frame \d+ has MD5 [0-9a-f]{32}\./g)).toHaveLength(250);
+  });
+
+  test("are shown to a person before the result", async () => {
+    const name = uniqueName();
+    await using child = Child.cli(["reader", name, "--checksum", "--buffer-size", "64KiB"]);
+    await bufferMade(name);
+    await run("writer", name, "-n", "2", "-s", "10");
+    const { stdout } = await child.exited();
+    expect(stdout.toString()).toMatch(/^[0-9a-f]{32} {2}frame 0\n[0-9a-f]{32} {2}frame 1\nRead 2 frames/);
   });
 });

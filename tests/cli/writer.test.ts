@@ -93,3 +93,63 @@ describe("--on-full", () => {
     expect([code, document.frames_written, document.error.code]).toEqual([2, 4, "BUFFER_FULL"]);
   });
 });
+
+describe("a writer ends", () => {
+  test("with READER_DEAD when the reader leaves or dies", async () => {
+    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+      const name = uniqueName();
+      await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
+      await bufferMade(name);
+      await using writer = Child.cli(["writer", name, "-n", "0", "--json-output", "-v"]);
+      await writer.logged("Connected");
+      reader.kill(signal);
+      const { code, document } = await writer.report();
+      expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
+      await reader.exited();
+      // The next start takes away what a killed reader has left.
+      if (signal === "SIGKILL") new Reader(name, { payloadSize: 4096 }).close();
+    }
+  });
+
+  test.each([
+    ["is paced", ["--rate", "0.01"]],
+    ["has nothing to write yet", ["-i", "-"]],
+  ])("with READER_DEAD when the reader dies while it %s", async (_, options) => {
+    const name = uniqueName();
+    await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB", "--timeout-ms", "0"]);
+    await bufferMade(name);
+    await using writer = Child.cli(["writer", name, "-n", "0", "--json-output", "-v", ...options], {
+      stdin: "pipe",
+    });
+    await writer.logged("Connected");
+    reader.kill("SIGKILL");
+    const { code, document } = await writer.report();
+    expect([code, document.error.code]).toEqual([2, "READER_DEAD"]);
+    await reader.exited();
+    new Reader(name, { payloadSize: 4096 }).close();
+  });
+
+  test("with BUFFER_FULL when there is no room within the timeout", async () => {
+    const name = uniqueName();
+    using _reader = new Reader(name, { payloadSize: 4096 });
+    const { code, document } = await runJson("writer", name, "-s", "1000", "--timeout-ms", "50");
+    expect([code, document.frames_written, document.error.code]).toEqual([2, 4, "BUFFER_FULL"]);
+    expect(document.waits).toBeGreaterThan(0);
+  });
+});
+
+describe("what cannot fit ends with code 3", () => {
+  test.each([
+    ["FRAME_TOO_LARGE", ["-s", "1MiB"]],
+    ["FRAME_TOO_LARGE", ["-s", "1MiB", "-i", "/dev/zero"]],
+    ["METADATA_TOO_LARGE", ["-m", "x".repeat(300)]],
+    ["METADATA_TOO_LARGE", ["--metadata-file", "/dev/zero"]],
+  ])("%p", async (code, args) => {
+    const name = uniqueName();
+    using reader = new Reader(name, { payloadSize: 4096, metadataSize: 256 });
+    const ended = await runJson("writer", name, ...args);
+    expect([ended.code, ended.document.error.code]).toEqual([3, code]);
+    expect(reader.getMetadata()).toHaveLength(0);
+    expect(reader.isWriterConnected(0)).toBe(false);
+  });
+});

@@ -1,9 +1,12 @@
-// Commands whose stdin, stdout or stderr is closed or full: the frames go their way, and the exit code tells the rest.
+// Commands whose stdin, stdout or stderr is closed, full, slow or gone: frames are not lost, and the exit code is right.
 
-import { describe, expect, test } from "bun:test";
-import { Reader } from "../../src/core/index.ts";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Reader, Writer } from "../../src/core/index.ts";
 import { bufferMade, bytesOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
-import { Child, type ChildOptions } from "../support/process.ts";
+import { Child, type ChildOptions, run } from "../support/process.ts";
 
 /** How many frames of 1,000 bytes go through; more than a ring of 64 KiB takes. */
 const FRAMES = 300;
@@ -142,3 +145,136 @@ test("an output that is full stops the reader, and its writer knows", async () =
   // What is not read is what the ring holds.
   expect(written.document.frames_written - read.frames_read).toBeLessThanOrEqual(65);
 });
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "zerobuffer-streams-"));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const hashOf = (bytes: Uint8Array) => Bun.hash(bytes).toString(16);
+
+/** Pseudo-random bytes, the same every time. */
+function bytes(size: number): Buffer {
+  const result = Buffer.alloc(size);
+  let state = size >>> 0 || 1;
+  for (let i = 0; i < size; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    result[i] = state >>> 24;
+  }
+  return result;
+}
+
+describe("an output", () => {
+  test("whose reader goes away ends the command quietly, and no more frames are taken", async () => {
+    const name = uniqueName();
+    const pipe = join(directory, "pipe");
+    Bun.spawnSync(["mkfifo", pipe]);
+    const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writeEnd = openSync(pipe, constants.O_WRONLY);
+    await using reader = Child.cli(["reader", name, "-o", "-", "--buffer-size", "64KiB"], {
+      stdout: writeEnd,
+    });
+    closeSync(writeEnd);
+    await bufferMade(name);
+    using writer = await Writer.connect(name, {
+      connectTimeoutMs: WAIT_LIMIT_MS,
+      writeTimeout: WAIT_LIMIT_MS,
+    });
+    closeSync(readEnd);
+    writer.writeFrame(bytes(1000));
+    const { code, stderr } = await reader.exited();
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^Read 1 frame /);
+  });
+
+  test("that is full is an I/O error", async () => {
+    const name = uniqueName();
+    const full = openSync("/dev/full", constants.O_WRONLY);
+    await using reader = Child.cli(["reader", name, "-o", "-", "--json-output", "--buffer-size", "64KiB"], {
+      stdout: full,
+    });
+    closeSync(full);
+    await bufferMade(name);
+    await run("writer", name, "-n", "1");
+    const { code, stderr } = await reader.exited();
+    expect(code).toBe(2);
+    expect(JSON.parse(stderr).error).toMatchObject({
+      code: "IO_ERROR",
+      message: expect.stringContaining("stdout"),
+    });
+  });
+
+  test("that is full for the result is an I/O error as well", async () => {
+    for (const args of [["--json-output"], []]) {
+      const full = openSync("/dev/full", constants.O_WRONLY);
+      await using child = Child.cli(["writer", "--help", ...args], { stdout: full });
+      closeSync(full);
+      const { code, stderr } = await child.exited();
+      expect(code).toBe(2);
+      expect(stderr).toContain("Cannot print the result: no space left on device.");
+    }
+  });
+
+  test.each([
+    ["blocks", 0],
+    ["does not block", constants.O_NONBLOCK],
+  ])("that is a full pipe and %s gets the help once there is room", async (_, flag) => {
+    const page = (await run("reader", "--help")).stdout;
+    const pipe = join(directory, uniqueName());
+    Bun.spawnSync(["mkfifo", pipe]);
+    const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const filler = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    const filled = fill(filler);
+    const writeEnd = openSync(pipe, constants.O_WRONLY | flag);
+    await using child = Child.cli(["reader", "--help"], { stdout: writeEnd });
+    for (const descriptor of [filler, writeEnd]) closeSync(descriptor);
+    const chunks: Buffer[] = [];
+    for await (const chunk of Bun.file(readEnd).stream()) chunks.push(Buffer.from(chunk));
+    closeSync(readEnd);
+    expect((await child.exited()).code).toBe(0);
+    expect(Buffer.concat(chunks).subarray(filled).toString()).toBe(page.toString());
+  });
+
+  test("whose reader is gone ends the help quietly", async () => {
+    const pipe = join(directory, uniqueName());
+    Bun.spawnSync(["mkfifo", pipe]);
+    const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writeEnd = openSync(pipe, constants.O_WRONLY);
+    closeSync(readEnd);
+    await using child = Child.cli(["--help"], { stdout: writeEnd });
+    closeSync(writeEnd);
+    const { code, stderr } = await child.exited();
+    expect([code, stderr]).toEqual([0, ""]);
+  });
+
+  test("that is slow gets everything before the end", async () => {
+    const name = uniqueName();
+    const input = bytes(5 * 1024 * 1024);
+    const pipe = join(directory, "slow");
+    Bun.spawnSync(["mkfifo", pipe]);
+    await using reader = Child.cli(["reader", name, "-o", pipe, "--buffer-size", "8MiB"]);
+    const readEnd = openSync(pipe, constants.O_RDONLY);
+    await bufferMade(name);
+    await using writing = Child.cli(["writer", name, "-i", "-", "-s", "10000"], { stdin: input });
+    expect((await writing.exited()).code).toBe(0);
+    const chunks: Buffer[] = [];
+    for await (const chunk of Bun.file(readEnd).stream()) chunks.push(Buffer.from(chunk));
+    closeSync(readEnd);
+    expect((await reader.exited()).code).toBe(0);
+    expect(hashOf(Buffer.concat(chunks))).toBe(hashOf(input));
+  });
+});
+
+/** Writes until there is no room; returns how many bytes. */
+function fill(descriptor: number): number {
+  const block = Buffer.alloc(512);
+  for (let filled = 0; ; filled += block.length) {
+    try {
+      writeSync(descriptor, block);
+    } catch (error) {
+      expect((error as NodeJS.ErrnoException).code).toBe("EAGAIN");
+      return filled;
+    }
+  }
+}

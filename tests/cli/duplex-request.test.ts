@@ -1,0 +1,151 @@
+import { describe, expect, test } from "bun:test";
+import { uniqueName } from "../support/buffers.ts";
+import { Child, run } from "../support/process.ts";
+import { expectValid } from "../support/schemas.ts";
+import { ask, program, SMALL, serve, stopped } from "./channels.ts";
+
+describe("a client", () => {
+  test("waits for its server", async () => {
+    const channel = uniqueName();
+    await using client = Child.cli([
+      "duplex",
+      "request",
+      channel,
+      ...SMALL,
+      "-n",
+      "5",
+      "--json-output",
+      "-v",
+    ]);
+    await using server = await serve(channel);
+    expect((await client.report()).code).toBe(0);
+    await stopped(server);
+  });
+
+  test("without a server ends with code 1", async () => {
+    const { code, document } = await ask(uniqueName(), "--connect-timeout-ms", "0");
+    expect(code).toBe(1);
+    expect(document.error).toEqual({
+      code: "BUFFER_NOT_FOUND",
+      message: `Channel "${document.channel}" has no server.`,
+      hint: "Start the server (zerobuffer duplex serve), or wait longer for it (--connect-timeout-ms).",
+    });
+    expectValid("duplex-request", document);
+  });
+
+  test("beside another one ends with code 1, and says so", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using first = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.logged("A client has connected");
+    const { code, document } = await ask(channel, "--connect-timeout-ms", "0");
+    expect(code).toBe(1);
+    expect(document.error).toMatchObject({
+      code: "WRITER_ALREADY_CONNECTED",
+      message: `Channel "${channel}" has a client already (process ${first.pid}).`,
+    });
+    first.kill("SIGINT");
+    await first.exited();
+    await stopped(server);
+  });
+
+  test("is told the limits of its server", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--metadata-size", "64");
+    for (const [args, error] of [
+      [["-s", "2MiB"], "FRAME_TOO_LARGE"],
+      [["-m", "x".repeat(100)], "METADATA_TOO_LARGE"],
+    ] as const) {
+      const { code, document } = await ask(channel, ...args);
+      expect([code, document.error.code]).toEqual([3, error]);
+      expect(document.error.hint).toContain("the server a larger");
+    }
+    await stopped(server);
+  });
+
+  test("whose server is killed ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.logged("A client has connected");
+    server.kill("SIGKILL");
+    const { code, document } = await client.report();
+    expect(code).toBe(2);
+    expect(["READER_DEAD", "WRITER_DEAD"]).toContain(document.error.code);
+    expect(document.error.message).toBe(`The server of channel "${channel}" has died.`);
+    expectValid("duplex-request", document);
+    // What the killed server has left is removed by the next one.
+    await using next = await serve(channel);
+    await stopped(next);
+  });
+
+  test("whose server stops ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0", "--json-output"]);
+    await server.logged("A client has connected");
+    await stopped(server);
+    const { code, document } = await client.report();
+    expect(code).toBe(2);
+    expect(["READER_DEAD", "WRITER_DEAD"]).toContain(document.error.code);
+    expect(document.error.message).toBe(`The server of channel "${channel}" has left.`);
+  });
+
+  test("whose server stops before the response to its last request ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--delay-ms", "60000");
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "1", "--json-output"]);
+    await server.logged("A client has connected");
+    await stopped(server);
+    const { code, document } = await client.report();
+    expect([code, document.responses]).toEqual([2, 0]);
+    expect(document.error.message).toBe(`The server of channel "${channel}" has left.`);
+  });
+
+  test("counts the requests that get no response in time, and ends with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("silence", "3"), "--timeout-ms", "60s");
+    const { code, document } = await ask(channel, "-n", "4", "--timeout-ms", "200");
+    expect(code).toBe(2);
+    expect(document.error.code).toBe("TIMEOUT");
+    expect(document).toMatchObject({ requests: 4, responses: 2, timeouts: 2 });
+    await stopped(server);
+  });
+
+  test("measures from when a request was due where there is a rate", async () => {
+    const channel = uniqueName();
+    // One after another at 40 ms each, but due every 10 ms: the last one is answered about 0.3 s late.
+    await using server = await serve(channel, "--delay-ms", "40");
+    const { document } = await ask(channel, "-n", "10", "--rate", "100", "--in-flight", "10");
+    expect(document.latency_us.min).toBeGreaterThan(39_000);
+    expect(document.latency_us.max).toBeGreaterThan(250_000);
+    const { latency_us: latency, latency_histogram: histogram } = document;
+    expect(latency.p50).toBeLessThanOrEqual(latency.p90);
+    expect(latency.p90).toBeLessThanOrEqual(latency.p999);
+    expect(histogram.reduce((sum: number, { count }: { count: number }) => sum + count, 0)).toBe(10);
+    await stopped(server);
+  });
+
+  test("stops at a signal, whatever it waits for", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("silence", "1"));
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "--json-output", "-v"]);
+    await client.logged("Connected to channel");
+    client.kill("SIGINT");
+    const { code, document } = await client.report();
+    expect(code).toBe(130);
+    expect(document.error.code).toBe("INTERRUPTED");
+    await stopped(server);
+  });
+
+  test("shows people a histogram", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const { code, stdout } = await run("duplex", "request", channel, ...SMALL, "-n", "50");
+    expect(code).toBe(0);
+    expect(stdout.toString()).toMatch(/^Received 50 responses from .* responses\/s/);
+    expect(stdout.toString()).toMatch(/p50 [\d.]+ [µm]?s, p90 /);
+    expect(stdout.toString()).toContain("█");
+    await stopped(server);
+  });
+});

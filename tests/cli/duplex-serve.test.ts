@@ -1,0 +1,221 @@
+import { describe, expect, test } from "bun:test";
+import { eventually, uniqueName } from "../support/buffers.ts";
+import { Child, runJson } from "../support/process.ts";
+import { expectValid } from "../support/schemas.ts";
+import { answerer, ask, program, SMALL, serve, stopped } from "./channels.ts";
+
+/** The processes that run the program for --exec on behalf of this test. */
+function answerers(mark: string): string[] {
+  const { stdout } = Bun.spawnSync(["ps", "-eo", "pid,args"]);
+  return stdout
+    .toString()
+    .split("\n")
+    .filter((line) => line.includes(answerer) && line.includes(mark));
+}
+
+describe("a handler", () => {
+  for (const mode of ["immutable", "mutable"]) {
+    for (const args of [["echo"], ["reverse"], ["xor"], ["xor", "--xor-key", "90"]]) {
+      test(`${args.join(" ")} answers in ${mode} mode what its client expects`, async () => {
+        const channel = uniqueName();
+        await using server = await serve(channel, "--mode", mode, "--handler", ...args);
+        const options = ["-n", "500", "-s", "1001", "--pattern", "random", "--in-flight", "4"];
+        const { code, document } = await ask(channel, ...options, "--verify", ...args);
+        expect(code).toBe(0);
+        expectValid("duplex-request", document);
+        expect(document).toMatchObject({
+          operation: "duplex-request",
+          channel,
+          requests: 500,
+          responses: 500,
+          timeouts: 0,
+          verification_errors: 0,
+          bytes_sent: 500_500,
+          bytes_received: 500_500,
+          errors: [],
+        });
+        expect(await stopped(server)).toMatchObject({
+          operation: "duplex-serve",
+          channel,
+          requests: 500,
+          responses: 500,
+          handler_errors: 0,
+          clients: 1,
+          bytes_in: 500_500,
+          bytes_out: 500_500,
+        });
+      });
+    }
+  }
+
+  test("that answers something else is found by --verify, with code 4 and the first request's number", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--handler", "xor", "--xor-key", "1");
+    const { code, document } = await ask(channel, "-n", "7", "--verify", "xor", "--xor-key", "2");
+    expect(code).toBe(4);
+    expect(document).toMatchObject({ responses: 7, verification_errors: 7, first_error_request: 0 });
+    expect(document.error.code).toBe("VERIFICATION_FAILED");
+    await stopped(server);
+  });
+});
+
+describe("a server", () => {
+  test("serves one client after another, and counts them", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    for (let i = 0; i < 3; i++) expect((await ask(channel, "-n", "10")).code).toBe(0);
+    expect(await stopped(server)).toMatchObject({ clients: 3, requests: 30, responses: 30 });
+  });
+
+  test("goes on after a client that was killed", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    await using client = Child.cli(["duplex", "request", channel, ...SMALL, "-n", "0"]);
+    await server.logged("A client has connected");
+    client.kill("SIGKILL");
+    await client.exited();
+    await server.logged("has died");
+    expect((await ask(channel, "-n", "10", "--verify", "echo")).code).toBe(0);
+    await stopped(server);
+  });
+
+  test("ends after -n requests, every one of them answered", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "-n", "25");
+    const { code, document } = await ask(channel, "-n", "25", "--in-flight", "25");
+    expect(code).toBe(0);
+    expect(document.responses).toBe(25);
+    const { code: serverCode, document: served } = await server.report();
+    expect(serverCode).toBe(0);
+    expect(served).toMatchObject({ requests: 25, responses: 25, errors: [] });
+  });
+
+  test("handles several requests at once in a thread-pool, and the responses come in the order of the requests", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--processing", "thread-pool", "--exec", program("none"));
+    await using client = Child.cli(
+      [
+        "duplex",
+        "request",
+        channel,
+        ...SMALL,
+        "-i",
+        "-",
+        "-o",
+        "-",
+        "--framing",
+        "lines",
+        "--in-flight",
+        "16",
+      ],
+      { stdin: Buffer.from(Array.from({ length: 200 }, (_, i) => `${i}\n`).join("\n")) },
+    );
+    const { code, stdout, stderr } = await client.exited();
+    expect(code).toBe(0);
+    expect(stderr).toContain("Skipped 199 empty lines.");
+    const expected = Array.from({ length: 200 }, (_, i) => `${[...`${i}`].reverse().join("")}\n`).join("");
+    expect(stdout.toString()).toBe(expected);
+    await stopped(server);
+  });
+
+  test("receives the metadata of a client", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const { document } = await ask(channel, "-n", "1", "-m", "hello");
+    expect(document.metadata_size).toBe(5);
+    await server.logged("Received 5 bytes of metadata");
+    await stopped(server);
+  });
+
+  test("that is there already is refused with code 1", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const { code, document } = await runJson("duplex", "serve", channel, ...SMALL);
+    expect(code).toBe(1);
+    expect(document.error).toMatchObject({
+      code: "READER_ALREADY_CONNECTED",
+      message: `Channel "${channel}" has a server already (process ${server.pid}).`,
+    });
+    await stopped(server);
+  });
+});
+
+describe("a command of --exec", () => {
+  test("that ends is started again, and only the requests it had in hand get no response", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("end", "4"));
+    const options = ["-n", "12", "--in-flight", "12", "--verify", "reverse", "--timeout-ms", "3s"];
+    const { document } = await ask(channel, ...options);
+    expect(document).toMatchObject({ requests: 12, responses: 9, timeouts: 3, verification_errors: 0 });
+    await server.logged("it ended with code 7: out of memory");
+    expect(await stopped(server)).toMatchObject({
+      requests: 12,
+      responses: 9,
+      handler_errors: 3,
+      errors: expect.arrayContaining([
+        "Request 4 got no response: The command failed: it ended with code 7: out of memory.",
+      ]),
+    });
+  });
+
+  for (const [what, cause] of [
+    ["garbage", "it sent what is no response"],
+    ["truncate", "it sent what is no response"],
+    ["silence", "it gave no response within 500 ms"],
+  ] as const) {
+    test(`that answers with ${what} is started again, and nothing is mixed up`, async () => {
+      const channel = uniqueName();
+      await using server = await serve(channel, "--exec", program(what, "3"), "--timeout-ms", "500");
+      const options = ["-n", "6", "--in-flight", "6", "--verify", "reverse", "--timeout-ms", "4s"];
+      const { document } = await ask(channel, ...options);
+      expect(document).toMatchObject({ requests: 6, responses: 4, timeouts: 2, verification_errors: 0 });
+      await server.logged(cause);
+      await stopped(server);
+    });
+  }
+
+  test("that sends a response too many gets no request's response mixed up", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("twice", "1"));
+    const options = ["-n", "20", "--pattern", "random", "--verify", "reverse", "--timeout-ms", "2s"];
+    const { document } = await ask(channel, ...options);
+    expect(document.verification_errors).toBe(0);
+    expect(document.responses).toBeGreaterThan(0);
+    await server.logged("it sent a response that nobody asked for");
+    await stopped(server);
+  });
+
+  test("that never answers anything ends the server with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(
+      channel,
+      "--exec",
+      "printf 'cannot ' >&2; sleep 0.1; echo load the model >&2; exit 3",
+    );
+    await using client = Child.cli([
+      "duplex",
+      "request",
+      channel,
+      ...SMALL,
+      "--timeout-ms",
+      "300",
+      "--quiet",
+    ]);
+    const { code, document, stderr } = await server.report();
+    expect(code).toBe(2);
+    expect(document.error.code).toBe("IO_ERROR");
+    expect(document.error.message).toContain("it ended with code 3: cannot load the model");
+    expect(stderr).toContain("cannot load the model\n");
+    expect((await client.exited()).code).toBe(2);
+  });
+
+  test("ends with the server, and so does everything it has started", async () => {
+    const channel = uniqueName();
+    const mark = `mark-${channel}`;
+    await using server = await serve(channel, "--exec", `${program("none", "1000000", mark)} | cat`);
+    expect((await ask(channel, "-n", "1")).code).toBe(0);
+    expect(answerers(mark).length).toBeGreaterThan(0);
+    await stopped(server);
+    await eventually(() => answerers(mark).length === 0);
+  });
+});

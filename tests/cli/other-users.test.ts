@@ -1,0 +1,194 @@
+// Buffers and locks of other users and of other pid namespaces.
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, chownSync, existsSync } from "node:fs";
+import { Reader } from "../../src/core/index.ts";
+import { bufferMade, eventually, uniqueName } from "../support/buffers.ts";
+import { Bundle, isRoot } from "../support/bundle.ts";
+import { Child, run, runJson } from "../support/process.ts";
+import { expectValid } from "../support/schemas.ts";
+import { leaveStaleBuffer, listed, lockOf, objectsOf, removeAll, shm } from "./stale-buffers.ts";
+
+beforeAll(() => {
+  // Makes the lock directories.
+  new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
+});
+
+const bundle = await Bundle.build();
+
+describe.skipIf(!isRoot)("another user's buffer", () => {
+  const NOBODY = 65_534;
+  const asNobody = (...args: string[]) =>
+    Child.program(
+      ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", ...bundle.command(args)],
+      { env: { TMPDIR: "/tmp" } },
+    );
+
+  /** A buffer of nobody's whose reader was killed. */
+  async function leaveNobodysBuffer(name: string): Promise<void> {
+    await using reader = asNobody("reader", name, "--buffer-size", "4096");
+    await bufferMade(name);
+    reader.kill("SIGKILL");
+    await reader.exited();
+  }
+
+  test("is left, even by root, until its owner cleans", async () => {
+    const name = uniqueName();
+    await leaveNobodysBuffer(name);
+    expect(await listed(name)).toMatchObject({ state: "stale" });
+    const { code, document } = await runJson("clean", name);
+    expect([code, document.error.code]).toEqual([1, "PERMISSION_DENIED"]);
+    expect((await run("clean")).code).toBe(0);
+    for (const path of objectsOf(name))
+      expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
+    await using owner = asNobody("clean", name);
+    expect((await owner.exited()).code).toBe(0);
+    for (const path of objectsOf(name)) expect(existsSync(path)).toBe(false);
+  });
+
+  test("is refused to a reader and a writer, who are told what they can do", async () => {
+    const name = uniqueName();
+    using reader = new Reader(name, { payloadSize: 4096, mode: 0o644 });
+    await using writer = asNobody("writer", name, "--json-output");
+    expect((await writer.report()).document.error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      hint: expect.stringContaining("wider permissions (--mode)"),
+    });
+    using _requests = new Reader(`${name}_request`, { payloadSize: 4096, mode: 0o644 });
+    await using client = asNobody("duplex", "request", name, "--json-output");
+    expect((await client.report()).document.error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      hint: expect.stringContaining("start the server with a umask"),
+    });
+    reader.close();
+    await leaveStaleBuffer(name);
+    chmodSync(shm(name), 0o644);
+    await using successor = asNobody("reader", name, "--json-output");
+    expect((await successor.report()).document.error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: `Buffer "${name}" is there already, and belongs to another user.`,
+      hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
+    });
+    expect((await run("clean", name)).code).toBe(0);
+  });
+
+  test("is not where only its semaphore and lock are theirs: those are left", async () => {
+    const name = uniqueName();
+    await leaveStaleBuffer(name);
+    const theirs = [shm(`sem.sem-r-${name}`), lockOf(name)];
+    for (const path of theirs) chownSync(path, NOBODY, NOBODY);
+    const { code, document } = await runJson("clean", name);
+    expect(code).toBe(0);
+    expect(document.removed[0].paths).toEqual(objectsOf(name).filter((path) => !existsSync(path)));
+    for (const path of theirs) expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
+    expect(existsSync(shm(name))).toBe(false);
+    removeAll(objectsOf(name));
+  });
+
+  test("is judged right while it lives, in both directions", async () => {
+    const [theirs, ours] = [uniqueName(), uniqueName()];
+    await using reader = asNobody("reader", theirs, "--buffer-size", "4096");
+    await bufferMade(theirs);
+    expect(await listed(theirs)).toMatchObject({ state: "idle", reader: { pid: reader.pid, alive: true } });
+    using _own = new Reader(ours, { payloadSize: 4096, mode: 0o644 });
+    await using look = asNobody("inspect", ours, "--json-output");
+    expect((await look.report()).document).toMatchObject({
+      state: "idle",
+      reader: { pid: process.pid, alive: true },
+      semaphores: { written: 0, released: 0 },
+    });
+    await using clean = asNobody("clean", ours, "--json-output");
+    expect((await clean.report()).document.error.code).toBe("PERMISSION_DENIED");
+    reader.kill("SIGINT");
+    await reader.exited();
+  });
+
+  test("that may not be read is shown without a state", async () => {
+    using reader = new Reader(uniqueName(), { payloadSize: 4096, mode: 0o600 });
+    await using look = asNobody("inspect", reader.name, "--json-output");
+    const { code, document } = await look.report();
+    expect([code, expectValid("inspect", document).error.code, document.state]).toEqual([
+      1,
+      "PERMISSION_DENIED",
+      null,
+    ]);
+    await using list = asNobody("list", "--json-output");
+    expect(expectValid("list", (await list.report()).document).buffers).toContainEqual(
+      expect.objectContaining({ buffer_name: reader.name, state: null, size_bytes: 128 + 4096 + 4096 }),
+    );
+  });
+
+  test("loses nothing by a lock that its enemy planted, nor does a leftover of theirs by root's sweep", async () => {
+    const [ours, theirs] = [uniqueName(), uniqueName()];
+    using reader = new Reader(ours, { payloadSize: 4096 });
+    removeAll([lockOf(ours)]);
+    const plant = `: > ${lockOf(ours)}; : > ${lockOf(theirs)}; head -c 32 /dev/zero > ${shm(`sem.sem-w-${theirs}`)}`;
+    Bun.spawnSync(["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "sh", "-c", plant]);
+    await using clean = asNobody("clean", "--json-output", ours);
+    expect((await clean.report()).code).toBe(1);
+    expect((await runJson("clean", theirs)).document.error.code).toBe("PERMISSION_DENIED");
+    // A reader that starts sweeps by the same rule.
+    new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
+    for (const path of [shm(ours), lockOf(theirs), shm(`sem.sem-w-${theirs}`)])
+      expect(existsSync(path)).toBe(true);
+    await using owner = asNobody("clean", theirs);
+    expect((await owner.exited()).code).toBe(0);
+    reader.close();
+    removeAll([lockOf(ours)]);
+  });
+});
+
+describe.skipIf(!isRoot)("a lock directory", () => {
+  /** Runs a command line where /tmp is empty but for what `prepare` puts there; /mnt is the bundle. */
+  async function runWith(prepare: string, ...args: string[]) {
+    const script =
+      `mount --bind ${bundle.directory} /mnt && mount -t tmpfs -o mode=1777 tmpfs /tmp && cd /tmp && ${prepare}; ` +
+      'cd /mnt; ./bun main.js "$@"; code=$?; find /tmp -name "*.lock" >&2; exit $code';
+    await using child = Child.program(["unshare", "--mount", "sh", "-c", script, "sh", ...args]);
+    return await child.exited();
+  }
+
+  const linked = "mkdir victim; : > victim/cam.lock; ln -s victim zerobuffer";
+  const foreign = "mkdir zerobuffer; : > zerobuffer/cam.lock; chown -R 65534 zerobuffer";
+
+  test.each([
+    ["that is a link", linked, "/tmp/victim/cam.lock"],
+    ["of another user that is not sticky", foreign, "/tmp/zerobuffer/cam.lock"],
+  ])("%s is refused, and nothing in it is removed", async (_, prepare, lock) => {
+    for (const args of [["clean"], ["clean", "cam"], ["list"], ["reader", "other", "--buffer-size", "64"]]) {
+      const { code, stderr } = await runWith(prepare, ...args);
+      expect(stderr).toContain(lock);
+      expect({ args, code }).toEqual({ args, code: args.length > 1 ? 1 : 0 });
+    }
+  });
+
+  test("that is a file is no obstacle to looking", async () => {
+    expect((await runWith(": > zerobuffer", "list")).code).toBe(0);
+    expect((await runWith(": > zerobuffer", "doctor")).stdout.toString()).toContain("rm /tmp/zerobuffer");
+  });
+});
+
+describe.skipIf(!isRoot)("a reader in another pid namespace", () => {
+  test("is told by its lock, and its buffer is not taken for stale", async () => {
+    const name = uniqueName();
+    // The shell stays process 1 of the namespace: the one of this name here may be out of sight.
+    const init = ["sh", "-c", '"$@"; exit $?', "sh"];
+    const namespace = ["unshare", "--pid", "--fork", "--kill-child", ...init];
+    await using reader = Child.program([
+      ...namespace,
+      ...bundle.command(["reader", name, "--buffer-size", "4096"]),
+    ]);
+    await bufferMade(name);
+    const expected = { state: "idle", reader: { command: null, alive: true } };
+    expect(await listed(name)).toMatchObject(expected);
+    for (const args of [["--dry-run"], []]) {
+      const { document } = await runJson("clean", name, ...args);
+      expect(document).toMatchObject({ removed: [], left: [{ code: "READER_ALREADY_CONNECTED" }] });
+      expect(document.left[0].reason).toContain("pid namespace");
+    }
+    reader.kill("SIGKILL");
+    await reader.exited();
+    await eventually(() => Bun.spawnSync(["flock", "-n", lockOf(name), "true"]).exitCode === 0);
+    expect((await run("clean", name)).code).toBe(0);
+  });
+});
