@@ -38,7 +38,6 @@ const HOSTILE = "tests/unit/core/hostile.test.ts";
 const C_TESTS = "tests/native/c.test.ts";
 const PLACES = "tests/process/places.test.ts";
 const SURROUNDINGS = "tests/faults/surroundings.slow.test.ts";
-const STREAMS = "tests/cli/streams.test.ts";
 const CLOSED = "tests/cli/descriptors.test.ts";
 const FRAMING = "tests/unit/frames/framing.test.ts";
 
@@ -414,7 +413,7 @@ const protections: readonly Protection[] = [
     what: "a pipe that nobody reads ends a reader quietly",
     file: "src/cli/streams.ts",
     changes: [['if (systemCode(error) === "EPIPE") throw', 'if (systemCode(error) === "") throw']],
-    test: STREAMS,
+    test: CLOSED,
     only: "whose reader goes away",
   },
   {
@@ -440,7 +439,7 @@ const protections: readonly Protection[] = [
       ["    this.#release();\n    await this.#flush();\n", "    this.#release();\n"],
       ["    await this.#flush().catch(ignoreDownstreamClosed);\n", ""],
     ],
-    test: STREAMS,
+    test: CLOSED,
     only: "that is slow gets everything",
   },
   {
