@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { eventually, filesOfBuffers, thrownBy, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
-import { Child } from "../support/process.ts";
+import type { Child } from "../support/process.ts";
 import { endAll, startReader, startWriter, sweep } from "./peers.ts";
 
 const PROMPT_MS = 1000;

@@ -26,7 +26,14 @@ import {
   WriterDeadError,
 } from "../../../../src/core/index.ts";
 import { SharedMemory } from "../../../../src/native/memory.ts";
-import { bytesOf, eventually, rejectionOf, thrownBy, uniqueName, WAIT_LIMIT_MS } from "../../../support/buffers.ts";
+import {
+  bytesOf,
+  eventually,
+  rejectionOf,
+  thrownBy,
+  uniqueName,
+  WAIT_LIMIT_MS,
+} from "../../../support/buffers.ts";
 
 const SMALL = { metadataSize: 256, payloadSize: 256 * 1024 };
 /** A ring for eight frames of a hundred bytes. */
