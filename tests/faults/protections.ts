@@ -481,7 +481,7 @@ const protections: readonly Protection[] = [
     what: "a server answers a client in that client's own buffer",
     file: "src/core/duplex/server.ts",
     changes: [["if (request.sequence === 1) {", "if (isFirst && request.sequence === 1) {"]],
-    test: "tests/unit/core/duplex/duplex.test.ts",
+    test: "tests/unit/core/duplex/server.test.ts",
     only: "tells clients apart that follow each other",
   },
   {
