@@ -188,6 +188,48 @@ describe("the executable", () => {
     expect(stdout).toMatch(/^(\.bun-12345-[0-9a-f]+\.so\n){3}$/);
   });
 
+  /** A reader that gets its buffer: nobody writes. */
+  const idle = () => `${executable} reader buffer --buffer-size 64KiB --connect-timeout-ms 1 --json-output`;
+
+  inNamespace("opens lock directories of its own user to everybody", async () => {
+    const outcome = await runScript(`
+      mkdir -m 755 /tmp/zerobuffer /tmp/zerobuffer/locks
+      ${idle()} > /dev/null
+      stat -c %a /tmp/zerobuffer /tmp/zerobuffer/locks >&2
+      ${other} ${idle()}`);
+    expect(outcome.stderr).toContain("1777\n1777\n");
+    expect(documentOf(outcome).error.code).toBe("PEER_TIMEOUT");
+  });
+
+  test.skipIf(!isPermitted).each([
+    ["a lock directory of another user", "mkdir -m 755 /tmp/zerobuffer"],
+    ["a sticky one", "mkdir -m 1755 /tmp/zerobuffer"],
+    ["a read-only one", "mkdir /tmp/zerobuffer; mount -t tmpfs -o ro,mode=1777 tmpfs /tmp/zerobuffer"],
+    ["a temp directory", "chmod 755 /tmp"],
+  ])("says which command makes %s usable", async (_, restrict) => {
+    const refused = await runScript(`${restrict}; ${other} ${idle()}`);
+    const { code, message, hint } = documentOf(refused).error;
+    expect([code, message]).toEqual([
+      "PERMISSION_DENIED",
+      expect.stringContaining("/tmp/zerobuffer is refused"),
+    ]);
+    const command = /^Run this as its owner or as an administrator: (.+)$/.exec(hint)?.[1];
+    const outcome = await runScript(`${restrict}; ${command}; ${other} ${idle()}`);
+    expect(documentOf(outcome).error.code).toBe("PEER_TIMEOUT");
+  });
+
+  test.skipIf(!isPermitted).each([755, 1755])(
+    "passes over the C# lock directory of another user, with mode %d",
+    async (mode) => {
+      const outcome = await runScript(`
+        mkdir -m 1777 /tmp/zerobuffer; mkdir -m ${mode} /tmp/zerobuffer/locks
+        ${other} ${idle()}
+        find /tmp/zerobuffer -type f`);
+      expect(documentOf(outcome).error.code).toBe("PEER_TIMEOUT");
+      expect(outcome.stdout.trim().split("\n").length).toBe(1);
+    },
+  );
+
   inNamespace("executes and reads nothing of the directory that it is started in", async () => {
     const outcome = await runScript(`
       mkdir hostile && cd hostile

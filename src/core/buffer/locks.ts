@@ -3,47 +3,24 @@
 import { Code } from "../../native/codes.ts";
 import { LockFile } from "../../native/lock-file.ts";
 import { sleep } from "../../native/process.ts";
-import { files, paths } from "../../runtime/files.ts";
-import { PermissionDeniedError, ReaderAlreadyConnectedError } from "../errors.ts";
+import { files } from "../../runtime/files.ts";
+import { PermissionDeniedError, ReaderAlreadyConnectedError, type ZeroBufferError } from "../errors.ts";
 import { failure } from "../failures.ts";
+import {
+  foreignLockDirectories,
+  LOCK_DIRECTORY,
+  prepareForeignLockDirectories,
+  prepareLockDirectory,
+  SEPARATOR,
+  trustedLockDirectories,
+} from "./lock-directories.ts";
 import { isName } from "./names.ts";
 import { statusOf } from "./objects.ts";
 
-/**
- * Where every implementation but the C# one has its locks: among the temporary files that processes of all users share;
- * on Windows each user has his own.
- */
-export const LOCK_DIRECTORY =
-  process.platform === "win32"
-    ? paths().join(process.env.TEMP || process.env.TMP || "C:\\Windows\\Temp", "zerobuffer")
-    : "/tmp/zerobuffer";
-
-const SEPARATOR = process.platform === "win32" ? "\\" : "/";
-
 const SUFFIX = ".lock";
-
-const STICKY = 0o1000;
 
 /** Somebody who only looks whether a lock is held has it for an instant; an owner has it for longer than this. */
 export const PROBE_PATIENCE_MS = 50;
-
-/** The C# implementation's lock directories: the usual one, and the one that this TMPDIR gives it. */
-export function foreignLockDirectories(): string[] {
-  const usual = `${LOCK_DIRECTORY}${SEPARATOR}locks`;
-  const { TMPDIR } = process.env;
-  return TMPDIR ? [...new Set([usual, paths().join(TMPDIR, "zerobuffer", "locks")])] : [usual];
-}
-
-/** The directory that a C# lock directory is in. */
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf(SEPARATOR));
-}
-
-/** The directories of all implementations' locks that are there and can be trusted, the main one first. */
-function trustedLockDirectories(): string[] {
-  const foreign = foreignLockDirectories().filter((path) => isTrusted(parentOf(path)));
-  return [LOCK_DIRECTORY, ...foreign].filter(isTrusted);
-}
 
 function lockPath(directory: string, name: string): string {
   return `${directory}${SEPARATOR}${name}${SUFFIX}`;
@@ -62,39 +39,12 @@ export function lockFilesOf(name: string): string[] {
   return paths.filter((path) => statusOf(path) !== undefined);
 }
 
-/** Makes the directory for everybody, if it is missing. Returns what speaks against using it. */
-function prepareDirectory(path: string): string | undefined {
-  try {
-    files().mkdirSync(path);
-    files().chmodSync(path, STICKY | 0o777);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") return (error as Error).message;
-  }
-  return faultOfLockDirectory(path);
-}
-
-/** What speaks against trusting a lock directory, as half a sentence; undefined if nothing does. */
-export function faultOfLockDirectory(path: string): string | undefined {
-  const status = statusOf(path);
-  if (status === undefined) return "it is missing";
-  if (!status.isDirectory()) return "it is not a directory";
-  const isShared = process.geteuid !== undefined && status.uid !== process.geteuid();
-  if (isShared && (status.mode & STICKY) === 0) {
-    return "it belongs to another user and is not sticky, so that its owner could replace our files";
-  }
-  return undefined;
-}
-
 function filesIn(directory: string): string[] {
   try {
     return files().readdirSync(directory);
   } catch {
     return []; // it may not be read, or is gone
   }
-}
-
-function isTrusted(directory: string): boolean {
-  return faultOfLockDirectory(directory) === undefined;
 }
 
 /** All locks of one buffer name, held by this process. */
@@ -112,25 +62,23 @@ export class BufferLocks {
    *   cannot be trusted or used.
    */
   static take(name: string, patienceMs = PROBE_PATIENCE_MS): BufferLocks {
-    const fault = prepareDirectory(LOCK_DIRECTORY);
+    const fault = prepareLockDirectory();
     if (fault !== undefined) {
-      throw new PermissionDeniedError(`The lock directory ${LOCK_DIRECTORY} is refused: ${fault}.`, {
+      throw new PermissionDeniedError(`The lock directory ${LOCK_DIRECTORY} is refused: ${fault.reason}.`, {
         buffer: name,
-        hint: `Remove it, or make it a directory with mode 1777: chmod 1777 ${LOCK_DIRECTORY}.`,
+        hint: `Run this as its owner or as an administrator: ${fault.remedy}`,
       });
     }
-    const usable = foreignLockDirectories().filter(
-      (path) => prepareDirectory(parentOf(path)) === undefined && prepareDirectory(path) === undefined,
-    );
     const locks: LockFile[] = [];
-    for (const directory of [LOCK_DIRECTORY, ...usable]) {
-      const lock = openPatiently(lockPath(directory, name), patienceMs);
+    for (const directory of [LOCK_DIRECTORY, ...prepareForeignLockDirectories()]) {
+      const path = lockPath(directory, name);
+      const lock = openPatiently(path, patienceMs);
       if (lock instanceof LockFile) {
         locks.push(lock);
         continue;
       }
       for (const taken of locks) taken.close({ remove: true });
-      throw lock === Code.LOCKED ? alreadyOwned(name) : failure(lock, name, `The lock of buffer "${name}"`);
+      throw lock === Code.LOCKED ? alreadyOwned(name) : lockFailure(lock, name, path);
     }
     return new BufferLocks(locks);
   }
@@ -165,6 +113,15 @@ export class BufferLocks {
   release({ remove }: { remove: boolean }): void {
     for (const lock of this.#locks) lock.close({ remove });
   }
+}
+
+function lockFailure(code: Code, name: string, path: string): ZeroBufferError {
+  const error = failure(code, name, `The lock file ${path}`);
+  if (code !== Code.PERMISSION) return error;
+  return new PermissionDeniedError(error.message, {
+    buffer: name,
+    hint: "Another user has created it: use another name, or remove it as that user.",
+  });
 }
 
 /** The error of a second reader. `pid`, where it is known, is that of the first. */

@@ -1,10 +1,17 @@
 // What on this machine keeps buffers from working well, and the command that mends it.
 
-import { accessSync, constants, existsSync, readFileSync, realpathSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { loadFault } from "../../native/library.ts";
-import { faultOfLockDirectory, foreignLockDirectories, LOCK_DIRECTORY } from "../buffer/locks.ts";
+import {
+  faultOfLockDirectory,
+  foreignLockDirectories,
+  isWritable,
+  LOCK_DIRECTORY,
+  OPEN_TO_EVERYBODY,
+  quoted,
+} from "../buffer/lock-directories.ts";
 import { statusOf } from "../buffer/objects.ts";
 import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
@@ -38,8 +45,6 @@ const TMPFS = 0x01021994;
 
 /** A reader takes about ten descriptors, the runtime twenty. */
 const FEW_DESCRIPTORS = 64;
-
-const ALL_PERMISSIONS = 0o1777;
 
 const ok = (message: string): Verdict => ({ status: "ok", message, remedy: null });
 const warning = (message: string, remedy: string | null): Verdict => ({ status: "warning", message, remedy });
@@ -149,32 +154,16 @@ function examineLeftovers(): Verdict {
 // ---- locks ---------------------------------------------------------------------------------------------------------
 
 function examineLockDirectory(): Verdict {
-  if (statusOf(LOCK_DIRECTORY) === undefined) {
-    const parent = dirname(LOCK_DIRECTORY);
-    if (isWritable(parent)) return ok(`${LOCK_DIRECTORY} will be made by the first reader`);
-    const remedy = isWindows ? `mkdir "${parent}"` : `chmod 1777 ${parent}`;
-    return error("PERMISSION_DENIED", `${parent} cannot be written`, remedy);
-  }
+  if (statusOf(LOCK_DIRECTORY) === undefined && isWritable(dirname(LOCK_DIRECTORY)))
+    return ok(`${LOCK_DIRECTORY} is missing: the first reader creates it`);
   const fault = faultOfLockDirectory(LOCK_DIRECTORY);
-  if (fault !== undefined) {
-    const isDirectory = statusOf(LOCK_DIRECTORY)?.isDirectory();
-    const remove = isWindows ? `del "${LOCK_DIRECTORY}"` : `rm ${LOCK_DIRECTORY}`;
-    const remedy = isDirectory ? `chmod 1777 ${LOCK_DIRECTORY}` : remove;
-    return error("PERMISSION_DENIED", `${LOCK_DIRECTORY} is refused: ${fault}`, remedy);
-  }
-  if (isWindows) {
-    if (isWritable(LOCK_DIRECTORY)) return ok(`${LOCK_DIRECTORY} is there and can be written`);
-    return error(
-      "PERMISSION_DENIED",
-      `${LOCK_DIRECTORY} cannot be written`,
-      `icacls "${LOCK_DIRECTORY}" /reset`,
-    );
-  }
-  const remedy = `chmod 1777 ${LOCK_DIRECTORY}`;
+  if (fault !== undefined)
+    return error("PERMISSION_DENIED", `${LOCK_DIRECTORY} is refused: ${fault.reason}`, fault.remedy);
+  if (isWindows) return ok(`${LOCK_DIRECTORY} can be written`);
   const mode = (statusOf(LOCK_DIRECTORY)?.mode ?? 0) & 0o7777;
   const text = `${LOCK_DIRECTORY} has mode ${mode.toString(8)}`;
-  if (!isWritable(LOCK_DIRECTORY)) return error("PERMISSION_DENIED", `${text} and cannot be written`, remedy);
-  return mode === ALL_PERMISSIONS ? ok(text) : warning(`${text}: other users cannot make buffers`, remedy);
+  if (mode === OPEN_TO_EVERYBODY) return ok(text);
+  return warning(`${text}: other users cannot create buffers`, `chmod 1777 ${LOCK_DIRECTORY}`);
 }
 
 function examineForeignLockDirectories(): Verdict {
@@ -182,10 +171,10 @@ function examineForeignLockDirectories(): Verdict {
   for (const path of present) {
     const fault = faultOfLockDirectory(path);
     if (fault === undefined) continue;
-    const remedy = statusOf(path)?.isDirectory() ? `chmod 1777 ${quoted(path)}` : `rm ${quoted(path)}`;
-    return warning(`${path} is passed over: ${fault}; readers written in C# are not noticed`, remedy);
+    const consequence = "readers written in C# are not noticed";
+    return warning(`${path} is passed over: ${fault.reason}; ${consequence}`, fault.remedy);
   }
-  return ok(present.length === 0 ? "made by the first reader" : present.join(", "));
+  return ok(present.length === 0 ? "the first reader creates the directory" : present.join(", "));
 }
 
 // ---- limits --------------------------------------------------------------------------------------------------------
@@ -278,21 +267,6 @@ function mountOf(path: string): Mount | undefined {
     found = { path: mountPoint, options: new Set(all) };
   }
   return found;
-}
-
-/** Whether this process may make files in the directory. */
-function isWritable(directory: string): boolean {
-  try {
-    accessSync(directory, constants.W_OK | constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** A path as the shell takes it. */
-function quoted(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 function mebibytes(bytes: number): string {
