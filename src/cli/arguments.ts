@@ -57,6 +57,23 @@ export async function parseArguments<O extends Options>(
   return values as Values<O>;
 }
 
+/**
+ * Refuses options that contradict each other.
+ *
+ * @param values the options as they are written, each with its value; undefined and false are not given.
+ * @throws CommandError USAGE if more than one is given.
+ */
+export function refuseTogether(
+  values: Readonly<Record<string, unknown>>,
+  hint = "Give only one of them.",
+): void {
+  const [first, second] = Object.keys(values).filter(
+    (flag) => values[flag] !== undefined && values[flag] !== false,
+  );
+  if (second === undefined) return;
+  throw new CommandError("USAGE", `Options ${first} and ${second} cannot be combined.`, hint);
+}
+
 /** The hint for a word that nobody knows: the nearest known one if any is near, or else `help`. */
 export async function hintFor(unknown: string, known: readonly string[], help: string): Promise<string> {
   const meant = await nearest(unknown, known);

@@ -30,6 +30,11 @@ export class Interrupted extends CommandError {
 /** Nobody reads the output any more: the end of a run, and not a failure of it. */
 export class DownstreamClosed extends Error {}
 
+/** Adds a failure that follows the one which ends the run; a signal is none. */
+export function addLaterFailure(errors: string[], error: unknown): void {
+  if (error instanceof CommandError && error.code !== "INTERRUPTED") errors.push(error.message);
+}
+
 /** A failure as it is reported. */
 export interface Failure {
   readonly code: FailureCode;

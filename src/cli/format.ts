@@ -11,6 +11,15 @@ export function mebibytesPerSecond(bytes: number, seconds: number): number | nul
   return perSecond(bytes / 2 ** 20, seconds);
 }
 
+/** How long a run took and how fast it went, as its JSON document has it. */
+export function speedFigures(frames: number, bytes: number, seconds: number) {
+  return {
+    duration_seconds: seconds,
+    throughput_mbps: mebibytesPerSecond(bytes, seconds),
+    frames_per_second: perSecond(frames, seconds),
+  };
+}
+
 /** A count with its unit, which only loses its final s: `1 frame`, `20,000 frames`. */
 export function count(value: number, units: string): string {
   return `${grouped(value)} ${value === 1 ? units.replace(/s$/, "") : units}`;

@@ -27,15 +27,41 @@ export interface FrameSource {
   readonly emptyLines: number;
 }
 
+/** What to take frames from. */
+interface SourceOptions {
+  /** Default: `sequential`. */
+  readonly pattern: Pattern | undefined;
+  readonly framing: Framing;
+  /** Bytes of a frame. */
+  readonly size: number;
+}
+
+/**
+ * The frames of the input, or of a pattern if there is none.
+ *
+ * @throws FrameTooLargeError if frames of the size asked for exceed `maxFrameSize`.
+ */
+export function sourceOf(
+  input: ByteInput | undefined,
+  { pattern = "sequential", framing, size: frameSize }: SourceOptions,
+  maxFrameSize: number,
+  signal: AbortSignal,
+): FrameSource {
+  const sizes = { frameSize, maxFrameSize };
+  return input === undefined
+    ? new PatternSource(pattern, sizes)
+    : new StreamSource(input, framing, sizes, signal);
+}
+
 /** Frames that lie end to end. */
-interface FrameRun {
+export interface FrameRun {
   readonly bytes: Uint8Array;
   /** Bytes of each. */
   readonly frameSize: number;
 }
 
 /** Frames of one pattern and one size, without end. */
-export class PatternSource implements FrameSource {
+class PatternSource implements FrameSource {
   readonly emptyLines = 0;
   readonly #frames: PatternFrames;
   readonly #size: number;
@@ -66,7 +92,7 @@ export class PatternSource implements FrameSource {
 }
 
 /** The frames of a byte stream. */
-export class StreamSource implements FrameSource {
+class StreamSource implements FrameSource {
   readonly #input: ByteInput;
   readonly #splitter: FrameSplitter;
   /** Where all frames have one. */

@@ -2,6 +2,7 @@
 
 import type { SingleBar } from "cli-progress";
 import { bytesText, count } from "./format.ts";
+import type { Session } from "./session.ts";
 
 /** Fewer than the ten redraws a second that are allowed, because the first and the last come on top. */
 const REDRAWS_PER_SECOND = 8;
@@ -26,13 +27,19 @@ export class Progress implements Disposable {
   }
 
   /**
-   * Shows the line.
+   * Shows the line to the end of the session, if progress is to be shown.
    *
    * @param what goes on: `Writing`.
    * @param total what `done` will be at the end; with it the line shows percent and the time left.
    * @param units what is counted.
    */
-  static async start(what: string, total: number | undefined, units = "frames"): Promise<Progress> {
+  static async start(
+    session: Session,
+    what: string,
+    total: number | undefined,
+    units = "frames",
+  ): Promise<Progress | undefined> {
+    if (!session.showsProgress) return undefined;
     const { default: cliProgress } = await import("cli-progress");
     const bar = new cliProgress.SingleBar({
       stream: process.stderr,
@@ -54,7 +61,7 @@ export class Progress implements Disposable {
         return progress.#left();
       },
     });
-    return progress;
+    return session.own(progress);
   }
 
   /** Tells how far the run is; `done` counts towards the total. */

@@ -1,5 +1,4 @@
 // Byte streams over files, stdin and stdout. Nothing here blocks the event loop: the thread pool does the system calls.
-// Import it dynamically: node:fs costs more than a millisecond at start, and not every run has a stream.
 
 import fs from "node:fs";
 import { raceAbort } from "../runtime/abort.ts";
@@ -185,21 +184,20 @@ function open(path: string, flags: number): Promise<number> {
 }
 
 function read(fd: number, into: Uint8Array): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const attempt = () =>
-      fs.read(fd, into, 0, into.length, null, (error, length) => {
-        if (error?.code === "EAGAIN") setTimeout(attempt, RETRY_MS);
-        else if (error) reject(error);
-        else resolve(length);
-      });
-    attempt();
-  });
+  return transfer((done) => fs.read(fd, into, 0, into.length, null, done));
 }
 
 function write(fd: number, bytes: Uint8Array, position: number | null): Promise<number> {
+  return transfer((done) => fs.write(fd, bytes, 0, bytes.length, position, done));
+}
+
+/** How many bytes a call transferred; it is made again while the descriptor is not ready. */
+function transfer(
+  call: (done: (error: NodeJS.ErrnoException | null, length: number) => void) => void,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const attempt = () =>
-      fs.write(fd, bytes, 0, bytes.length, position, (error, length) => {
+      call((error, length) => {
         if (error?.code === "EAGAIN") setTimeout(attempt, RETRY_MS);
         else if (error) reject(error);
         else resolve(length);

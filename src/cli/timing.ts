@@ -1,6 +1,7 @@
 // The clock of a run: how long it took, and when the next frame is due.
 
 import { raceAbort } from "../runtime/abort.ts";
+import { TurnKeeper } from "../runtime/turn.ts";
 
 /** How long a short wait lasts, in milliseconds: signals are answered soon enough all the same. */
 const SHORT_WAIT_MS = 2;
@@ -48,6 +49,41 @@ export class Stopwatch {
   get seconds(): number {
     if (this.#startedAt === undefined) return 0;
     return Math.round(Math.max(0, this.#lastAt - this.#startedAt) * 1000) / 1e6;
+  }
+}
+
+/** The clock of a loop over frames: it measures the work, lets the event loop have its turns, and tells of the progress. */
+export class LoopClock extends Stopwatch {
+  readonly #turns = new TurnKeeper();
+  readonly #signal: AbortSignal;
+  readonly #tell: () => void;
+
+  /**
+   * @param signal ends the loop at the next turn.
+   * @param tell is called at each pause: every few milliseconds while there is work.
+   */
+  constructor(signal: AbortSignal, tell: () => void) {
+    super();
+    this.#signal = signal;
+    this.#tell = tell;
+  }
+
+  /** Notes that `frames` of `size` bytes in all are done. True if the caller should now await {@link turn}. */
+  isDue(size: number, frames?: number): boolean {
+    return this.#turns.isDue(size, frames);
+  }
+
+  /** Before each wait: what it takes is not counted, and there is time to tell. */
+  pause(): void {
+    this.mark();
+    this.#tell();
+  }
+
+  /** Lets the event loop have its turn. Rejects with the signal's reason once it is aborted. */
+  async turn(): Promise<void> {
+    this.pause();
+    await this.#turns.turn();
+    this.#signal.throwIfAborted();
   }
 }
 

@@ -233,7 +233,7 @@ describe("bench refuses", () => {
     [["--sizes", "64,"], "Option --sizes takes"],
     [["--rate", "-1"], "Option --rate takes a number from 0"],
     [["--duration", "0"], "Option --duration takes more than 0"],
-    [["--frames", "5", "--duration", "1s"], "exclude each other"],
+    [["--frames", "5", "--duration", "1s"], "cannot be combined"],
     [["--repeat", "0"], "Option --repeat takes a whole number from 1"],
     [["--sizes", "4MiB", "--buffer-size", "4MiB"], "does not fit a ring of 4,194,304 bytes"],
   ])("%j", async (args, message) => {

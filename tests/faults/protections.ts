@@ -472,8 +472,10 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a client reports the failure of its last request",
-    file: "src/commands/duplex/exchange.ts",
-    changes: [["await this.#progress();\n    this.#throwFailure();\n", "await this.#progress();\n"]],
+    file: "src/commands/duplex/request-loop.ts",
+    changes: [
+      ["await this.#waitForResponse();\n    this.#throwFailure();\n", "await this.#waitForResponse();\n"],
+    ],
     test: "tests/cli/duplex-request.test.ts",
     only: "the response to its last request",
   },

@@ -1,8 +1,10 @@
 // zerobuffer bench: how fast frames are on this machine, and what they cost, next to a pipe and a Unix socket.
 
+import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
+import { openOutput } from "../../cli/open.ts";
 import {
   duration,
   flag,
@@ -135,7 +137,8 @@ export default defineCommand({
     refuse(options);
     document.machine = describeMachine();
     document.settings = settle(options);
-    const output = await openReport(options, session);
+    // Before anything is measured: a bad path is found at once, and harms nothing.
+    const output = await openOutput(options.report, session);
     await measureAll(document, session);
     if (output === undefined) return;
     const { pageOf } = await import("./report.ts");
@@ -169,13 +172,7 @@ function settle(options: BenchOptions): BenchDocument["settings"] {
 }
 
 function refuse({ bufferSize, duration, frames, sizes }: BenchOptions): void {
-  if (duration !== undefined && frames !== undefined) {
-    throw new CommandError(
-      "USAGE",
-      "Options --duration and --frames exclude each other.",
-      "Give one of them.",
-    );
-  }
+  refuseTogether({ "--duration": duration, "--frames": frames });
   if (duration === 0) {
     throw new CommandError(
       "USAGE",
@@ -196,13 +193,6 @@ function fits(size: number, bufferSize: number): boolean {
   return size + FRAME_HEADER_SIZE <= bufferSize;
 }
 
-/** Opens the page before anything is measured: a bad path is found at once, and harms nothing. */
-async function openReport({ report }: BenchOptions, session: Session) {
-  if (report === undefined) return undefined;
-  const { ByteOutput } = await import("../../cli/streams.ts");
-  return session.own(await ByteOutput.open(report, session.signal));
-}
-
 /** Takes all samples; what has been measured is in the document even if that is cut short. */
 async function measureAll(document: BenchDocument, session: Session): Promise<void> {
   const { baselines, batch_size, buffer_size, duration_ms, frames } = document.settings;
@@ -214,7 +204,7 @@ async function measureAll(document: BenchDocument, session: Session): Promise<vo
   );
   const contests = casesOf(works, sizes, rates, baselines ? TRANSPORTS : ["zerobuffer"]);
   const total = contests.flat().length * repeat;
-  const progress = session.showsProgress ? session.own(await Progress.start("Measuring", total)) : undefined;
+  const progress = await Progress.start(session, "Measuring", total);
   let done = 0;
   for (const cases of contests) {
     const samples = cases.map((): BenchMeasurement["samples"] => []);

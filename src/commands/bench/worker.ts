@@ -7,7 +7,7 @@ import { Descriptor, print } from "../../cli/terminal.ts";
 import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
 import { Latencies } from "../duplex/latency.ts";
 import relay from "../relay/command.ts";
-import { Forwarder, type ForwarderOptions } from "../relay/loop.ts";
+import { RelayLoop, type RelayLoopOptions } from "../relay/loop.ts";
 import type { Role, WorkerSettings } from "./plan.ts";
 import { Schedule, Span, type Usage } from "./span.ts";
 import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";
@@ -130,16 +130,16 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     writeTimeout: Number.POSITIVE_INFINITY,
   });
-  const options: ForwarderOptions = {
+  const options: RelayLoopOptions = {
     ...{ frames: 0, transform: "none" as const, xorKey: 0, createOutput: false, logInterval: 0 },
     ...{ connectTimeoutMs: CONNECT_TIMEOUT_MS, timeoutMs: Number.POSITIVE_INFINITY },
   };
   let passed = 0;
-  const forwarder = new Forwarder(reader, writer, options, session, relay.blank(there, back), (frames) => {
+  const loop = new RelayLoop(reader, writer, options, session, relay.blank(there, back), (frames) => {
     span.add(frames - passed);
     passed = frames;
   });
-  await forwarder.run();
+  await loop.run();
   return span.usage;
 }
 

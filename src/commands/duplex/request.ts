@@ -1,10 +1,12 @@
 // zerobuffer duplex request: sends requests, and tells what came back and how long that took.
 
+import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
 import { count, grouped, perSecond, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
-import { PatternSource, StreamSource } from "../../cli/frame-source.ts";
+import { sourceOf } from "../../cli/frame-source.ts";
+import { openInput, openOutput } from "../../cli/open.ts";
 import {
   channelName,
   choice,
@@ -18,14 +20,13 @@ import {
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import type { Session } from "../../cli/session.ts";
 import { DuplexChannelFactory } from "../../core/index.ts";
 import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
 import { rewordForClient } from "./channel.ts";
-import { EXPECTATIONS, Exchange } from "./exchange.ts";
 import { noLatencies, picture, timeText } from "./latency.ts";
+import { EXPECTATIONS, RequestLoop } from "./request-loop.ts";
 
 const DEFAULT_REQUESTS = 1000;
 
@@ -151,13 +152,13 @@ export default defineCommand({
   }),
 
   async run(options, session, document) {
-    refuseContradictions(options);
+    refuseTogether({ "--input": options.input, "--pattern": options.pattern });
     const { bufferSize, channel, connectTimeoutMs, framing, metadata } = options;
     const { log, signal } = session;
 
     // Before the channel is touched, so that a bad path harms nothing.
-    const input = await openInput(options, session);
-    const output = await openOutput(options, session);
+    const input = await openInput(options.input, session);
+    const output = await openOutput(options.output, session);
     const client = session.own(
       await new DuplexChannelFactory().connectClient(channel, {
         config: { metadataSize: 0, payloadSize: bufferSize },
@@ -166,11 +167,7 @@ export default defineCommand({
       }),
     );
     log?.info(`Connected to channel "${channel}".`);
-    const sizes = { frameSize: options.size, maxFrameSize: client.maxRequestSize };
-    const source =
-      input === undefined
-        ? new PatternSource(options.pattern ?? "sequential", sizes)
-        : new StreamSource(input, framing, sizes, signal);
+    const source = sourceOf(input, options, client.maxRequestSize, signal);
     output?.restart();
     if (metadata !== undefined) {
       const bytes = new TextEncoder().encode(metadata);
@@ -179,23 +176,17 @@ export default defineCommand({
     }
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_REQUESTS : 0);
-    const progress = session.showsProgress
-      ? session.own(await Progress.start("Asking", limit > 0 ? limit : input?.size, "requests"))
-      : undefined;
+    const progress = await Progress.start(session, "Asking", limit > 0 ? limit : input?.size, "requests");
     const responses = output && new FrameOutput(output, framing);
-    const exchange: Exchange = new Exchange(client, source, responses, options, session, () =>
-      progress?.update(
-        exchange.received,
-        exchange.bytesSent,
-        limit > 0 ? exchange.sent : (input?.bytesRead ?? 0),
-      ),
+    const loop: RequestLoop = new RequestLoop(client, source, responses, options, session, () =>
+      progress?.update(loop.received, loop.bytesSent, limit > 0 ? loop.sent : (input?.bytesRead ?? 0)),
     );
     try {
-      await exchange.run(limit);
+      await loop.run(limit);
     } catch (error) {
       if (!(error instanceof DownstreamClosed)) throw error;
     } finally {
-      fill(document, exchange);
+      fill(document, loop);
       document.empty_lines_skipped = source.emptyLines;
     }
     refuseResult(document, options);
@@ -219,36 +210,19 @@ export default defineCommand({
   },
 });
 
-function refuseContradictions({ input, pattern }: RequestOptions): void {
-  if (input === undefined || pattern === undefined) return;
-  throw new CommandError("USAGE", "Options --input and --pattern exclude each other.", "Give one of them.");
-}
-
-async function openInput({ input }: RequestOptions, session: Session) {
-  if (input === undefined) return undefined;
-  const { ByteInput } = await import("../../cli/streams.ts");
-  return session.own(await ByteInput.open(input, session.signal));
-}
-
-async function openOutput({ output }: RequestOptions, session: Session) {
-  if (output === undefined) return undefined;
-  const { ByteOutput } = await import("../../cli/streams.ts");
-  return session.own(await ByteOutput.open(output, session.signal));
-}
-
-function fill(document: DuplexRequestDocument, exchange: Exchange): void {
-  const { seconds } = exchange.stopwatch;
-  document.requests = exchange.sent;
-  document.responses = exchange.received;
-  document.timeouts = exchange.timeouts;
-  document.verification_errors = exchange.wrong;
-  document.first_error_request = exchange.firstWrong ?? null;
-  document.bytes_sent = exchange.bytesSent;
-  document.bytes_received = exchange.bytesReceived;
+function fill(document: DuplexRequestDocument, loop: RequestLoop): void {
+  const { seconds } = loop.stopwatch;
+  document.requests = loop.sent;
+  document.responses = loop.received;
+  document.timeouts = loop.timeouts;
+  document.verification_errors = loop.wrong;
+  document.first_error_request = loop.firstWrong ?? null;
+  document.bytes_sent = loop.bytesSent;
+  document.bytes_received = loop.bytesReceived;
   document.duration_seconds = seconds;
-  document.requests_per_second = perSecond(exchange.received, seconds);
-  document.latency_us = exchange.latencies.summaryUs;
-  document.latency_histogram = exchange.latencies.histogram;
+  document.requests_per_second = perSecond(loop.received, seconds);
+  document.latency_us = loop.latencies.summaryUs;
+  document.latency_histogram = loop.latencies.histogram;
 }
 
 /** What is wrong with a run that came to its end. */

@@ -1,7 +1,8 @@
 // zerobuffer duplex serve: answers the requests of one client after another.
 
+import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
-import { CommandError } from "../../cli/failure.ts";
+import type { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedText } from "../../cli/format.ts";
 import {
   channelName,
@@ -156,9 +157,7 @@ export default defineCommand({
     };
     server.onMetadata = (metadata) =>
       session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
-    const progress = session.showsProgress
-      ? session.own(await Progress.start("Serving", frames > 0 ? frames : undefined, "requests"))
-      : undefined;
+    const progress = await Progress.start(session, "Serving", frames > 0 ? frames : undefined, "requests");
     const telling = setInterval(() => {
       const { requests, bytesIn } = server.statistics;
       progress?.update(requests, bytesIn, requests);
@@ -191,16 +190,14 @@ export default defineCommand({
 });
 
 function refuseContradictions({ exec, handler, mode, delayMs }: ServeOptions): void {
-  const others = {
-    "--handler": handler !== undefined,
-    "--mode mutable": mode === "mutable",
-    "--delay-ms": delayMs > 0,
-  };
-  const other = Object.entries(others).find(([, given]) => given)?.[0];
-  if (exec === undefined || other === undefined) return;
-  throw new CommandError(
-    "USAGE",
-    `Options --exec and ${other} exclude each other.`,
+  if (exec === undefined) return;
+  refuseTogether(
+    {
+      "--exec": exec,
+      "--handler": handler,
+      "--mode mutable": mode === "mutable",
+      "--delay-ms": delayMs > 0,
+    },
     "The command decides what the responses are, and when they come.",
   );
 }

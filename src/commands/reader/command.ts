@@ -2,8 +2,9 @@
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
-import { bytesText, count, grouped, mebibytesPerSecond, perSecond, speedText } from "../../cli/format.ts";
+import { bytesText, count, grouped, speedFigures, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
+import { openOutput } from "../../cli/open.ts";
 import {
   bufferName,
   choice,
@@ -17,13 +18,12 @@ import {
   waitMode,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import type { Session } from "../../cli/session.ts";
-import type { ByteOutput } from "../../cli/streams.ts";
 import { Reader } from "../../core/index.ts";
 import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
-import { Intake, MAX_CHECKSUMS } from "./loop.ts";
+import { MAX_CHECKSUMS } from "./examination.ts";
+import { ReaderLoop } from "./loop.ts";
 
 const DEFAULT_FRAME_SIZE = 1024;
 
@@ -139,6 +139,7 @@ export default defineCommand({
     const { log } = session;
     document.frame_size = options.size ?? DEFAULT_FRAME_SIZE;
 
+    // Before the buffer is made, so that a bad path harms nothing.
     const output = await openOutput(options.output, session);
     const metadataOutput = await openOutput(options.metadataOutput, session);
     const reader = session.own(new Reader(buffer, { metadataSize, payloadSize: bufferSize, mode }, { wait }));
@@ -146,21 +147,19 @@ export default defineCommand({
     output?.restart();
     metadataOutput?.restart();
 
-    const progress = session.showsProgress
-      ? session.own(await Progress.start("Reading", frames > 0 ? frames : undefined))
-      : undefined;
+    const progress = await Progress.start(session, "Reading", frames > 0 ? frames : undefined);
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };
-    const intake: Intake = new Intake(reader, options, outputs, session, document, (count) =>
-      progress?.update(count, intake.bytes, count),
+    const loop = new ReaderLoop(reader, options, outputs, session, document, (frames, bytes) =>
+      progress?.update(frames, bytes, frames),
     );
     try {
-      await intake.run();
+      await loop.run();
     } catch (error) {
-      fill(document, intake);
+      fill(document, loop);
       if (document.verification_errors > 0) document.errors.push(verificationFailure(document).message);
       throw error;
     }
-    fill(document, intake);
+    fill(document, loop);
     if (document.verification_errors > 0) throw verificationFailure(document);
   },
 
@@ -176,19 +175,10 @@ export default defineCommand({
   },
 });
 
-/** Opened before the buffer is made, so that a bad path harms nothing. */
-async function openOutput(path: string | undefined, session: Session): Promise<ByteOutput | undefined> {
-  if (path === undefined) return undefined;
-  const { ByteOutput } = await import("../../cli/streams.ts");
-  return session.own(await ByteOutput.open(path, session.signal));
-}
-
-function fill(document: ReaderDocument, { frames, bytes, stopwatch: { seconds } }: Intake): void {
+function fill(document: ReaderDocument, { frames, bytes, seconds }: ReaderLoop): void {
   document.frames_read = frames;
   document.bytes_read = bytes;
-  document.duration_seconds = seconds;
-  document.throughput_mbps = mebibytesPerSecond(bytes, seconds);
-  document.frames_per_second = perSecond(frames, seconds);
+  Object.assign(document, speedFigures(frames, bytes, seconds));
 }
 
 function verificationFailure({

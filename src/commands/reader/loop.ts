@@ -1,32 +1,25 @@
-// The reader's loop: frames out of a buffer, looked at and passed on.
+// The reader's loop: frames out of a buffer, checked and written to the output.
 
-import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
-import { count, grouped } from "../../cli/format.ts";
+import { addLaterFailure, DownstreamClosed } from "../../cli/failure.ts";
+import { count } from "../../cli/format.ts";
+import { FrameInput } from "../../cli/frame-input.ts";
 import type { FrameOutput } from "../../cli/frame-output.ts";
 import type { Session } from "../../cli/session.ts";
 import type { ByteOutput } from "../../cli/streams.ts";
-import { ShortWait, Stopwatch } from "../../cli/timing.ts";
-import { type FrameBatch, PeerTimeoutError, type Reader, WriterDeadError } from "../../core/index.ts";
-import { type Pattern, PatternFrames } from "../../frames/patterns.ts";
-import { PIECE_SIZE } from "../../frames/transforms.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
+import { LoopClock, ShortWait } from "../../cli/timing.ts";
+import { type FrameBatch, type Reader, WriterDeadError } from "../../core/index.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
-
-/** The checksums that go into the result; the log has them all. */
-export const MAX_CHECKSUMS = 100;
+import { Examination, type ExaminationOptions } from "./examination.ts";
 
 /** Frames of so many bytes in all are done with so quickly that they are released together. */
 const MAX_UNIT_SIZE = 64 * 1024;
 
 /** What to do with the frames, and how long to wait for them. */
-interface IntakeOptions {
+interface ReaderLoopOptions extends ExaminationOptions {
   /** Frames to read; 0: until the writer leaves. */
   readonly frames: number;
-  /** The size every frame has to have, if any. */
-  readonly size: number | undefined;
-  readonly verify: "none" | Pattern;
-  readonly checksum: boolean;
   readonly batchSize: number;
+  /** Whether to go on with the next writer when one has gone. */
   readonly follow: boolean;
   readonly connectTimeoutMs: number;
   readonly timeoutMs: number;
@@ -39,54 +32,58 @@ interface Outputs {
 }
 
 /** Takes the frames of one writer, or of one after another, and does with each what was asked for. */
-export class Intake {
-  readonly stopwatch = new Stopwatch();
+export class ReaderLoop {
   readonly #reader: Reader;
-  readonly #options: IntakeOptions;
+  readonly #options: ReaderLoopOptions;
   readonly #outputs: Outputs;
   readonly #session: Session;
   readonly #document: ReaderDocument;
-  readonly #tell: (frames: number) => void;
-  readonly #turns = new TurnKeeper();
-  readonly #expected: PatternFrames | undefined;
+  readonly #clock: LoopClock;
+  readonly #input: FrameInput;
+  readonly #examination: Examination;
   /** Whether single frames are looked at. */
   readonly #examines: boolean;
   /** What is not released yet, because `batchSize` frames are released together, and how many frames that is. */
   readonly #held: FrameBatch[] = [];
   #heldFrames = 0;
-  /** Frames taken so far, which is the number of the next one, and their bytes. */
-  #taken = 0;
-  #takenBytes = 0;
+  #frames = 0;
+  #bytes = 0;
   /** The writer's metadata was looked for. */
   #hasMetadata = false;
 
-  /** @param tell is told every few milliseconds how many frames are done. */
+  /** @param tell is called every few milliseconds. */
   constructor(
     reader: Reader,
-    options: IntakeOptions,
+    options: ReaderLoopOptions,
     outputs: Outputs,
     session: Session,
     document: ReaderDocument,
-    tell: (frames: number) => void,
+    tell: (frames: number, bytes: number) => void,
   ) {
     this.#reader = reader;
     this.#options = options;
     this.#outputs = outputs;
     this.#session = session;
     this.#document = document;
-    this.#tell = tell;
-    this.#expected = options.verify === "none" ? undefined : new PatternFrames(options.verify);
-    this.#examines = options.verify !== "none" || options.size !== undefined || options.checksum;
+    this.#clock = new LoopClock(session.signal, () => tell(this.#frames, this.#bytes));
+    this.#input = new FrameInput(reader, options, session);
+    this.#examination = new Examination(options, document, session.log, this.#clock);
+    this.#examines = this.#examination.isWanted;
   }
 
-  /** Frames taken so far. */
+  /** Frames taken so far, which is the number of the next one. */
   get frames(): number {
-    return this.#taken;
+    return this.#frames;
   }
 
   /** Bytes of those frames. */
   get bytes(): number {
-    return this.#takenBytes;
+    return this.#bytes;
+  }
+
+  /** How long it took from the first frame to the last. */
+  get seconds(): number {
+    return this.#clock.seconds;
   }
 
   /** Reads until there is enough, or the writer has gone, or nobody is downstream any more. */
@@ -96,19 +93,20 @@ export class Intake {
     } catch (error) {
       if (error instanceof DownstreamClosed) return;
       // What was taken out of the buffer is still to be delivered.
-      await this.#flush().catch((lost) => lost !== error && this.#noteLoss(lost));
+      await this.#flush().catch((lost) => lost !== error && addLaterFailure(this.#document.errors, lost));
       throw error;
     }
     await this.#flush().catch(ignoreDownstreamClosed);
   }
 
+  /** Reads one writer, or one after another. */
   async #readWriters(): Promise<void> {
     const { follow, frames } = this.#options;
     for (;;) {
-      await this.#awaitWriter();
+      await this.#input.awaitWriter();
       this.#hasMetadata = false;
       try {
-        await this.#readWriter();
+        await this.#readFrames();
         return;
       } catch (error) {
         if (!(error instanceof WriterDeadError)) throw error;
@@ -116,54 +114,31 @@ export class Intake {
         this.#session.log?.info(error.message);
         if (follow) continue;
         if (error.reason === "died") throw error;
-        if (frames > 0) throw this.#incomplete();
+        if (frames > 0) throw this.#input.incomplete(this.#frames, frames);
         return;
       }
     }
   }
 
-  async #awaitWriter(): Promise<void> {
-    const { connectTimeoutMs } = this.#options;
-    const { signal, log } = this.#session;
-    const { name } = this.#reader;
-    const deadline = performance.now() + connectTimeoutMs;
-    if (await this.#reader.isWriterConnectedAsync(connectTimeoutMs, { signal })) {
-      log?.info(`A writer has connected to buffer "${name}".`);
-      return;
-    }
-    // An answer before the deadline means that one came and went: reading tells.
-    if (performance.now() < deadline) return;
-    throw new PeerTimeoutError(`No writer has connected to buffer "${name}" within ${connectTimeoutMs} ms.`, {
-      buffer: name,
-      hint: "Start the writer, or wait longer (--connect-timeout-ms; 0: for ever).",
-    });
-  }
-
   /** Returns when there are enough frames; a writer's departure is thrown as WriterDeadError. */
-  async #readWriter(): Promise<void> {
+  async #readFrames(): Promise<void> {
     const { frames, timeoutMs } = this.#options;
     const wait = new ShortWait(timeoutMs);
-    while (frames === 0 || this.#taken < frames) {
-      const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#taken);
+    while (frames === 0 || this.#frames < frames) {
+      const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#frames);
       const shortWaitMs = this.#isAtRest ? wait.milliseconds : 0;
       let batch =
         shortWaitMs > 0 ? this.#reader.readFrames(most, shortWaitMs) : this.#reader.tryReadFrames(most);
       wait.note(batch.length > 0);
       if (batch.length === 0) batch = await this.#waitForFrames(most);
-      this.stopwatch.start();
-      if (this.#taken === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
-      if (this.#hasMetadata && bringsNewWriter(batch)) {
-        this.#session.log?.info(
-          `Another writer has taken the last one's place at buffer "${this.#reader.name}".`,
-        );
-        this.#hasMetadata = false;
-      }
+      this.#clock.start();
+      this.#noteFirst(batch);
       if (!this.#hasMetadata) await this.#takeMetadata();
       if (!this.#takeAtOnce(batch)) await this.#takeOneByOne(batch);
-      if (this.#turns.isDue(batch.size, batch.length)) await this.#turn();
+      if (this.#clock.isDue(batch.size, batch.length)) await this.#clock.turn();
     }
     this.#release();
-    this.#pause();
+    this.#clock.pause();
   }
 
   /** Nothing that was taken has still to be released or written. */
@@ -177,121 +152,25 @@ export class Intake {
     return batchSize === 1 ? Number.MAX_SAFE_INTEGER : batchSize - this.#heldFrames;
   }
 
-  /** Takes small frames that nothing is done with but passing them on; false if they are not like that. */
-  #takeAtOnce(batch: FrameBatch): boolean {
-    const output = this.#outputs.frames;
-    if (this.#examines || batch.size > MAX_UNIT_SIZE) return false;
-    if (output !== undefined && !output.appendBatch(batch)) return false;
-    this.#taken += batch.length;
-    this.#takenBytes += batch.size;
-    this.#hold(batch);
-    return true;
-  }
-
-  async #takeOneByOne(batch: FrameBatch): Promise<void> {
-    const { batchSize } = this.#options;
-    const output = this.#outputs.frames;
-    for (let i = 0; i < batch.length; i++) {
-      const data = batch.dataOf(i);
-      if (this.#examines) {
-        const sequence = batch.sequenceOf(i);
-        if (data.length > PIECE_SIZE) await this.#examineInPieces(this.#taken, sequence, data);
-        else this.#examine(this.#taken, sequence, data);
-      }
-      this.#taken++;
-      this.#takenBytes += data.length;
-      if (output !== undefined && !output.append(data)) {
-        // No other frame is held while the output is waited for.
-        this.#release();
-        batch.release(i);
-        await this.#deliver(output.write(data));
-      }
-      if (batchSize === 1 && batch.size > MAX_UNIT_SIZE) batch.release(i + 1);
-      if (this.#turns.isDue(data.length)) await this.#turn();
-    }
-    this.#hold(batch);
-  }
-
-  /** Keeps frames until there are enough of them to be released together. */
-  #hold(batch: FrameBatch): void {
-    this.#held.push(batch);
-    this.#heldFrames += batch.length;
-    if (this.#heldFrames >= this.#options.batchSize) this.#release();
-  }
-
   async #waitForFrames(most: number): Promise<FrameBatch> {
-    const { timeoutMs } = this.#options;
     const { signal } = this.#session;
-    const { name } = this.#reader;
     this.#release();
     await this.#flush();
-    this.#pause();
-    const batch = await this.#reader.readFramesAsync(most, timeoutMs, { signal });
-    if (batch.length > 0) return batch;
-    throw new CommandError(
-      "TIMEOUT",
-      `No frame has come through buffer "${name}" within ${timeoutMs} ms; its writer is still connected.`,
-      "See why the writer is idle, or wait longer (--timeout-ms; 0: for ever).",
-    );
-  }
-
-  /** Looks at the frame's bytes, where that was asked for. */
-  #examine(number: number, sequence: number, data: Uint8Array): void {
-    const expected = this.#expected;
-    if (this.#checkSize(number, data) && expected?.matches(sequence - 1, data) === false) {
-      this.#countMismatch(number, sequence);
-    }
-    if (this.#options.checksum) this.#addChecksum(number, new Bun.CryptoHasher("md5").update(data));
-  }
-
-  /** {@link #examine}, with turns of the event loop between the pieces of a large frame. */
-  async #examineInPieces(number: number, sequence: number, data: Uint8Array): Promise<void> {
-    const expected = this.#expected;
-    if (this.#checkSize(number, data) && expected !== undefined) {
-      while (!expected.prepare(sequence - 1, data.length)) await this.#turn();
-      const isRight = await this.#eachPiece(data, (start, end) =>
-        expected.matches(sequence - 1, data, start, end),
-      );
-      if (!isRight) this.#countMismatch(number, sequence);
-    }
-    if (!this.#options.checksum) return;
-    const hasher = new Bun.CryptoHasher("md5");
-    await this.#eachPiece(data, (start, end) => {
-      hasher.update(data.subarray(start, end));
-      return true;
+    this.#clock.pause();
+    return this.#input.awaitFrames(async (waitMs) => {
+      const batch = await this.#reader.readFramesAsync(most, waitMs, { signal });
+      return batch.length > 0 ? batch : undefined;
     });
-    this.#addChecksum(number, hasher);
   }
 
-  /** Works on a frame piece by piece, until it is told to stop; whether that was not the case. */
-  async #eachPiece(data: Uint8Array, work: (start: number, end: number) => boolean): Promise<boolean> {
-    for (let start = 0; start < data.length; start += PIECE_SIZE) {
-      if (!work(start, Math.min(data.length, start + PIECE_SIZE))) return false;
-      await this.#turn();
-    }
-    return true;
-  }
-
-  #checkSize(number: number, data: Uint8Array): boolean {
-    const { size = data.length } = this.#options;
-    if (data.length !== size) this.#countError(number, `it has ${data.length} bytes`);
-    return data.length === size;
-  }
-
-  #countMismatch(number: number, sequence: number): void {
-    this.#countError(number, `it is not the ${this.#expected?.pattern} pattern of sequence ${sequence}`);
-  }
-
-  #countError(number: number, what: string): void {
-    this.#document.verification_errors++;
-    this.#document.first_error_frame ??= number;
-    this.#session.log?.warn(`Frame ${number} is wrong: ${what}.`);
-  }
-
-  #addChecksum(frame: number, hasher: Bun.CryptoHasher): void {
-    const checksum = hasher.digest("hex");
-    if (frame < MAX_CHECKSUMS) this.#document.checksums.push({ frame, checksum });
-    this.#session.log?.info(`Frame ${frame} has MD5 ${checksum}.`);
+  /** Looks whether a batch is the first of all, or of another writer. */
+  #noteFirst(batch: FrameBatch): void {
+    if (this.#frames === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
+    if (!this.#hasMetadata || !bringsNewWriter(batch)) return;
+    this.#session.log?.info(
+      `Another writer has taken the last one's place at buffer "${this.#reader.name}".`,
+    );
+    this.#hasMetadata = false;
   }
 
   /** The writer's metadata: there when its first frame is, or never. */
@@ -305,6 +184,47 @@ export class Intake {
     const output = this.#outputs.metadata;
     output?.restart();
     if (output !== undefined) await this.#deliver(output.write(metadata));
+  }
+
+  /** Takes small frames that nothing is done with but passing them on; false if they are not like that. */
+  #takeAtOnce(batch: FrameBatch): boolean {
+    const output = this.#outputs.frames;
+    if (this.#examines || batch.size > MAX_UNIT_SIZE) return false;
+    if (output !== undefined && !output.appendBatch(batch)) return false;
+    this.#frames += batch.length;
+    this.#bytes += batch.size;
+    this.#hold(batch);
+    return true;
+  }
+
+  async #takeOneByOne(batch: FrameBatch): Promise<void> {
+    const { batchSize } = this.#options;
+    const output = this.#outputs.frames;
+    for (let i = 0; i < batch.length; i++) {
+      const data = batch.dataOf(i);
+      if (this.#examines) {
+        const work = this.#examination.check(this.#frames, batch.sequenceOf(i), data);
+        if (work !== undefined) await work;
+      }
+      this.#frames++;
+      this.#bytes += data.length;
+      if (output !== undefined && !output.append(data)) {
+        // No other frame is held while the output is waited for.
+        this.#release();
+        batch.release(i);
+        await this.#deliver(output.write(data));
+      }
+      if (batchSize === 1 && batch.size > MAX_UNIT_SIZE) batch.release(i + 1);
+      if (this.#clock.isDue(data.length)) await this.#clock.turn();
+    }
+    this.#hold(batch);
+  }
+
+  /** Keeps frames until there are enough of them to be released together. */
+  #hold(batch: FrameBatch): void {
+    this.#held.push(batch);
+    this.#heldFrames += batch.length;
+    if (this.#heldFrames >= this.#options.batchSize) this.#release();
   }
 
   #release(): void {
@@ -322,36 +242,9 @@ export class Intake {
     try {
       await this.#session.finish(write);
     } catch (error) {
-      this.stopwatch.mark();
+      this.#clock.mark();
       throw error;
     }
-  }
-
-  /** Before each wait: what it takes is not counted, and there is time to tell. */
-  #pause(): void {
-    this.stopwatch.mark();
-    this.#tell(this.#taken);
-  }
-
-  async #turn(): Promise<void> {
-    this.#pause();
-    await this.#turns.turn();
-    this.#session.signal.throwIfAborted();
-  }
-
-  /** A failure to deliver, after the one that ends the run. */
-  #noteLoss(error: unknown): void {
-    if (error instanceof CommandError && error.code !== "INTERRUPTED")
-      this.#document.errors.push(error.message);
-  }
-
-  #incomplete(): CommandError {
-    const { name } = this.#reader;
-    return new CommandError(
-      "INCOMPLETE",
-      `The writer of buffer "${name}" has left after ${grouped(this.#taken)} of ${count(this.#options.frames, "frames")}.`,
-      "Have it write more, or ask for fewer (--frames).",
-    );
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
-import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "../../cli/format.ts";
+import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
 import {
   bufferName,
   choice,
@@ -14,11 +14,10 @@ import {
   waitMode,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import type { Stopwatch } from "../../cli/timing.ts";
 import { type BufferConfig, checkName, Reader, Writer } from "../../core/index.ts";
 import { TRANSFORMS } from "../../frames/transforms.ts";
 import type { RelayDocument } from "../../schemas/relay.ts";
-import { Forwarder } from "./loop.ts";
+import { RelayLoop } from "./loop.ts";
 
 const args = {
   input: bufferName("the buffer to make and read from"),
@@ -134,16 +133,14 @@ export default defineCommand({
     const verb = writer.isReaderConnected() ? "Connected to" : "Made";
     log?.info(`${verb} buffer "${output}" of ${count(writer.config.payloadSize, "bytes")}.`);
 
-    const progress = session.showsProgress
-      ? session.own(await Progress.start("Relaying", frames > 0 ? frames : undefined))
-      : undefined;
-    const forwarder = new Forwarder(reader, writer, options, session, document, (count) =>
-      progress?.update(count, writer.bytesWritten, count),
+    const progress = await Progress.start(session, "Relaying", frames > 0 ? frames : undefined);
+    const loop = new RelayLoop(reader, writer, options, session, document, (frames) =>
+      progress?.update(frames, writer.bytesWritten, frames),
     );
     try {
-      await forwarder.run();
+      await loop.run();
     } finally {
-      fill(document, writer, forwarder.stopwatch);
+      fill(document, writer, loop);
     }
   },
 
@@ -171,11 +168,9 @@ function refuseNames(input: string, output: string): void {
 function fill(
   document: RelayDocument,
   { framesWritten, bytesWritten }: Writer,
-  { seconds }: Stopwatch,
+  { seconds }: RelayLoop,
 ): void {
   document.frames_relayed = framesWritten;
   document.total_bytes = bytesWritten;
-  document.duration_seconds = seconds;
-  document.throughput_mbps = mebibytesPerSecond(bytesWritten, seconds);
-  document.frames_per_second = perSecond(framesWritten, seconds);
+  Object.assign(document, speedFigures(framesWritten, bytesWritten, seconds));
 }

@@ -1,26 +1,22 @@
 // The relay's loop: frames out of one buffer, transformed on their way into another.
 
-import { CommandError } from "../../cli/failure.ts";
-import { count, grouped } from "../../cli/format.ts";
+import { addLaterFailure, CommandError } from "../../cli/failure.ts";
+import { count } from "../../cli/format.ts";
+import { FrameInput } from "../../cli/frame-input.ts";
 import type { Session } from "../../cli/session.ts";
-import { ShortWait, Stopwatch } from "../../cli/timing.ts";
+import { LoopClock, ShortWait } from "../../cli/timing.ts";
 import {
   type AcquiredFrame,
   type Frame,
-  PeerTimeoutError,
   type Reader,
   type Writer,
   WriterDeadError,
 } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE, type Transform, transformFor } from "../../frames/transforms.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
 import type { RelayDocument } from "../../schemas/relay.ts";
 
-/** How long the input is waited for before the output's reader is looked at. */
-const SLICE_MS = 250;
-
 /** What to do with the frames, and how long to wait for them. */
-export interface ForwarderOptions {
+export interface RelayLoopOptions {
   /** Frames to pass on; 0: until the writer leaves. */
   readonly frames: number;
   readonly transform: Transform;
@@ -33,22 +29,21 @@ export interface ForwarderOptions {
 }
 
 /** Passes the frames of one writer on, each with one copy: from where it was read to where it is written. */
-export class Forwarder {
-  readonly stopwatch = new Stopwatch();
+export class RelayLoop {
   readonly #reader: Reader;
   readonly #writer: Writer;
-  readonly #options: ForwarderOptions;
+  readonly #options: RelayLoopOptions;
   readonly #session: Session;
   readonly #document: RelayDocument;
-  readonly #tell: (frames: number) => void;
+  readonly #clock: LoopClock;
+  readonly #input: FrameInput;
   readonly #transform: (bytes: Uint8Array) => void;
-  readonly #turns = new TurnKeeper();
 
   /** @param tell is told every few milliseconds how many frames are done. */
   constructor(
     reader: Reader,
     writer: Writer,
-    options: ForwarderOptions,
+    options: RelayLoopOptions,
     session: Session,
     document: RelayDocument,
     tell: (frames: number) => void,
@@ -58,24 +53,33 @@ export class Forwarder {
     this.#options = options;
     this.#session = session;
     this.#document = document;
-    this.#tell = tell;
+    this.#clock = new LoopClock(session.signal, () => tell(writer.framesWritten));
+    this.#input = new FrameInput(reader, options, session, () => this.#lookAround());
     this.#transform = transformFor(options.transform, options.xorKey);
+  }
+
+  /** How long it took from the first frame to the last. */
+  get seconds(): number {
+    return this.#clock.seconds;
   }
 
   /** Passes frames on until there are enough, or the writer has gone; then sees to it that they have a reader. */
   async run(): Promise<void> {
     try {
-      await this.#forwardAll();
+      await this.#forwardWriter();
     } catch (error) {
       // What was passed on before is still to be read.
-      if (this.#writer.framesWritten > 0) await this.#awaitReader().catch((lost) => this.#noteLoss(lost));
+      if (this.#writer.framesWritten > 0) {
+        await this.#awaitReader().catch((lost) => addLaterFailure(this.#document.errors, lost));
+      }
       throw error;
     }
     await this.#awaitReader();
   }
 
-  async #forwardAll(): Promise<void> {
-    await this.#awaitWriter();
+  async #forwardWriter(): Promise<void> {
+    const { frames } = this.#options;
+    await this.#input.awaitWriter();
     try {
       await this.#forwardFrames();
     } catch (error) {
@@ -83,26 +87,8 @@ export class Forwarder {
       this.#forwardMetadata();
       this.#session.log?.info(error.message);
       if (error.reason === "died") throw error;
-      if (this.#options.frames > 0) throw this.#incomplete();
+      if (frames > 0) throw this.#input.incomplete(this.#writer.framesWritten, frames);
     }
-  }
-
-  async #awaitWriter(): Promise<void> {
-    const { connectTimeoutMs } = this.#options;
-    const { signal, log } = this.#session;
-    const { name } = this.#reader;
-    const seen = await this.#waitInSlices(connectTimeoutMs, async (sliceMs) => {
-      const deadline = performance.now() + sliceMs;
-      if (await this.#reader.isWriterConnectedAsync(sliceMs, { signal })) return "connected";
-      // An answer before the deadline means that one came and went: reading tells.
-      return performance.now() < deadline ? "gone" : undefined;
-    });
-    if (seen === "connected") log?.info(`A writer has connected to buffer "${name}".`);
-    if (seen !== undefined) return;
-    throw new PeerTimeoutError(`No writer has connected to buffer "${name}" within ${connectTimeoutMs} ms.`, {
-      buffer: name,
-      hint: "Start the writer, or wait longer (--connect-timeout-ms; 0: for ever).",
-    });
   }
 
   /** Returns when there are enough frames; the writer's departure is thrown as WriterDeadError. */
@@ -117,7 +103,7 @@ export class Forwarder {
       let frame: Frame = shortWaitMs > 0 ? reader.readFrame(shortWaitMs) : reader.tryReadFrame();
       frameWait.note(frame.isValid);
       if (!frame.isValid) frame = await this.#waitForFrame();
-      this.stopwatch.start();
+      this.#clock.start();
       if (writer.framesWritten === 0) this.#forwardMetadata();
       const slot = writer.tryAcquireFrame(frame.size, roomWait.milliseconds);
       roomWait.note(slot !== undefined);
@@ -131,51 +117,35 @@ export class Forwarder {
       writer.commitFrame();
       frame.release();
       if (logInterval > 0 && writer.framesWritten % logInterval === 0) this.#logProgress();
-      if (this.#turns.isDue(frame.size)) await this.#turn();
+      if (this.#clock.isDue(frame.size)) await this.#turn();
     }
-    this.#pause();
+    this.#clock.pause();
   }
 
-  async #waitForFrame(): Promise<Frame> {
-    const { timeoutMs } = this.#options;
+  #waitForFrame(): Promise<Frame> {
     const { signal } = this.#session;
-    const { name } = this.#reader;
-    this.#pause();
-    const frame = await this.#waitInSlices(timeoutMs, async (sliceMs) => {
-      const frame = await this.#reader.readFrameAsync(sliceMs, { signal });
+    this.#clock.pause();
+    return this.#input.awaitFrames(async (waitMs) => {
+      const frame = await this.#reader.readFrameAsync(waitMs, { signal });
       return frame.isValid ? frame : undefined;
     });
-    if (frame !== undefined) return frame;
-    throw new CommandError(
-      "TIMEOUT",
-      `No frame has come through buffer "${name}" within ${timeoutMs} ms; its writer is still connected.`,
-      "See why the writer is idle, or wait longer (--timeout-ms; 0: for ever).",
-    );
   }
 
   /** The frame stays where it was read meanwhile. */
   #waitForRoom(size: number): Promise<AcquiredFrame> {
-    this.#pause();
+    this.#clock.pause();
     return this.#writer.acquireFrameAsync(size, { signal: this.#session.signal });
   }
 
-  /**
-   * Waits for something from the input, `undefined` if it does not come. After each slice that brought nothing, it looks
-   * for metadata, and whether the output still has its reader: no write would find out.
-   */
-  async #waitInSlices<T>(
-    timeoutMs: number,
-    wait: (sliceMs: number) => Promise<T | undefined>,
-  ): Promise<T | undefined> {
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const restMs = Math.max(0, deadline - performance.now());
-      const result = await wait(Math.min(SLICE_MS, restMs));
-      if (result !== undefined) return result;
-      this.#forwardMetadata();
-      this.#writer.checkReader();
-      if (performance.now() >= deadline) return undefined;
-    }
+  /** While the input is waited for: metadata may come, and no write finds out whether the output still has its reader. */
+  #lookAround(): void {
+    this.#forwardMetadata();
+    this.#writer.checkReader();
+  }
+
+  #turn(): Promise<void> {
+    this.#forwardMetadata();
+    return this.#clock.turn();
   }
 
   /** Passes the metadata on if it has come. A writer sends it before its first frame, as a rule. */
@@ -187,6 +157,10 @@ export class Forwarder {
     this.#document.metadata_relayed = true;
     this.#document.metadata_size = metadata.length;
     this.#session.log?.info(`Relayed ${count(metadata.length, "bytes")} of metadata.`);
+  }
+
+  #logProgress(): void {
+    this.#session.log?.info(`Relayed ${count(this.#writer.framesWritten, "frames")}.`);
   }
 
   /** An output that was made has to find its reader, or its frames are lost. */
@@ -203,39 +177,6 @@ export class Forwarder {
       "INCOMPLETE",
       `No reader has come for buffer "${name}" within ${timeoutMs} ms; what was passed on (${count(framesWritten, "frames")}) is lost.`,
       "Start its reader earlier, or wait longer (--timeout-ms; 0: for ever).",
-    );
-  }
-
-  /** Before each wait: what it takes is not counted, and there is time to tell. */
-  #pause(): void {
-    this.stopwatch.mark();
-    this.#tell(this.#writer.framesWritten);
-  }
-
-  async #turn(): Promise<void> {
-    this.#pause();
-    this.#forwardMetadata();
-    await this.#turns.turn();
-    this.#session.signal.throwIfAborted();
-  }
-
-  #logProgress(): void {
-    this.#session.log?.info(`Relayed ${count(this.#writer.framesWritten, "frames")}.`);
-  }
-
-  /** A failure to deliver, after the one that ends the run. */
-  #noteLoss(error: unknown): void {
-    if (error instanceof CommandError && error.code !== "INTERRUPTED")
-      this.#document.errors.push(error.message);
-  }
-
-  #incomplete(): CommandError {
-    const { name } = this.#reader;
-    const { frames } = this.#options;
-    return new CommandError(
-      "INCOMPLETE",
-      `The writer of buffer "${name}" has left after ${grouped(this.#writer.framesWritten)} of ${count(frames, "frames")}.`,
-      "Have it write more, or ask for fewer (--frames).",
     );
   }
 }

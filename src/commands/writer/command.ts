@@ -1,9 +1,11 @@
 // zerobuffer writer: frames of a pattern or of a byte stream, into a buffer.
 
+import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
-import { bytesText, count, mebibytesPerSecond, perSecond, speedText } from "../../cli/format.ts";
-import { PatternSource, StreamSource } from "../../cli/frame-source.ts";
+import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
+import { sourceOf } from "../../cli/frame-source.ts";
+import { openInput } from "../../cli/open.ts";
 import {
   bufferName,
   choice,
@@ -18,12 +20,12 @@ import {
   waitMode,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import type { ByteInput } from "../../cli/streams.ts";
+import type { Session } from "../../cli/session.ts";
 import { Writer } from "../../core/index.ts";
 import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { WriterDocument } from "../../schemas/writer.ts";
-import { FULL_POLICIES, Pump } from "./loop.ts";
+import { FULL_POLICIES, WriterLoop } from "./loop.ts";
 
 const args = {
   buffer: bufferName("the buffer to write to"),
@@ -128,7 +130,8 @@ export default defineCommand({
   }),
 
   async run(options, session, document) {
-    refuseContradictions(options);
+    refuseTogether({ "--input": options.input, "--pattern": options.pattern });
+    refuseTogether({ "--metadata": options.metadata, "--metadata-file": options.metadataFile });
     const { buffer, connectTimeoutMs, framing, size: frameSize, timeoutMs, wait } = options;
     const { log, signal } = session;
     const pattern = options.pattern ?? "sequential";
@@ -136,9 +139,8 @@ export default defineCommand({
     document.frame_size = options.input === undefined || framing === "fixed" ? frameSize : null;
 
     // Before the buffer is touched, so that a bad path harms nothing.
-    const metadata = await loadMetadata(options, signal);
-    const input =
-      options.input === undefined ? undefined : session.own(await openInput(options.input, signal));
+    const metadata = await loadMetadata(options, session);
+    const input = await openInput(options.input, session);
     log?.info(`Connecting to buffer "${buffer}".`);
     const writer = session.own(
       await Writer.connect(buffer, { connectTimeoutMs, writeTimeout: timeoutMs, wait, signal }),
@@ -146,11 +148,7 @@ export default defineCommand({
     const { payloadSize } = writer.config;
     log?.info(`Connected to buffer "${buffer}" of ${count(payloadSize, "bytes")}.`);
 
-    const sizes = { frameSize, maxFrameSize: writer.maxFrameSize };
-    const source =
-      input === undefined
-        ? new PatternSource(pattern, sizes)
-        : new StreamSource(input, framing, sizes, signal);
+    const source = sourceOf(input, options, writer.maxFrameSize, signal);
     if (metadata !== undefined) {
       writer.setMetadata(metadata);
       document.metadata_size = metadata.length;
@@ -158,16 +156,14 @@ export default defineCommand({
     }
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_FRAMES : 0);
-    const progress = session.showsProgress
-      ? session.own(await Progress.start("Writing", limit > 0 ? limit : input?.size))
-      : undefined;
-    const pump = new Pump(writer, source, options, signal, (frames) =>
+    const progress = await Progress.start(session, "Writing", limit > 0 ? limit : input?.size);
+    const loop = new WriterLoop(writer, source, options, signal, (frames) =>
       progress?.update(frames, writer.bytesWritten, limit > 0 ? frames : (input?.bytesRead ?? 0)),
     );
     try {
-      await pump.run(limit);
+      await loop.run(limit);
     } finally {
-      fill(document, writer, pump);
+      fill(document, writer, loop);
       document.empty_lines_skipped = source.emptyLines;
     }
   },
@@ -187,47 +183,27 @@ export default defineCommand({
   },
 });
 
-function fill(document: WriterDocument, writer: Writer, { stopwatch, dropped }: Pump): void {
+function fill(document: WriterDocument, writer: Writer, { seconds, dropped }: WriterLoop): void {
   const { framesWritten, bytesWritten, waits } = writer;
   document.frames_written = framesWritten;
   document.frames_dropped = dropped;
   document.bytes_written = bytesWritten;
   document.waits = waits;
-  document.duration_seconds = stopwatch.seconds;
-  document.throughput_mbps = mebibytesPerSecond(bytesWritten, stopwatch.seconds);
-  document.frames_per_second = perSecond(framesWritten, stopwatch.seconds);
-}
-
-function refuseContradictions({ input, pattern, metadata, metadataFile }: WriterOptions): void {
-  if (input !== undefined && pattern !== undefined) {
-    throw new CommandError("USAGE", "Options --input and --pattern exclude each other.", "Give one of them.");
-  }
-  if (metadata !== undefined && metadataFile !== undefined) {
-    throw new CommandError(
-      "USAGE",
-      "Options --metadata and --metadata-file exclude each other.",
-      "Give one of them.",
-    );
-  }
+  Object.assign(document, speedFigures(framesWritten, bytesWritten, seconds));
 }
 
 /** The metadata to send, if any. */
 async function loadMetadata(
   { metadata, metadataFile }: WriterOptions,
-  signal: AbortSignal,
+  session: Session,
 ): Promise<Uint8Array | undefined> {
   if (metadata !== undefined) return new TextEncoder().encode(metadata);
   if (metadataFile === undefined) return undefined;
-  using input = await openInput(metadataFile, signal);
-  const bytes = await input.readAll(MAX_METADATA_SIZE, signal);
+  const input = await openInput(metadataFile, session);
+  const bytes = await input.readAll(MAX_METADATA_SIZE, session.signal);
   if (bytes.length > 0) return bytes;
   throw new CommandError(
     "USAGE",
     `Option --metadata-file takes a file that is not empty; ${metadataFile} is.`,
   );
-}
-
-async function openInput(path: string, signal: AbortSignal): Promise<ByteInput> {
-  const { ByteInput } = await import("../../cli/streams.ts");
-  return ByteInput.open(path, signal);
 }

@@ -1,11 +1,10 @@
 // The writer's loop: frames from a source into a buffer.
 
 import { CommandError } from "../../cli/failure.ts";
-import type { FrameSource } from "../../cli/frame-source.ts";
-import { Pace, type PaceOptions, ShortWait, Stopwatch } from "../../cli/timing.ts";
+import type { FrameRun, FrameSource } from "../../cli/frame-source.ts";
+import { LoopClock, Pace, type PaceOptions, ShortWait } from "../../cli/timing.ts";
 import type { Writer } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
 
 /** What to do with a frame there is no room for. */
 export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
@@ -17,26 +16,24 @@ const READER_LOOK_MS = 250;
 /** Frames that are written together at the most. */
 const RUN_FRAMES = 256;
 
-/** What becomes of a large frame's bytes on their way. */
-const AS_IT_IS = { transform: "none", xorKey: 0 } as const;
+/** A large frame's bytes are not changed on their way. */
+const UNCHANGED = { transform: "none", xorKey: 0 } as const;
 
 /** How fast to go, and what to do where the buffer is full. */
-interface PumpOptions extends PaceOptions {
+interface WriterLoopOptions extends PaceOptions {
   readonly onFull: FullPolicy;
 }
 
-/** Moves frames from a source into a buffer, at the pace and with the patience asked for. */
-export class Pump {
-  readonly stopwatch = new Stopwatch();
+/** Writes the frames of a source into a buffer, at the pace and with the patience asked for. */
+export class WriterLoop {
   readonly #writer: Writer;
   readonly #source: FrameSource;
+  readonly #clock: LoopClock;
   readonly #pace: Pace | undefined;
   readonly #onFull: FullPolicy;
   readonly #signal: AbortSignal;
-  readonly #tell: (frames: number) => void;
-  /** Nothing has to be decided for single frames: they can be written many at a time. */
-  readonly #isFree: boolean;
-  readonly #turns = new TurnKeeper();
+  /** The most frames to write together: one, if something has to be decided for each. */
+  readonly #runFrames: number;
   readonly #roomWait: ShortWait;
   #offered = 0;
   #dropped = 0;
@@ -45,18 +42,18 @@ export class Pump {
   constructor(
     writer: Writer,
     source: FrameSource,
-    options: PumpOptions,
+    options: WriterLoopOptions,
     signal: AbortSignal,
     tell: (frames: number) => void,
   ) {
     this.#writer = writer;
     this.#source = source;
+    this.#clock = new LoopClock(signal, () => tell(this.#offered));
     this.#pace = options.rate === undefined && options.delayMs === 0 ? undefined : new Pace(options);
     this.#onFull = options.onFull;
-    this.#isFree = this.#pace === undefined && options.onFull === "wait";
+    this.#runFrames = this.#pace === undefined && options.onFull === "wait" ? RUN_FRAMES : 1;
     this.#roomWait = new ShortWait(options.onFull === "wait" ? undefined : 0);
     this.#signal = signal;
-    this.#tell = tell;
   }
 
   /** Frames there was no room for. */
@@ -64,48 +61,44 @@ export class Pump {
     return this.#dropped;
   }
 
-  /** Moves up to `limit` frames, or all of them if it is 0. */
+  /** How long it took from the first frame to the last. */
+  get seconds(): number {
+    return this.#clock.seconds;
+  }
+
+  /** Writes up to `limit` frames, or all of them if it is 0. */
   async run(limit: number): Promise<void> {
+    const runFrames = this.#runFrames;
     while (limit === 0 || this.#offered < limit) {
+      const most = limit === 0 ? runFrames : Math.min(runFrames, limit - this.#offered);
       // A dropped frame uses no sequence number, and its pattern goes to the next one.
-      const most = this.#isFree ? Math.min(RUN_FRAMES, limit === 0 ? RUN_FRAMES : limit - this.#offered) : 1;
       const run = this.#source.next(this.#offered - this.#dropped, most);
       if (run === undefined) {
-        if (!(await this.#more())) return;
-        this.#signal.throwIfAborted();
-        continue;
+        if (await this.#waitForSource()) continue;
+        return;
       }
-      if (this.#pace?.isDue(this.#offered) === false) await this.#wait(this.#pace);
-      this.stopwatch.start();
-      const { bytes, frameSize } = run;
-      if (bytes.length === frameSize && frameSize > PIECE_SIZE) {
-        await this.#writeInPieces(bytes);
-      } else {
-        const written = this.#writer.tryWriteFrames(bytes, frameSize, this.#roomWait.milliseconds);
-        this.#roomWait.note(written === bytes.length);
-        if (written < bytes.length) await this.#insist(bytes.subarray(written), frameSize);
-      }
+      if (this.#pace?.isDue(this.#offered) === false) await this.#waitUntilDue(this.#pace);
+      this.#clock.start();
+      const work = this.#write(run);
+      if (work !== undefined) await work;
       this.#pace?.done(this.#offered);
-      const frames = Math.ceil(bytes.length / frameSize);
+      const frames = Math.ceil(run.bytes.length / run.frameSize);
       this.#offered += frames;
-      if (this.#turns.isDue(bytes.length, frames)) await this.#turn();
+      if (this.#clock.isDue(run.bytes.length, frames)) await this.#clock.turn();
     }
-    this.#pause();
+    this.#clock.pause();
   }
 
-  /** Before each wait: what it takes is not counted, and there is time to tell. */
-  #pause(): void {
-    this.stopwatch.mark();
-    this.#tell(this.#offered);
+  /** Waits for more frames; false if there are none. */
+  async #waitForSource(): Promise<boolean> {
+    this.#clock.pause();
+    const hasMore = await this.#whileReaderLives(this.#source.more());
+    if (hasMore) this.#signal.throwIfAborted();
+    return hasMore;
   }
 
-  #more(): Promise<boolean> {
-    this.#pause();
-    return this.#whileReaderLives(this.#source.more());
-  }
-
-  #wait(pace: Pace): Promise<void> {
-    this.#pause();
+  #waitUntilDue(pace: Pace): Promise<void> {
+    this.#clock.pause();
     return this.#whileReaderLives(pace.wait(this.#offered, this.#signal));
   }
 
@@ -129,13 +122,16 @@ export class Pump {
     }
   }
 
-  async #turn(): Promise<void> {
-    this.#pause();
-    await this.#turns.turn();
-    this.#signal.throwIfAborted();
+  /** Writes what has room at once; a promise is returned if that is not everything. */
+  #write({ bytes, frameSize }: FrameRun): Promise<void> | undefined {
+    if (bytes.length === frameSize && frameSize > PIECE_SIZE) return this.#writeInPieces(bytes);
+    const written = this.#writer.tryWriteFrames(bytes, frameSize, this.#roomWait.milliseconds);
+    this.#roomWait.note(written === bytes.length);
+    if (written === bytes.length || !this.#waitsForRoom()) return undefined;
+    return this.#writer.writeFramesAsync(bytes.subarray(written), frameSize, { signal: this.#signal });
   }
 
-  /** Writes a large frame. */
+  /** Writes a large frame, with turns of the event loop. */
   async #writeInPieces(bytes: Uint8Array): Promise<void> {
     const { length } = bytes;
     let slot = this.#writer.tryAcquireFrame(length, this.#roomWait.milliseconds);
@@ -144,14 +140,8 @@ export class Pump {
       slot = await this.#writer.acquireFrameAsync(length, { signal: this.#signal });
     }
     if (slot === undefined) return;
-    await copyInPieces(bytes, slot.data, AS_IT_IS, () => this.#turn());
+    await copyInPieces(bytes, slot.data, UNCHANGED, () => this.#clock.turn());
     this.#writer.commitFrame();
-  }
-
-  /** Writes frames there was no room for, if that is to be waited for. There is one only, if it is not. */
-  async #insist(bytes: Uint8Array, frameSize: number): Promise<void> {
-    if (!this.#waitsForRoom()) return;
-    await this.#writer.writeFramesAsync(bytes, frameSize, { signal: this.#signal });
   }
 
   /** Whether room for a frame is to be waited for; otherwise it is dropped. */
@@ -167,7 +157,7 @@ export class Pump {
           "Its reader is slower than the writer: give it a larger buffer, or use --on-full wait or drop.",
         );
       case "wait":
-        this.#pause();
+        this.#clock.pause();
         return true;
     }
   }

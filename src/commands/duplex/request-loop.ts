@@ -3,17 +3,16 @@
 import type { FrameOutput } from "../../cli/frame-output.ts";
 import type { FrameSource } from "../../cli/frame-source.ts";
 import type { Session } from "../../cli/session.ts";
-import { Pace, Stopwatch } from "../../cli/timing.ts";
+import { LoopClock, Pace, Stopwatch } from "../../cli/timing.ts";
 import type { DuplexResponse, IDuplexClient } from "../../core/index.ts";
 import { type Transform, transformFor } from "../../frames/transforms.ts";
 import { raceAbort } from "../../runtime/abort.ts";
-import { TurnKeeper } from "../../runtime/turn.ts";
 import { Latencies } from "./latency.ts";
 
 /** What a response has to be, compared with its request. */
 export const EXPECTATIONS = ["none", "echo", "reverse", "xor"] as const;
 
-interface ExchangeOptions {
+interface RequestLoopOptions {
   /** Requests on their way at the most. */
   readonly inFlight: number;
   /** Requests a second, if they are to be paced. */
@@ -24,7 +23,8 @@ interface ExchangeOptions {
 }
 
 /** Sends requests and takes their responses; the output gets these in the order of the requests. */
-export class Exchange {
+export class RequestLoop {
+  /** From the first request to the last response. */
   readonly stopwatch = new Stopwatch();
   readonly latencies = new Latencies();
   sent = 0;
@@ -39,11 +39,10 @@ export class Exchange {
   readonly #source: FrameSource;
   readonly #output: FrameOutput | undefined;
   readonly #session: Session;
-  readonly #options: ExchangeOptions;
+  readonly #options: RequestLoopOptions;
   readonly #pace: Pace | undefined;
   readonly #isAsExpected: ((request: Uint8Array, response: Uint8Array) => boolean) | undefined;
-  readonly #tell: () => void;
-  readonly #turns = new TurnKeeper();
+  readonly #clock: LoopClock;
   #inFlight = 0;
   #failure: { readonly error: unknown } | undefined;
   /** Resolves when a request is done. */
@@ -57,7 +56,7 @@ export class Exchange {
     client: IDuplexClient,
     source: FrameSource,
     output: FrameOutput | undefined,
-    options: ExchangeOptions,
+    options: RequestLoopOptions,
     session: Session,
     tell: () => void,
   ) {
@@ -69,14 +68,14 @@ export class Exchange {
     this.#pace =
       options.rate === undefined ? undefined : new Pace({ rate: options.rate, batchSize: 1, delayMs: 0 });
     this.#isAsExpected = options.verify === "none" ? undefined : comparison(options.verify, options.xorKey);
-    this.#tell = tell;
+    this.#clock = new LoopClock(session.signal, tell);
   }
 
   /** Sends up to `limit` requests, or all of them if it is 0, and waits for what becomes of them. */
   async run(limit: number): Promise<void> {
     const { signal } = this.#session;
     while (limit === 0 || this.sent < limit) {
-      while (this.#isFull) await this.#progress();
+      while (this.#isFull) await this.#waitForResponse();
       const request = this.#source.next(this.sent, 1)?.bytes;
       if (request === undefined) {
         if (await this.#source.more()) continue;
@@ -84,9 +83,9 @@ export class Exchange {
       }
       if (this.#pace?.isDue(this.sent) === false) await this.#pace.wait(this.sent, signal);
       this.#send(request);
-      if (this.#turns.isDue(request.length)) await this.#turn();
+      if (this.#clock.isDue(request.length)) await this.#clock.turn();
     }
-    while (this.#inFlight > 0 || this.#outbox.size > 0) await this.#progress();
+    while (this.#inFlight > 0 || this.#outbox.size > 0) await this.#waitForResponse();
     this.#throwFailure();
     if (this.#output !== undefined) await this.#session.finish(this.#output.flush());
   }
@@ -139,7 +138,7 @@ export class Exchange {
   }
 
   /** Waits until a request is done, and writes the responses whose turn has come. */
-  async #progress(): Promise<void> {
+  async #waitForResponse(): Promise<void> {
     this.#throwFailure();
     if (!this.#outbox.has(this.#emitted)) {
       this.#done = Promise.withResolvers();
@@ -159,15 +158,9 @@ export class Exchange {
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
-
-  async #turn(): Promise<void> {
-    this.#tell();
-    await this.#turns.turn();
-    this.#session.signal.throwIfAborted();
-  }
 }
 
-function comparison(transform: Exclude<ExchangeOptions["verify"], "none">, xorKey: number) {
+function comparison(transform: Exclude<RequestLoopOptions["verify"], "none">, xorKey: number) {
   const change = transformFor(transform === "echo" ? "none" : (transform satisfies Transform), xorKey);
   return (request: Uint8Array, response: Uint8Array): boolean => {
     const expected = request.slice();

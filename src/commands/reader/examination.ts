@@ -1,0 +1,101 @@
+// What the reader is asked to check of each frame: its size, its bytes, its checksum.
+
+import type { Log } from "../../cli/log.ts";
+import type { LoopClock } from "../../cli/timing.ts";
+import { type Pattern, PatternFrames } from "../../frames/patterns.ts";
+import { PIECE_SIZE } from "../../frames/transforms.ts";
+import type { ReaderDocument } from "../../schemas/reader.ts";
+
+/** The checksums that go into the result; the log has them all. */
+export const MAX_CHECKSUMS = 100;
+
+/** What to check. */
+export interface ExaminationOptions {
+  /** The size every frame has to have, if any. */
+  readonly size: number | undefined;
+  readonly verify: "none" | Pattern;
+  readonly checksum: boolean;
+}
+
+/** Checks frames, and writes into the document what is wrong with them, and their checksums. */
+export class Examination {
+  readonly #options: ExaminationOptions;
+  readonly #document: ReaderDocument;
+  readonly #log: Log | undefined;
+  readonly #clock: LoopClock;
+  readonly #expected: PatternFrames | undefined;
+
+  constructor(options: ExaminationOptions, document: ReaderDocument, log: Log | undefined, clock: LoopClock) {
+    this.#options = options;
+    this.#document = document;
+    this.#log = log;
+    this.#clock = clock;
+    this.#expected = options.verify === "none" ? undefined : new PatternFrames(options.verify);
+  }
+
+  /** Whether there is anything to check. */
+  get isWanted(): boolean {
+    const { verify, size, checksum } = this.#options;
+    return verify !== "none" || size !== undefined || checksum;
+  }
+
+  /** Checks a frame, `number` from 0. A large one takes turns of the event loop: a promise is returned then. */
+  check(number: number, sequence: number, data: Uint8Array): Promise<void> | undefined {
+    if (data.length > PIECE_SIZE) return this.#checkInPieces(number, sequence, data);
+    const expected = this.#expected;
+    if (this.#checkSize(number, data) && expected?.matches(sequence - 1, data) === false) {
+      this.#countMismatch(number, sequence);
+    }
+    if (this.#options.checksum) this.#addChecksum(number, new Bun.CryptoHasher("md5").update(data));
+    return undefined;
+  }
+
+  async #checkInPieces(number: number, sequence: number, data: Uint8Array): Promise<void> {
+    const expected = this.#expected;
+    if (this.#checkSize(number, data) && expected !== undefined) {
+      while (!expected.prepare(sequence - 1, data.length)) await this.#clock.turn();
+      const isRight = await this.#everyPiece(data, (start, end) =>
+        expected.matches(sequence - 1, data, start, end),
+      );
+      if (!isRight) this.#countMismatch(number, sequence);
+    }
+    if (!this.#options.checksum) return;
+    const hasher = new Bun.CryptoHasher("md5");
+    await this.#everyPiece(data, (start, end) => {
+      hasher.update(data.subarray(start, end));
+      return true;
+    });
+    this.#addChecksum(number, hasher);
+  }
+
+  /** Whether `holds` is true for every piece of a frame. */
+  async #everyPiece(data: Uint8Array, holds: (start: number, end: number) => boolean): Promise<boolean> {
+    for (let start = 0; start < data.length; start += PIECE_SIZE) {
+      if (!holds(start, Math.min(data.length, start + PIECE_SIZE))) return false;
+      await this.#clock.turn();
+    }
+    return true;
+  }
+
+  #checkSize(number: number, data: Uint8Array): boolean {
+    const { size = data.length } = this.#options;
+    if (data.length !== size) this.#countError(number, `it has ${data.length} bytes`);
+    return data.length === size;
+  }
+
+  #countMismatch(number: number, sequence: number): void {
+    this.#countError(number, `it is not the ${this.#expected?.pattern} pattern of sequence ${sequence}`);
+  }
+
+  #countError(number: number, what: string): void {
+    this.#document.verification_errors++;
+    this.#document.first_error_frame ??= number;
+    this.#log?.warn(`Frame ${number} is wrong: ${what}.`);
+  }
+
+  #addChecksum(frame: number, hasher: Bun.CryptoHasher): void {
+    const checksum = hasher.digest("hex");
+    if (frame < MAX_CHECKSUMS) this.#document.checksums.push({ frame, checksum });
+    this.#log?.info(`Frame ${frame} has MD5 ${checksum}.`);
+  }
+}
