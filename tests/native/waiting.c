@@ -297,30 +297,28 @@ TEST(no_wake_up_is_lost_between_a_waiter_and_a_reader_that_blocks_however_quickl
 
 /* ---- a call that must not wait ------------------------------------------------------------------------------- */
 
-/* Writes frames for a reader that takes none, until the writer would like the ring to be emptied. Returns how long the
- * longest call from there on took, in nanoseconds. */
-static int64_t longest_write_without_waiting(void) {
-  enum { SIZE = 4096 - HEADER, FRAMES = (8 << 20) / 4096 };
-  static const uint8_t bytes[SIZE];
+enum { PAGE = 4096, PAGES_BEFORE = (8 << 20) / PAGE, PAGES_MEASURED = 100 };
+
+/* Writes frames for a reader that takes none, until the writer would like the ring to be emptied, and some more. Notes
+ * how long each of these takes, in nanoseconds, if that is less than before. */
+static void measure_writes_without_waiting(int64_t least_ns[PAGES_MEASURED]) {
+  static const uint8_t bytes[PAGE - HEADER];
   struct ring ring;
-  int64_t longest_ns = 0;
   open_ring(&ring, 16 << 20);
-  for (int i = 0; i < FRAMES + 100; i++) {
+  for (int i = -PAGES_BEFORE; i < PAGES_MEASURED; i++) {
     zb_writer_peer(ring.writer, (uint64_t)getpid());
     int64_t start = zb_now_ns();
-    OK(zb_writer_write(ring.writer, bytes, SIZE, 0));
+    OK(zb_writer_write(ring.writer, bytes, sizeof bytes, 0));
     int64_t took_ns = zb_now_ns() - start;
-    if (i >= FRAMES && took_ns > longest_ns) longest_ns = took_ns;
+    if (i >= 0 && took_ns < least_ns[i]) least_ns[i] = took_ns;
   }
   close_ring(&ring);
-  return longest_ns;
 }
 
 TEST(a_write_that_must_not_wait_does_not_wait_for_the_ring_to_be_empty) {
-  int64_t least_ns = INT64_MAX;
-  for (int round = 0; round < 20; round++) { /* on a busy machine any call may take long */
-    int64_t longest_ns = longest_write_without_waiting();
-    if (longest_ns < least_ns) least_ns = longest_ns;
-  }
-  CHECK(least_ns < 1000000);
+  int64_t least_ns[PAGES_MEASURED];
+  for (int i = 0; i < PAGES_MEASURED; i++) least_ns[i] = INT64_MAX;
+  /* On a busy machine any call may take long, but hardly always the same one. */
+  for (int round = 0; round < 20; round++) measure_writes_without_waiting(least_ns);
+  for (int i = 0; i < PAGES_MEASURED; i++) CHECK(least_ns[i] < 1000000);
 }

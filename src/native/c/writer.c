@@ -141,9 +141,8 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
     }
     if (code != ZB_AGAIN) {
       if (code == ZB_OK) writer->found_full = false;
-      /* Memory that was truncated under its mapping looks as if its reader had left. */
-      else if (is_broken(&writer->ring)) return ZB_BROKEN;
-      return code;
+      /* Truncated memory looks as if its reader had left. */
+      return code != ZB_OK && is_broken(&writer->ring) ? ZB_BROKEN : code;
     }
     if (!writer->found_full) writer->view.waits++;
     writer->found_full = true;
