@@ -1,12 +1,16 @@
 // Runs every test file in a process of its own, and ends with one line of totals.
 //
-//   test.ts [--executable PATH] [PART…]   the files whose paths have one of the parts in them, by default all; slow
-//                                         ones (*.slow.test.ts) only by a part with .slow in it. Commands are started from source, or as this executable
+//   test.ts [--executable PATH] [--jobs N] [PART…]
+//
+// Runs the files whose paths contain one of the parts, by default all. Slow files (*.slow.test.ts) run only by a part
+// with .slow in it. Commands are started from source, or as the executable. N files run at a time.
 //
 // One process a file, because these tests load native code and signal handlers: a crash, or a stray process.exit(0),
-// which the runner does not notice, costs the file it is in and no other.
+// which the runner does not notice, costs the file it is in and no other. Where mounts are permitted, each file has shared
+// memory and lock files for itself: a reader of another program, which removes what killed processes have left, would
+// disturb the tests of just that. Only then files run two at a time.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -18,10 +22,21 @@ interface Totals {
   skipped: number;
 }
 
-const fileTimeoutMs = 600_000;
-
 /** In the names of files that take minutes. */
 const SLOW = ".slow";
+
+const FILE_LIMIT_MS = 600_000;
+
+/** Gives a program directories of its own in place of those that all programs share. */
+const alone = [
+  ...["unshare", "--mount", "sh", "-c"],
+  `mkdir -p -m 1777 /tmp/zerobuffer
+   for directory in /dev/shm /tmp/zerobuffer; do mount -t tmpfs -o mode=1777 tmpfs $directory || exit; done
+   exec "$@"`,
+  "sh",
+];
+
+const canBeAlone = process.platform === "linux" && Bun.spawnSync([...alone, "true"]).exitCode === 0;
 
 /** Reads the totals from the runner's report; a file that ended without one, or badly in spite of it, failed. */
 function readTotals(reportPath: string, exitCode: number): Totals {
@@ -34,22 +49,27 @@ function readTotals(reportPath: string, exitCode: number): Totals {
   return { passed: count("tests") - failures - skipped, failed, skipped };
 }
 
-async function runFile(file: string, reportPath: string): Promise<Totals> {
+/** Runs a file, and prints what it has printed in one piece when it has ended. */
+async function runFile(file: string, directory: string): Promise<Totals> {
+  const reportPath = join(directory, `${Bun.hash(file)}.xml`);
+  const outputPath = `${reportPath}.log`;
   const command = ["test", `./${file}`, "--reporter=junit", `--reporter-outfile=${reportPath}`];
-  const child = Bun.spawn([process.execPath, ...command], {
+  const output = openSync(outputPath, "w");
+  const child = Bun.spawn([...(canBeAlone ? alone : []), process.execPath, ...command], {
     cwd: root,
-    stdio: ["ignore", "inherit", "inherit"],
-    timeout: fileTimeoutMs,
+    stdio: ["ignore", output, output],
+    timeout: FILE_LIMIT_MS,
     killSignal: "SIGKILL",
   });
+  closeSync(output);
   await child.exited;
-  const totals = readTotals(reportPath, child.exitCode ?? 1);
+  await Bun.write(Bun.stdout, Bun.file(outputPath));
   if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`);
-  return totals;
+  return readTotals(reportPath, child.exitCode ?? 1);
 }
 
 const { values, positionals: wanted } = parseArgs({
-  options: { executable: { type: "string" } },
+  options: { executable: { type: "string" }, jobs: { type: "string", default: canBeAlone ? "2" : "1" } },
   allowPositionals: true,
 });
 // For tests/support/process.ts.
@@ -62,17 +82,22 @@ const files = [...new Bun.Glob("tests/**/*.test.ts").scanSync(root)]
       (!file.includes(SLOW) || wanted.some((part) => part.includes(SLOW))),
   )
   .sort();
-const reports = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));
+const directory = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));
 const sum: Totals = { passed: 0, failed: 0, skipped: 0 };
 const failedFiles: string[] = [];
-for (const [index, file] of files.entries()) {
-  const totals = await runFile(file, join(reports, `${index}.xml`));
-  if (totals.failed > 0) failedFiles.push(file);
-  sum.passed += totals.passed;
-  sum.failed += totals.failed;
-  sum.skipped += totals.skipped;
+
+async function runNext(): Promise<void> {
+  for (let file = files.shift(); file !== undefined; file = files.shift()) {
+    const totals = await runFile(file, directory);
+    if (totals.failed > 0) failedFiles.push(file);
+    sum.passed += totals.passed;
+    sum.failed += totals.failed;
+    sum.skipped += totals.skipped;
+  }
 }
-rmSync(reports, { recursive: true });
+
+await Promise.all(Array.from({ length: Number(values.jobs) }, runNext));
+rmSync(directory, { recursive: true });
 
 for (const file of failedFiles) console.error(`failed: ${file}`);
 console.log(`${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ""}`);
