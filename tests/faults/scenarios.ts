@@ -4,7 +4,7 @@ import { expect } from "bun:test";
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
-import { bytesOf, thrownBy } from "../support/buffers.ts";
+import { bytesOf, thrownBy, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import {
   expectNoHalfBuffer,
   expectTheNextReaderToWork,
@@ -161,7 +161,7 @@ class Audience implements Disposable {
 
   /** Begins to wait for a frame, and returns when the child's posts have somebody to wake. */
   async wait(stage: Stage): Promise<void> {
-    this.#awaited = this.reader.readFrameAsync(60_000).then((frame) => this.#check(frame));
+    this.#awaited = this.reader.readFrameAsync(WAIT_LIMIT_MS).then((frame) => this.#check(frame));
     // It is looked at when the child has gone, which may be after it was rejected.
     this.#awaited.catch(() => {});
     await stage.hasWaiter("w");

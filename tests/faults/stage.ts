@@ -4,7 +4,7 @@ import { expect } from "bun:test";
 import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
+import { Reader, ReaderAlreadyConnectedError, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { sweep } from "../process/peers.ts";
 import { bytesOf, eventually, filesOfBuffers, thrownBy, uniqueName } from "../support/buffers.ts";
 import { Child, type Event } from "../support/process.ts";
@@ -211,11 +211,26 @@ export function expectNoHalfBuffer(name: string): void {
   );
 }
 
+/**
+ * Starts the next owner of a name that a killed one had. A reader of another lane may be removing just now what the killed
+ * one has left, and holds its locks: then it starts a little later.
+ */
+export function startAtOnce<T>(start: () => T): T {
+  const deadline = performance.now() + PROMPT_MS;
+  for (;;) {
+    try {
+      const started = start();
+      expect(performance.now()).toBeLessThan(deadline);
+      return started;
+    } catch (error) {
+      if (!(error instanceof ReaderAlreadyConnectedError) || performance.now() > deadline) throw error;
+    }
+  }
+}
+
 /** The next reader of the name starts at once, works, and leaves nothing behind. */
 export function expectTheNextReaderToWork(name: string): void {
-  const start = performance.now();
-  const reader = new Reader(name, { metadataSize: 64, payloadSize: 1024 });
-  expect(performance.now() - start).toBeLessThan(PROMPT_MS);
+  const reader = startAtOnce(() => new Reader(name, { metadataSize: 64, payloadSize: 1024 }));
   const writer = new Writer(name);
   writer.writeFrame(bytesOf(1, 100));
   const frame = reader.readFrame(0);

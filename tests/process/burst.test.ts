@@ -1,7 +1,7 @@
 // A writer that writes as fast as it can and leaves at once.
 
 import { describe, expect, test } from "bun:test";
-import { bufferMade, uniqueName } from "../support/buffers.ts";
+import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child } from "../support/process.ts";
 import { endAll, PATIENT, startReader, startWriter } from "./peers.ts";
 
@@ -91,12 +91,16 @@ test("a writer that came and went is connected until its burst is read, and not 
   const name = uniqueName();
   await using reader = await startReader(name, large);
   await burst(name);
-  expect(await reader.send({ do: "await-writer", timeoutMs: 60_000 }).receive("awaited")).toMatchObject({
+  expect(
+    await reader.send({ do: "await-writer", timeoutMs: WAIT_LIMIT_MS }).receive("awaited"),
+  ).toMatchObject({
     connected: true,
   });
   await reader.send({ do: "read", frames: FRAMES }).receive("reading");
   expect(await reader.receive("read")).toMatchObject({ ...lossless, end: "enough" });
-  expect(await reader.send({ do: "await-writer", timeoutMs: 60_000 }).receive("awaited")).toMatchObject({
+  expect(
+    await reader.send({ do: "await-writer", timeoutMs: WAIT_LIMIT_MS }).receive("awaited"),
+  ).toMatchObject({
     connected: false,
   });
   await endAll(reader);

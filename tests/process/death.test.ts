@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { Writer } from "../../src/core/index.ts";
-import { bufferMade, rejectionOf, uniqueName } from "../support/buffers.ts";
+import { bufferMade, rejectionOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child } from "../support/process.ts";
 import { endAll, startReader, startWriter } from "./peers.ts";
 
@@ -73,7 +73,7 @@ describe("a reader that is killed", () => {
   test("is replaced while the event loop of its writer waits for other things", async () => {
     const name = uniqueName();
     await using reader = await startReader(name, small);
-    using writer = new Writer(name, { connectTimeoutMs: 60_000, writeTimeout: 60_000 });
+    using writer = new Writer(name, { connectTimeoutMs: WAIT_LIMIT_MS, writeTimeout: WAIT_LIMIT_MS });
     const fill = async () => {
       for (;;) await writer.writeFrameAsync(new Uint8Array(1000));
     };

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
 import { OiebWord } from "../../src/core/buffer/oieb.ts";
-import { uniqueName } from "../support/buffers.ts";
+import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child, type Event } from "../support/process.ts";
 import { endAll } from "./peers.ts";
 
@@ -77,7 +77,10 @@ describe.skipIf(!isPermitted)("a pid that is used again", () => {
   }
 
   async function startWriter(namespace: Namespace, name: string): Promise<Child> {
-    const writer = namespace.fixture(WRITER_PID, "writer.ts", name, { ...stream, connectTimeoutMs: 60_000 });
+    const writer = namespace.fixture(WRITER_PID, "writer.ts", name, {
+      ...stream,
+      connectTimeoutMs: WAIT_LIMIT_MS,
+    });
     await writer.receive("connected");
     expect(writerPidOf(name)).toBe(BigInt(WRITER_PID));
     return writer;
@@ -94,7 +97,7 @@ describe.skipIf(!isPermitted)("a pid that is used again", () => {
   }
 
   async function expectConnected(reader: Child, connected: boolean): Promise<void> {
-    const timeoutMs = connected ? 60_000 : 0;
+    const timeoutMs = connected ? WAIT_LIMIT_MS : 0;
     expect(await reader.send({ do: "await-writer", timeoutMs }).receive("awaited")).toMatchObject({
       connected,
     });
