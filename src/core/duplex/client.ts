@@ -1,13 +1,15 @@
 // The asking side of a duplex channel.
 
+import { Code } from "../../native/codes.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
-import { type BufferConfig, checkTimeout } from "../config.ts";
+import { type BufferConfig, checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
 import { BufferFullError, ClosedError, CorruptBufferError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import { Reader } from "../reader.ts";
 import { Writer } from "../writer.ts";
 import { Pending, PendingRequests } from "./pending.ts";
+import { SentRequests } from "./sent.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";
 
 /** How long a wait for responses goes on before the server is looked at. */
@@ -19,9 +21,6 @@ const HANDOVER_MS = 500;
 /** The pause before another look whether it has. */
 const RETRY_MS = 5;
 
-/** Timers cannot be set for longer, in milliseconds. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
 /** Promises on the way from a response to the next request, at the most, that are waited for before the next look. */
 const HOPS = 8;
 
@@ -30,23 +29,14 @@ export class DuplexClient implements IDuplexClient {
   readonly #channel: string;
   readonly #requests: Writer;
   readonly #responses: Reader;
-  /** Requests of {@link request} that are sent. A response that nobody waits for is dropped. */
-  readonly #pending = new PendingRequests();
-  /** Requests that wait for room, in order, with their bytes. */
-  readonly #waiting = new Map<Pending, Uint8Array>();
+  /** Requests of {@link request}. A response that nobody waits for is dropped. */
+  readonly #pending = new PendingRequests((pending) => this.#expire(pending));
   /** Requests whose responses {@link receiveResponse} returns. */
-  readonly #sent = new Set<number>();
+  readonly #sent = new SentRequests();
   /** Responses for {@link receiveResponse} that came while others were awaited. */
   readonly #unclaimed: Frame[] = [];
   readonly #turns = new TurnKeeper();
   #isReceiving = false;
-  #isSending = false;
-  /** A request is acquired: nothing else can be sent until it is committed. */
-  #isFilling = false;
-  /** Requests whose deadlines are not known yet. */
-  readonly #undated: Pending[] = [];
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #timerDeadline = Number.POSITIVE_INFINITY;
   #closed = false;
 
   private constructor(
@@ -115,27 +105,59 @@ export class DuplexClient implements IDuplexClient {
   // ---- sending and receiving apart ---------------------------------------------------------------------------------
 
   sendRequest(data: Uint8Array): number {
-    this.#guard();
+    this.#prepareToSend();
     const sequence = this.#requests.nextSequence;
     this.#requests.writeFrame(data);
-    this.#sent.add(sequence);
+    this.#sent.add(sequence, this.#bytesSent);
     return sequence;
   }
 
   acquireRequestBuffer(size: number): { sequence: number; buffer: Uint8Array } {
-    this.#guard();
+    this.#prepareToSend();
     const { sequence, data } = this.#requests.acquireFrame(size);
-    this.#isFilling = true;
     return { sequence, buffer: data };
   }
 
   commitRequest(): void {
     this.#guard();
+    if (this.#requests.queue.acquiredSize === 0) {
+      throw new ClosedError(`No request of channel "${this.#channel}" is acquired that could be committed.`, {
+        buffer: this.#channel,
+        hint: "Call acquireRequestBuffer(size) first.",
+      });
+    }
     const sequence = this.#requests.nextSequence;
     this.#requests.commitFrame();
-    this.#isFilling = false;
-    this.#sent.add(sequence);
-    this.#startSending();
+    this.#sent.add(sequence, this.#bytesSent);
+  }
+
+  cancelRequestBuffer(): void {
+    this.#guard();
+    this.#requests.cancelFrame();
+  }
+
+  #prepareToSend(): void {
+    this.#guard();
+    if (this.#requests.queue.acquiredSize > 0) {
+      throw new ClosedError(`A request of channel "${this.#channel}" is acquired already.`, {
+        buffer: this.#channel,
+        hint: "Call commitRequest() or cancelRequestBuffer() first, or use request(), which waits for that.",
+      });
+    }
+    if (this.#sent.areMany) this.#forgetFailed();
+  }
+
+  /** Bytes of all requests so far, with their headers. */
+  get #bytesSent(): number {
+    return this.#requests.bytesWritten + FRAME_HEADER_SIZE * this.#requests.framesWritten;
+  }
+
+  /** Forgets the sent requests that can no longer get a response, so that they do not pile up where handlers fail. */
+  #forgetFailed(): void {
+    // In this order: what is released by now is answered by now, or never.
+    const released = this.#bytesSent - this.#requests.unreleasedBytes;
+    this.#settleAll(this.#responses.tryReadFrame());
+    this.#sent.forget(released, new Set(this.#unclaimed.map((response) => response.sequence)));
   }
 
   receiveResponse(timeoutMs = 5000): DuplexResponse {
@@ -175,7 +197,7 @@ export class DuplexClient implements IDuplexClient {
     try {
       this.#begin(pending, data);
     } catch (error) {
-      pending.reject(error);
+      this.#end(pending).reject(error);
     }
     return pending.promise;
   }
@@ -184,30 +206,21 @@ export class DuplexClient implements IDuplexClient {
     this.#guard();
     checkTimeout("timeoutMs", pending.timeoutMs);
     pending.signal?.throwIfAborted();
-    const isSent = this.#waiting.size === 0 && this.#send(pending, data);
-    if (!isSent) this.#waiting.set(pending, data);
-    if (pending.signal !== undefined) this.#heed(pending.signal, pending);
-    // Once for all that are made in the same turn, and after the last of them: the clock takes longer than a list.
-    if (this.#undated.push(pending) === 1) queueMicrotask(this.#attend);
+    if (pending.signal !== undefined) this.#endOnAbort(pending, pending.signal);
+    if (!this.#requests.queue.isFree || !this.#send(pending, data)) this.#enqueue(pending, data);
+    this.#pending.awaitStart(pending);
+    // Once for all that are made in a row, after the last of them.
+    if (this.#pending.unstarted === 1) queueMicrotask(this.#attend);
   }
 
   /** Sees to the requests that were made since the last time. */
   readonly #attend = (): void => {
-    let first = Number.POSITIVE_INFINITY;
-    const now = performance.now();
-    for (const pending of this.#undated) {
-      pending.deadline = now + pending.timeoutMs;
-      first = Math.min(first, pending.deadline);
-    }
-    this.#undated.length = 0;
-    if (!this.#isAwaited) return;
-    if (first < this.#timerDeadline) this.#setTimer(first);
-    this.#startSending();
+    this.#pending.startTime();
     // Also while they wait for room: the server may wait for room as well.
-    if (!this.#isReceiving) void this.#receive();
+    if (this.#pending.size > 0 && !this.#isReceiving) void this.#receive();
   };
 
-  #heed(signal: AbortSignal, pending: Pending): void {
+  #endOnAbort(pending: Pending, signal: AbortSignal): void {
     pending.onAbort = () => this.#end(pending).reject(signal.reason);
     signal.addEventListener("abort", pending.onAbort, { once: true });
   }
@@ -217,53 +230,32 @@ export class DuplexClient implements IDuplexClient {
     const sequence = this.#requests.nextSequence;
     if (!this.#requests.tryWriteFrame(data)) return false;
     pending.sequence = sequence;
-    this.#pending.add(pending);
+    this.#pending.addSent(pending);
     return true;
   }
 
-  #startSending(): void {
-    if (this.#isSending || this.#waiting.size === 0) return;
-    this.#isSending = true;
-    void this.#sendWaiting();
-  }
-
-  /** Sends the requests that wait for room, until none is left or a request is acquired. */
-  async #sendWaiting(): Promise<void> {
-    try {
-      while (this.#waiting.size > 0 && !this.#isFilling) {
-        if (!this.#sendNext()) await this.#requests.waitForRoom(undefined);
-      }
-    } catch (error) {
-      this.#endAll(error);
-    } finally {
-      this.#isSending = false;
-    }
-  }
-
-  /** Sends the request that has waited longest, or rejects it if it can never be sent; false: there is no room. */
-  #sendNext(): boolean {
-    for (const [pending, data] of this.#waiting) {
-      try {
-        if (!this.#send(pending, data)) return false;
-        this.#waiting.delete(pending);
-      } catch (error) {
-        this.#end(pending).reject(error);
-      }
-      return true;
-    }
-    return true;
+  /** Sends a request when there is room and its turn has come; its own time ends the wait. */
+  #enqueue(pending: Pending, data: Uint8Array): void {
+    pending.write = {
+      attempt: () => (this.#send(pending, data) ? Code.OK : Code.AGAIN),
+      timeoutMs: Number.POSITIVE_INFINITY,
+      onWritten: () => {},
+      onFailed: (error) => this.#end(pending).reject(error),
+    };
+    this.#pending.addWaiting(pending);
+    this.#requests.queue.add(pending.write);
   }
 
   /** Takes responses as long as somebody waits for one. */
   async #receive(): Promise<void> {
     this.#isReceiving = true;
     try {
-      while (this.#isAwaited) {
+      while (this.#pending.size > 0) {
         const response =
           this.#responses.frameAtHand(undefined) ?? (await this.#responses.readFrameAsync(SLICE_MS));
         this.#settleAll(response.isValid ? response : this.#lookAtServer());
         // Those who have waited go on first, and ask again.
-        for (let i = 0; i < HOPS && this.#undated.length === 0; i++) await undefined;
+        for (let i = 0; i < HOPS && this.#pending.unstarted === 0; i++) await undefined;
         // What they do may take any time, so the clock is looked at after each run.
         if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
       }
@@ -272,10 +264,6 @@ export class DuplexClient implements IDuplexClient {
     } finally {
       this.#isReceiving = false;
     }
-  }
-
-  get #isAwaited(): boolean {
-    return this.#pending.size > 0 || this.#waiting.size > 0;
   }
 
   /** Hands on a response and all others that are there. */
@@ -293,44 +281,21 @@ export class DuplexClient implements IDuplexClient {
     else response.release();
   }
 
-  /** Takes a request off the lists. */
+  /** Takes a request off the list, and off the queue if it waits there. */
   #end(pending: Pending): Pending {
-    if (pending.sequence === 0) this.#waiting.delete(pending);
-    else this.#pending.remove(pending);
+    this.#pending.remove(pending);
+    if (pending.write !== undefined) this.#requests.queue.remove(pending.write);
     if (pending.onAbort !== undefined) pending.signal?.removeEventListener("abort", pending.onAbort);
     return pending;
   }
 
   #endAll(error: unknown): void {
-    for (const pending of this.#awaited()) this.#end(pending).reject(error);
+    for (const pending of this.#pending.all()) this.#end(pending).reject(error);
   }
 
-  #awaited(): Pending[] {
-    return [...this.#pending.all(), ...this.#waiting.keys()];
-  }
-
-  // ---- time --------------------------------------------------------------------------------------------------------
-
-  #setTimer(deadline: number): void {
-    clearTimeout(this.#timer);
-    this.#timerDeadline = deadline;
-    if (deadline === Number.POSITIVE_INFINITY) return;
-    const restMs = Math.max(0, Math.ceil(deadline - performance.now()));
-    this.#timer = setTimeout(() => this.#expire(), Math.min(restMs, MAX_TIMER_MS));
-    // Only what is awaited keeps the process alive.
-    this.#timer.unref();
-  }
-
-  /** Ends the requests whose time is up, and sets the timer for the next one. */
-  #expire(): void {
-    const now = performance.now();
-    let next = Number.POSITIVE_INFINITY;
-    for (const pending of this.#awaited()) {
-      if (pending.deadline > now) next = Math.min(next, pending.deadline);
-      else if (pending.sequence === 0) this.#end(pending).reject(this.#noRoom(pending.timeoutMs));
-      else this.#end(pending).resolve(Frame.invalid);
-    }
-    this.#setTimer(next);
+  #expire(pending: Pending): void {
+    if (pending.sequence > 0) this.#end(pending).resolve(Frame.invalid);
+    else this.#end(pending).reject(this.#noRoom(pending.timeoutMs));
   }
 
   #noRoom(timeoutMs: number): BufferFullError {
@@ -339,7 +304,10 @@ export class DuplexClient implements IDuplexClient {
       `Channel "${this.#channel}" had no room for the request within ${timeoutMs} ms.`,
       {
         buffer: this.#requests.name,
-        hint: "Its server is slower than its client: wait longer, or ask less at once.",
+        hint:
+          this.#requests.queue.acquiredSize > 0
+            ? "An acquired request holds up the others: call commitRequest() or cancelRequestBuffer()."
+            : "Its server is slower than its client: wait longer, or ask less at once.",
       },
     );
   }
@@ -354,9 +322,13 @@ export class DuplexClient implements IDuplexClient {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#timer);
-    const message = `The client of channel "${this.#channel}" was closed.`;
-    this.#endAll(new ClosedError(message, { buffer: this.#channel }));
+    this.#pending.stopTime();
+    const error = new ClosedError(`The client of channel "${this.#channel}" was closed.`, {
+      buffer: this.#channel,
+    });
+    // In this order, so that none of those that wait is sent yet.
+    this.#requests.queue.close(error);
+    this.#endAll(error);
     // In this order: the next client connects as soon as the requests have no writer, and makes its own responses then.
     this.#responses.close();
     this.#requests.close();

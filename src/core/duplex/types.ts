@@ -5,7 +5,7 @@ import type { Frame } from "../frame.ts";
 
 /**
  * The response to a request, in shared memory until it is released: hold it as briefly as possible. It is not valid
- * where none came in time.
+ * if none came in time.
  */
 export type DuplexResponse = Frame;
 
@@ -40,13 +40,19 @@ export interface IDuplexClient extends Disposable {
    * Writes a request, blocking while there is no room for it (up to 5 s), and returns its sequence number. The
    * response is what a later {@link receiveResponse} returns.
    *
-   * @throws As Writer.writeFrame.
+   * @throws As Writer.writeFrame; WriterDeadError once the server has gone; ClosedError, also while a request is acquired.
    */
   sendRequest(data: Uint8Array): number;
-  /** The place of a request of `size` bytes, to be filled without a copy and sent by {@link commitRequest}. */
+  /**
+   * The place of a request of `size` bytes, to be filled without a copy; {@link commitRequest} sends it, and
+   * {@link cancelRequestBuffer} gives it up. Until then nothing else is sent: {@link request} waits, and the other ways to
+   * send throw ClosedError. Waits and throws as {@link sendRequest}.
+   */
   acquireRequestBuffer(size: number): { sequence: number; buffer: Uint8Array };
-  /** Sends the acquired request. */
+  /** Sends the acquired request. Throws ClosedError if none is acquired. */
   commitRequest(): void;
+  /** Gives the acquired request up: it uses no sequence number, and nothing is sent. Does nothing if there is none. */
+  cancelRequestBuffer(): void;
   /**
    * The next response to a request of {@link sendRequest} or {@link commitRequest}; `sequence` tells to which. Blocks
    * up to `timeoutMs` (default 5000).
@@ -58,9 +64,9 @@ export interface IDuplexClient extends Disposable {
   /**
    * Sends a request and resolves to its response, whatever the order in which the server answers. Any number may be in
    * flight. Resolves to an invalid response after the timeout. The bytes must not change until the request is written,
-   * which is at once where there is room.
+   * which is at once if there is room, no request is acquired and none waits.
    *
-   * @throws As {@link receiveResponse}; BufferFullError if no room came within the timeout.
+   * @throws As {@link receiveResponse}; BufferFullError if it was not sent within the timeout.
    */
   request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse>;
   /** The largest request that the channel takes, in bytes. */
