@@ -94,13 +94,16 @@ function longFiles(sources: Sources): string[] {
   });
 }
 
-/** The core speaks of API options; the command line translates them to flags (src/cli/flags.ts). */
+/** The core names options and functions of the API; the command line translates them (src/cli/flags.ts). */
 function flagsInCore(sources: Sources): string[] {
   return [...sources].flatMap(([path, text]) => {
     // Other programs' flags are theirs.
     const own = text.replace(/docker run --[a-z-]+/g, "");
-    const flag = path.startsWith("src/core/") ? /--[a-z][a-z-]+/.exec(own)?.[0] : undefined;
-    return flag === undefined ? [] : [`${path} names ${flag}: the core names options of the API`];
+    const word = /--[a-z][a-z-]+|\bzerobuffer (?:bench|clean|doctor|inspect|list|reader|relay|writer)\b/.exec(
+      own,
+    )?.[0];
+    if (word === undefined || !path.startsWith("src/core/")) return [];
+    return [`${path} names ${word}: the core names options and functions of the API`];
   });
 }
 

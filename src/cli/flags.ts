@@ -1,13 +1,22 @@
-// The options of the API as they are called on the command line. The core names its own options, between backquotes.
+// The options and functions of the API as they are called on the command line. The core names its own, between backquotes.
 
-const FLAGS: Readonly<Record<string, string>> = {
+const WORDS: Readonly<Record<string, string>> = {
+  cleanBuffer: "zerobuffer clean",
+  concurrency: "--workers",
   connectTimeoutMs: "--connect-timeout-ms",
   metadataSize: "--metadata-size",
   mode: "--mode",
   payloadSize: "--buffer-size",
+  timeoutMs: "--timeout-ms",
+  wait: "--wait",
+  writeTimeout: "--timeout-ms",
 };
 
 /** A message of the core in the terms of the command line. */
 export function withFlags(text: string): string {
-  return text.replace(/`(\w+)`/g, (quoted, option) => FLAGS[option] ?? quoted);
+  return text.replace(/`(\w+)(?:\("([^"]*)"\))?`/g, (quoted, name, argument) => {
+    const words = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
+    if (words === undefined) return quoted;
+    return argument === undefined ? words : `${words} ${argument}`;
+  });
 }

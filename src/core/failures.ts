@@ -1,4 +1,4 @@
-// Turns what the helper returns into errors that say what to do.
+// Turns codes of the helper into errors that say what to do.
 
 import { Code, codeDescriptions } from "../native/codes.ts";
 import { loadFault } from "../native/library.ts";
@@ -12,48 +12,54 @@ import {
   ZeroBufferError,
 } from "./errors.ts";
 
-/** What says where temporary files go. */
+/** The environment variable that names the directory of temporary files. */
 const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";
 
-/** Throws what keeps the helper from being used, before anything else is tried. */
+/** Throws PermissionDeniedError if the helper cannot be used. Comes before anything else is tried. */
 export function checkHelper(): void {
   if (loadFault === undefined) return;
   throw new PermissionDeniedError(`The native helper cannot be loaded: ${loadFault.message}.`, {
-    hint: `Set ${TEMP_VARIABLE} to a directory that exists, is writable and lets programs be loaded from it.`,
+    hint: `Set ${TEMP_VARIABLE} to a directory that exists, that you can write to, and that allows programs to be run from it.`,
     cause: loadFault,
   });
 }
 
 /**
- * The error for a code that is not an expected outcome of what was tried.
+ * The error for a code of the helper that is a failure.
  *
- * @param what was tried, as the sentence's subject: "The shared memory of …".
+ * @param what the object that failed, as the subject of the sentence: "The shared memory of …".
  */
 export function failure(code: Code, buffer: string, what: string): ZeroBufferError {
   switch (code) {
     case Code.PERMISSION:
       return new PermissionDeniedError(`${what} cannot be used: ${codeDescriptions[code]}.`, {
         buffer,
-        hint: "Run as the user who made it, or have its reader give it wider permissions (`mode`).",
+        hint: "Run as the user who created it, or have its reader give it wider permissions (`mode`).",
       });
     case Code.NO_SPACE:
     case Code.NO_MEMORY:
-      return new ResourceExhaustedError(`${what} cannot be made: ${codeDescriptions[code]}.`, { buffer });
+      return new ResourceExhaustedError(`${what} cannot be created: ${codeDescriptions[code]}.`, {
+        buffer,
+        hint: "Make the buffer smaller (`payloadSize`), or end other programs that use much memory.",
+      });
     case Code.NO_DESCRIPTORS:
       return new ResourceExhaustedError(`${what} cannot be opened: ${codeDescriptions[code]}.`, {
         buffer,
         hint: "Raise the limit of open files (ulimit -n), or open fewer buffers at a time.",
       });
     case Code.UNSAFE:
-      return new CorruptBufferError(`${what} is refused: ${codeDescriptions[code]}.`, {
+      return new CorruptBufferError(`${what} is refused: it is not a plain file.`, {
         buffer,
-        hint: "Somebody put another kind of file in its place: remove that file.",
+        hint: "Something else has its name: remove that, or use another name.",
       });
     case Code.AGAIN:
-      return new CorruptBufferError(`${what} is too small to be a buffer, and not ours to remove.`, {
-        buffer,
-        hint: "Use another name, or have its owner remove it.",
-      });
+      return new CorruptBufferError(
+        `${what} is too small for a buffer, and this process may not remove it.`,
+        {
+          buffer,
+          hint: "Use another name, or have its owner remove it.",
+        },
+      );
     case Code.BAD_CONTROL:
     case Code.BROKEN:
       return new CorruptBufferError(`${what} is unusable: ${codeDescriptions[code]}.`, {
@@ -73,8 +79,11 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
 export function outOfSharedMemory(buffer: string, neededBytes: number): ResourceExhaustedError {
   if (SHARED_MEMORY === undefined) {
     return new ResourceExhaustedError(
-      `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, which the system does not give.`,
-      { buffer, hint: "Make the buffer smaller (`payloadSize`), or end what else needs memory." },
+      `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, and the system has less.`,
+      {
+        buffer,
+        hint: "Make the buffer smaller (`payloadSize`), or end other programs that use much memory.",
+      },
     );
   }
   const { bavail, bsize } = files().statfsSync(SHARED_MEMORY);

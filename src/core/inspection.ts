@@ -1,14 +1,17 @@
-// What can be seen of buffers from outside, and what can be done about those that nobody uses: list, inspect, clean, doctor.
+// The public API for looking after buffers from outside, "zerobuffer/inspection": list, inspect and clean them, and check the
+// machine.
 
-export { howToRemove } from "./buffer/objects.ts";
+export { removalAdvice } from "./buffer/objects.ts";
 export type { Oieb } from "./buffer/oieb.ts";
-export { type BufferState, removeIfStale } from "./buffer/stale.ts";
+export { type BufferState, type Cleanup, type CleanupObstacle, cleanBuffer } from "./buffer/stale.ts";
 export {
-  BufferView,
-  findBuffers,
-  findForsakenSemaphores,
+  type BufferSnapshot,
+  type InspectedBuffer,
+  inspectBuffer,
+  listBuffers,
+  listLeftoverSemaphores,
   type MetadataPreview,
   type Participant,
-  type Snapshot,
+  type SemaphoreValues,
 } from "./inspection/buffers.ts";
 export { diagnose, type Finding } from "./inspection/doctor.ts";

@@ -92,7 +92,7 @@ describe("clean", () => {
     expect(expectValid("clean", all.document).left).toContainEqual({
       buffer_name: name,
       code: errorCode,
-      reason: expect.stringContaining("lives"),
+      reason: expect.stringContaining("is alive"),
     });
     for (const path of objectsOf(name)) expect(existsSync(path)).toBe(true);
     if (writer !== undefined) await endAll(writer);
@@ -132,7 +132,7 @@ describe("clean", () => {
       removed: [{ buffer_name: stale }],
       left: [{ buffer_name: reader.name }],
       errors: [
-        `Buffer "${reader.name}" was left: its reader (process ${process.pid}) lives.`,
+        `Buffer "${reader.name}" was left: its reader (process ${process.pid}) is alive.`,
         `There is no buffer "${missing}".`,
       ],
       error: { code: "BUFFER_NOT_FOUND" },

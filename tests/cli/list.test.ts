@@ -47,7 +47,7 @@ describe("list", () => {
     });
     expect(await listed(corrupt)).toMatchObject({
       state: "corrupt",
-      fault: "its write position 5000 lies past its end",
+      fault: "its write position 5000 is past the end of its ring",
       used_bytes: null,
     });
 
@@ -60,7 +60,7 @@ describe("list", () => {
       new RegExp(` live +4\\.4 KiB +0 bytes +0 % +0 +0 +0 +${liveWriter.pid} \\S+.* +${live.pid} \\S+`),
     );
     expect(line(names.stale)).toMatch(new RegExp(` stale .* ${stale.pid} dead$`));
-    expect(lines).toContain(`${corrupt}: its write position 5000 lies past its end`);
+    expect(lines).toContain(`${corrupt}: its write position 5000 is past the end of its ring`);
 
     // Looking has changed nothing: all go on, and the next reader sweeps what is left.
     writeFileSync(shm(corrupt), intact);

@@ -1,7 +1,7 @@
 // Buffers and locks of other users and of other pid namespaces.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, existsSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, writeFileSync } from "node:fs";
 import { Reader } from "../../src/core/index.ts";
 import { bufferMade, eventually, uniqueName } from "../support/buffers.ts";
 import { Bundle, isRoot } from "../support/bundle.ts";
@@ -66,10 +66,23 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     await using successor = asNobody("reader", name, "--json-output");
     expect((await successor.report()).document.error).toMatchObject({
       code: "PERMISSION_DENIED",
-      message: `Buffer "${name}" is there already, and belongs to another user.`,
+      message: `Buffer "${name}" exists and belongs to another user.`,
       hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
     });
     expect((await run("clean", name)).code).toBe(0);
+  });
+
+  test("of which only a semaphore is left keeps the name, and the reader is told which file that is", async () => {
+    const name = uniqueName();
+    const path = shm(`sem.sem-r-${name}`);
+    writeFileSync(path, "");
+    await using reader = asNobody("reader", name, "--buffer-size", "4096", "--json-output");
+    expect((await reader.report()).document.error).toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: `A semaphore of buffer "${name}" belongs to another user: ${path}.`,
+    });
+    removeAll([path]);
+    expect(objectsOf(name).filter((left) => existsSync(left))).toEqual([]);
   });
 
   test("is not where only its semaphore and lock are theirs: those are left", async () => {

@@ -159,7 +159,7 @@ describe("the executable", () => {
       mount -o remount,noexec /tmp
       HOME=/nonexistent ${executable} list; echo "code $?"`);
     expect(stdout).toBe("code 1\n");
-    expect(stderr).toContain("\n  Set TMPDIR to a directory that exists");
+    expect(stderr).toContain("\n  Set TMPDIR to a directory that exists, that you can write to");
   });
 
   inNamespace("leaves one file in the temp directory, however often it starts", async () => {

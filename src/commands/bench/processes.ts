@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { CommandError, systemReason } from "../../cli/failure.ts";
 import type { Session } from "../../cli/session.ts";
 import { buffersOf } from "../../core/index.ts";
-import { removeIfStale } from "../../core/inspection.ts";
+import { cleanBuffer } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { BENCH_WORKER, type Case, comesBack, type Role, rolesOf, type WorkerSettings } from "./plan.ts";
 import { bufferNames } from "./transports.ts";
@@ -128,7 +128,7 @@ function buffersMadeBy(run: string): string[] {
 
 /** Removes a buffer whose processes were killed; false as long as one of them still seems to live. */
 function isGone(name: string): boolean {
-  const { obstacle } = removeIfStale(name, { dryRun: false });
+  const { obstacle } = cleanBuffer(name);
   return obstacle?.code !== "READER_ALREADY_CONNECTED" && obstacle?.code !== "WRITER_ALREADY_CONNECTED";
 }
 

@@ -5,7 +5,7 @@ import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count } from "../../cli/format.ts";
 import { bufferNames, flag, outputOptions } from "../../cli/options.ts";
 import { checkName, type ErrorCode } from "../../core/index.ts";
-import { findBuffers, findForsakenSemaphores, howToRemove, removeIfStale } from "../../core/inspection.ts";
+import { cleanBuffer, listBuffers, listLeftoverSemaphores, removalAdvice } from "../../core/inspection.ts";
 import type { CleanDocument } from "../../schemas/clean.ts";
 
 const args = {
@@ -44,7 +44,7 @@ export default defineCommand({
       // A signal is noticed between two buffers.
       await Bun.sleep(0);
       signal.throwIfAborted();
-      const { paths, bytes, obstacle } = removeIfStale(name, { dryRun });
+      const { paths, bytes, obstacle } = cleanBuffer(name, { dryRun });
       if (obstacle === undefined) {
         document.removed.push({ buffer_name: name, paths: [...paths], bytes });
         document.bytes_freed += bytes;
@@ -78,14 +78,14 @@ export default defineCommand({
 
 /** Everything that may be left of a buffer, by name. */
 function findAll(): string[] {
-  return [...findBuffers(), ...findForsakenSemaphores()].sort();
+  return [...listBuffers(), ...listLeftoverSemaphores()].sort();
 }
 
 function failureOf(name: string, code: ErrorCode, reason: string): CommandError {
   const message =
     code === "BUFFER_NOT_FOUND" ? `There is no buffer "${name}".` : `Buffer "${name}" was left: ${reason}.`;
   const hint =
-    code === "CORRUPT_BUFFER" ? `It may be no buffer: if it is one, ${howToRemove(name)}.` : HINTS[code];
+    code === "CORRUPT_BUFFER" ? `It may be no buffer: if it is one, ${removalAdvice(name)}.` : HINTS[code];
   return new CommandError(code, message, hint);
 }
 

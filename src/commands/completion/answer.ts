@@ -4,7 +4,7 @@ import { scanArguments } from "../../cli/arguments.ts";
 import { type AnyCommand, type Commands, defineCommand, firstSentence } from "../../cli/command.ts";
 import { flagOf, type Option, type Options, outputOptions, programOptions } from "../../cli/options.ts";
 import { channelOf } from "../../core/index.ts";
-import { BufferView, findBuffers } from "../../core/inspection.ts";
+import { inspectBuffer, listBuffers } from "../../core/inspection.ts";
 import type { CompleteDocument } from "../../schemas/complete.ts";
 
 /** Printed instead of words where the shell is to offer files. */
@@ -132,9 +132,9 @@ async function valuesOf({ offers = [] }: Option<unknown>): Promise<Offer[] | "fi
 }
 
 function buffers(): Offer[] {
-  return findBuffers().flatMap((name) => {
-    using view = BufferView.open(name);
-    return view === undefined ? [] : { value: name, description: view.look().state ?? "" };
+  return listBuffers().flatMap((name) => {
+    using view = inspectBuffer(name);
+    return view === undefined ? [] : { value: name, description: view.snapshot().state ?? "" };
   });
 }
 

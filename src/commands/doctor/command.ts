@@ -34,7 +34,12 @@ export default defineCommand({
   async run(_options, { log }, document) {
     const findings = diagnose();
     for (const { check, status, message, remedy } of findings) {
-      document.checks.push({ check, status, message: withFlags(message), remedy });
+      document.checks.push({
+        check,
+        status,
+        message: withFlags(message),
+        remedy: remedy && withFlags(remedy),
+      });
       log?.info(`Looked at ${check}.`);
     }
     const errors = findings.filter(({ status }) => status === "error");

@@ -8,7 +8,7 @@ import { resultLost } from "../../cli/report.ts";
 import { tableLines } from "../../cli/table.ts";
 import { Descriptor, print, type Style, styleFor, takesEscapes } from "../../cli/terminal.ts";
 import { BufferNotFoundError } from "../../core/index.ts";
-import { BufferView, howToRemove, type MetadataPreview, type Oieb } from "../../core/inspection.ts";
+import { inspectBuffer, type MetadataPreview, type Oieb, removalAdvice } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { InspectDocument } from "../../schemas/inspect.ts";
 import { entryOf, paintOf, participantText, rateBetween } from "../list/entry.ts";
@@ -101,9 +101,9 @@ function look(
   document: InspectDocument,
   before: { readonly frames: number | null; readonly at: number } | null,
 ): boolean {
-  using view = BufferView.open(name);
+  using view = inspectBuffer(name);
   if (view === undefined) return false;
-  const snapshot = view.look();
+  const snapshot = view.snapshot();
   const seconds = before === null ? 0 : (performance.now() - before.at) / 1000;
   const rate = before && rateBetween(before.frames, view.framesWritten(), seconds);
   const entry = entryOf(snapshot, rate);
@@ -160,7 +160,7 @@ function corrupt({ buffer_name, fault }: InspectDocument): CommandError {
   return new CommandError(
     "CORRUPT_BUFFER",
     `Buffer "${buffer_name}" is corrupt: ${fault}.`,
-    `Clean leaves it, as it may be no buffer: end who uses it, and ${howToRemove(buffer_name ?? "")}.`,
+    `Clean leaves it, as it may be no buffer: end who uses it, and ${removalAdvice(buffer_name ?? "")}.`,
   );
 }
 

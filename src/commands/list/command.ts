@@ -5,7 +5,7 @@ import { bytesText, grouped } from "../../cli/format.ts";
 import { duration, outputOptions } from "../../cli/options.ts";
 import type { Session } from "../../cli/session.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
-import { BufferView, findBuffers } from "../../core/inspection.ts";
+import { type InspectedBuffer, inspectBuffer, listBuffers } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { BufferEntry } from "../../schemas/buffer-state.ts";
 import type { ListDocument } from "../../schemas/list.ts";
@@ -35,13 +35,13 @@ export default defineCommand({
   blank: (): ListDocument => ({ operation: "list", buffers: [], errors: [] }),
 
   async run({ intervalMs }, session, document) {
-    const views = findBuffers().flatMap((name) => BufferView.open(name) ?? []);
+    const views = listBuffers().flatMap((name) => inspectBuffer(name) ?? []);
     for (const view of views) session.own(view);
     session.log?.info(`Found ${views.length} buffers and lock files.`);
     const rates = intervalMs > 0 ? await measureRates(views, intervalMs, session) : new Map();
     document.buffers = views
-      .filter((view) => view.isThere)
-      .map((view) => entryOf(view.look(), rates.get(view) ?? null));
+      .filter((view) => view.exists)
+      .map((view) => entryOf(view.snapshot(), rates.get(view) ?? null));
   },
 
   summarize({ buffers }, style, failed) {
@@ -60,11 +60,11 @@ export default defineCommand({
 
 /** Frames a second of the buffers whose writers live; nobody waits for the others. */
 async function measureRates(
-  views: readonly BufferView[],
+  views: readonly InspectedBuffer[],
   intervalMs: number,
   { signal }: Session,
-): Promise<Map<BufferView, number | null>> {
-  const active = views.filter((view) => view.look().writer?.alive);
+): Promise<Map<InspectedBuffer, number | null>> {
+  const active = views.filter((view) => view.snapshot().writer?.alive);
   if (active.length === 0) return new Map();
   const before = active.map((view) => ({ view, frames: view.framesWritten(), at: performance.now() }));
   await raceAbort(Bun.sleep(intervalMs), signal);

@@ -2,11 +2,11 @@
 
 import { perSecond } from "../../cli/format.ts";
 import type { Style } from "../../cli/terminal.ts";
-import type { Participant, Snapshot } from "../../core/inspection.ts";
+import type { BufferSnapshot, Participant } from "../../core/inspection.ts";
 import type { BufferEntry } from "../../schemas/buffer-state.ts";
 
 /** A buffer as both commands publish it; `framesPerSecond` is null where it was not measured. */
-export function entryOf(snapshot: Snapshot, framesPerSecond: number | null): BufferEntry {
+export function entryOf(snapshot: BufferSnapshot, framesPerSecond: number | null): BufferEntry {
   const { name, state, fault, size, writer, reader } = snapshot;
   const oieb = state === "corrupt" || snapshot.oieb?.oiebSize === 0 ? null : snapshot.oieb;
   const used = oieb && oieb.payloadSize - oieb.payloadFreeBytes;

@@ -220,10 +220,10 @@ function findLastWriter(name: string, memory: SharedMemory): bigint | Obstacle {
   return { error, leastMs: CHANGE_MS, mostMs: mappings === undefined ? DOUBT_MS : CHANGE_MS };
 }
 
-/** Why a reader's process is not there: it died, or it cannot be seen from this container. */
+/** Why a reader counts as absent: its process died, or is not visible from this container. */
 export function describeAbsentReader(name: string, readerPid: bigint): string {
   return BufferLocks.areHeld(name)
-    ? `its reader (process ${readerPid}) holds its lock but cannot be seen from here: it runs in another pid namespace, ` +
+    ? `its reader (process ${readerPid}) holds the lock but is not visible: it runs in another pid namespace, ` +
         "so share that (docker run --pid=container:…)"
     : `its reader (process ${readerPid}) is dead`;
 }
@@ -244,7 +244,7 @@ function notFound(name: string): BufferNotFoundError {
 
 function notReady(name: string, why: string): Obstacle {
   return {
-    error: new PeerTimeoutError(`Buffer "${name}" is there, but ${why}.`, {
+    error: new PeerTimeoutError(`Buffer "${name}" is not ready: ${why}.`, {
       buffer: name,
       hint: "Start its reader, or wait longer for it (`connectTimeoutMs`).",
     }),

@@ -1,4 +1,4 @@
-// How a buffer comes into being (docs/protocol.md, section 5).
+// How a buffer is created (docs/protocol.md, section 5).
 
 import { Code } from "../../native/codes.ts";
 import { OiebFlag, Role, SharedMemory } from "../../native/memory.ts";
@@ -14,31 +14,32 @@ import {
 import { checkHelper, failure, outOfSharedMemory } from "../failures.ts";
 import { alreadyOwned, BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
-import { howToRemove } from "./objects.ts";
+import { isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { Peer } from "./presence.ts";
 import { closeSemaphores, openSemaphores, type SemaphorePair, SharedBuffer } from "./shared-buffer.ts";
 import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
 
-/** A semaphore takes a page of shared memory, in bytes. */
+/** The shared memory that a semaphore needs, in bytes: a page. */
 const SEMAPHORE_SIZE = 4096;
 
-/** How often a buffer's state is looked at while something in it has to change and nobody announces it. */
+/** The pause between two attempts, in milliseconds: nobody announces that a name is free. */
 const POLL_MS = 5;
 
-/** How often creation starts again when other processes make and remove objects of the name meanwhile. */
+/** How often a step is tried again that a signal has cut short. */
 const CREATE_ATTEMPTS = 10;
 
 /**
- * On Windows a name lasts until the last process has closed what it means: how long a writer may take to notice that its
- * reader has left, before the next reader gives up.
+ * On Windows a name exists until the last process has closed its object. So long the next reader waits for the writer to
+ * notice that its reader has left, in milliseconds.
  */
 const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
 
 /**
- * Makes the buffer for its reader, which is this process, or adopts one that its writer made (docs/protocol.md, section 5).
+ * Creates the buffer for its reader, which is this process, or adopts one that its writer has created (docs/protocol.md,
+ * sections 5.2 and 5.3).
  *
- * @param flags of {@link OiebFlag}, for a buffer that is made.
+ * @param flags of {@link OiebFlag}, for a new buffer.
  * @throws InvalidNameError, RangeError, ReaderAlreadyConnectedError, ResourceExhaustedError, PermissionDeniedError,
  *   CorruptBufferError. Nothing is left behind then.
  */
@@ -140,7 +141,8 @@ function create(
     const linked = persist(() => memory.link());
     if (linked !== Code.OK) throw refusal(linked, "The shared memory");
     const semaphores = createSemaphores(name, mode);
-    if (typeof semaphores === "number") throw refusal(semaphores, "A semaphore");
+    if (typeof semaphores === "number")
+      throw foreignSemaphore(name, semaphores) ?? refusal(semaphores, "A semaphore");
     memory.publishOieb();
     buffer = new SharedBuffer(name, { metadataSize, payloadSize }, memory, semaphores, locks);
     return buffer;
@@ -167,6 +169,17 @@ function createSemaphores(name: string, mode: number | undefined): SemaphorePair
   return { written, released };
 }
 
+/** A leftover semaphore of another user cannot be removed and keeps the name. */
+function foreignSemaphore(name: string, code: Code): PermissionDeniedError | undefined {
+  const paths = [semaphorePath(name, Role.WRITER), semaphorePath(name, Role.READER)];
+  const path = paths.find((path) => path !== undefined && statusOf(path) !== undefined && !isOurs(path));
+  if (code !== Code.EXISTS || path === undefined) return undefined;
+  return new PermissionDeniedError(`A semaphore of buffer "${name}" belongs to another user: ${path}.`, {
+    buffer: name,
+    hint: "Use another name, or have its owner remove that file.",
+  });
+}
+
 /** Tries again when a signal cut the attempt short. */
 function persist<T>(attempt: () => T | Code): T | Code {
   for (let count = 1; ; count++) {
@@ -175,16 +188,16 @@ function persist<T>(attempt: () => T | Code): T | Code {
   }
 }
 
-/** With the locks held: adopts what a writer made for us, removes what is stale, refuses what lives. */
+/** With the locks held: adopts a buffer that a writer has created, removes a stale one, refuses one that is alive. */
 function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefined {
   const memory = SharedMemory.open(name);
   if (memory === Code.NOT_FOUND) return undefined;
   if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;
   if (memory === Code.PERMISSION) {
-    // Its lock was free: no reader has it any more.
-    throw new PermissionDeniedError(`Buffer "${name}" is there already, and belongs to another user.`, {
+    // Its lock was free: it has no reader any more.
+    throw new PermissionDeniedError(`Buffer "${name}" exists and belongs to another user.`, {
       buffer: name,
-      hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
+      hint: `Use another name, or have its owner remove it: \`cleanBuffer("${name}")\`.`,
     });
   }
   if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
@@ -198,13 +211,10 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
     if (adopted !== undefined) return adopted;
     const obstacle = obstacleToRemoval(memory);
     if (obstacle !== undefined) {
-      throw new CorruptBufferError(
-        `Buffer "${name}" exists and is not ours to replace: ${obstacle.reason}.`,
-        {
-          buffer: name,
-          hint: `Use another name, or ${howToRemove(name)}.`,
-        },
-      );
+      throw new CorruptBufferError(`Buffer "${name}" exists and cannot be replaced: ${obstacle.reason}.`, {
+        buffer: name,
+        hint: `Use another name, or ${removalAdvice(name)}.`,
+      });
     }
     memory.unlink();
     return undefined;

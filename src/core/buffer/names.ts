@@ -1,4 +1,4 @@
-// Which names a buffer can have.
+// The names of buffers and channels.
 
 import { InvalidNameError } from "../errors.ts";
 
@@ -8,41 +8,49 @@ const MAX_NAME_LENGTH = 245;
 const RULE = "Use 1 to 245 of the characters A-Z a-z 0-9 . _ - and do not start with '.', '-' or 'sem.'.";
 
 /**
- * Checks a buffer's name before anything is done with it (docs/protocol.md, section 1).
+ * Checks the name of a buffer: 1 to 245 of the characters A-Z a-z 0-9 . _ - that do not start with '.', '-' or 'sem.'
+ * (docs/protocol.md, section 1). All functions that take a name do this first.
  *
- * @throws InvalidNameError if any implementation could take it for something else than a plain name.
+ * @throws InvalidNameError if the name is not allowed.
  */
 export function checkName(name: string): void {
   const fault = faultOf(name);
   if (fault === undefined) return;
-  const what = typeof name === "string" ? JSON.stringify(name) : "This";
+  const what = typeof name === "string" ? JSON.stringify(name) : "This value";
   throw new InvalidNameError(`${what} cannot be the name of a buffer: ${fault}.`, { hint: RULE });
 }
 
 /** The two buffers of a duplex channel (docs/protocol.md, section 9). */
 export interface ChannelBuffers {
-  /** The server creates and reads it. */
+  /** Name of the buffer that the server creates and reads. */
   readonly requests: string;
-  /** The client creates and reads it. */
+  /** Name of the buffer that the client creates and reads. */
   readonly responses: string;
 }
 
-/** What a channel's name has behind it in the name of its buffer of requests. */
 const REQUEST_SUFFIX = "_request";
+const RESPONSE_SUFFIX = "_response";
+
+/** Longest name of a channel, in bytes. */
+const MAX_CHANNEL_LENGTH = MAX_NAME_LENGTH - RESPONSE_SUFFIX.length;
 
 /**
- * The buffers of a channel.
+ * The names of the two buffers of a duplex channel.
  *
- * @throws InvalidNameError if the channel's name is not one of 1 to 236 bytes that a buffer could have.
+ * @throws InvalidNameError if the channel's name is not allowed for a buffer, or has more than 236 bytes.
  */
 export function buffersOf(channel: string): ChannelBuffers {
   checkName(channel);
-  const buffers = { requests: `${channel}${REQUEST_SUFFIX}`, responses: `${channel}_response` };
-  checkName(buffers.responses);
-  return buffers;
+  if (channel.length > MAX_CHANNEL_LENGTH) {
+    throw new InvalidNameError(
+      `${JSON.stringify(channel)} cannot be the name of a channel: it has more than ${MAX_CHANNEL_LENGTH} bytes.`,
+      { hint: "Its two buffers have longer names: use a shorter one." },
+    );
+  }
+  return { requests: `${channel}${REQUEST_SUFFIX}`, responses: `${channel}${RESPONSE_SUFFIX}` };
 }
 
-/** The channel whose requests go through this buffer, by its name; undefined if it has not the name of such a buffer. */
+/** The name of the channel whose requests go through this buffer; undefined if the buffer's name is not such a name. */
 export function channelOf(buffer: string): string | undefined {
   return buffer.endsWith(REQUEST_SUFFIX) ? buffer.slice(0, -REQUEST_SUFFIX.length) : undefined;
 }

@@ -1,34 +1,34 @@
-// The objects of a buffer as files (docs/protocol.md, section 1).
+// The files of a buffer's objects (docs/protocol.md, section 1).
 
 import type { Stats } from "node:fs";
 import { Role } from "../../native/memory.ts";
 import { files } from "../../runtime/files.ts";
 import { isName } from "./names.ts";
 
-/** Where Linux keeps shared memory and semaphores as files. On other systems they have names only, which nobody lists. */
+/** The directory where Linux keeps shared memory and semaphores. On other systems they are not files and cannot be listed. */
 export const SHARED_MEMORY = process.platform === "linux" ? "/dev/shm" : undefined;
 
 const SEMAPHORE_PREFIX = { [Role.WRITER]: "sem.sem-w-", [Role.READER]: "sem.sem-r-" } as const;
 
-/** The file of a buffer's shared memory; undefined where it is none. */
+/** The file of a buffer's shared memory; undefined on systems without such files. */
 export function memoryPath(name: string): string | undefined {
   return SHARED_MEMORY && `${SHARED_MEMORY}/${name}`;
 }
 
-/** The file of one of its semaphores; undefined where it is none. */
+/** The file of one of its semaphores; undefined on systems without such files. */
 export function semaphorePath(name: string, role: Role): string | undefined {
   return SHARED_MEMORY && `${SHARED_MEMORY}/${SEMAPHORE_PREFIX[role]}${name}`;
 }
 
-/** How to get rid of what is not ours to remove, as the end of a sentence. */
-export function howToRemove(name: string): string {
-  if (process.platform === "win32") return "end the processes that have it open: it goes with the last one";
+/** How a user can remove a buffer that this package leaves alone, as the end of a sentence. */
+export function removalAdvice(name: string): string {
+  if (process.platform === "win32") return "end all processes that have it open";
   return SHARED_MEMORY === undefined
     ? "restart the machine"
     : `remove ${memoryPath(name)} if nobody needs it`;
 }
 
-/** Names that are in use: of plain files that can be shared memory of a buffer, and of semaphores. */
+/** The names found in shared memory: of plain files that may be buffers, and of the buffers that semaphores belong to. */
 export function namesInSharedMemory(): { memories: string[]; semaphores: Set<string> } {
   const memories: string[] = [];
   const semaphores = new Set<string>();
@@ -41,7 +41,7 @@ export function namesInSharedMemory(): { memories: string[]; semaphores: Set<str
   return { memories, semaphores: new Set([...semaphores].filter(isName)) };
 }
 
-/** What the path itself is, without following a link; undefined if it is nothing, or nothing that we may see. */
+/** The status of the path itself, without following a link; undefined if nothing is there, or nothing that we may see. */
 export function statusOf(path: string | undefined): Stats | undefined {
   if (path === undefined) return undefined;
   try {
@@ -51,7 +51,7 @@ export function statusOf(path: string | undefined): Stats | undefined {
   }
 }
 
-/** Whether the path is there and belongs to the user of this process. On Windows our directories have one user. */
+/** Whether the path exists and belongs to the user of this process. On Windows our directories have one user. */
 export function isOurs(path: string): boolean {
   const status = statusOf(path);
   return status !== undefined && (process.geteuid === undefined || status.uid === process.geteuid());

@@ -38,7 +38,7 @@ export const OiebWord = {
   flags: 15,
 } as const;
 
-/** Decodes the sixteen words, whatever they hold. */
+/** Decodes the sixteen words, whatever values they have. */
 export function decodeOieb(words: BigUint64Array): Oieb {
   const word = (index: number): bigint => words[index] as bigint;
   const number = (index: number): number => Number(word(index));
@@ -61,12 +61,12 @@ export function decodeOieb(words: BigUint64Array): Oieb {
   };
 }
 
-/** Whether the first word is that of an OIEB of a version that we can speak. */
+/** Whether the first word is that of an OIEB of our protocol version. */
 export function beginsAsOieb({ oiebSize, version }: Oieb): boolean {
   return oiebSize === OIEB_SIZE && version[0] === 1 && version[3] === 0;
 }
 
-/** What speaks against an OIEB being one whose creator has not come to its size, which is stored last. */
+/** Why an OIEB without its size, which is stored last, cannot be one that is being created, as half a sentence. */
 export function faultOfUnfinishedOieb(oieb: Oieb): string | undefined {
   const { oiebSize, version, payloadWritePos, payloadReadPos, payloadWrittenCount, payloadReadCount } = oieb;
   const hasExpectedWriter = oieb.writerPid === 0n || (oieb.flags & OiebFlag.CREATED_BY_WRITER) !== 0n;
@@ -77,21 +77,21 @@ export function faultOfUnfinishedOieb(oieb: Oieb): string | undefined {
   return `its control block claims ${oiebSize} bytes instead of ${OIEB_SIZE}`;
 }
 
-/** What cannot be right in an OIEB over a file of `fileSize` bytes, as half a sentence; undefined if all can. */
+/** What is wrong in an OIEB over a file of `fileSize` bytes, as half a sentence; undefined if nothing is. */
 export function faultOfOieb(oieb: Oieb, fileSize: number): string | undefined {
   const { payloadSize, metadataSize } = oieb;
   if (oieb.oiebSize !== OIEB_SIZE)
     return `its control block claims ${oieb.oiebSize} bytes instead of ${OIEB_SIZE}`;
-  if (oieb.version[0] !== 1)
-    return `it speaks version ${oieb.version.slice(0, 3).join(".")} of the protocol, not 1`;
+  if (oieb.version[0] !== 1) return `its protocol version is ${oieb.version.slice(0, 3).join(".")}, not 1`;
   if (payloadSize <= FRAME_HEADER_SIZE) return `its ring of ${payloadSize} bytes has no room for a frame`;
   if (OIEB_SIZE + metadataSize + payloadSize > fileSize) {
-    return `its sizes (${metadataSize} metadata, ${payloadSize} payload) exceed its ${fileSize} bytes`;
+    return `its sizes (${metadataSize} metadata, ${payloadSize} payload) exceed its memory of ${fileSize} bytes`;
   }
   if (oieb.payloadFreeBytes > payloadSize)
-    return `more bytes are free (${oieb.payloadFreeBytes}) than it has`;
+    return `it claims ${oieb.payloadFreeBytes} free bytes in a ring of ${payloadSize}`;
   if (oieb.payloadWritePos > payloadSize)
-    return `its write position ${oieb.payloadWritePos} lies past its end`;
-  if (oieb.payloadReadPos > payloadSize) return `its read position ${oieb.payloadReadPos} lies past its end`;
+    return `its write position ${oieb.payloadWritePos} is past the end of its ring`;
+  if (oieb.payloadReadPos > payloadSize)
+    return `its read position ${oieb.payloadReadPos} is past the end of its ring`;
   return undefined;
 }

@@ -1,4 +1,4 @@
-// When nobody uses a buffer any more, and how what is left of it is removed (docs/protocol.md, section 6).
+// Whether a buffer is still in use, and the removal of what dead processes left (docs/protocol.md, section 6).
 
 import { Code, codeDescriptions } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
@@ -12,29 +12,33 @@ import { beginsAsOieb, decodeOieb, faultOfOieb, faultOfUnfinishedOieb, type Oieb
 import { Peer } from "./presence.ts";
 
 /**
- * `live`: writer and reader live. `idle`: the reader alone does. `orphan`: the writer alone does. `stale`: neither.
- * `corrupt`: what stands in its OIEB cannot be.
+ * The state of a buffer.
+ * - `live`: its writer and its reader are alive.
+ * - `idle`: its reader is alive, and it has no writer.
+ * - `orphan`: its writer is alive, and its reader is not.
+ * - `stale`: neither is alive; {@link cleanBuffer} removes it.
+ * - `corrupt`: its control block holds impossible values.
  */
 export type BufferState = "live" | "idle" | "orphan" | "stale" | "corrupt";
 
-/** What shared memory tells about its buffer at one moment. */
+/** What the shared memory says about its buffer at one moment. */
 interface Judgement {
   readonly state: BufferState;
   readonly oieb: Oieb;
   /** Why the OIEB is refused, as half a sentence; undefined unless the state is `corrupt`. */
   readonly fault: string | undefined;
   readonly writerAlive: boolean;
-  /** Also where somebody holds a lock of the buffer and nobody is seen behind the reader's pid. */
+  /** True also if a process holds a lock of the buffer and the reader's pid is not a visible process. */
   readonly readerAlive: boolean;
-  /** Whether it is only that lock that tells of a reader. */
+  /** Whether only that lock shows that there is a reader. */
   readonly isReaderHidden: boolean;
 }
 
 /**
  * Judges a buffer by its OIEB and by the processes that it names.
  *
- * @param hasOwner whether somebody holds a lock of the buffer: asked only where its reader cannot be seen, which may
- *   then live in another pid namespace, or be making the buffer.
+ * @param hasOwner whether a process holds a lock of the buffer. Asked only if its reader is not visible: that may run in
+ *   another pid namespace, or be creating the buffer.
  */
 export function judge(memory: SharedMemory, hasOwner: () => boolean = () => false): Judgement {
   const oieb = decodeOieb(memory.loadOieb());
@@ -52,8 +56,9 @@ function stateOf(writerAlive: boolean, readerAlive: boolean): BufferState {
   return writerAlive ? "orphan" : "stale";
 }
 
-/** Why something is not removed. */
-interface Obstacle {
+/** Why a buffer is not removed. */
+export interface CleanupObstacle {
+  /** The code of the error that a command reports. */
   readonly code: Extract<
     ErrorCode,
     | "BUFFER_NOT_FOUND"
@@ -63,12 +68,12 @@ interface Obstacle {
     | "RESOURCE_EXHAUSTED"
     | "CORRUPT_BUFFER"
   >;
-  /** Half a sentence. */
+  /** What is in the way, as half a sentence whose subject is the buffer. */
   readonly reason: string;
 }
 
-/** Why shared memory must not be removed; undefined if it is ours and stale, which with its locks held permits it. */
-export function obstacleToRemoval(memory: SharedMemory): Obstacle | undefined {
+/** Why shared memory must not be removed; undefined if it is ours and stale: then a process that holds its locks may. */
+export function obstacleToRemoval(memory: SharedMemory): CleanupObstacle | undefined {
   if (!memory.isOwned) return foreign("it belongs to another user");
   const { state, fault, oieb } = judge(memory);
   switch (state) {
@@ -77,15 +82,15 @@ export function obstacleToRemoval(memory: SharedMemory): Obstacle | undefined {
     case "corrupt":
       return { code: "CORRUPT_BUFFER", reason: fault ?? "" };
     case "orphan":
-      return { code: "WRITER_ALREADY_CONNECTED", reason: `its writer (process ${oieb.writerPid}) lives` };
+      return { code: "WRITER_ALREADY_CONNECTED", reason: `its writer (process ${oieb.writerPid}) is alive` };
     default:
-      return { code: "READER_ALREADY_CONNECTED", reason: `its reader (process ${oieb.readerPid}) lives` };
+      return { code: "READER_ALREADY_CONNECTED", reason: `its reader (process ${oieb.readerPid}) is alive` };
   }
 }
 
-const foreign = (reason: string): Obstacle => ({ code: "PERMISSION_DENIED", reason });
+const foreign = (reason: string): CleanupObstacle => ({ code: "PERMISSION_DENIED", reason });
 
-/** Removes what readers that died have left, as far as it is surely nobody else's. */
+/** Removes the buffers of readers that have died. Leaves alone what may belong to anybody else. */
 export function removeStaleBuffers(): void {
   for (const name of namesOfLocks()) {
     const locks = BufferLocks.takeAbandoned(name);
@@ -93,35 +98,36 @@ export function removeStaleBuffers(): void {
   }
 }
 
-/** What became of the objects of one name. */
-interface Removal {
-  /** The files removed, or that would be. */
+/** What a cleanup has done with one buffer. */
+export interface Cleanup {
+  /** The files that were removed; with `dryRun`, those that would be. */
   readonly paths: readonly string[];
-  /** Their size, in bytes. */
+  /** The size of these files, in bytes. */
   readonly bytes: number;
-  /** Why nothing was removed. */
-  readonly obstacle: Obstacle | undefined;
+  /** Why nothing was removed; undefined if something was. */
+  readonly obstacle: CleanupObstacle | undefined;
 }
 
 /**
- * Removes what is left of one buffer, semaphores and lock files included, with all its locks held.
+ * Removes a buffer of this user whose processes are dead: its shared memory, its semaphores and its lock files. A buffer
+ * that is in use, corrupt or another user's stays, and the result says why.
  *
- * @param dryRun changes nothing, and tells what would be removed.
+ * @param options.dryRun only says what would be removed. Default false.
  * @throws InvalidNameError; PermissionDeniedError if the helper cannot be loaded.
  */
-export function removeIfStale(name: string, { dryRun }: { dryRun: boolean }): Removal {
+export function cleanBuffer(name: string, { dryRun = false }: { dryRun?: boolean } = {}): Cleanup {
   checkName(name);
   checkHelper();
   const objects = objectsOf(name).filter(({ path }) => isOurs(path));
   const obstacle =
-    obstacleTo(name) ?? doubt(name, objects) ?? (dryRun ? heldLock(name) : takeAndRemove(name));
+    obstacleTo(name) ?? lacksEvidence(name, objects) ?? (dryRun ? heldLock(name) : takeAndRemove(name));
   if (obstacle !== undefined) return { paths: [], bytes: 0, obstacle };
   const removed = dryRun ? objects : objects.filter(({ path }) => statusOf(path) === undefined);
   const bytes = removed.reduce((sum, { size }) => sum + size, 0);
   return { paths: removed.map(({ path }) => path), bytes, obstacle };
 }
 
-/** Whether there is shared memory of the name that looks like a buffer's, be it one that is corrupt. */
+/** Whether shared memory of the name begins as a buffer's does, even if it is corrupt. */
 export function beginsAsBuffer(name: string): boolean {
   const memory = SharedMemory.view(name);
   if (typeof memory === "number") return false;
@@ -138,7 +144,7 @@ function objectsOf(name: string): { path: string; size: number }[] {
   });
 }
 
-function obstacleTo(name: string): Obstacle | undefined {
+function obstacleTo(name: string): CleanupObstacle | undefined {
   const memory = SharedMemory.view(name);
   if (typeof memory === "number") return obstacleWithoutOieb(name, memory);
   try {
@@ -148,40 +154,40 @@ function obstacleTo(name: string): Obstacle | undefined {
   }
 }
 
-/** Why nothing of the name must be removed although it has no shared memory that can be looked at. */
-function obstacleWithoutOieb(name: string, code: Code): Obstacle | undefined {
+/** Why nothing of the name must be removed, if it has no shared memory that can be read. */
+function obstacleWithoutOieb(name: string, code: Code): CleanupObstacle | undefined {
   if (code === Code.NOT_FOUND) {
     const objects = objectsOf(name);
-    if (objects.length === 0) return { code: "BUFFER_NOT_FOUND", reason: "there is nothing of it" };
+    if (objects.length === 0) return { code: "BUFFER_NOT_FOUND", reason: "no object of that name exists" };
     const isForeign = objects.every(({ path }) => !isOurs(path));
-    return isForeign ? foreign("what is left of it belongs to another user") : undefined;
+    return isForeign ? foreign("its remaining files belong to another user") : undefined;
   }
   const path = memoryPath(name);
   const isForeign = path !== undefined && !isOurs(path);
   if (code === Code.PERMISSION || isForeign) return foreign("it belongs to another user");
   if (code === Code.UNSAFE) return { code: "CORRUPT_BUFFER", reason: codeDescriptions[code] };
   if (code !== Code.AGAIN) return { code: "RESOURCE_EXHAUSTED", reason: codeDescriptions[code] };
-  // A creation that was killed leaves an empty file. Where there is none, the removal finds out whether it is empty.
+  // A creation that was killed leaves an empty file. On systems without such files the removal looks at the size.
   return path === undefined || statusOf(path)?.size === 0
     ? undefined
     : { code: "CORRUPT_BUFFER", reason: "it is too small to be a buffer" };
 }
 
-/** Memory without an OIEB may be any program's; a semaphore or a lock of its name tells that it is a buffer's. */
-function doubt(name: string, objects: { path: string }[]): Obstacle | undefined {
+/** Memory without an OIEB may be any program's. A semaphore or a lock of its name shows that it is a buffer's. */
+function lacksEvidence(name: string, objects: { path: string }[]): CleanupObstacle | undefined {
   if (objects.some(({ path }) => path !== memoryPath(name)) || beginsAsBuffer(name)) return undefined;
-  return { code: "CORRUPT_BUFFER", reason: "nothing in it tells that it is a buffer" };
+  return { code: "CORRUPT_BUFFER", reason: "it does not look like a buffer" };
 }
 
-function heldLock(name: string): Obstacle | undefined {
+function heldLock(name: string): CleanupObstacle | undefined {
   if (!BufferLocks.areHeld(name)) return undefined;
   return {
     code: "READER_ALREADY_CONNECTED",
-    reason: "somebody holds its lock: a reader that is just starting, or that runs in another pid namespace",
+    reason: "its lock is held, by a reader that is starting or that runs in another pid namespace",
   };
 }
 
-function takeAndRemove(name: string): Obstacle | undefined {
+function takeAndRemove(name: string): CleanupObstacle | undefined {
   try {
     return removeWith(name, BufferLocks.takeAbandoned(name) ?? BufferLocks.take(name));
   } catch (error) {
@@ -192,8 +198,8 @@ function takeAndRemove(name: string): Obstacle | undefined {
   }
 }
 
-/** Removes what is stale and ours, and gives the locks back, whose files go with it. Returns why it did not. */
-function removeWith(name: string, locks: BufferLocks): Obstacle | undefined {
+/** Removes what is stale and ours, with its lock files, and gives the locks back. Returns why it removed nothing. */
+function removeWith(name: string, locks: BufferLocks): CleanupObstacle | undefined {
   const memory = SharedMemory.view(name);
   let remove = false;
   try {

@@ -1,4 +1,4 @@
-// What on this machine keeps buffers from working well, and the command that mends it.
+// Checks of the machine: what keeps buffers from working well, and the command that fixes it.
 
 import { existsSync, readFileSync, realpathSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
@@ -15,25 +15,25 @@ import {
 import { statusOf } from "../buffer/objects.ts";
 import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
-import { BufferView, findBuffers, findForsakenSemaphores } from "./buffers.ts";
+import { inspectBuffer, listBuffers, listLeftoverSemaphores } from "./buffers.ts";
 
-/** What one check has found. */
+/** The result of one check. */
 export interface Finding {
-  /** What was looked at, in a word or two. */
+  /** What was checked, in a word or two. */
   readonly check: string;
-  /** `warning`: something is slower or smaller than it could be. `error`: buffers cannot be used. */
+  /** `ok`; `warning`: buffers work, but less well than they could; `error`: buffers cannot be used. */
   readonly status: "ok" | "warning" | "error";
-  /** What was found, as a sentence without its full stop. */
+  /** What was found, as a sentence without its full stop. Options of the API are between backquotes. */
   readonly message: string;
-  /** The shell command that mends it. */
+  /** The shell command, or between backquotes the function of this module, that fixes it; null if none is needed or known. */
   readonly remedy: string | null;
-  /** Of the error that the use of a buffer would end with. */
+  /** With status `error`: the code of the error that the use of a buffer would end with. */
   readonly code?: ErrorCode;
 }
 
 type Verdict = Omit<Finding, "check">;
 
-/** Some look at what only one system has, or tells. */
+/** A check, and the one system that it is for. */
 type Check = readonly [check: string, examine: () => Verdict, platform?: NodeJS.Platform];
 
 const isWindows = process.platform === "win32";
@@ -43,7 +43,7 @@ const MIB = 2 ** 20;
 /** f_type of tmpfs in statfs(2). */
 const TMPFS = 0x01021994;
 
-/** A reader takes about ten descriptors, the runtime twenty. */
+/** A reader needs about ten descriptors, the runtime twenty. */
 const FEW_DESCRIPTORS = 64;
 
 const ok = (message: string): Verdict => ({ status: "ok", message, remedy: null });
@@ -62,22 +62,26 @@ const checks: readonly Check[] = [
   ["C# locks", examineForeignLockDirectories],
   ["temp directory", examineTempDirectory],
   ["open files", examineOpenFiles, "linux"],
-  ["address space", () => examineLimit("Max address space", "v", "a buffer is mapped whole"), "linux"],
-  ["file size", () => examineLimit("Max file size", "f", "shared memory is a file"), "linux"],
+  [
+    "address space",
+    () => examineLimit("Max address space", "v", "each buffer is mapped as a whole"),
+    "linux",
+  ],
+  ["file size", () => examineLimit("Max file size", "f", "each buffer is a file"), "linux"],
   ["processes", examineProcesses, "linux"],
   ["processors", examineProcessors],
   ["libc", examineLibc, "linux"],
   ["leftovers", examineLeftovers],
 ];
 
-/** Looks at everything that buffers need. Changes nothing, and works where the helper cannot be loaded. */
+/** Checks everything that buffers need on this machine. Changes nothing, throws nothing, and needs no helper. */
 export function diagnose(): Finding[] {
   const ours = checks.filter(([, , platform = process.platform]) => platform === process.platform);
   return ours.map(([check, examine]) => {
     try {
       return { check, ...examine() };
     } catch (cause) {
-      return { check, ...warning(`cannot be examined: ${(cause as Error).message}`, null) };
+      return { check, ...warning(`the check failed: ${(cause as Error).message}`, null) };
     }
   });
 }
@@ -85,9 +89,9 @@ export function diagnose(): Finding[] {
 // ---- the helper ----------------------------------------------------------------------------------------------------
 
 function examineHelper(): Verdict {
-  if (loadFault === undefined) return ok("loaded");
+  if (loadFault === undefined) return ok("the native helper is loaded");
   const remedy = isWindows ? "set TEMP=%USERPROFILE%" : 'export TMPDIR="$HOME"';
-  return error("PERMISSION_DENIED", `cannot be loaded: ${loadFault.message}`, remedy);
+  return error("PERMISSION_DENIED", `the native helper cannot be loaded: ${loadFault.message}`, remedy);
 }
 
 function examineTempDirectory(): Verdict {
@@ -95,7 +99,7 @@ function examineTempDirectory(): Verdict {
   const status = statusOf(path);
   const elsewhere = isWindows ? "set TEMP=%USERPROFILE%" : "export TMPDIR=/var/tmp";
   const make = isWindows ? `mkdir "${path}"` : `mkdir -p ${quoted(path)}`;
-  const consequence = "the helper is unpacked elsewhere";
+  const consequence = "the helper is unpacked to another directory";
   if (status === undefined) return warning(`${path} is missing: ${consequence}`, make);
   if (!isWritable(path)) return warning(`${path} cannot be written: ${consequence}`, elsewhere);
   if (process.platform !== "linux") return ok(`${path} is writable`);
@@ -124,31 +128,37 @@ function examineSharedMemory(path: string): Verdict {
   const [size, free] = [bsize * blocks, bsize * bavail];
   const text = `${path} has ${mebibytes(size)}, ${mebibytes(free)} of it free`;
   if (type !== TMPFS) {
-    return warning(`${path} is no tmpfs: frames go to a disk`, `mount -t tmpfs tmpfs ${path}`);
+    return warning(
+      `${path} is not a tmpfs: frames go to a disk`,
+      `mount -t tmpfs -o mode=1777 tmpfs ${path}`,
+    );
   }
   if (free < MIB) return error("RESOURCE_EXHAUSTED", text, enlarge(path));
   if (free < DEFAULT_PAYLOAD_SIZE + MIB) {
     const needed = mebibytes(DEFAULT_PAYLOAD_SIZE);
-    return warning(`${text}: a buffer takes ${needed} unless \`payloadSize\` says less`, enlarge(path));
+    return warning(`${text}: a buffer needs ${needed} unless \`payloadSize\` is smaller`, enlarge(path));
   }
   return ok(text);
 }
 
-/** How shared memory is made larger: from inside a container it cannot be. */
+/** The command that makes shared memory larger. That of a container can only be set when it is started. */
 function enlarge(path: string): string {
   const isContainer = existsSync("/.dockerenv") || existsSync("/run/.containerenv");
   return isContainer ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${path}`;
 }
 
 function examineLeftovers(): Verdict {
-  if (loadFault !== undefined) return warning("cannot be looked for without the helper", null);
-  const stale = findBuffers().filter((name) => {
-    using view = BufferView.open(name);
-    return view?.look().state === "stale";
+  if (loadFault !== undefined) return warning("cannot be found without the helper", null);
+  const stale = listBuffers().filter((name) => {
+    using view = inspectBuffer(name);
+    return view?.snapshot().state === "stale";
   });
-  const count = stale.length + findForsakenSemaphores().length;
-  if (count === 0) return ok("nothing is left of buffers that nobody uses");
-  return warning(`something is left of ${count} buffers that nobody uses`, "zerobuffer clean");
+  const count = stale.length + listLeftoverSemaphores().length;
+  if (count === 0) return ok("dead processes have left no buffers");
+  return warning(
+    `dead processes have left ${count === 1 ? "1 buffer" : `${count} buffers`}`,
+    "`cleanBuffer`",
+  );
 }
 
 // ---- locks ---------------------------------------------------------------------------------------------------------
@@ -206,14 +216,14 @@ function softLimit(name: string): number | undefined {
 function examineProcesses(): Verdict {
   if (!existsSync("/proc/self/stat")) {
     return warning(
-      "/proc is missing: a recycled process id may be taken for a peer",
+      "/proc is missing: a process id that is used again may be taken for a peer",
       "mount -t proc proc /proc",
     );
   }
   const hidepid = [...(mountOf("/proc")?.options ?? [])].find((option) => /^hidepid=(?!0|off)/.test(option));
   if (hidepid === undefined || userInfo().uid === 0) return ok("/proc shows every process");
   return warning(
-    `/proc is mounted ${hidepid}: a recycled process id of another user may be taken for a peer`,
+    `/proc is mounted with ${hidepid}: a process id that another user's process has got may be taken for a peer`,
     "mount -o remount,hidepid=0 /proc",
   );
 }
@@ -228,21 +238,21 @@ function examineProcessors(): Verdict {
 function judgeProcessors(allowed: number, online: number): Verdict {
   if (allowed > 1) return ok(`${allowed} of ${online}`);
   const remedy = online > 1 && process.platform === "linux" ? `taskset -pc 0-${online - 1} $$` : null;
-  return warning(`1 of ${online}: writer and reader take turns, and round trips take longer`, remedy);
+  return warning(`1 of ${online}: writer and reader share it, and round trips take longer`, remedy);
 }
 
-/** How many numbers a list such as `0-3,8` has. */
+/** How many numbers a list such as `0-3,8` names. */
 function countOfList(list: string): number {
   const ranges = list.split(",").map((range) => range.split("-").map(Number));
   return ranges.reduce((sum, [first = 0, last = first]) => sum + last - first + 1, 0);
 }
 
 function examineLibc(): Verdict {
-  // musl's loader and its library are one file, which has two names.
+  // musl's loader and its library are one file with two names.
   if (/\/(?:ld-musl-[^/]+|libc\.so)$/m.test(readFileSync("/proc/self/maps", "utf8"))) return ok("musl");
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
   const version = report?.header?.glibcVersionRuntime;
-  return version === undefined ? warning("unknown", null) : ok(`glibc ${version}`);
+  return version === undefined ? warning("its name is unknown", null) : ok(`glibc ${version}`);
 }
 
 interface Mount {
@@ -250,7 +260,7 @@ interface Mount {
   readonly options: ReadonlySet<string>;
 }
 
-/** The file system that a path lies on. */
+/** The mount that a path is on. */
 function mountOf(path: string): Mount | undefined {
   const real = realpathSync(path);
   let found: Mount | undefined;

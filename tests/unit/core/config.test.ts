@@ -31,7 +31,7 @@ describe("a configuration", () => {
   ];
   for (const config of bad) {
     test(`${JSON.stringify(config)} is refused, naming what is wrong`, () => {
-      expect(() => resolveConfig(config)).toThrow(new RegExp(`^${Object.keys(config)[0]} is `));
+      expect(() => resolveConfig(config)).toThrow(new RegExp(`^\`${Object.keys(config)[0]}\` is `));
     });
   }
 });

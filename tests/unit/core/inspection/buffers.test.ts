@@ -3,9 +3,13 @@
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { removeIfStale } from "../../../../src/core/buffer/stale.ts";
+import { cleanBuffer } from "../../../../src/core/buffer/stale.ts";
 import { Reader, Writer } from "../../../../src/core/index.ts";
-import { BufferView, findBuffers, findForsakenSemaphores } from "../../../../src/core/inspection/buffers.ts";
+import {
+  inspectBuffer,
+  listBuffers,
+  listLeftoverSemaphores,
+} from "../../../../src/core/inspection/buffers.ts";
 import { Role } from "../../../../src/native/memory.ts";
 import { Semaphore } from "../../../../src/native/semaphore.ts";
 import images from "../../../golden/images.json";
@@ -54,8 +58,8 @@ function deadImage(change: (bytes: Bytes) => void = () => {}, image = "04-three-
 }
 
 function lookAt(name: string) {
-  using view = BufferView.open(name);
-  return view?.look();
+  using view = inspectBuffer(name);
+  return view?.snapshot();
 }
 
 describe("an image of another implementation", () => {
@@ -72,8 +76,8 @@ describe("an image of another implementation", () => {
         semaphore.close();
         planted.push(shm(`sem.sem-${role === Role.WRITER ? "w" : "r"}-${name}`));
       }
-      using view = BufferView.open(name);
-      expect(view?.look()).toMatchObject({
+      using view = inspectBuffer(name);
+      expect(view?.snapshot()).toMatchObject({
         name,
         fault: null,
         size: bytes.length,
@@ -90,7 +94,7 @@ describe("an image of another implementation", () => {
 
   test("is stale when its processes are dead, and found without a lock or a semaphore", () => {
     const name = plantMemory(deadImage());
-    expect(findBuffers()).toContain(name);
+    expect(listBuffers()).toContain(name);
     const pid = Number(deadPid);
     expect(lookAt(name)).toMatchObject({
       state: "stale",
@@ -117,11 +121,11 @@ describe("an OIEB that cannot be right", () => {
     const bytes = deadImage(change);
     const name = plantMemory(bytes);
     plant(lockOf(name), "");
-    expect(findBuffers()).toContain(name);
-    using view = BufferView.open(name);
-    expect(view?.look()).toMatchObject({ state: "corrupt", fault: expect.any(String) });
+    expect(listBuffers()).toContain(name);
+    using view = inspectBuffer(name);
+    expect(view?.snapshot()).toMatchObject({ state: "corrupt", fault: expect.any(String) });
     expect(view?.metadata()).toBeNull();
-    expect(removeIfStale(name, { dryRun: false })).toMatchObject({
+    expect(cleanBuffer(name)).toMatchObject({
       paths: [],
       obstacle: { code: "CORRUPT_BUFFER" },
     });
@@ -155,7 +159,7 @@ describe("an OIEB that cannot be right", () => {
 
   test.each([7, 57, 2 ** 40])("and a metadata length of %p is not believed", (length) => {
     const name = plantMemory(deadImage((bytes) => bytes.writeBigUInt64LE(BigInt(length), 128)));
-    using view = BufferView.open(name);
+    using view = inspectBuffer(name);
     expect(view?.metadata()).toBeNull();
   });
 });
@@ -165,7 +169,7 @@ test("metadata that would reach into the ring is not believed", () => {
     bytes.writeBigUInt64LE(2000n, 24);
     bytes.writeBigUInt64LE(1992n, 128);
   };
-  using view = BufferView.open(plantMemory(deadImage(change)));
+  using view = inspectBuffer(plantMemory(deadImage(change)));
   expect(view?.metadata()).toBeNull();
 });
 
@@ -198,7 +202,7 @@ describe("the state", () => {
   test("of a lock that nobody holds, without memory, is stale", () => {
     const name = uniqueName();
     plant(lockOf(name), "");
-    expect(findBuffers()).toContain(name);
+    expect(listBuffers()).toContain(name);
     expect(lookAt(name)).toMatchObject({ state: "stale", size: null, oieb: null });
   });
 });
@@ -208,7 +212,7 @@ describe("the metadata", () => {
     using reader = new Reader(uniqueName(), { metadataSize: 4096, payloadSize: 4096 });
     using writer = new Writer(reader.name);
     writer.setMetadata(metadata);
-    using view = BufferView.open(reader.name);
+    using view = inspectBuffer(reader.name);
     return view?.metadata();
   };
 
@@ -249,8 +253,8 @@ describe("files that are no buffers", () => {
     ["nothing", Buffer.alloc(0)],
   ])("are not listed, and not removed by their name: %s", (_, bytes) => {
     const name = plantMemory(bytes);
-    expect(findBuffers()).not.toContain(name);
-    expect(removeIfStale(name, { dryRun: false }).obstacle).toMatchObject({ code: "CORRUPT_BUFFER" });
+    expect(listBuffers()).not.toContain(name);
+    expect(cleanBuffer(name).obstacle).toMatchObject({ code: "CORRUPT_BUFFER" });
     expect(readFileSync(shm(name))).toEqual(bytes);
   });
 
@@ -259,9 +263,9 @@ describe("files that are no buffers", () => {
     const name = uniqueName();
     symlinkSync(shm(target), shm(name));
     planted.push(shm(name));
-    expect(findBuffers()).not.toContain(name);
+    expect(listBuffers()).not.toContain(name);
     expect(lookAt(name)).toMatchObject({ state: "corrupt", oieb: null });
-    expect(removeIfStale(name, { dryRun: false }).obstacle).toMatchObject({ code: "CORRUPT_BUFFER" });
+    expect(cleanBuffer(name).obstacle).toMatchObject({ code: "CORRUPT_BUFFER" });
     expect(statSync(shm(name)).isFile()).toBe(true);
   });
 
@@ -272,26 +276,26 @@ describe("files that are no buffers", () => {
     const writer = Bun.spawn(["sh", "-c", 'echo here > "$1"', "sh", shm(name)]);
     await eventually(() => / S /.test(readFileSync(`/proc/${writer.pid}/stat`, "utf8")));
     expect(lookAt(name)?.state).toBe("corrupt");
-    expect(findBuffers()).not.toContain(name);
+    expect(listBuffers()).not.toContain(name);
     const { stdout } = Bun.spawnSync(["timeout", "10", "cat", shm(name)]);
     expect(stdout.toString()).toBe("here\n");
     await writer.exited;
   });
 
   test("have names that no buffer can have", () => {
-    expect(thrownBy(() => BufferView.open("../shm"))).toMatchObject({ code: "INVALID_NAME" });
+    expect(thrownBy(() => inspectBuffer("../shm"))).toMatchObject({ code: "INVALID_NAME" });
     plant(shm(`sem.${uniqueName()}`), deadImage());
     plant(shm(`.${uniqueName()}`), deadImage());
-    expect(findBuffers().filter((name) => !/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(name))).toEqual([]);
+    expect(listBuffers().filter((name) => !/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(name))).toEqual([]);
   });
 
   test("but semaphores without a buffer are found apart", () => {
     const name = uniqueName();
     plant(shm(`sem.sem-w-${name}`), Buffer.alloc(32));
-    expect(findBuffers()).not.toContain(name);
-    expect(findForsakenSemaphores()).toContain(name);
-    expect(removeIfStale(name, { dryRun: true }).paths).toEqual([shm(`sem.sem-w-${name}`)]);
-    expect(removeIfStale(name, { dryRun: false }).paths).toEqual([shm(`sem.sem-w-${name}`)]);
-    expect(findForsakenSemaphores()).not.toContain(name);
+    expect(listBuffers()).not.toContain(name);
+    expect(listLeftoverSemaphores()).toContain(name);
+    expect(cleanBuffer(name, { dryRun: true }).paths).toEqual([shm(`sem.sem-w-${name}`)]);
+    expect(cleanBuffer(name).paths).toEqual([shm(`sem.sem-w-${name}`)]);
+    expect(listLeftoverSemaphores()).not.toContain(name);
   });
 });
