@@ -1,4 +1,4 @@
-// The public API.
+// The public API, "zerobuffer": readers, writers and duplex channels. "zerobuffer/inspection" looks after buffers from outside.
 
 export { buffersOf, type ChannelBuffers, channelOf, checkName } from "./buffer/names.ts";
 export {

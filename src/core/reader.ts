@@ -40,11 +40,13 @@ const WRITER_LOOK_MS = 20;
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
 
+/** Options of a reader. All optional. */
 export interface ReaderOptions {
-  /** Default `adaptive`. */
+  /** How the reader waits for frames. Default `adaptive`. */
   wait?: WaitMode | undefined;
 }
 
+/** Options of asynchronous reads. All optional. */
 export interface ReadOptions {
   /** Ends the wait: the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
@@ -58,6 +60,7 @@ type WriterState = "awaited" | "connected" | "left" | "died";
  * constructor to {@link close}. One buffer has one reader and one writer at a time.
  */
 export class Reader implements Disposable {
+  /** Name of the buffer. */
   readonly name: string;
   readonly #buffer: SharedBuffer;
   readonly #ring: RingReader;

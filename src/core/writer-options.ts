@@ -2,17 +2,19 @@
 
 import { type BufferConfig, checkTimeout, checkWaitMode, type WaitMode } from "./config.ts";
 
+/** Options of a writer. All optional. */
 export interface WriterOptions {
-  /** How long to wait for the buffer and its reader, in milliseconds; 0 looks once. Default 0. */
+  /** How long to wait for the buffer and its reader, in milliseconds: 0 looks once, Infinity never ends. Default 0. */
   connectTimeoutMs?: number;
   /** How long a write waits for room, in milliseconds; see {@link Writer.writeTimeout}. Default 5000. */
   writeTimeout?: number;
-  /** Makes the buffer if there is none; a reader that comes later adopts it (docs/protocol.md, section 5). */
+  /** Creates the buffer if there is none; a reader that comes later adopts it (docs/protocol.md, section 5.6). */
   create?: BufferConfig | undefined;
-  /** Default `adaptive`. */
+  /** How the writer waits for room. Default `adaptive`. */
   wait?: WaitMode | undefined;
 }
 
+/** Options of {@link Writer.connect}. All optional. */
 export interface ConnectOptions extends WriterOptions {
   /** Ends the wait: the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;

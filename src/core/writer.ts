@@ -43,6 +43,7 @@ export interface AcquiredFrame {
  * writes wait for its commit or cancellation; blocking ones throw ClosedError, because they would wait for their own thread.
  */
 export class Writer implements Disposable {
+  /** Name of the buffer. */
   readonly name: string;
   /** Size of the largest frame that the buffer takes, in bytes. */
   readonly maxFrameSize: number;

@@ -3,22 +3,38 @@
 import { OiebFlag } from "../../native/memory.ts";
 import { FRAME_HEADER_SIZE, OIEB_SIZE } from "../config.ts";
 
-/** One snapshot of the OIEB (docs/protocol.md, section 1). Sizes, positions and counts are exact up to 2^53. */
+/**
+ * One snapshot of the OIEB, the control block of a buffer (docs/protocol.md, section 1.3). Nothing of it has been checked: a
+ * hostile peer may store any value. Numbers are exact up to 2^53.
+ */
 export interface Oieb {
+  /** Size of the OIEB in bytes: 128, or 0 while the buffer is being created. */
   readonly oiebSize: number;
+  /** Version of the protocol: 1, 0, 0, 0. */
   readonly version: readonly [major: number, minor: number, patch: number, reserved: number];
+  /** Bytes for the metadata and its 8-byte length. */
   readonly metadataSize: number;
+  /** Bytes of these that are free. */
   readonly metadataFreeBytes: number;
+  /** Bytes of the metadata and its length; 0 if there is none. */
   readonly metadataWrittenBytes: number;
+  /** Bytes of the ring. */
   readonly payloadSize: number;
+  /** Bytes of the ring that are free. */
   readonly payloadFreeBytes: number;
+  /** Where the next frame is written, in bytes from the start of the ring. */
   readonly payloadWritePos: number;
+  /** Where the next frame is read, in bytes from the start of the ring. */
   readonly payloadReadPos: number;
+  /** Frames written, wrap markers included. */
   readonly payloadWrittenCount: number;
+  /** Frames read, wrap markers included. */
   readonly payloadReadCount: number;
-  /** As it stands there, to be compared and swapped: it may be no process id at all. */
+  /** Process id of the writer; 0 if there is none. */
   readonly writerPid: bigint;
+  /** Process id of the reader; 0 if there is none. */
   readonly readerPid: bigint;
+  /** Bits that the creator sets. */
   readonly flags: bigint;
 }
 

@@ -1,4 +1,4 @@
-// Makes the two sides of duplex channels.
+// Creates the two sides of duplex channels.
 
 import type { BufferConfig } from "../config.ts";
 import { DuplexClient } from "./client.ts";
@@ -12,7 +12,7 @@ import type {
   Logger,
 } from "./types.ts";
 
-/** Makes servers and clients; servers tell `logger` who comes and goes, and what fails. */
+/** Creates servers and clients. `logger` receives messages of the servers: clients that come and go, requests that fail. */
 export class DuplexChannelFactory implements IDuplexChannelFactory {
   static #instance: DuplexChannelFactory | undefined;
   readonly #logger: Logger | undefined;
@@ -21,24 +21,28 @@ export class DuplexChannelFactory implements IDuplexChannelFactory {
     this.#logger = logger;
   }
 
-  /** The factory without a logger. */
+  /** The factory without a logger, always the same. */
   static getInstance(): DuplexChannelFactory {
     DuplexChannelFactory.#instance ??= new DuplexChannelFactory();
     return DuplexChannelFactory.#instance;
   }
 
+  /** A server whose handler returns its responses. */
   createImmutableServer(channel: string, config?: BufferConfig): IImmutableDuplexServer {
     return new ImmutableDuplexServer(channel, config, this.#logger);
   }
 
+  /** A server whose handler changes requests in place. */
   createMutableServer(channel: string, config?: BufferConfig): IMutableDuplexServer {
     return new MutableDuplexServer(channel, config, this.#logger);
   }
 
+  /** Connects to a server, blocking for up to `connectTimeoutMs`. */
   createClient(channel: string, options?: ClientOptions): IDuplexClient {
     return DuplexClient.open(channel, options);
   }
 
+  /** {@link createClient} without blocking the event loop. */
   connectClient(
     channel: string,
     options?: ClientOptions & { signal?: AbortSignal | undefined },

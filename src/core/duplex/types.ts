@@ -1,51 +1,57 @@
-// What a duplex channel offers to its two sides. Names and meaning are those of the other implementations.
+// The two sides of a duplex channel as a program sees them. Names and meaning are those of the other implementations.
 
 import type { BufferConfig } from "../config.ts";
 import type { Frame } from "../frame.ts";
 
 /**
- * The response to a request, in shared memory until it is released: hold it as briefly as possible. It is not valid
- * if none came in time.
+ * The response to a request, in shared memory until it is released: release it as soon as possible. If none came in time,
+ * `isValid` is false.
  */
 export type DuplexResponse = Frame;
 
 /** How a server handles requests. */
 export const ProcessingMode = {
-  /** One after another, and the responses in the same order. */
+  /** One handler at a time; responses in the order of the requests. */
   SINGLE_THREAD: "single-thread",
-  /** Several asynchronous handlers at once, and the responses as they finish. */
+  /** Several asynchronous handlers at once; responses in the order in which they finish. */
   THREAD_POOL: "thread-pool",
 } as const;
+/** One of the modes of {@link ProcessingMode}. */
 export type ProcessingMode = (typeof ProcessingMode)[keyof typeof ProcessingMode];
 
-/** Returns the bytes of the response, at least one; they are copied before the request is released. */
+/**
+ * Handles one request. Returns the response, at least 1 byte, or a promise of it. The response is copied before the request
+ * is released, so it may be the request's own bytes.
+ */
 export type RequestHandler = (request: Frame) => Uint8Array | Promise<Uint8Array>;
 
 /**
- * Changes the bytes of the request in place (`request.getMutableSpan()`); they are the response. The request is the
- * handler's until it is done: the same object stands for a later request then.
+ * Handles one request by changing its bytes in place (`request.getMutableSpan()`); these bytes are the response. Once the
+ * handler is done, the same Frame object may be used for a later request.
  */
 export type MutableRequestHandler = (request: Frame) => void | Promise<void>;
 
+/** Options of {@link IDuplexClient.request}. All optional. */
 export interface RequestOptions {
-  /** How long to wait for the response, the wait for room included, in milliseconds. Default 5000. */
+  /** How long to wait for room and for the response, in milliseconds: 0 or more, or Infinity. Default 5000. */
   timeoutMs?: number;
-  /** Gives the request up on this side: the promise rejects with the signal's reason, a late response is dropped. */
+  /** Gives the request up on this side: the promise rejects with the signal's reason, and a late response is dropped. */
   signal?: AbortSignal | undefined;
 }
 
-/** The side that asks. One client at a time is connected to a channel. */
+/** The side that sends requests. One client at a time is connected to a channel. */
 export interface IDuplexClient extends Disposable {
   /**
-   * Writes a request, blocking while there is no room for it (up to 5 s), and returns its sequence number. The
-   * response is what a later {@link receiveResponse} returns.
+   * Writes a request, blocking the thread for up to 5 s while there is no room for it. Its response is returned by a later
+   * {@link receiveResponse}.
    *
-   * @throws As Writer.writeFrame; WriterDeadError once the server has gone; ClosedError, also while a request is acquired.
+   * @returns the sequence number of the request, which its response has as well.
+   * @throws as Writer.writeFrame; WriterDeadError once the server has gone; ClosedError, also while a request is acquired.
    */
   sendRequest(data: Uint8Array): number;
   /**
-   * The place of a request of `size` bytes, to be filled without a copy; {@link commitRequest} sends it, and
-   * {@link cancelRequestBuffer} gives it up. Until then nothing else is sent: {@link request} waits, and the other ways to
+   * Finds room for a request of `size` bytes in shared memory: fill `buffer`, then call {@link commitRequest}, or
+   * {@link cancelRequestBuffer} to give it up. Until then nothing else is sent: {@link request} waits, and the other ways to
    * send throw ClosedError. Waits and throws as {@link sendRequest}.
    */
   acquireRequestBuffer(size: number): { sequence: number; buffer: Uint8Array };
@@ -54,36 +60,38 @@ export interface IDuplexClient extends Disposable {
   /** Gives the acquired request up: it uses no sequence number, and nothing is sent. Does nothing if there is none. */
   cancelRequestBuffer(): void;
   /**
-   * The next response to a request of {@link sendRequest} or {@link commitRequest}; `sequence` tells to which. Blocks
-   * up to `timeoutMs` (default 5000).
+   * Takes the next response to a request of {@link sendRequest} or {@link commitRequest}; its `sequence` is that of the
+   * request. Blocks the thread for up to `timeoutMs` milliseconds (default 5000; 0 looks once).
    *
    * @returns an invalid response after the timeout, or early when a signal arrives.
-   * @throws ReaderDeadError, WriterDeadError once the server has gone and its responses are received; ClosedError.
+   * @throws ReaderDeadError or WriterDeadError once the server has gone and its responses have been received; RangeError;
+   *   ClosedError.
    */
   receiveResponse(timeoutMs?: number): DuplexResponse;
   /**
-   * Sends a request and resolves to its response, whatever the order in which the server answers. Any number may be in
-   * flight. Resolves to an invalid response after the timeout. The bytes must not change until the request is written,
-   * which is at once if there is room, no request is acquired and none waits.
+   * Sends a request and resolves to its response, in whatever order the server answers. Any number of requests may be in
+   * flight. Resolves to an invalid response after the timeout. `data` must not change until the request is written: at
+   * once if there is room, no request is acquired and none waits.
    *
-   * @throws As {@link receiveResponse}; BufferFullError if it was not sent within the timeout.
+   * Rejects as {@link receiveResponse} throws, with BufferFullError if it was not sent within the timeout, and with the
+   * reason of an aborted signal.
    */
   request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse>;
-  /** The largest request that the channel takes, in bytes. */
+  /** The size of the largest request that the channel takes, in bytes. */
   readonly maxRequestSize: number;
-  /** Whether the server's process lives and has the channel open. */
+  /** Whether the server's process is alive and has the channel open. Throws ClosedError. */
   readonly isServerConnected: boolean;
   /** Sends metadata, once, before the first request. Throws as Writer.setMetadata. */
   setMetadata(data: Uint8Array): void;
-  /** Disconnects. Requests that wait reject with ClosedError. */
+  /** Disconnects. Pending requests reject with ClosedError. */
   close(): void;
 }
 
-/** What a server has done since its last start. */
+/** What a server has done since its last start. All are counts from 0. */
 export interface ServerStatistics {
-  /** Clients that have sent a request. */
+  /** Clients that have connected and sent a request. */
   readonly clients: number;
-  /** Requests handed to the handler. */
+  /** Requests that the handler was called with. */
   readonly requests: number;
   /** Responses written. */
   readonly responses: number;
@@ -93,33 +101,43 @@ export interface ServerStatistics {
   readonly bytesOut: number;
 }
 
+/**
+ * The side that answers requests, one client after another. What {@link onError}, {@link onMetadata}, {@link onStop} and the
+ * logger throw is an uncaught error of the program, and never ends the service.
+ */
 export interface IDuplexServer extends Disposable {
-  /** Ends the service at once: the channel is gone, and what handlers still return is dropped. */
+  /** Ends the service at once: the channel is removed, and results of handlers that still run are dropped. */
   stop(): void;
+  /** Whether the service runs: from `start` to {@link stop}, or until it ends by itself. */
   readonly isRunning: boolean;
+  /** What the server has done since its last start. */
   readonly statistics: ServerStatistics;
-  /** Told of every request without a response, with its sequence number, and of what befalls the channel (0). */
+  /**
+   * Called for every request without a response, with its sequence number, and with 0 if the channel itself fails: after
+   * CORRUPT_BUFFER and SEQUENCE_ERROR it is created anew, after anything else the service ends.
+   */
   onError: ((error: Error, sequence: number) => void) | undefined;
-  /** Told of the metadata of each client that sends any, before its first request is handled. */
+  /** Called with the metadata of each client that sends any, before its first request is handled. */
   onMetadata: ((metadata: Uint8Array) => void) | undefined;
-  /** Told when the service has ended, by {@link stop} or on its own. */
+  /** Called when the service has ended, by {@link stop} or by itself. */
   onStop: (() => void) | undefined;
 }
 
+/** Options of a server's `start`. All optional. */
 export interface StartOptions {
-  /** How many handlers may be at work at once in THREAD_POOL. Default 16. */
+  /** How many handlers may run at once in THREAD_POOL, at least 1. Default 16. */
   concurrency?: number;
-  /** Stops on its own after so many requests, once they are answered. Default: never. */
+  /** Stops by itself after this many requests, once they are answered; at least 1. Default: never. */
   limit?: number;
 }
 
 /** A server whose responses are bytes of their own. */
 export interface IImmutableDuplexServer extends IDuplexServer {
   /**
-   * Creates the channel and serves one client after another in the background; returns at once. A handler that throws
-   * is reported to {@link onError}, and its request gets no response.
+   * Creates the channel, and serves one client after another in the background; returns at once. If a handler throws,
+   * {@link onError} is called, and the request gets no response.
    *
-   * @throws As the constructor of Reader; ClosedError if it is running already.
+   * @throws as the constructor of Reader; RangeError for a bad option; ClosedError if the server is running already.
    */
   start(handler: RequestHandler, mode?: ProcessingMode, options?: StartOptions): void;
 }
@@ -130,28 +148,34 @@ export interface IMutableDuplexServer extends IDuplexServer {
   start(handler: MutableRequestHandler, mode?: ProcessingMode, options?: StartOptions): void;
 }
 
+/** Options of a client. All optional. */
 export interface ClientOptions {
-  /** Sizes of the buffer that the client makes for the responses. */
+  /** Sizes of the buffer that the client creates for the responses. */
   config?: BufferConfig;
   /**
-   * How long to wait for the server, in milliseconds; 0 looks once. Default 0. A client that comes right after one that was
-   * killed waits at least until the server has seen that, or half a second.
+   * How long to wait for the server, in milliseconds: 0 looks once, Infinity never ends. Default 0. After a client that was
+   * killed, the next one waits until the server has noticed, for at least half a second.
    */
   connectTimeoutMs?: number;
 }
 
-/** Receives what a server has to tell. */
+/** Receives the messages of a server. */
 export interface Logger {
+  /** A client has connected or left. */
   info(message: string): void;
+  /** A request got no response, or a client cannot be connected to. */
   warn(message: string): void;
 }
 
+/** Creates the two sides of duplex channels. All methods throw InvalidNameError if the channel's name is not allowed. */
 export interface IDuplexChannelFactory {
+  /** A server whose handler returns its responses. `config`: sizes of the buffer of requests. */
   createImmutableServer(channel: string, config?: BufferConfig): IImmutableDuplexServer;
+  /** A server whose handler changes requests in place. `config`: sizes of the buffer of requests. */
   createMutableServer(channel: string, config?: BufferConfig): IMutableDuplexServer;
-  /** Connects to a server, blocking up to `connectTimeoutMs`. Throws as the constructors of Writer and Reader. */
+  /** Connects to a server, blocking for up to `connectTimeoutMs`. Throws as the constructors of Writer and Reader. */
   createClient(channel: string, options?: ClientOptions): IDuplexClient;
-  /** {@link createClient} without blocking the event loop. */
+  /** {@link createClient} without blocking the event loop. Rejects with the reason of an aborted signal. */
   connectClient(
     channel: string,
     options?: ClientOptions & { signal?: AbortSignal | undefined },
