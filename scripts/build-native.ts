@@ -31,7 +31,7 @@ export function helperSources(system: OperatingSystem): string[] {
     darwin: ["posix.c", "darwin.c", "waiter.c"],
     windows: ["win32.c", "win32_objects.c", "win32_waiting.c", "win32_locks.c", "freestanding.c"],
   };
-  const everywhere = ["oieb.c", "reader.c", "writer.c", "wait.c", "pacing.c", "memory.c"];
+  const everywhere = ["oieb.c", "reader.c", "writer.c", "wait.c", "pacing.c", "memory.c", "threads.c"];
   return [...everywhere, ...files[system]].map((file) => join(nativeSourceDirectory, file));
 }
 

@@ -3,7 +3,8 @@
 import { Code } from "./codes.ts";
 import { cString, Handle, type Mode, modeArgument, receive } from "./handle.ts";
 import { native } from "./library.ts";
-import { type Address, viewMemory } from "./symbols.ts";
+import type { Address } from "./symbols.ts";
+import { MemoryViews } from "./views.ts";
 
 /** The two sides of a buffer; also which semaphore (writer: frames written, reader: frames released) and which pid. */
 export const Role = { WRITER: 0, READER: 1 } as const;
@@ -12,25 +13,12 @@ export type Role = (typeof Role)[keyof typeof Role];
 /** Flags of the OIEB (docs/protocol.md, section 1). */
 export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
 
-/**
- * Windows onto the memory start at multiples of this and are up to twice as long, which is what a view can have. What
- * reaches beyond the end of its window has a window of its own.
- */
-const WINDOW_STRIDE = 2 ** 31;
-const WINDOW_LENGTH = 2 ** 32;
-
-/** How many views are kept for use again: making one costs more than all else about a small frame. */
-const VIEW_CACHE_SIZE = 2 ** 13;
-const VIEW_CACHE_SHIFT = 32 - 13;
-
 /** The shared memory of a buffer, mapped. Its creator unlinks it. */
 export class SharedMemory extends Handle {
-  /** By where they start, in bytes. */
-  readonly #windows = new Map<number, ArrayBuffer>();
-  readonly #views: (Uint8Array | undefined)[] = new Array(VIEW_CACHE_SIZE).fill(undefined);
-  readonly #viewOffsets = new Float64Array(VIEW_CACHE_SIZE);
   /** In bytes. */
   readonly size: number;
+  /** From the first view on: a writer that copies its frames needs none. */
+  #views: MemoryViews | undefined;
 
   private constructor(address: Address) {
     super(address);
@@ -73,13 +61,20 @@ export class SharedMemory extends Handle {
     return native.zb_memory_discard(cString(name)) === Code.OK;
   }
 
-  /** A view of `size` bytes at `offset`; it has length 0 once the memory is closed. Up to 4 GiB. */
+  /**
+   * A view of `size` bytes, up to 4 GiB, from `offset` on, in bytes from the start of the memory: as a rule the same one each
+   * time. It has length 0 once the memory is closed. The caller answers for the range.
+   *
+   * @throws Error once the memory is closed.
+   */
   bytes(offset: number, size: number): Uint8Array {
-    // Fibonacci hashing spreads offsets that are multiples of a frame's size.
-    const slot = Math.imul(offset, 0x9e3779b1) >>> VIEW_CACHE_SHIFT;
-    const kept = this.#views[slot];
-    if (kept !== undefined && this.#viewOffsets[slot] === offset && kept.length === size) return kept;
-    return this.#openView(offset, size, slot);
+    const views = this.#views ?? this.#openViews();
+    return views.bytes(offset, size);
+  }
+
+  #openViews(): MemoryViews {
+    this.#views = new MemoryViews(this.address, this.size);
+    return this.#views;
   }
 
   /** Copies bytes to the start of `target`, which is large enough, without a view of them. */
@@ -90,23 +85,6 @@ export class SharedMemory extends Handle {
   /** Copies the bytes of `count` frames, as {@link RingReader.places} gives them, end to end to `target`. */
   copyFrames(places: Float64Array, count: number, target: Uint8Array): void {
     native.zb_memory_copy_frames(this.address, places, count, target);
-  }
-
-  #openView(offset: number, size: number, slot: number): Uint8Array {
-    let start = offset - (offset % WINDOW_STRIDE);
-    if (offset + size > start + WINDOW_LENGTH) start = offset;
-    const window = this.#windows.get(start) ?? this.#openWindow(start);
-    const view = new Uint8Array(window, offset - start, size);
-    this.#views[slot] = view;
-    this.#viewOffsets[slot] = offset;
-    return view;
-  }
-
-  #openWindow(start: number): ArrayBuffer {
-    const length = Math.min(WINDOW_LENGTH, this.size - start);
-    const window = viewMemory(native.zb_memory_address(this.address), start, length);
-    this.#windows.set(start, window);
-    return window;
   }
 
   /** The sixteen 8-byte words of the OIEB, each loaded once. */
@@ -181,20 +159,19 @@ export class SharedMemory extends Handle {
   }
 
   /**
-   * Detaches every view, then unmaps: a view that the program kept reads nothing instead of unmapped memory. Where the
-   * program has transferred the buffer of a view, as to a Worker, nobody can detach what it made of it: the memory stays
-   * mapped.
+   * Cuts off every view, then unmaps: a view that the program kept has length 0, instead of unmapped memory behind it. Some
+   * views cannot be cut off, because an asynchronous operation works on them or the program has transferred their buffer, as
+   * to a Worker: then the memory stays mapped until the last of them is gone.
    */
   close(): void {
     this.end((address) => {
-      let isTransferred = false;
-      for (const window of this.#windows.values()) {
-        if (window.detached) isTransferred = true;
-        else window.transfer();
+      const views = this.#views;
+      this.#views = undefined;
+      try {
+        views?.detach();
+      } finally {
+        native.zb_memory_close(address);
       }
-      this.#windows.clear();
-      this.#views.length = 0;
-      if (!isTransferred) native.zb_memory_close(address);
     });
   }
 }

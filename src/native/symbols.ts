@@ -1,6 +1,6 @@
 // The helper's functions as JavaScript sees them: the only file that knows the foreign-function interface.
 
-import { dlopen, toArrayBuffer } from "bun:ffi";
+import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
 
 /** Address of something the helper owns. */
 export type Address = number;
@@ -22,6 +22,8 @@ export const SYMBOLS = {
   zb_memory_view: { args: ["ptr", "ptr"], returns: "i32" },
   zb_memory_discard: { args: ["ptr"], returns: "i32" },
   zb_memory_close: { args: ["ptr"], returns: "void" },
+  zb_memory_lend: { args: ["ptr"], returns: "void" },
+  zb_memory_return: { args: ["ptr", "ptr"], returns: "void" },
   zb_memory_address: { args: ["ptr"], returns: "ptr" },
   zb_memory_size: { args: ["ptr"], returns: "f64" },
   zb_memory_copy: { args: ["ptr", "f64", "f64", "ptr"], returns: "void" },
@@ -96,5 +98,26 @@ export function loadLibrary(path: string): Native {
 
 /** `length` bytes of memory from `address + offset` on, without a copy. They stay the helper's. */
 export function viewMemory(address: Address, offset: number, length: number): ArrayBuffer {
-  return toArrayBuffer(address as Parameters<typeof toArrayBuffer>[0], offset, length);
+  return toArrayBuffer(address as Pointer, offset, length);
 }
+
+/**
+ * A window onto `length` bytes of a buffer's memory from `offset` on, which keeps it mapped until nothing can reach the
+ * window's bytes any more, wherever it was transferred to.
+ */
+export function lendMemory(native: Native, memory: Address, offset: number, length: number): ArrayBuffer {
+  const address = native.zb_memory_address(memory);
+  const { ptr: giveBack } = native.zb_memory_return as unknown as { ptr: Pointer };
+  const window = (toArrayBuffer as ToLentArrayBuffer)(address, offset, length, memory, giveBack);
+  native.zb_memory_lend(memory);
+  return window;
+}
+
+/** As documented; the types leave the last two parameters out. The deallocator is called with the bytes and `context`. */
+type ToLentArrayBuffer = (
+  address: Address,
+  offset: number,
+  length: number,
+  context: Address,
+  deallocator: Pointer,
+) => ArrayBuffer;

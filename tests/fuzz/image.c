@@ -70,6 +70,7 @@ static bool open_image(const uint8_t *image, size_t size) {
 
 /* As zb_memory_close, for the block. */
 static void close_image(void) {
+  zb_resource_remove(&buffer.memory->object.resource);
   atomic_store(&buffer.memory->object.start, 0);
   free(buffer.bytes);
 }

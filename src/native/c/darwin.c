@@ -175,6 +175,10 @@ int32_t zb_object_unlink(const struct zb_object *object) {
 
 static sem_t *sem_of(zb_semaphore *semaphore) { return zb_object_address(&semaphore->object); }
 
+static void close_resource(struct zb_resource *resource) {
+  zb_semaphore_close((zb_semaphore *)ZB_RESOURCE_OF(struct zb_object, resource));
+}
+
 static int32_t note_semaphore(sem_t *opened, const char *path, zb_semaphore **result) {
   zb_semaphore *semaphore = calloc(1, sizeof *semaphore);
   if (semaphore == NULL) {
@@ -183,6 +187,7 @@ static int32_t note_semaphore(sem_t *opened, const char *path, zb_semaphore **re
   }
   atomic_store_explicit(&semaphore->object.start, (uintptr_t)opened, memory_order_relaxed);
   snprintf(semaphore->object.path, sizeof semaphore->object.path, "%s", path);
+  zb_resource_add(&semaphore->object.resource, close_resource);
   *result = semaphore;
   return ZB_OK;
 }
@@ -215,6 +220,7 @@ int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semapho
 }
 
 void zb_semaphore_close(zb_semaphore *semaphore) {
+  zb_resource_remove(&semaphore->object.resource);
   sem_close(sem_of(semaphore));
   free(semaphore);
 }

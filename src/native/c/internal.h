@@ -11,13 +11,26 @@
 #define ZB_PATH_MAX 4096 /* of a lock file; the path of an object is shorter */
 #define ZB_OBJECT_PATH_MAX 288
 
+/* A part of every object that the helper gives out: it belongs to the thread that opened it, and is closed at the latest
+ * when that thread ends. */
+struct zb_resource {
+  uintptr_t thread;
+  void (*close)(struct zb_resource *resource);
+  struct zb_resource *next, **link;
+};
+
+/* The struct that the resource is a part of. */
+#define ZB_RESOURCE_OF(type, part) ((type *)(void *)((char *)(part)-offsetof(type, resource)))
+
 /* A file mapped into this process: the memory or a semaphore of a buffer. Objects are reused and never freed, so that
  * the SIGBUS handler can walk their list at any time. */
 struct zb_object {
   _Atomic(uintptr_t) start; /* 0: not in use */
   size_t length;
-  atomic_bool broken;   /* the file was truncated; zero pages replace what it lost */
-  atomic_bool holds[2]; /* by role: the owner of this mapping is the writer, the reader */
+  atomic_bool broken;  /* the file was truncated; zero pages replace what it lost */
+  uint64_t holds[2];   /* by role: the pid with which this mapping holds it; 0: it does not. Guarded */
+  uint32_t references; /* by the owner, and by each window of JavaScript. Guarded */
+  struct zb_resource resource;
   dev_t device;
   ino_t inode;
   bool owned;                    /* the user of this process owns the file */
@@ -45,6 +58,40 @@ struct zb_semaphore {
 /* Whether two mappings seem to show the same memory, for systems that give it no number. It compares the fields that
  * only a creator stores, and the pid of the reader. */
 bool zb_oieb_agrees(struct zb_oieb *one, struct zb_oieb *other);
+
+/* threads.c */
+
+/* Gives the resource to this thread. When the thread ends, `close` is called if the resource has not been removed. */
+void zb_resource_add(struct zb_resource *resource, void (*close)(struct zb_resource *resource));
+void zb_resource_remove(struct zb_resource *resource);
+/* Closes the resources of this thread, which is about to end. */
+void zb_thread_ended(void);
+
+/* memory.c */
+
+/* Gives a new mapping to this thread. */
+void zb_object_opened(struct zb_object *object);
+/* Ends the owner's use of the mapping. It is unmapped now, or when its last window is gone. */
+void zb_object_close(struct zb_object *object);
+/* Whether another mapping of this process holds the role of the same memory. Guarded. */
+bool zb_memory_held_elsewhere(const zb_memory *memory, int32_t role);
+
+/* posix.c, win32.c and win32_objects.c */
+
+/* One mutex guards what the threads of this process share: the list of objects, the holders of roles, and the resources of
+ * threads. What says "Guarded" is used between these two calls. They do not nest. */
+void zb_guard(void);
+void zb_unguard(void);
+/* The first object of this process. Unused objects hold no role. Guarded. */
+struct zb_object *zb_first_object(void);
+/* Whether both are mappings of the same memory. */
+bool zb_object_is(const struct zb_object *one, const struct zb_object *other);
+/* Closes what the object has open besides its mapping. */
+void zb_object_close_handle(struct zb_object *object);
+/* The number of this thread, which no other living thread has. */
+uintptr_t zb_this_thread(void);
+/* From now on zb_thread_ended is called when this thread ends. */
+void zb_watch_thread(void);
 
 /* posix.c */
 

@@ -236,7 +236,7 @@ int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semapho
   return open_file(path, O_RDONLY, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, (struct zb_object **)semaphore);
 }
 
-void zb_semaphore_close(zb_semaphore *semaphore) { zb_object_unmap(&semaphore->object); }
+void zb_semaphore_close(zb_semaphore *semaphore) { zb_object_close(&semaphore->object); }
 
 int32_t zb_semaphore_unlink(zb_semaphore *semaphore) { return zb_object_unlink(&semaphore->object); }
 

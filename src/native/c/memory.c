@@ -22,4 +22,72 @@ void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place *frame
   }
 }
 
+/* ---- roles ------------------------------------------------------------------------------------------------------ */
+
+bool zb_memory_held_elsewhere(const zb_memory *memory, int32_t role) {
+  for (const struct zb_object *object = zb_first_object(); object != NULL; object = object->next) {
+    if (object != &memory->object && object->holds[role] != 0 && zb_object_is(object, &memory->object))
+      return true;
+  }
+  return false;
+}
+
+int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
+  zb_guard();
+  bool held = zb_memory_held_elsewhere(memory, role);
+  zb_unguard();
+  return held;
+}
+
+/* ---- the end of a mapping --------------------------------------------------------------------------------------- */
+
+/* For a thread that has ended and still holds its roles. Peers judge a role by its pid: they find a dead process. */
+static void give_up_roles(zb_memory *memory) {
+  for (int32_t role = ZB_WRITER; role <= ZB_READER; role++) {
+    uint64_t pid = memory->object.holds[role];
+    if (pid != 0) zb_oieb_claim(memory, role, pid, ZB_PID_OF_NOBODY);
+  }
+}
+
+static void close_resource(struct zb_resource *resource) {
+  struct zb_object *object = ZB_RESOURCE_OF(struct zb_object, resource);
+  give_up_roles((zb_memory *)object);
+  zb_object_close(object);
+}
+
+void zb_object_opened(struct zb_object *object) {
+  object->references = 1;
+  object->holds[ZB_WRITER] = object->holds[ZB_READER] = 0;
+  zb_resource_add(&object->resource, close_resource);
+}
+
+static void drop_reference(struct zb_object *object) {
+  zb_guard();
+  bool last = --object->references == 0;
+  zb_unguard();
+  if (last) zb_object_unmap(object);
+}
+
+void zb_object_close(struct zb_object *object) {
+  zb_resource_remove(&object->resource);
+  zb_guard();
+  object->holds[ZB_WRITER] = object->holds[ZB_READER] = 0;
+  zb_unguard();
+  zb_object_close_handle(object);
+  drop_reference(object);
+}
+
+void zb_memory_close(zb_memory *memory) { zb_object_close(&memory->object); }
+
+void zb_memory_lend(zb_memory *memory) {
+  zb_guard();
+  memory->object.references++;
+  zb_unguard();
+}
+
+void zb_memory_return(void *bytes, zb_memory *memory) {
+  (void)bytes;
+  drop_reference(&memory->object);
+}
+
 int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }

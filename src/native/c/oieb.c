@@ -30,7 +30,9 @@ void zb_oieb_fill(zb_memory *memory, uint64_t metadata_size, uint64_t payload_si
   oieb->payload_free_bytes = payload_size;
   *(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid) = pid;
   oieb->flags = flags;
-  atomic_store_explicit(&memory->object.holds[role], pid != 0, memory_order_relaxed);
+  zb_guard();
+  memory->object.holds[role] = pid;
+  zb_unguard();
 }
 
 void zb_oieb_publish(zb_memory *memory) {
@@ -43,14 +45,20 @@ void zb_oieb_publish(zb_memory *memory) {
 int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid) {
   struct zb_oieb *oieb = oieb_of(memory);
   _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
+  int32_t code = ZB_EXISTS;
   ZB_POINT(claim_pid);
+  zb_guard();
+  /* The pid does not tell the threads of one process apart. */
+  bool held_elsewhere = zb_memory_held_elsewhere(memory, role);
   /* acquire: the new owner sees what the last one stored. release: a process that sees the pid sees what was stored
    * before it. */
-  if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
-                                               memory_order_relaxed))
-    return ZB_EXISTS;
-  atomic_store_explicit(&memory->object.holds[role], pid != 0, memory_order_relaxed);
-  return ZB_OK;
+  if (!held_elsewhere && atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
+                                                                 memory_order_relaxed)) {
+    memory->object.holds[role] = pid;
+    code = ZB_OK;
+  }
+  zb_unguard();
+  return code;
 }
 
 bool zb_oieb_sizes(zb_memory *memory, uint64_t *metadata_size, uint64_t *payload_size) {

@@ -142,8 +142,6 @@ int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb
     object->unnamed = -1;
     snprintf(object->path, sizeof object->path, "%s", path);
     atomic_store_explicit(&object->broken, false, memory_order_relaxed);
-    atomic_store_explicit(&object->holds[ZB_WRITER], false, memory_order_relaxed);
-    atomic_store_explicit(&object->holds[ZB_READER], false, memory_order_relaxed);
     /* release: if the handler sees the start, it sees the length */
     atomic_store_explicit(&object->start, (uintptr_t)start, memory_order_release);
   }
@@ -152,6 +150,7 @@ int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb
     munmap(start, length);
     return ZB_NO_MEMORY;
   }
+  zb_object_opened(object);
   *result = object;
   return ZB_OK;
 }
@@ -160,34 +159,53 @@ void zb_object_unmap(struct zb_object *object) {
   pthread_mutex_lock(&objects_mutex);
   ZB_POINT(unmap_object);
   munmap(zb_object_address(object), object->length);
-  if (object->unnamed >= 0) close(object->unnamed);
   atomic_store_explicit(&object->start, 0, memory_order_release);
   pthread_mutex_unlock(&objects_mutex);
 }
-
-void zb_memory_close(zb_memory *memory) { zb_object_unmap(&memory->object); }
 
 int32_t zb_memory_named(zb_memory *memory) { return zb_object_named(&memory->object); }
 
 int32_t zb_memory_unlink(zb_memory *memory) { return zb_object_unlink(&memory->object); }
 
-int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
-  bool held = false;
-  pthread_mutex_lock(&objects_mutex);
-  for (struct zb_object *object = atomic_load_explicit(&objects, memory_order_relaxed);
-       object != NULL && !held; object = object->next) {
-    held = object != &memory->object && atomic_load_explicit(&object->start, memory_order_relaxed) != 0 &&
-           object->device == memory->object.device && object->inode == memory->object.inode &&
-           strcmp(object->path, memory->object.path) == 0 &&
-           atomic_load_explicit(&object->holds[role], memory_order_relaxed);
-  }
-  pthread_mutex_unlock(&objects_mutex);
-  return held;
+void zb_guard(void) { pthread_mutex_lock(&objects_mutex); }
+
+void zb_unguard(void) { pthread_mutex_unlock(&objects_mutex); }
+
+struct zb_object *zb_first_object(void) { return atomic_load_explicit(&objects, memory_order_relaxed); }
+
+bool zb_object_is(const struct zb_object *one, const struct zb_object *other) {
+  return one->device == other->device && one->inode == other->inode && strcmp(one->path, other->path) == 0;
+}
+
+void zb_object_close_handle(struct zb_object *object) {
+  if (object->unnamed >= 0) close(object->unnamed);
+  object->unnamed = -1;
+}
+
+/* ---- threads ------------------------------------------------------------------------------------------------- */
+
+static pthread_key_t watch;
+static bool can_watch;
+
+static void on_thread_end(void *value) {
+  (void)value;
+  zb_thread_ended();
+}
+
+static void make_watch(void) { can_watch = pthread_key_create(&watch, on_thread_end) == 0; }
+
+uintptr_t zb_this_thread(void) { return (uintptr_t)pthread_self(); }
+
+void zb_watch_thread(void) {
+  static pthread_once_t made = PTHREAD_ONCE_INIT;
+  pthread_once(&made, make_watch);
+  if (can_watch) pthread_setspecific(watch, &watch); /* any value but NULL */
 }
 
 /* ---- lock files ---------------------------------------------------------------------------------------------- */
 
 struct zb_lock {
+  struct zb_resource resource;
   int descriptor;
   char path[ZB_PATH_MAX];
 };
@@ -220,6 +238,11 @@ static bool path_means_descriptor(const char *path, int descriptor) {
          named.st_ino == opened.st_ino;
 }
 
+/* As at the death of a process, the file stays. */
+static void close_resource(struct zb_resource *resource) {
+  zb_lock_close(ZB_RESOURCE_OF(zb_lock, resource), 0);
+}
+
 int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
   /* Another round means that a process has removed the file in between. A hundred rounds mean an attack. */
   for (int round = 0; round < 100; round++) {
@@ -245,6 +268,7 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
     }
     lock->descriptor = descriptor;
     snprintf(lock->path, sizeof lock->path, "%s", path);
+    zb_resource_add(&lock->resource, close_resource);
     *result = lock;
     return ZB_OK;
   }
@@ -252,6 +276,7 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
 }
 
 void zb_lock_close(zb_lock *lock, int32_t remove) {
+  zb_resource_remove(&lock->resource);
   if (remove && path_means_descriptor(lock->path, lock->descriptor))
     (void)ZB_CALL(lock_remove, unlink(lock->path), -1);
   ZB_POINT(lock_release);

@@ -22,7 +22,12 @@ struct zb_reader {
   int32_t failed;          /* the code of the frame that was refused; the reader stays failed */
   bool settle_due;         /* zb_reader_settle found frames held */
   struct gather gather;
+  struct zb_resource resource;
 };
+
+static void close_resource(struct zb_resource *resource) {
+  zb_reader_close(ZB_RESOURCE_OF(zb_reader, resource));
+}
 
 int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, double sequence,
                        int32_t wait, zb_reader **result) {
@@ -35,11 +40,13 @@ int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   reader->read_count = LOAD(ring.oieb->payload_read_count, relaxed);
   reader->next_sequence = (uint64_t)sequence;
   reader->gather = zb_gather_start();
+  zb_resource_add(&reader->resource, close_resource);
   *result = reader;
   return ZB_OK;
 }
 
 void zb_reader_close(zb_reader *reader) {
+  zb_resource_remove(&reader->resource);
   free(reader->lent);
   free(reader);
 }

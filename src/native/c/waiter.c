@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 struct zb_waiter {
+  struct zb_resource resource;
   zb_semaphore *semaphore;
   int bell; /* the socket that the thread writes to; the caller has the other end */
   pthread_t thread;
@@ -44,6 +45,10 @@ static void *run(void *argument) {
   return NULL;
 }
 
+static void close_resource(struct zb_resource *resource) {
+  zb_waiter_close(ZB_RESOURCE_OF(zb_waiter, resource));
+}
+
 int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **result) {
   int ends[2];
   zb_waiter *waiter = ZB_CALL(waiter_allocate, calloc(1, sizeof *waiter), NULL);
@@ -73,6 +78,7 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
     free(waiter);
     return error == EAGAIN ? ZB_NO_MEMORY : zb_code_of(error);
   }
+  zb_resource_add(&waiter->resource, close_resource);
   *descriptor = ends[0];
   *result = waiter;
   return ZB_OK;
@@ -87,6 +93,7 @@ void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
 }
 
 void zb_waiter_close(zb_waiter *waiter) {
+  zb_resource_remove(&waiter->resource);
   pthread_mutex_lock(&waiter->mutex);
   atomic_store_explicit(&waiter->stopped, true, memory_order_relaxed);
   pthread_cond_signal(&waiter->changed);

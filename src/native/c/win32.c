@@ -30,6 +30,7 @@ static BOOL WINAPI on_control(DWORD kind) {
 BOOL WINAPI _DllMainCRTStartup(HINSTANCE library, DWORD reason, void *reserved) {
   (void)library;
   (void)reserved;
+  if (reason == DLL_THREAD_DETACH) zb_thread_ended();
   if (reason == DLL_PROCESS_DETACH) SetConsoleCtrlHandler(on_control, FALSE);
   if (reason != DLL_PROCESS_ATTACH) return TRUE;
   error_slot = TlsAlloc();
@@ -124,6 +125,13 @@ int32_t zb_sleep(int32_t wait_us) {
   ResetEvent(zb_interruption);
   DWORD milliseconds = zb_milliseconds_until(zb_now_ns() + (int64_t)wait_us * 1000);
   return WaitForSingleObject(zb_interruption, milliseconds) == WAIT_OBJECT_0 ? ZB_INTERRUPTED : ZB_OK;
+}
+
+/* ---- threads ------------------------------------------------------------------------------------------------- */
+
+uintptr_t zb_this_thread(void) { return GetCurrentThreadId(); }
+
+void zb_watch_thread(void) { /* the system tells every library */
 }
 
 /* ---- processes ----------------------------------------------------------------------------------------------- */

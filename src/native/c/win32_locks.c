@@ -7,6 +7,7 @@
 #define WIDE_PATH_CAPACITY 32768 /* the longest path with the prefix for long paths */
 
 struct zb_lock {
+  struct zb_resource resource;
   HANDLE file;
   bool removed_with_handle;
   wchar_t path[];
@@ -52,6 +53,12 @@ static int32_t open_lock_file(zb_lock *lock, DWORD disposition, DWORD flags) {
   return code;
 }
 
+/* As at the death of a process. */
+static void close_resource(struct zb_resource *resource) {
+  zb_lock *lock = ZB_RESOURCE_OF(zb_lock, resource);
+  zb_lock_close(lock, lock->removed_with_handle);
+}
+
 int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
   zb_lock *lock = new_lock(path);
   if (lock == NULL) return ZB_NO_MEMORY;
@@ -67,12 +74,14 @@ int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
     free(lock);
     return code;
   }
+  zb_resource_add(&lock->resource, close_resource);
   *result = lock;
   return ZB_OK;
 }
 
 void zb_lock_close(zb_lock *lock, int32_t remove) {
   FILE_DISPOSITION_INFO disposition = {.DeleteFile = TRUE};
+  zb_resource_remove(&lock->resource);
   if (remove && !lock->removed_with_handle)
     SetFileInformationByHandle(lock->file, FileDispositionInfo, &disposition, sizeof disposition);
   CloseHandle(lock->file);

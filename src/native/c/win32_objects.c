@@ -30,11 +30,17 @@ static int32_t register_object(HANDLE handle, void *view, size_t length, const c
   object->next = objects;
   objects = object;
   ReleaseSRWLockExclusive(&objects_lock);
+  zb_object_opened(object);
   *result = object;
   return ZB_OK;
 }
 
-static void close_object(struct zb_object *object) {
+void zb_object_close_handle(struct zb_object *object) {
+  if (object->handle != NULL) CloseHandle(object->handle); /* the name goes with it, a view stays */
+  object->handle = NULL;
+}
+
+void zb_object_unmap(struct zb_object *object) {
   AcquireSRWLockExclusive(&objects_lock);
   struct zb_object **link = &objects;
   while (*link != object) link = &(*link)->next;
@@ -42,7 +48,6 @@ static void close_object(struct zb_object *object) {
   ReleaseSRWLockExclusive(&objects_lock);
   void *view = zb_object_address(object);
   if (view != NULL) UnmapViewOfFile(view);
-  if (object->handle != NULL) CloseHandle(object->handle);
   free(object);
 }
 
@@ -112,8 +117,7 @@ int32_t zb_memory_view(const char *name, zb_memory **memory) {
   int32_t code = open_memory(name, FILE_MAP_READ, memory);
   if (code != ZB_OK) return code;
   /* Close the handle, so that a view does not keep the name. */
-  CloseHandle((*memory)->object.handle);
-  (*memory)->object.handle = NULL;
+  zb_object_close_handle(&(*memory)->object);
   return ZB_OK;
 }
 
@@ -121,8 +125,6 @@ int32_t zb_memory_discard(const char *name) {
   (void)name; /* a killed creation leaves nothing */
   return ZB_NOT_FOUND;
 }
-
-void zb_memory_close(zb_memory *memory) { close_object(&memory->object); }
 
 int32_t zb_memory_named(zb_memory *memory) {
   zb_memory *there;
@@ -139,15 +141,14 @@ int32_t zb_memory_unlink(zb_memory *memory) {
   return ZB_OK;
 }
 
-int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
-  bool held = false;
-  AcquireSRWLockShared(&objects_lock);
-  for (struct zb_object *object = objects; object != NULL && !held; object = object->next) {
-    held = object != &memory->object && strcmp(object->path, memory->object.path) == 0 &&
-           atomic_load_explicit(&object->holds[role], memory_order_relaxed);
-  }
-  ReleaseSRWLockShared(&objects_lock);
-  return held;
+void zb_guard(void) { AcquireSRWLockExclusive(&objects_lock); }
+
+void zb_unguard(void) { ReleaseSRWLockExclusive(&objects_lock); }
+
+struct zb_object *zb_first_object(void) { return objects; }
+
+bool zb_object_is(const struct zb_object *one, const struct zb_object *other) {
+  return strcmp(one->path, other->path) == 0;
 }
 
 /* ---- semaphores ---------------------------------------------------------------------------------------------- */
@@ -191,7 +192,7 @@ int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semapho
   return open_semaphore(name, role, QUERY_SEMAPHORE, semaphore);
 }
 
-void zb_semaphore_close(zb_semaphore *semaphore) { close_object(&semaphore->object); }
+void zb_semaphore_close(zb_semaphore *semaphore) { zb_object_close(&semaphore->object); }
 
 int32_t zb_semaphore_unlink(zb_semaphore *semaphore) {
   (void)semaphore;

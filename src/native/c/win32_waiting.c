@@ -56,11 +56,13 @@ int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const a
 
 /* The event loop reads from a named pipe: it cannot use descriptors of a C runtime that is not its own. */
 struct zb_waiter {
-  zb_semaphore *semaphore;
+  struct zb_resource resource;
+  HANDLE semaphore; /* of its own: the owner may end before this thread */
   HANDLE pipe, thread;
   HANDLE armed, stopped; /* events */
   HANDLE written;        /* the event of the operation on the pipe */
   _Atomic(int64_t) deadline_ns;
+  atomic_bool abandoned; /* its thread or its owner's has ended: the second one frees it */
 };
 
 /* Waits for the end of an operation on the pipe. False if the waiter has to stop. */
@@ -74,6 +76,14 @@ static bool finish(zb_waiter *waiter, OVERLAPPED *operation, BOOL done) {
   return false;
 }
 
+static void free_waiter(zb_waiter *waiter) {
+  const HANDLE handles[] = {waiter->pipe,    waiter->thread,  waiter->armed,
+                            waiter->stopped, waiter->written, waiter->semaphore};
+  for (int i = 0; i < 6; i++)
+    if (handles[i] != NULL && handles[i] != INVALID_HANDLE_VALUE) CloseHandle(handles[i]);
+  free(waiter);
+}
+
 static DWORD WINAPI run_waiter(void *argument) {
   zb_waiter *waiter = argument;
   const HANDLE handles[] = {waiter->stopped, waiter->armed};
@@ -81,19 +91,21 @@ static DWORD WINAPI run_waiter(void *argument) {
   bool going = finish(waiter, &operation, ConnectNamedPipe(waiter->pipe, &operation));
   while (going && WaitForMultipleObjects(2, handles, FALSE, INFINITE) == WAIT_OBJECT_0 + 1) {
     int64_t deadline_ns = atomic_load_explicit(&waiter->deadline_ns, memory_order_acquire);
-    int32_t code =
-        await_either(waiter->semaphore->object.handle, waiter->stopped, ZB_INTERRUPTED, deadline_ns);
+    int32_t code = await_either(waiter->semaphore, waiter->stopped, ZB_INTERRUPTED, deadline_ns);
     if (code == ZB_INTERRUPTED) break;
     going = finish(waiter, &operation, WriteFile(waiter->pipe, "", 1, NULL, &operation));
   }
+  /* acquire and release: whoever frees it comes after all that the other one did */
+  if (atomic_exchange_explicit(&waiter->abandoned, true, memory_order_acq_rel)) free_waiter(waiter);
   return 0;
 }
 
-static void free_waiter(zb_waiter *waiter) {
-  const HANDLE handles[] = {waiter->pipe, waiter->thread, waiter->armed, waiter->stopped, waiter->written};
-  for (int i = 0; i < 5; i++)
-    if (handles[i] != NULL && handles[i] != INVALID_HANDLE_VALUE) CloseHandle(handles[i]);
-  free(waiter);
+/* Without waiting: while a thread ends, the system lets no other one end. */
+static void close_resource(struct zb_resource *resource) {
+  zb_waiter *waiter = ZB_RESOURCE_OF(zb_waiter, resource);
+  zb_resource_remove(resource);
+  SetEvent(waiter->stopped);
+  if (atomic_exchange_explicit(&waiter->abandoned, true, memory_order_acq_rel)) free_waiter(waiter);
 }
 
 /* The name of the pipe that zerobuffer.h documents. */
@@ -114,7 +126,9 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   int32_t number = 1 + atomic_fetch_add_explicit(&pipes, 1, memory_order_relaxed);
   zb_waiter *waiter = calloc(1, sizeof *waiter);
   if (waiter == NULL) return ZB_NO_MEMORY;
-  waiter->semaphore = semaphore;
+  const HANDLE process = GetCurrentProcess();
+  BOOL duplicated = DuplicateHandle(process, semaphore->object.handle, process, &waiter->semaphore, 0, FALSE,
+                                    DUPLICATE_SAME_ACCESS);
   pipe_name(name, GetCurrentProcessId(), number);
   waiter->pipe = CreateNamedPipeW(
       name, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE,
@@ -122,14 +136,15 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   waiter->armed = CreateEventW(NULL, FALSE, FALSE, NULL);
   waiter->stopped = CreateEventW(NULL, TRUE, FALSE, NULL);
   waiter->written = CreateEventW(NULL, TRUE, FALSE, NULL);
-  bool complete = waiter->pipe != INVALID_HANDLE_VALUE && waiter->armed != NULL && waiter->stopped != NULL &&
-                  waiter->written != NULL;
+  bool complete = duplicated && waiter->pipe != INVALID_HANDLE_VALUE && waiter->armed != NULL &&
+                  waiter->stopped != NULL && waiter->written != NULL;
   if (complete) waiter->thread = CreateThread(NULL, 65536, run_waiter, waiter, 0, NULL);
   if (waiter->thread == NULL) {
     int32_t code = zb_last_code();
     free_waiter(waiter);
     return code;
   }
+  zb_resource_add(&waiter->resource, close_resource);
   *descriptor = number;
   *result = waiter;
   return ZB_OK;
@@ -142,6 +157,7 @@ void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
 }
 
 void zb_waiter_close(zb_waiter *waiter) {
+  zb_resource_remove(&waiter->resource);
   SetEvent(waiter->stopped);
   WaitForSingleObject(waiter->thread, INFINITE);
   free_waiter(waiter);

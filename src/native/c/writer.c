@@ -24,7 +24,12 @@ struct zb_writer {
   uint64_t staged;       /* bytes of frames that are written and not yet published, wrap waste included */
   int32_t staged_frames; /* the number of those frames */
   struct keep_warm keep_warm;
+  struct zb_resource resource;
 };
+
+static void close_resource(struct zb_resource *resource) {
+  zb_writer_close(ZB_RESOURCE_OF(zb_writer, resource));
+}
 
 /* Whether the caller has looked at this reader not too long ago (zb_writer_peer). */
 static bool reader_seen_lately(const zb_writer *writer) {
@@ -65,11 +70,15 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
     empty_semaphore(written);
     rewind_ring(writer);
   }
+  zb_resource_add(&writer->resource, close_resource);
   *result = writer;
   return ZB_OK;
 }
 
-void zb_writer_close(zb_writer *writer) { free(writer); }
+void zb_writer_close(zb_writer *writer) {
+  zb_resource_remove(&writer->resource);
+  free(writer);
+}
 
 void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->reader_pid = reader_pid;

@@ -2,8 +2,9 @@
  *
  * Ownership: an object that a *_open, *_create or *_view function stores through its last parameter belongs to the
  * caller until the matching *_close. Memory and semaphores must outlive the readers, writers and waiters that use
- * them. Threads: an object belongs to one thread at a time. Only a waiter has a thread of its own, which touches
- * nothing but its semaphore. Results: 0 or a count, otherwise a negative code of codes.def. No function prints, exits,
+ * them. Threads: an object belongs to the thread that opened it. When that thread ends, the helper closes what the thread
+ * has not: for peers it is as if a process had died that holds its roles and locks. A waiter has a thread of its own,
+ * which touches nothing but its semaphore. Results: 0 or a count, otherwise a negative code of codes.def. No function prints, exits,
  * or retries after EINTR. Sizes and sequence numbers of frames are doubles, exact to 2^53, because they cross into
  * JavaScript. */
 #ifndef ZEROBUFFER_H
@@ -18,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 3
+#define ZB_ABI_VERSION 4
 
 enum zb_code {
   ZB_OK = 0,
@@ -135,8 +136,13 @@ ZB_API int32_t zb_memory_view(const char *name, zb_memory **memory);
 /* Removes the empty file that a killed creation has left, if this process's user owns it. Only for a caller that holds
  * the locks of the buffer. ZB_EXISTS if it is anything else. */
 ZB_API int32_t zb_memory_discard(const char *name);
-/* Unmaps the memory. No view of it may be used afterwards. */
+/* Ends the owner's use of the memory. It is unmapped now, or when its last window is gone. */
 ZB_API void zb_memory_close(zb_memory *memory);
+/* Notes one more window onto the memory. The memory stays mapped until the window is given back. */
+ZB_API void zb_memory_lend(zb_memory *memory);
+/* Gives a window back, on any thread. JavaScriptCore calls it with the window's bytes when nothing can reach them any
+ * more. */
+ZB_API void zb_memory_return(void *bytes, zb_memory *memory);
 ZB_API void *zb_memory_address(zb_memory *memory);
 ZB_API double zb_memory_size(zb_memory *memory);
 /* Copies `size` bytes at `offset` to the target. The caller guarantees that the range is inside the memory. */
@@ -188,8 +194,12 @@ ZB_API void zb_oieb_fill(zb_memory *memory, uint64_t metadata_size, uint64_t pay
                          uint64_t pid, uint64_t flags);
 /* Stores `oieb_size`, when everything else of the buffer is complete. A peer that sees it sees the rest. */
 ZB_API void zb_oieb_publish(zb_memory *memory);
+/* The pid of no process on any system. A peer with this pid is dead. */
+#define ZB_PID_OF_NOBODY 0x7fffffff
+
 /* Replaces the pid of a role by compare-and-swap. If `pid` is not 0, this mapping holds the role afterwards; if it is
- * 0, it does not. ZB_EXISTS if the field does not hold `expected`. */
+ * 0, it does not. ZB_EXISTS if the field does not hold `expected`, or if another mapping of this process holds the
+ * role. */
 ZB_API int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid);
 
 /* ---- metadata ------------------------------------------------------------------------------------------------ */
