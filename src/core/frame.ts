@@ -3,15 +3,18 @@
 import type { SharedMemory } from "../native/memory.ts";
 import { FIELDS_PER_FRAME, type RingReader } from "../native/ring.ts";
 import { ClosedError } from "./errors.ts";
+import type { WriterWatch } from "./writer-watch.ts";
 
 /** What a frame needs of the reader that lent it: one object for all its frames, with plain fields for speed. */
 export class Lender {
   isClosed = false;
 
+  /** @param watch settles what the last writer left half done, once no frame of it is held any more. */
   constructor(
     readonly name: string,
     readonly memory: SharedMemory,
     readonly ring: RingReader,
+    readonly watch: Pick<WriterWatch, "settle">,
   ) {}
 }
 
@@ -118,7 +121,7 @@ export class Frame implements Disposable {
     if (lender === undefined || lender.isClosed) return;
     this.#lender = undefined;
     this.#data = undefined;
-    lender.ring.release(this.#index, 1);
+    if (lender.ring.release(this.#index, 1)) lender.watch.settle();
   }
 
   /** As {@link release}. */
@@ -225,7 +228,7 @@ export class FrameBatch implements Disposable {
     const lender = this.#lender;
     const more = Math.min(count, this.length) - this.#released;
     if (lender === undefined || lender.isClosed || more <= 0) return;
-    lender.ring.release((this.#first + this.#released) >>> 0, more);
+    if (lender.ring.release((this.#first + this.#released) >>> 0, more)) lender.watch.settle();
     this.#released += more;
   }
 

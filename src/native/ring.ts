@@ -17,6 +17,9 @@ export type Wait = (typeof Wait)[keyof typeof Wait];
 /** How many frames one {@link RingReader.next} brings at the most: ZB_READER_LOOKAHEAD. */
 export const READER_LOOKAHEAD = 64;
 
+/** What a release says after which {@link RingReader.settle} is due: ZB_SETTLE_DUE. */
+const SETTLE_DUE = 1;
+
 const FAULT_POSITION = 0;
 const FAULT_EXPECTED = 1;
 const FAULT_FOUND = 2;
@@ -81,12 +84,15 @@ export class RingReader extends Handle {
     return this.#view.slice(start, start + FIELDS_PER_FRAME * count);
   }
 
-  /** Releases `count` frames from the `first`th on that this ring has ever read, counted from 0 modulo 2^32. */
-  release(first: number, count: number): void {
-    native.zb_reader_release(this.address, first, count);
+  /**
+   * Releases `count` frames from the `first`th on that this ring has ever read, counted from 0 modulo 2^32. True if they
+   * were all that kept {@link settle} from its work: it is due now.
+   */
+  release(first: number, count: number): boolean {
+    return native.zb_reader_release(this.address, first, count) === SETTLE_DUE;
   }
 
-  /** See zb_reader_settle: only after the writer has gone. */
+  /** Settles what a writer left half done, see zb_reader_settle: only in the place of a writer that is gone. */
   settle(): void {
     native.zb_reader_settle(this.address);
   }

@@ -58,7 +58,7 @@ export const SYMBOLS = {
   zb_reader_close: { args: ["ptr"], returns: "void" },
   zb_reader_next: { args: ["ptr", "i32", "i32"], returns: "i32" },
   zb_reader_release: { args: ["ptr", "u32", "u32"], returns: "i32" },
-  zb_reader_settle: { args: ["ptr"], returns: "void" },
+  zb_reader_settle: { args: ["ptr"], returns: "i32" },
 
   zb_writer_open: { args: ["ptr", "ptr", "ptr", "u64", "i32", "ptr"], returns: "i32" },
   zb_writer_close: { args: ["ptr"], returns: "void" },

@@ -32,7 +32,9 @@ const READER = "src/native/c/reader.c";
 const WRITER = "src/native/c/writer.c";
 const LINUX = "src/native/c/linux.c";
 const POSIX = "src/native/c/posix.c";
+const WATCH = "src/core/writer-watch.ts";
 const KILLS = "tests/faults/kills.test.ts";
+const READER_TEST = "tests/unit/core/reader.test.ts";
 const ENVIRONMENT = "tests/faults/environment.test.ts";
 const HOSTILE = "tests/unit/core/hostile.test.ts";
 const C_TESTS = "tests/native/c.test.ts";
@@ -74,7 +76,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a frame whose post is lost is looked for",
-    file: "src/core/reader.ts",
+    file: "src/core/lookahead.ts",
     changes: [
       ["this.#ring.next(0, Look.WITHOUT_TOKEN | flags)", "this.#ring.next(0, Look.FOR_TOKENS & flags)"],
     ],
@@ -90,17 +92,38 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a reader looks at its writer",
-    file: "src/core/reader.ts",
-    changes: [["    if (isAlive) {\n", "    if (oieb.writerPid !== 0n) {\n"]],
+    file: WATCH,
+    changes: [
+      ["    if (isAlive) this.#noteWriter();\n", "    if (oieb.writerPid !== 0n) this.#noteWriter();\n"],
+    ],
     test: KILLS,
     only: "fills a frame in place",
   },
   {
     what: "the waste of a half-done wrap is given back",
-    file: "src/core/reader.ts",
-    changes: [["    this.#ring.settle();\n", ""]],
+    file: WATCH,
+    changes: [["    this.#inPlaceOf(writerPid, () => this.#ring.settle());\n", ""]],
     test: KILLS,
     only: "settles the half-done wrap",
+  },
+  {
+    what: "the waste of a half-done wrap is given back once no frame is held any more",
+    file: "src/core/frame.ts",
+    changes: [
+      [
+        "if (lender.ring.release(this.#index, 1)) lender.watch.settle();",
+        "lender.ring.release(this.#index, 1);",
+      ],
+    ],
+    test: READER_TEST,
+    only: "keeps no next writer away",
+  },
+  {
+    what: "the metadata of a writer that has come since is not cleared",
+    file: WATCH,
+    changes: [["      if (this.#hasTraces(this.#buffer.loadOieb())) return;\n", ""]],
+    test: READER_TEST,
+    only: "stays until all its frames are read",
   },
   {
     what: "who is stopped is not dead",
@@ -148,13 +171,8 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a reader sees that its buffer was removed",
-    file: "src/core/reader.ts",
-    changes: [
-      [
-        "if (this.#buffer.memory.isNamed) return false;",
-        "if (this.#departureReported === false) return false;",
-      ],
-    ],
+    file: "src/core/lookahead.ts",
+    changes: [["if (this.#buffer.memory.isNamed) return;", 'if (this.#lender.name !== "") return;']],
     test: HOSTILE,
     only: "unlinked",
   },
@@ -393,11 +411,8 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a death is noticed within a second",
-    file: "src/core/reader.ts",
-    changes: [
-      ["const SLICE_MS = 100;", "const SLICE_MS = 3000;"],
-      ["const ASYNC_SLICE_MS = 250;", "const ASYNC_SLICE_MS = 3000;"],
-    ],
+    file: WATCH,
+    changes: [["const SLICE_MS = 100;", "const SLICE_MS = 3000;"]],
     test: "tests/faults/random-kills.slow.test.ts",
     only: "whoever is killed",
     env: { ZB_ROUNDS: "20", ZB_SEED: "1" },
@@ -495,9 +510,9 @@ const protections: readonly Protection[] = [
   },
   {
     what: "the token of a close is expected",
-    file: "src/core/reader.ts",
-    changes: [["this.#surplusTokensSeen + owed;", "this.#surplusTokensSeen + 0 * owed;"]],
-    test: "tests/unit/core/reader.test.ts",
+    file: WATCH,
+    changes: [["this.#surplusTokensSeen + (isOwed ? 1 : 0);", "this.#surplusTokensSeen + (isOwed ? 0 : 0);"]],
+    test: READER_TEST,
     only: "is reported once",
   },
   {

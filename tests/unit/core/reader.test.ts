@@ -1,7 +1,8 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import {
   closeSync,
   openSync,
+  readFileSync,
   readSync,
   statSync,
   truncateSync,
@@ -9,19 +10,25 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { OiebWord } from "../../../src/core/buffer/oieb.ts";
 import {
   ClosedError,
   CorruptBufferError,
   Frame,
+  type FrameBatch,
   Reader,
   ReaderAlreadyConnectedError,
   SequenceError,
   Writer,
   WriterDeadError,
 } from "../../../src/core/index.ts";
+import { Code } from "../../../src/native/codes.ts";
 import { Role, SharedMemory } from "../../../src/native/memory.ts";
 import { Semaphore } from "../../../src/native/semaphore.ts";
 import { bytesOf, eventually, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
+
+/** A process id that no process has: that of a child that has been waited for. */
+const deadPid = Bun.spawnSync(["true"]).pid;
 
 const SMALL = { metadataSize: 64, payloadSize: 4096 };
 
@@ -179,13 +186,100 @@ describe("a reader", () => {
     });
   }
 
-  test("refuses metadata that lies about its length", () => {
-    using both = pair();
-    both.writer.setMetadata(bytesOf(1, 20));
-    const memory = SharedMemory.open(both.reader.name) as SharedMemory;
-    memory.bytes(128, 8)[0] = 21;
-    memory.close();
-    expect(thrownBy(() => both.reader.getMetadata())).toBeInstanceOf(CorruptBufferError);
+  describe("whose writer's metadata lies about its length", () => {
+    const lie = (reader: Reader, length: number) => {
+      const memory = SharedMemory.open(reader.name) as SharedMemory;
+      memory.bytes(128, 8)[0] = length;
+      memory.close();
+    };
+
+    test("takes it for metadata that is not there yet, and refuses it if it is no better a slice later", async () => {
+      using both = pair();
+      both.writer.setMetadata(bytesOf(1, 20));
+      lie(both.reader, 21);
+      for (let attempt = 0; attempt < 2; attempt++) expect(both.reader.getMetadata()).toHaveLength(0);
+      await Bun.sleep(101);
+      for (let attempt = 0; attempt < 2; attempt++) {
+        expect(thrownBy(() => both.reader.getMetadata())).toBeInstanceOf(CorruptBufferError);
+      }
+    });
+
+    test("takes it as it is once that is true", async () => {
+      using both = pair();
+      both.writer.setMetadata(bytesOf(1, 20));
+      lie(both.reader, 21);
+      expect(both.reader.getMetadata()).toHaveLength(0);
+      lie(both.reader, 20);
+      expect(both.reader.getMetadata()).toEqual(bytesOf(1, 20));
+      // The slice begins anew.
+      await Bun.sleep(101);
+      lie(both.reader, 21);
+      expect(both.reader.getMetadata()).toHaveLength(0);
+    });
+
+    test("looks a few times at the most, however the writer goes on", () => {
+      using reader = new Reader(uniqueName(), SMALL);
+      const looks = spyOn(SharedMemory.prototype, "readMetadata").mockReturnValue(Code.AGAIN);
+      try {
+        expect(reader.getMetadata()).toHaveLength(0);
+        expect(looks.mock.calls.length).toBeLessThanOrEqual(3);
+      } finally {
+        looks.mockRestore();
+      }
+    });
+  });
+
+  test.each([Number.NaN, -1, "5", null])(
+    "refuses %p as a timeout, whether there is a frame or not",
+    async (bad) => {
+      using both = pair();
+      const timeoutMs = bad as number;
+      for (let frames = 0; frames < 2; frames++) {
+        for (const use of [
+          () => both.reader.readFrame(timeoutMs),
+          () => both.reader.readFrames(1, timeoutMs),
+          () => both.reader.isWriterConnected(timeoutMs),
+          () => both.reader.frames({ timeoutMs }),
+        ]) {
+          expect(thrownBy(use)).toBeInstanceOf(RangeError);
+        }
+        for (const use of [
+          both.reader.readFrameAsync(timeoutMs),
+          both.reader.readFramesAsync(1, timeoutMs),
+          both.reader.isWriterConnectedAsync(timeoutMs),
+        ]) {
+          expect(await rejectionOf(use)).toBeInstanceOf(RangeError);
+        }
+        for (let count = 0; count < 10; count++) both.writer.writeFrame(bytesOf(1, 10));
+        // The others are there already, without a look at the ring.
+        both.reader.readFrame(0).release();
+      }
+      expect(both.reader.framesRead).toBe(2);
+    },
+  );
+
+  test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "5", null])(
+    "refuses to take %p frames, whether there are any or not",
+    async (bad) => {
+      using both = pair();
+      const most = bad as number;
+      for (let frames = 0; frames < 2; frames++) {
+        expect(thrownBy(() => both.reader.readFrames(most, 0))).toBeInstanceOf(RangeError);
+        expect(thrownBy(() => both.reader.tryReadFrames(most))).toBeInstanceOf(RangeError);
+        expect(await rejectionOf(both.reader.readFramesAsync(most, 0))).toBeInstanceOf(RangeError);
+        for (let count = 0; count < 10; count++) both.writer.writeFrame(bytesOf(1, 10));
+        both.reader.readFrame(0).release();
+      }
+    },
+  );
+
+  test("says that its buffer was removed, also while it waits for its first writer", async () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    unlinkSync(`/dev/shm/${reader.name}`);
+    expect(thrownBy(() => reader.isWriterConnected(60_000))).toMatchObject({ code: "CORRUPT_BUFFER" });
+    expect(await rejectionOf(reader.isWriterConnectedAsync(60_000))).toMatchObject({
+      code: "CORRUPT_BUFFER",
+    });
   });
 
   test("reports shared memory that was truncated under it, and the process lives", async () => {
@@ -209,6 +303,31 @@ describe("a reader", () => {
       expect(thrownBy(use)).toBeInstanceOf(ClosedError);
     }
     expect(await rejectionOf(reader.readFrameAsync(0))).toBeInstanceOf(ClosedError);
+  });
+});
+
+describe("the metadata of a writer that came, and is gone, before its predecessor's departure was taken note of", () => {
+  test.each([
+    ["has left", false],
+    ["has died", true],
+  ])("and %s stays until all its frames are read", (_, died) => {
+    using reader = new Reader(uniqueName(), SMALL);
+    const first = new Writer(reader.name);
+    first.setMetadata(Buffer.from("first"));
+    first.close();
+    expect(thrownBy(() => reader.readFrame(1000))).toMatchObject({ code: "WRITER_DEAD", reason: "left" });
+    const second = new Writer(reader.name);
+    second.setMetadata(Buffer.from("second"));
+    second.writeFrame(bytesOf(1, 10));
+    second.close();
+    if (died) editWord(reader.name, OiebWord.writerPid, () => BigInt(deadPid));
+    reader.readFrame(0).release();
+    expect(Buffer.from(reader.getMetadata()).toString()).toBe("second");
+    const reason = died ? "died" : "left";
+    expect(thrownBy(() => reader.readFrame(1000))).toMatchObject({ code: "WRITER_DEAD", reason });
+    expect(Buffer.from(reader.getMetadata()).toString()).toBe("second");
+    expect(reader.readFrame(0).isValid).toBe(false);
+    expect(reader.getMetadata()).toHaveLength(0);
   });
 });
 
@@ -248,6 +367,49 @@ describe("a departure", () => {
       expect(Buffer.from(reader.getMetadata()).toString()).toBe(text ?? "");
       writer.close();
     }
+  });
+});
+
+describe("a wrap that a dead writer of another implementation left half done", () => {
+  /** A reader that holds the only frame of a writer that died after it had subtracted the waste of a wrap. */
+  function afterHalfAWrap(): { reader: Reader; frame: Frame } {
+    const reader = new Reader(uniqueName(), SMALL);
+    const writer = new Writer(reader.name);
+    writer.writeFrame(bytesOf(1, 100));
+    const frame = reader.readFrame(0);
+    writer.close();
+    editPayload(reader.name, (payload) => {
+      payload.setBigUint64(116, 0n, true);
+      payload.setBigUint64(124, 0n, true);
+    });
+    editWord(reader.name, OiebWord.payloadFreeBytes, (free) => free - BigInt(SMALL.payloadSize - 116));
+    editWord(reader.name, OiebWord.writerPid, () => BigInt(deadPid));
+    return { reader, frame };
+  }
+
+  test.each(["before", "after"])(
+    "keeps no next writer away, though a frame is released only %s that one is awaited",
+    (when) => {
+      const { reader, frame } = afterHalfAWrap();
+      expect(thrownBy(() => reader.readFrame(0))).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
+      if (when === "before") frame.release();
+      expect(reader.readFrame(0).isValid).toBe(false);
+      frame.release();
+      using writer = new Writer(reader.name);
+      writer.writeFrame(bytesOf(1, 4080));
+      expect(reader.readFrame(1000).toArray()).toEqual(bytesOf(1, 4080));
+      reader.close();
+    },
+  );
+
+  test("is not touched once a next writer of such an implementation has come", () => {
+    const { reader, frame } = afterHalfAWrap();
+    expect(thrownBy(() => reader.readFrame(0))).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
+    editWord(reader.name, OiebWord.writerPid, () => 1n);
+    frame.release();
+    expect(wordOf(reader.name, OiebWord.payloadFreeBytes)).toBe(116n);
+    expect(wordOf(reader.name, OiebWord.writerPid)).toBe(1n);
+    reader.close();
   });
 });
 
@@ -402,12 +564,62 @@ describe("asynchronous reading", () => {
     expect(Math.min(...durations)).toBeLessThan(100);
   });
 
-  test("rejects when the reader is closed meanwhile", async () => {
-    const reader = new Reader(uniqueName(), SMALL);
-    const reading = rejectionOf(reader.readFrameAsync(10_000));
-    await Bun.sleep(5);
-    reader.close();
-    expect(await reading).toBeInstanceOf(ClosedError);
+  describe("that waits when the reader is closed", () => {
+    const { signal } = new AbortController();
+    const waits: [string, (reader: Reader) => Promise<unknown>][] = [
+      ["a frame", (reader) => reader.readFrameAsync(Number.POSITIVE_INFINITY)],
+      ["a frame that can be aborted", (reader) => reader.readFrameAsync(600_000, { signal })],
+      ["frames", (reader) => reader.readFramesAsync(10, 600_000)],
+      ["the next frame of a loop", (reader) => reader.frames().next()],
+      ["a writer", (reader) => reader.isWriterConnectedAsync(600_000)],
+      ["a writer, and can be aborted", (reader) => reader.isWriterConnectedAsync(600_000, { signal })],
+    ];
+    const expectClosed = async (reader: Reader, readings: Promise<unknown>[]) => {
+      reader.close();
+      for (const reading of readings) {
+        expect(await reading).toBeInstanceOf(ClosedError);
+        expect(await reading).toMatchObject({ code: "CLOSED", buffer: reader.name });
+      }
+    };
+
+    test.each(waits)("for %s rejects, in the same turn of the event loop or later", async (_, wait) => {
+      for (const pause of [() => undefined, () => Promise.resolve(), () => Bun.sleep(30)]) {
+        const reader = new Reader(uniqueName(), SMALL);
+        const readings = [1, 2, 3].map(() => rejectionOf(wait(reader)));
+        await pause();
+        await expectClosed(reader, readings);
+      }
+    });
+
+    test("for all of that at once rejects", async () => {
+      const reader = new Reader(uniqueName(), SMALL);
+      const readings = [...waits, ...waits].map(([, wait]) => rejectionOf(wait(reader)));
+      await Bun.sleep(30);
+      await expectClosed(reader, readings);
+    });
+
+    test("for its turn of the event loop with a frame at hand rejects", async () => {
+      const both = pair({ metadataSize: 0, payloadSize: 1024 * 1024 });
+      while (both.writer.tryWriteFrame(bytesOf(1, 8)));
+      const readings: Promise<unknown>[] = [];
+      const start = performance.now();
+      while (performance.now() - start < 50) {
+        readings.push(both.reader.readFrameAsync(0).catch((error: unknown) => error));
+      }
+      both[Symbol.dispose]();
+      const closed = (await Promise.all(readings)).filter((outcome) => outcome instanceof Error);
+      expect(closed.length).toBeGreaterThan(0);
+      for (const error of closed) expect(error).toMatchObject({ code: "CLOSED", buffer: both.reader.name });
+    });
+
+    test("ends the loop that it is part of", async () => {
+      const reader = new Reader(uniqueName(), SMALL);
+      const frames = reader.frames();
+      const first = rejectionOf(frames.next());
+      reader.close();
+      expect(await first).toMatchObject({ code: "CLOSED" });
+      expect(await frames.next()).toMatchObject({ done: true });
+    });
   });
 
   test("serves several calls at once in their order", async () => {
@@ -433,6 +645,120 @@ describe("asynchronous reading", () => {
       const frames = await Promise.all(readings);
       expect(frames.map((frame) => frame.sequence)).toEqual([1, 2, 3, 4]);
     }
+  });
+
+  test("lets nobody go before those who wait already", async () => {
+    using both = pair();
+    const first = both.reader.readFrameAsync(10_000);
+    both.writer.writeFrame(bytesOf(1, 10));
+    const second = both.reader.readFrameAsync(10_000);
+    both.writer.writeFrame(bytesOf(2, 10));
+    const frames = await Promise.all([first, second]);
+    expect(frames.map((frame) => frame.sequence)).toEqual([1, 2]);
+    for (const frame of frames) frame.release();
+  });
+
+  test("gives up at its own time, whoever waits longer before it", async () => {
+    using both = pair();
+    const patient = both.reader.readFrameAsync(60_000);
+    expect((await both.reader.readFrameAsync(1)).isValid).toBe(false);
+    expect((await both.reader.readFramesAsync(1, 0)).length).toBe(0);
+    both.writer.writeFrame(bytesOf(1, 10));
+    expect((await patient).sequence).toBe(1);
+  });
+
+  test("of several calls goes on when some of them are aborted", async () => {
+    using both = pair();
+    const controllers = [1, 2, 3].map(() => new AbortController());
+    const readings = controllers.map(({ signal }) => both.reader.readFrameAsync(60_000, { signal }));
+    controllers[1]?.abort(new Error("the second"));
+    expect(await rejectionOf(readings[1] as Promise<Frame>)).toMatchObject({ message: "the second" });
+    controllers[0]?.abort(new Error("the first"));
+    expect(await rejectionOf(readings[0] as Promise<Frame>)).toMatchObject({ message: "the first" });
+    both.writer.writeFrame(bytesOf(1, 10));
+    expect((await readings[2])?.sequence).toBe(1);
+  });
+
+  test("tells all calls that wait of a departure", async () => {
+    using both = pair();
+    const readings = [1, 2, 3].map(() => rejectionOf(both.reader.readFrameAsync(60_000)));
+    both.writer.close();
+    for (const reading of readings) {
+      expect(await reading).toMatchObject({ code: "WRITER_DEAD", reason: "left" });
+    }
+    // And then goes on to the next one.
+    const next = both.reader.readFrameAsync(60_000);
+    using writer = new Writer(both.reader.name);
+    writer.writeFrame(bytesOf(1, 10));
+    expect((await next).sequence).toBe(1);
+  });
+
+  test("gets at once what a call that does not wait leaves", async () => {
+    using both = pair();
+    let waited: Frame | undefined;
+    void both.reader.readFrameAsync(Number.POSITIVE_INFINITY).then((frame) => {
+      waited = frame;
+    });
+    await Bun.sleep(5);
+    for (let sequence = 1; sequence <= 2; sequence++) both.writer.writeFrame(bytesOf(sequence, 10));
+    expect(both.reader.readFrame(0).sequence).toBe(1);
+    // Its token is gone: nothing but this call can have told.
+    await new Promise(setImmediate);
+    expect(waited?.sequence).toBe(2);
+  });
+
+  test("mixed with calls that block loses no frame, and hands none out twice", async () => {
+    using both = pair({ metadataSize: 0, payloadSize: 8192 });
+    const { reader, writer } = both;
+    const total = 3000;
+    const taken: number[] = [];
+    const take = (frame: Frame) => {
+      if (frame.isValid) taken.push(frame.sequence);
+      frame.release();
+    };
+    const takeBatch = (batch: FrameBatch) => {
+      for (let i = 0; i < batch.length; i++) taken.push(batch.sequenceOf(i));
+      batch.release();
+    };
+    const waiting = new Set<Promise<void>>();
+    const begin = (reading: Promise<void>) => {
+      const settled = reading
+        .catch((error: unknown) => expect(error).toMatchObject({ code: "WRITER_DEAD" }))
+        .then(() => void waiting.delete(settled));
+      waiting.add(settled);
+    };
+    const calls = [
+      () => begin(reader.readFrameAsync(5).then(take)),
+      () => begin(reader.readFrameAsync(60_000).then(take)),
+      () => begin(reader.readFramesAsync(3, 60_000).then(takeBatch)),
+      () => begin(reader.isWriterConnectedAsync(1).then((found) => expect(found).toBe(true))),
+      () => take(reader.readFrame(0)),
+      () => take(reader.readFrame(1)),
+      () => take(reader.tryReadFrame()),
+      () => takeBatch(reader.readFrames(5, 0)),
+      () => takeBatch(reader.tryReadFrames(2)),
+      () => expect(reader.isWriterConnected(0)).toBe(true),
+      () => Bun.sleep(0),
+    ];
+    let seed = 1;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return (seed >>> 8) % below;
+    };
+    for (let written = 0; written < total; ) {
+      for (let count = random(5); count > 0 && written < total; count--) {
+        if (writer.tryWriteFrame(bytesOf(written + 1, 8))) written++;
+      }
+      await calls[random(calls.length)]?.();
+    }
+    while (taken.length < total) {
+      takeBatch(reader.tryReadFrames());
+      await Bun.sleep(0);
+    }
+    // Some wait for more.
+    writer.close();
+    await Promise.all(waiting);
+    expect(taken.toSorted((a, b) => a - b)).toEqual(Array.from({ length: total }, (_, i) => i + 1));
   });
 
   test("as a loop ends when the writer has left", async () => {
@@ -479,6 +805,19 @@ function editPayload(name: string, edit: (payload: DataView) => void): void {
   const payload = memory.bytes(128 + SMALL.metadataSize, SMALL.payloadSize);
   edit(new DataView(payload.buffer, payload.byteOffset, payload.length));
   memory.close();
+}
+
+/** Changes a word of the control block, as a peer that breaks the rules or has other ones would. */
+function editWord(name: string, word: number, change: (now: bigint) => bigint): void {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(change(wordOf(name, word)));
+  const file = openSync(`/dev/shm/${name}`, "r+");
+  writeSync(file, bytes, 0, 8, 8 * word);
+  closeSync(file);
+}
+
+function wordOf(name: string, word: number): bigint {
+  return readFileSync(`/dev/shm/${name}`).readBigUInt64LE(8 * word);
 }
 
 /** Takes all tokens of written frames away. */

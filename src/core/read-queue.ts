@@ -1,0 +1,118 @@
+// Asynchronous reads that found no frame: they wait in their order, each as long as it was told or until it is aborted.
+
+/** How long to wait at a time: each look wakes the event loop, and idling must cost nothing. */
+const SLICE_MS = 250;
+
+interface WaitingRead {
+  readonly deadline: number;
+  /** Settles it with what is there. */
+  succeed(): void;
+  /** Settles it without anything. */
+  expire(): void;
+  reject(error: unknown): void;
+}
+
+/** What the queue needs of its reader. */
+interface FrameSource {
+  /** Whether there are frames to take. Throws what every read has to hear. */
+  hasFrames(): boolean;
+  /** Waits for a token, or for the time to pass. */
+  sleep(milliseconds: number): Promise<void>;
+}
+
+/** One loop for all of them: it ends when none is left. */
+export class ReadQueue {
+  readonly #source: FrameSource;
+  /** Whether no read waits. */
+  isEmpty = true;
+  /** In the order of their calls. */
+  readonly #reads = new Set<WaitingRead>();
+  #isServing = false;
+  #awakeAt = 0;
+  #wake: () => void = () => {};
+
+  constructor(source: FrameSource) {
+    this.#source = source;
+  }
+
+  /**
+   * Waits up to `timeoutMs` for frames.
+   *
+   * @param take hands out what the read is for, as soon as there are frames: a turn later, others might have taken them.
+   * @param none what it is without any.
+   */
+  add<T>(take: () => T, none: T, timeoutMs: number, signal: AbortSignal | undefined): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const end = () => {
+        this.#reads.delete(read);
+        this.isEmpty = this.#reads.size === 0;
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const onAbort = () => read.reject(signal?.reason);
+      const read: WaitingRead = {
+        deadline: performance.now() + timeoutMs,
+        succeed: () => {
+          const taken = take();
+          end();
+          resolve(taken);
+        },
+        expire: () => {
+          end();
+          resolve(none);
+        },
+        reject: (error) => {
+          end();
+          reject(error);
+        },
+      };
+      signal?.addEventListener("abort", onAbort);
+      this.#reads.add(read);
+      this.isEmpty = false;
+      if (!this.#isServing) void this.#serve();
+      else if (read.deadline < this.#awakeAt) this.#wake();
+    });
+  }
+
+  /** Looks again, soon: others have brought frames, and left some. */
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Ends every read that waits. */
+  rejectAll(error: unknown): void {
+    for (const read of [...this.#reads]) read.reject(error);
+    this.#wake();
+  }
+
+  async #serve(): Promise<void> {
+    this.#isServing = true;
+    while (this.#reads.size > 0) {
+      try {
+        for (const read of this.#reads) {
+          if (!this.#source.hasFrames()) break;
+          read.succeed();
+        }
+        this.#expire();
+        if (this.#reads.size > 0) await this.#sleep();
+      } catch (error) {
+        this.rejectAll(error);
+      }
+    }
+    this.#isServing = false;
+  }
+
+  #expire(): void {
+    const now = performance.now();
+    for (const read of this.#reads) if (read.deadline <= now) read.expire();
+  }
+
+  #sleep(): Promise<void> {
+    const now = performance.now();
+    this.#awakeAt = now + SLICE_MS;
+    for (const { deadline } of this.#reads) this.#awakeAt = Math.min(this.#awakeAt, deadline);
+    return new Promise((resolve, reject) => {
+      this.#wake = resolve;
+      this.#source.sleep(this.#awakeAt - now).then(resolve, reject);
+    });
+  }
+}

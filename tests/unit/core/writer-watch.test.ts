@@ -1,0 +1,394 @@
+// Writers that come and go, without a ring: control blocks, processes and tokens are as the test says.
+
+import { describe, expect, test } from "bun:test";
+import type { Oieb } from "../../../src/core/buffer/oieb.ts";
+import { type WriterState, WriterWatch } from "../../../src/core/writer-watch.ts";
+
+/** A buffer whose writer does what the test says. */
+class Stage {
+  /** What the control block holds. */
+  writerPid = 0n;
+  payloadWrittenCount = 0;
+  metadataWrittenBytes = 0;
+  /** Processes that are alive: pid, and which process that is, one number for each. */
+  readonly alive = new Map<bigint, number>();
+  surplusTokens = 0;
+  /** What the watch has done, in order. */
+  readonly deeds: string[] = [];
+  /** Happens once the watch has loaded the control block that many times more. */
+  readonly interruptions: (() => void)[] = [];
+  readonly watch: WriterWatch;
+
+  constructor() {
+    const stage = this;
+    let processes = 0;
+    let known = -1;
+    const peer = {
+      isAlive: (pid: bigint) => {
+        const process = stage.alive.get(pid);
+        if (process === undefined) return false;
+        if (process !== known) processes++;
+        known = process;
+        return true;
+      },
+      get processes() {
+        return processes;
+      },
+    };
+    const ring = {
+      get surplusTokens() {
+        return stage.surplusTokens;
+      },
+      settle: () => {
+        stage.deeds.push(`settle as ${stage.#placeHolder()}`);
+      },
+    };
+    this.watch = new WriterWatch(
+      { loadOieb: () => this.#load(), memory: { claim: this.#claim, clearMetadata: this.#clearMetadata } },
+      peer,
+      ring,
+    );
+  }
+
+  #load(): Oieb {
+    const { writerPid, payloadWrittenCount, metadataWrittenBytes } = this;
+    this.interruptions.shift()?.();
+    return { writerPid, payloadWrittenCount, metadataWrittenBytes } as Oieb;
+  }
+
+  readonly #claim = (_role: number, expected: bigint | number, pid: number): boolean => {
+    if (this.writerPid !== BigInt(expected)) return false;
+    this.writerPid = BigInt(pid);
+    return true;
+  };
+
+  readonly #clearMetadata = (): void => {
+    this.deeds.push(`clear metadata as ${this.#placeHolder()}`);
+    this.metadataWrittenBytes = 0;
+  };
+
+  #placeHolder(): string {
+    return this.writerPid === BigInt(process.pid) ? "the writer" : `a bystander of ${this.writerPid}`;
+  }
+
+  /** A writer connects; `isAnother` process than all before, unless told otherwise. */
+  connect(pid: bigint, { isAnother = true } = {}): void {
+    this.writerPid = pid;
+    if (isAnother) this.alive.set(pid, this.#nextProcess++);
+  }
+  #nextProcess = 0;
+
+  /** It closes: its token comes now, or later. */
+  close({ token = true } = {}): void {
+    this.writerPid = 0n;
+    if (token) this.surplusTokens++;
+  }
+
+  /** It is killed. */
+  die(): void {
+    this.alive.delete(this.writerPid);
+  }
+
+  look(): WriterState {
+    this.watch.look();
+    return this.watch.state;
+  }
+
+  /** A look that finds no frame: how the writer departed. */
+  lookAndReport(): "left" | "died" | undefined {
+    this.watch.look();
+    return this.watch.reportDeparture();
+  }
+}
+
+describe("a writer", () => {
+  test("is awaited, connects, leaves, is reported once, and another one is awaited", () => {
+    const stage = new Stage();
+    expect(stage.look()).toBe("awaited");
+    expect(stage.lookAndReport()).toBeUndefined();
+    stage.connect(7n);
+    expect(stage.look()).toBe("connected");
+    expect(stage.lookAndReport()).toBeUndefined();
+    stage.close();
+    expect(stage.lookAndReport()).toBe("left");
+    expect(stage.watch.isDepartureReported).toBe(true);
+    stage.watch.acceptNextWriter();
+    expect(stage.watch.isDepartureReported).toBe(false);
+    for (let look = 0; look < 3; look++) expect(stage.look()).toBe("awaited");
+    stage.connect(8n);
+    expect(stage.look()).toBe("connected");
+  });
+
+  test("dies, is reported dead, and stays so until the next one is accepted", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.die();
+    expect(stage.lookAndReport()).toBe("died");
+    // Its place was given back.
+    expect(stage.writerPid).toBe(0n);
+    expect(stage.look()).toBe("died");
+    stage.watch.acceptNextWriter();
+    expect(stage.look()).toBe("awaited");
+  });
+
+  test("that dies stays dead though the next one has taken its pid away", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.die();
+    expect(stage.look()).toBe("died");
+    stage.writerPid = 0n;
+    expect(stage.lookAndReport()).toBe("died");
+  });
+
+  test("that leaves between the load of its pid and the look at its process has not died", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.interruptions.push(() => {
+      stage.close();
+      stage.alive.clear();
+    });
+    expect(stage.look()).toBe("left");
+  });
+
+  test.each<[string, (stage: Stage) => void]>([
+    ["written frames", (stage) => stage.payloadWrittenCount++],
+    ["metadata", (stage) => (stage.metadataWrittenBytes = 20)],
+    ["the token of its close", (stage) => stage.surplusTokens++],
+  ])("that came and went between two looks is known by %s", (_, leave) => {
+    const stage = new Stage();
+    for (let round = 0; round < 3; round++) {
+      expect(stage.look()).toBe("awaited");
+      leave(stage);
+      expect(stage.lookAndReport()).toBe("left");
+      stage.watch.acceptNextWriter();
+    }
+  });
+
+  test("that died unseen is reported dead, though the last one had left", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.close();
+    stage.lookAndReport();
+    stage.connect(8n);
+    stage.die();
+    stage.watch.acceptNextWriter();
+    expect(stage.lookAndReport()).toBe("died");
+  });
+});
+
+describe("the token of a close", () => {
+  test("that comes after the report is no trace of another writer", () => {
+    const stage = new Stage();
+    for (let round = 0; round < 3; round++) {
+      stage.connect(7n);
+      stage.payloadWrittenCount++;
+      stage.look();
+      stage.close({ token: false });
+      expect(stage.lookAndReport()).toBe("left");
+      stage.watch.acceptNextWriter();
+      stage.surplusTokens++;
+      expect(stage.look()).toBe("awaited");
+    }
+    // The next one is.
+    stage.surplusTokens++;
+    expect(stage.look()).toBe("left");
+  });
+
+  test("is not expected of a writer that died", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.die();
+    stage.lookAndReport();
+    stage.watch.acceptNextWriter();
+    stage.surplusTokens++;
+    expect(stage.look()).toBe("left");
+  });
+
+  test("makes a look due at once", () => {
+    const stage = new Stage();
+    stage.look();
+    expect([stage.watch.isLookDue, stage.watch.hasNewSurplus]).toEqual([false, false]);
+    stage.surplusTokens++;
+    expect([stage.watch.isLookDue, stage.watch.hasNewSurplus]).toEqual([true, true]);
+    stage.look();
+    expect([stage.watch.isLookDue, stage.watch.hasNewSurplus]).toEqual([false, false]);
+  });
+
+  test("that comes while the look goes on makes the next one due at once", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.interruptions.push(() => stage.close());
+    stage.look();
+    expect(stage.watch.isLookDue).toBe(true);
+    expect(stage.look()).toBe("left");
+  });
+});
+
+describe("the first frame", () => {
+  /** A stage whose writer has been seen, and has brought frames. */
+  function inTheMiddle(): Stage {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    expect(stage.watch.acceptsFirstFrame).toBe(true);
+    stage.watch.noteFrames();
+    stage.look();
+    expect(stage.watch.acceptsFirstFrame).toBe(false);
+    return stage;
+  }
+
+  test("may come without a token from a successor with another pid that has come unseen, until it comes", () => {
+    const stage = inTheMiddle();
+    stage.die();
+    stage.connect(8n);
+    expect(stage.look()).toBe("connected");
+    expect(stage.watch.acceptsFirstFrame).toBe(true);
+    stage.look();
+    expect(stage.watch.acceptsFirstFrame).toBe(true);
+    stage.watch.noteFrames();
+    stage.look();
+    expect(stage.watch.acceptsFirstFrame).toBe(false);
+  });
+
+  test("may come from another process that has got the same pid", () => {
+    const stage = inTheMiddle();
+    stage.die();
+    stage.connect(7n);
+    expect(stage.look()).toBe("connected");
+    expect(stage.watch.acceptsFirstFrame).toBe(true);
+  });
+
+  test("may come from another writer of the same process, which has closed the last one", () => {
+    const stage = inTheMiddle();
+    stage.close();
+    stage.connect(7n, { isAnother: false });
+    expect(stage.look()).toBe("connected");
+    expect(stage.watch.acceptsFirstFrame).toBe(true);
+  });
+
+  test.each(["left", "died"])("may come once the last writer has %s", (departure) => {
+    const stage = inTheMiddle();
+    if (departure === "left") stage.close();
+    else stage.die();
+    stage.look();
+    expect(stage.watch.acceptsFirstFrame).toBe(true);
+  });
+});
+
+describe("what a writer left half done is settled", () => {
+  test.each(["left", "died"])("when it has %s, in its place", (departure) => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    if (departure === "left") stage.close();
+    else stage.die();
+    stage.look();
+    expect(stage.deeds).toEqual([]);
+    stage.watch.reportDeparture();
+    expect(stage.deeds).toEqual(["settle as the writer"]);
+    expect(stage.writerPid).toBe(0n);
+  });
+
+  test("never once another one has come", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.die();
+    stage.look();
+    stage.connect(8n);
+    expect(stage.watch.reportDeparture()).toBe("died");
+    expect(stage.deeds).toEqual([]);
+    expect(stage.writerPid).toBe(8n);
+  });
+
+  test("when a release says that it is due, in the place that nobody has", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.die();
+    stage.lookAndReport();
+    stage.watch.settle();
+    expect(stage.deeds).toEqual(["settle as the writer", "settle as the writer"]);
+    // Another writer's own end is settled later, whether it lives or not.
+    stage.connect(8n);
+    stage.watch.settle();
+    stage.die();
+    stage.watch.settle();
+    expect(stage.deeds).toHaveLength(2);
+    expect(stage.writerPid).toBe(8n);
+  });
+
+  test("never on a mere change of the pid", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.die();
+    stage.connect(8n);
+    expect(stage.lookAndReport()).toBeUndefined();
+    expect(stage.deeds).toEqual([]);
+  });
+});
+
+describe("metadata", () => {
+  /** A stage whose first writer has sent metadata, has left, and has been reported. */
+  function afterADeparture(): Stage {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.metadataWrittenBytes = 20;
+    stage.payloadWrittenCount = 3;
+    stage.look();
+    stage.close();
+    stage.lookAndReport();
+    stage.deeds.length = 0;
+    return stage;
+  }
+
+  test("of a writer whose departure has been reported is cleared in the writer's place", () => {
+    const stage = afterADeparture();
+    expect(stage.metadataWrittenBytes).toBe(20);
+    stage.watch.acceptNextWriter();
+    expect(stage.deeds).toEqual(["clear metadata as the writer"]);
+    expect(stage.writerPid).toBe(0n);
+    stage.watch.acceptNextWriter();
+    expect(stage.deeds).toHaveLength(1);
+  });
+
+  test.each<[string, (stage: Stage) => void]>([
+    ["lives", () => {}],
+    ["has died", (stage) => stage.die()],
+    ["has left", (stage) => stage.close()],
+    ["has left, and its token has not come", (stage) => stage.close({ token: false })],
+  ])("of a next writer that %s stays", (_, depart) => {
+    const stage = afterADeparture();
+    stage.connect(8n);
+    stage.metadataWrittenBytes = 30;
+    stage.payloadWrittenCount++;
+    depart(stage);
+    stage.watch.acceptNextWriter();
+    expect(stage.metadataWrittenBytes).toBe(30);
+    expect(stage.look()).not.toBe("awaited");
+  });
+
+  test("that could not be cleared, since somebody was about to connect, is no trace of another writer", () => {
+    const stage = afterADeparture();
+    stage.connect(8n);
+    stage.watch.acceptNextWriter();
+    // It has found something in the ring, and gone again.
+    stage.writerPid = 0n;
+    expect(stage.look()).toBe("awaited");
+  });
+});
+
+test("the pid of the living writer is told, and 0 otherwise", () => {
+  const stage = new Stage();
+  expect(stage.watch.livingPid()).toBe(0n);
+  stage.connect(7n);
+  expect(stage.watch.livingPid()).toBe(7n);
+  stage.die();
+  expect(stage.watch.livingPid()).toBe(0n);
+});
