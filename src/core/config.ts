@@ -45,7 +45,7 @@ export const OIEB_SIZE = 128;
 export const FRAME_HEADER_SIZE = 16;
 
 /** The largest view of memory, and so the largest frame, in bytes. */
-const MAX_VIEW_SIZE = 2 ** 32;
+export const MAX_VIEW_SIZE = 2 ** 32;
 
 /** More than any machine has. Sums of such sizes are exact in a JavaScript number. */
 const MAX_SIZE = 2 ** 48;

@@ -2,7 +2,8 @@
 
 import type { SharedMemory } from "../native/memory.ts";
 import { FIELDS_PER_FRAME, type RingReader } from "../native/ring.ts";
-import { ClosedError } from "./errors.ts";
+import { MAX_VIEW_SIZE } from "./config.ts";
+import { ClosedError, FrameTooLargeError } from "./errors.ts";
 import type { WriterWatch } from "./writer-watch.ts";
 
 /** What a frame needs of the reader that lent it: one object for all its frames, with plain fields for speed. */
@@ -16,6 +17,15 @@ export class Lender {
     readonly ring: RingReader,
     readonly watch: Pick<WriterWatch, "settle">,
   ) {}
+
+  /** The bytes of a frame in shared memory. */
+  view(offset: number, size: number): Uint8Array {
+    if (size <= MAX_VIEW_SIZE) return this.memory.bytes(offset, size);
+    throw new FrameTooLargeError(
+      `A frame of buffer "${this.name}" has ${size} bytes, and a view at most ${MAX_VIEW_SIZE}.`,
+      { buffer: this.name, hint: "Have its writer split it." },
+    );
+  }
 }
 
 /** The fields of a frame that only its reader changes. */
@@ -67,12 +77,13 @@ export class Frame implements Disposable {
    * The frame's bytes in shared memory, not copied. A view kept beyond the release may change, and has length 0 once
    * the reader is closed.
    *
-   * @throws ClosedError after the frame was released or its reader closed.
+   * @throws ClosedError after the frame was released or its reader closed. FrameTooLargeError for more than 4 GiB, which
+   *   other implementations can write.
    */
   get data(): Uint8Array {
     const lender = this.#lender;
     if (lender === undefined || lender.isClosed) return this.#lateData();
-    this.#data ??= lender.memory.bytes(this.#offset, this.size);
+    this.#data ??= lender.view(this.#offset, this.size);
     return this.#data;
   }
 
@@ -177,11 +188,12 @@ export class FrameBatch implements Disposable {
   /**
    * The bytes of one frame in shared memory, not copied.
    *
-   * @throws ClosedError after the release or once the reader is closed; RangeError if there is no frame of that number.
+   * @throws ClosedError after the release or once the reader is closed; RangeError if there is no frame of that number;
+   *   FrameTooLargeError for more than 4 GiB.
    */
   dataOf(index: number): Uint8Array {
     const offset = this.#field(index, OFFSET);
-    return this.#open(index).memory.bytes(offset, this.#field(index, SIZE));
+    return this.#open(index).view(offset, this.#field(index, SIZE));
   }
 
   /**
