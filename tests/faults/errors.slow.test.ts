@@ -13,7 +13,7 @@ const { ENOMEM, EMFILE, ENOSPC, EACCES, EFAULT, EINTR } = constants.errno;
 /** What the kernel tells of these calls besides having no memory and no descriptors. */
 const more: Readonly<Record<string, readonly number[]>> = {
   create_unnamed: [ENOSPC, EACCES],
-  create_allocate: [ENOSPC, EINTR],
+  create_allocate: [ENOSPC],
   create_link: [ENOSPC, EACCES],
   open_existing: [EACCES],
   lock_open: [EACCES],

@@ -26,9 +26,6 @@ const SEMAPHORE_SIZE = 4096;
 /** The pause between two attempts, in milliseconds: nobody announces that a name is free. */
 const POLL_MS = 5;
 
-/** How often a step is tried again that a signal has cut short. */
-const CREATE_ATTEMPTS = 10;
-
 /**
  * On Windows a name exists until the last process has closed its object. So long the next reader waits for the writer to
  * notice that its reader has left, in milliseconds.
@@ -133,12 +130,12 @@ function create(
     if (code === Code.NO_SPACE) return outOfSharedMemory(name, size + 2 * SEMAPHORE_SIZE);
     return code === Code.EXISTS ? alreadyOwned(name) : failure(code, name, `${what} of buffer "${name}"`);
   };
-  const memory = persist(() => SharedMemory.create(name, size, mode));
+  const memory = SharedMemory.create(name, size, mode);
   if (typeof memory === "number") throw refusal(memory, "The shared memory");
   let buffer: SharedBuffer | undefined;
   try {
     memory.fillOieb(metadataSize, payloadSize, role, process.pid, flags);
-    const linked = persist(() => memory.link());
+    const linked = memory.link();
     if (linked !== Code.OK) throw refusal(linked, "The shared memory");
     const semaphores = createSemaphores(name, mode);
     if (typeof semaphores === "number")
@@ -158,9 +155,9 @@ function createSemaphores(name: string, mode: number | undefined): SemaphorePair
   // The memory of this name is new, and this process holds the locks: semaphores of the name are leftovers.
   Semaphore.remove(name, Role.WRITER);
   Semaphore.remove(name, Role.READER);
-  const written = persist(() => Semaphore.create(name, Role.WRITER, mode));
+  const written = Semaphore.create(name, Role.WRITER, mode);
   if (typeof written === "number") return written;
-  const released = persist(() => Semaphore.create(name, Role.READER, mode));
+  const released = Semaphore.create(name, Role.READER, mode);
   if (typeof released === "number") {
     written.unlink();
     written.close();
@@ -178,14 +175,6 @@ function foreignSemaphore(name: string, code: Code): PermissionDeniedError | und
     buffer: name,
     hint: "Use another name, or have its owner remove that file.",
   });
-}
-
-/** Tries again when a signal cut the attempt short. */
-function persist<T>(attempt: () => T | Code): T | Code {
-  for (let count = 1; ; count++) {
-    const result = attempt();
-    if (result !== Code.INTERRUPTED || count === CREATE_ATTEMPTS) return result;
-  }
 }
 
 /** With the locks held: adopts a buffer that a writer has created, removes a stale one, refuses one that is alive. */

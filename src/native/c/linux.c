@@ -11,7 +11,9 @@
 #include <limits.h>
 #include <link.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +88,17 @@ int zb_socket_pair(int ends[2]) {
 
 /* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
 
+/* A full file system is an error now, instead of a SIGBUS at the first access. Signals have to wait: some versions of Linux
+ * undo the whole allocation for one, and a process that gets many would never complete it. */
+static int allocate(int fd, uint64_t size) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = ZB_CALL(create_allocate, posix_fallocate(fd, 0, (off_t)size), errno);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return error;
+}
+
 /* Makes a file of zeros, allocates and maps it, and fills its first bytes. link_file gives it a name later, so a
  * process that is killed in between leaves nothing. */
 static int32_t make_file(const char *path, uint64_t size, int32_t mode, const void *head, size_t head_size,
@@ -103,8 +116,7 @@ static int32_t make_file(const char *path, uint64_t size, int32_t mode, const vo
   }
   if (fd < 0) return zb_code_of(errno);
 
-  /* A full file system is an error now, instead of a SIGBUS at the first access. */
-  int error = ZB_CALL(create_allocate, posix_fallocate(fd, 0, (off_t)size), errno);
+  int error = allocate(fd, size);
   if (error != 0) code = zb_code_of(error);
   if (code == ZB_OK && mode >= 0 && ZB_CALL(create_mode, fchmod(fd, permissions), -1) != 0)
     code = zb_code_of(errno);
