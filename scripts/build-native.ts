@@ -27,11 +27,20 @@ export const hostSystem: OperatingSystem = systems[process.platform] ?? "linux";
 /** The helper's C sources for a system. */
 export function helperSources(system: OperatingSystem): string[] {
   const files = {
-    linux: ["posix.c", "linux.c", "waiter.c"],
-    darwin: ["posix.c", "darwin.c", "waiter.c"],
+    linux: ["posix.c", "posix_signals.c", "linux.c", "waiter.c"],
+    darwin: ["posix.c", "posix_signals.c", "darwin.c", "waiter.c"],
     windows: ["win32.c", "win32_objects.c", "win32_waiting.c", "win32_locks.c", "freestanding.c"],
   };
-  const everywhere = ["oieb.c", "reader.c", "writer.c", "wait.c", "pacing.c", "memory.c", "threads.c"];
+  const everywhere = [
+    "oieb.c",
+    "reader.c",
+    "writer.c",
+    "wait.c",
+    "pacing.c",
+    "signals.c",
+    "memory.c",
+    "threads.c",
+  ];
   return [...everywhere, ...files[system]].map((file) => join(nativeSourceDirectory, file));
 }
 

@@ -8,7 +8,7 @@ export function systemError(): number {
   return native.zb_system_error();
 }
 
-/** Blocks the thread for up to `milliseconds`. False if a signal came first. */
+/** Blocks the thread for up to `milliseconds`. False if a signal ends that. */
 export function sleep(milliseconds: number): boolean {
   return native.zb_sleep(Math.ceil(milliseconds * 1000)) === Code.OK;
 }

@@ -12,6 +12,11 @@ export const SYMBOLS = {
   zb_system_error: { args: [], returns: "i32" },
   zb_sleep: { args: ["i32"], returns: "i32" },
 
+  zb_signals_open: { args: [], returns: "void" },
+  zb_signals_watch: { args: [], returns: "void" },
+  zb_signals_ended_waits: { args: [], returns: "u32" },
+  zb_signals_handled: { args: [], returns: "void" },
+
   zb_lock_open: { args: ["ptr", "i32", "ptr"], returns: "i32" },
   zb_lock_close: { args: ["ptr", "i32"], returns: "void" },
   zb_lock_held: { args: ["ptr"], returns: "i32" },
@@ -81,7 +86,7 @@ type Argument = {
   f64: number;
   u64: bigint | number;
 };
-type Result = { ptr: Address; i32: number; f64: number; void: undefined };
+type Result = { ptr: Address; i32: number; u32: number; f64: number; void: undefined };
 type Arguments<A extends readonly (keyof Argument)[]> = { -readonly [K in keyof A]: Argument[A[K]] };
 
 /** The loaded functions. Addresses are plain numbers. */

@@ -78,5 +78,9 @@ static void ignore_signal(int number) { (void)number; }
 
 void catch_signal(void) {
   struct sigaction action = {.sa_handler = ignore_signal};
+  zb_signals_open();
+  /* The first one is that by which it is told which handler is the runtime's. */
+  EQUAL(sigaction(SIGURG, &action, NULL), 0);
   EQUAL(sigaction(SIGUSR1, &action, NULL), 0);
+  zb_signals_watch();
 }

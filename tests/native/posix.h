@@ -10,7 +10,7 @@
 pid_t start_child(void);
 /* Runs `work` in a child process and returns how it ended, as waitpid tells it. */
 int run_child(void (*work)(void *), void *argument);
-/* Makes SIGUSR1 interrupt calls, and nothing else. */
+/* Makes SIGUSR1 end the waits of this thread, and nothing else. */
 void catch_signal(void);
 
 /* The system's: linux.c, darwin.c. */

@@ -39,8 +39,8 @@ const host: TestPlatform = {
 function testSources({ os, libc }: TestPlatform): string[] {
   const everywhere = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c"];
   const files = {
-    linux: ["posix.c", "threads.c", "linux.c", "processes.c", "files.c", "semaphores.c"],
-    darwin: ["posix.c", "threads.c", "darwin.c", "processes.c"],
+    linux: ["posix.c", "threads.c", "linux.c", "processes.c", "signals.c", "files.c", "semaphores.c"],
+    darwin: ["posix.c", "threads.c", "darwin.c", "processes.c", "signals.c"],
     windows: ["win32.c"],
   }[os];
   if (libc === "glibc") files.push("glibc.c");

@@ -194,6 +194,7 @@ TEST(control_c_ends_a_sleep_and_the_waits_of_a_reader_and_of_a_writer) {
   struct ring ring;
   pthread_t thread;
   atomic_bool done = false;
+  zb_signals_open();
   open_ring(&ring, 64);
   OK(write_frame(&ring, 48, 1));
   start_thread(&thread, press_control_c_until_done, &done);
@@ -201,6 +202,26 @@ TEST(control_c_ends_a_sleep_and_the_waits_of_a_reader_and_of_a_writer) {
   atomic_store(&done, true);
   join_thread(thread);
   close_ring(&ring);
+}
+
+static uint32_t arrived(void) { return atomic_load(&zb_signals.arrived); }
+
+TEST(control_c_between_two_waits_ends_the_next_one_and_no_other) {
+  struct ring ring;
+  zb_signals_open();
+  for (int32_t mode = ZB_WAIT_ADAPTIVE; mode <= ZB_WAIT_BLOCK; mode++) {
+    open_ring(&ring, 64);
+    zb_reader_close(ring.reader);
+    OK(zb_reader_open(ring.memory, ring.written, ring.released, 1, mode, &ring.reader));
+    uint32_t before = arrived();
+    CHECK(GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0));
+    UNTIL(arrived() != before);
+    EQUAL(zb_reader_next(ring.reader, 30000000, 0), ZB_INTERRUPTED);
+    int64_t start = zb_now_ns();
+    EQUAL(zb_reader_next(ring.reader, 200000, 0), ZB_AGAIN);
+    CHECK(elapsed_ms(start) >= 190);
+    close_ring(&ring);
+  }
 }
 
 static void *post_for_ever(void *argument) {

@@ -1,4 +1,4 @@
-// What a process does while it waits: nothing, but it lets its event loop turn and hears signals.
+// What a process does while it waits: nothing, but it lets its event loop turn.
 
 import { describe, expect, test } from "bun:test";
 import { Reader } from "../../src/core/index.ts";
@@ -175,27 +175,4 @@ describe("the event loop keeps turning", () => {
       await endAll(writer, reader);
     },
   );
-});
-
-describe("a signal with a handler in JavaScript ends", () => {
-  test.each([
-    ["reader.readFrame", { event: "returned", value: false }],
-    ["reader.isWriterConnected", { event: "returned", value: false }],
-    ["writer.writeFrame", { event: "threw", code: "BUFFER_FULL", reason: "signal" }],
-    ["writer.acquireFrame", { event: "threw", code: "BUFFER_FULL", reason: "signal" }],
-    ["writer.tryWriteFrame", { event: "returned", value: false }],
-    ["writer.tryWriteFrames", { event: "returned", value: 0 }],
-    ["new Writer", { event: "threw", code: "BUFFER_NOT_FOUND" }],
-  ])("%s early, and then is handled", async (call, outcome) => {
-    await using child = Child.fixture("interrupted.ts", call, uniqueName());
-    await child.receive("blocking");
-    await child.sleeping();
-    child.kill("SIGINT");
-    // A signal that comes between two slices of a wait ends none of them: it is tried again.
-    const again = setInterval(() => child.kill("SIGINT"), 1000);
-    using _stop = { [Symbol.dispose]: () => clearInterval(again) };
-    expect(await child.receiveAny()).toMatchObject(outcome);
-    await child.receive("handled");
-    await endAll(child);
-  });
 });

@@ -3,6 +3,7 @@
 import { Code } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
 import { sleep } from "../../native/process.ts";
+import { watchSignals } from "../../native/signals.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { BufferConfig } from "../config.ts";
 import {
@@ -81,6 +82,7 @@ class Patience {
 export function connect(name: string, timeoutMs: number, config?: BufferConfig): Connection {
   checkName(name);
   checkHelper();
+  watchSignals();
   const patience = new Patience(timeoutMs);
   for (;;) {
     const result = tryConnect(name, config);
@@ -107,6 +109,7 @@ export async function connectAsync(
 ): Promise<Connection> {
   checkName(name);
   checkHelper();
+  watchSignals();
   const patience = new Patience(timeoutMs);
   signal?.throwIfAborted();
   for (;;) {

@@ -4,6 +4,7 @@ import { Code } from "../../native/codes.ts";
 import { OiebFlag, Role, SharedMemory } from "../../native/memory.ts";
 import { sleep } from "../../native/process.ts";
 import { Semaphore } from "../../native/semaphore.ts";
+import { watchSignals } from "../../native/signals.ts";
 import { type BufferConfig, OIEB_SIZE, resolveConfig } from "../config.ts";
 import {
   CorruptBufferError,
@@ -43,6 +44,7 @@ const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
 export function createForReader(name: string, config?: BufferConfig, flags = 0n): SharedBuffer {
   checkName(name);
   checkHelper();
+  watchSignals();
   const resolved = resolveConfig(config);
   removeStaleBuffers();
   const locks = takeLocks(name);

@@ -2,7 +2,6 @@
 
 import { Code } from "../../native/codes.ts";
 import { LockFile } from "../../native/lock-file.ts";
-import { sleep } from "../../native/process.ts";
 import { files } from "../../runtime/files.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError, type ZeroBufferError } from "../errors.ts";
 import { failure } from "../failures.ts";
@@ -137,6 +136,6 @@ function openPatiently(path: string, patienceMs: number): LockFile | Code {
   for (let waitedMs = 0; ; waitedMs += 5) {
     const lock = LockFile.open(path, true);
     if (lock !== Code.LOCKED || waitedMs >= patienceMs) return lock;
-    sleep(5);
+    Bun.sleepSync(5);
   }
 }

@@ -1,6 +1,8 @@
 // The asking side of a duplex channel.
 
 import { Code } from "../../native/codes.ts";
+import { sleep } from "../../native/process.ts";
+import { waitsEndedBySignals } from "../../native/signals.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { type BufferConfig, checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
@@ -64,9 +66,8 @@ export class DuplexClient implements IDuplexClient {
       try {
         return new DuplexClient(channel, requests, buffers, config);
       } catch (error) {
-        if (!isHandover(error) || performance.now() >= deadline) throw error;
+        if (!isHandover(error) || performance.now() >= deadline || !sleep(RETRY_MS)) throw error;
       }
-      Bun.sleepSync(RETRY_MS);
     }
   }
 
@@ -164,6 +165,7 @@ export class DuplexClient implements IDuplexClient {
     this.#guard();
     checkTimeout("timeoutMs", timeoutMs);
     const start = performance.now();
+    const endedBefore = waitsEndedBySignals();
     for (let now = start; ; now = performance.now()) {
       const sliceMs = Math.max(0, Math.min(SLICE_MS, start + timeoutMs - now));
       let response = this.#unclaimed.shift() ?? this.#responses.readFrame(sliceMs);
@@ -172,8 +174,7 @@ export class DuplexClient implements IDuplexClient {
         if (this.#sent.delete(response.sequence)) return response;
         this.#settle(response);
       } else {
-        const isSignal = performance.now() < now + sliceMs;
-        if (isSignal || now + sliceMs >= start + timeoutMs) return response;
+        if (waitsEndedBySignals() !== endedBefore || now + sliceMs >= start + timeoutMs) return response;
       }
     }
   }

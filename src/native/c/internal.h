@@ -93,6 +93,26 @@ uintptr_t zb_this_thread(void);
 /* From now on zb_thread_ended is called when this thread ends. */
 void zb_watch_thread(void);
 
+/* signals.c */
+
+/* The signals that the program listens to. */
+struct zb_signals {
+  _Atomic(uint32_t) arrived;   /* how many so far, modulo 2^32 */
+  _Atomic(uint32_t) settled;   /* of these, those that end no wait any more */
+  _Atomic(uintptr_t) listener; /* the thread that runs the listeners; 0: none is known */
+};
+
+extern struct zb_signals zb_signals;
+
+/* Ends a wait: settles all signals that have arrived. False if this thread does not run the listeners. */
+bool zb_settle_signals(void);
+static inline bool zb_has_unsettled_signal(void) {
+  return atomic_load_explicit(&zb_signals.arrived, memory_order_relaxed) !=
+         atomic_load_explicit(&zb_signals.settled, memory_order_relaxed);
+}
+/* Whether a signal ends what this thread waits in. It then has ended this wait and ends no other. */
+static inline bool zb_ended_by_signal(void) { return zb_has_unsettled_signal() && zb_settle_signals(); }
+
 /* posix.c */
 
 /* Maps `length` bytes of the file and registers the mapping. It is writable if the descriptor is. The descriptor stays
@@ -132,7 +152,7 @@ extern const bool zb_semaphore_counts;
  * is visible afterwards (acquire). */
 uint32_t zb_semaphore_take(struct zb_semaphore *semaphore, uint32_t most);
 /* Blocks until the semaphore has a token, and does not take it. ZB_AGAIN at the deadline, or if `*cancelled` is set and
- * zb_semaphore_wake is called. ZB_INTERRUPTED after a signal. `cancelled` may be NULL. */
+ * zb_semaphore_wake is called. ZB_INTERRUPTED after any signal, one that ends no wait too. `cancelled` may be NULL. */
 int32_t zb_semaphore_await(struct zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled);
 /* Wakes every thread that waits, without a token. */
 void zb_semaphore_wake(struct zb_semaphore *semaphore);

@@ -54,8 +54,14 @@ int32_t zb_code_of(int error) {
 }
 
 int32_t zb_sleep(int32_t wait_us) {
-  struct timespec time = {.tv_sec = wait_us / 1000000, .tv_nsec = (long)(wait_us % 1000000) * 1000};
-  return nanosleep(&time, NULL) == 0 ? ZB_OK : zb_code_of(errno);
+  const int64_t end_ns = zb_now_ns() + (int64_t)wait_us * 1000;
+  for (;;) {
+    if (zb_ended_by_signal()) return ZB_INTERRUPTED;
+    int64_t left_ns = end_ns - zb_now_ns();
+    if (left_ns <= 0) return ZB_OK;
+    const struct timespec time = {.tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000};
+    nanosleep(&time, NULL);
+  }
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 /* Reading frames (docs/protocol.md, section 3). */
 #include "fault.h"
 #include "ring.h"
+#include "tuning.h"
 
 #include <stdlib.h>
 
@@ -174,7 +175,9 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
     count = read_frames(reader, tokens, 0);
   }
   if (count == 0 && (flags & ZB_WITHOUT_TOKEN)) count = read_frames(reader, ZB_READER_LOOKAHEAD, flags);
-  return count == 0 ? ZB_AGAIN : count;
+  if (count != 0) return count;
+  /* A peer that posts for nothing has kept it from waiting. */
+  return wait_us > tuning.spin_ns / 1000 && zb_ended_by_signal() ? ZB_INTERRUPTED : ZB_AGAIN;
 }
 
 int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {

@@ -22,21 +22,31 @@ static void reset_backoff(struct idle *idle) {
   idle->next_spin_backoff = 1;
 }
 
-/* Spins until the semaphore has a token. False at the end of the time, or if spinning does not help any more. */
-static bool spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns) {
+/* Whether a signal ends a wait until the deadline. A signal ends no wait that is shorter than a spin: asynchronous calls
+ * begin with such a wait, and must leave the signal to a blocking call. */
+static bool ended_by_signal(int64_t deadline_ns) {
+  return zb_has_unsettled_signal() && deadline_ns - zb_now_ns() > tuning.spin_ns && zb_settle_signals();
+}
+
+/* Spins until the semaphore has a token. ZB_AGAIN at the end of the time, or if spinning does not help any more.
+ * ZB_INTERRUPTED if a signal ends the wait, which lasts until the deadline. */
+static int32_t spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns, int64_t deadline_ns) {
   do {
     for (int i = 0; i < tuning.spin_looks; i++) {
       zb_pause();
-      if (zb_semaphore_value(semaphore) > 0) return true;
+      if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
     }
+    if (ended_by_signal(deadline_ns)) return ZB_INTERRUPTED;
     /* The peer may be waiting for this processor. */
     zb_yield();
     look_at_peer(idle);
   } while (zb_now_ns() < end_ns && may_spin(idle));
-  return false;
+  return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
 }
 
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept) {
+  /* First, so that a peer that posts for nothing does not keep the signal waiting. */
+  if (ended_by_signal(deadline_ns)) return ZB_INTERRUPTED;
   if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
   const int64_t start = zb_now_ns();
   if (start >= deadline_ns) return ZB_AGAIN;
@@ -44,11 +54,10 @@ int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadli
   const bool spins_only = idle->mode == ZB_WAIT_SPIN || deadline_ns - start <= tuning.spin_ns;
   /* A wait that never blocks ignores the backoff: its caller has a slower way to wait and uses it next. */
   const bool spins = may_spin(idle) && (spins_only || idle->spin_backoff == 0);
-  if (spins && spin(idle, semaphore, spins_only ? deadline_ns : start + tuning.spin_ns)) {
-    reset_backoff(idle);
-    return ZB_OK;
-  }
-  if (spins_only) return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
+  int32_t code = ZB_AGAIN;
+  if (spins) code = spin(idle, semaphore, spins_only ? deadline_ns : start + tuning.spin_ns, deadline_ns);
+  if (code == ZB_OK) reset_backoff(idle);
+  if (code != ZB_AGAIN || spins_only) return code;
   if (idle->spin_backoff > 0) {
     idle->spin_backoff--;
   } else if (spins && idle->mode == ZB_WAIT_ADAPTIVE) {
@@ -56,7 +65,9 @@ int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadli
     if (idle->next_spin_backoff < tuning.spin_backoff_most) idle->next_spin_backoff *= 2;
   }
   *slept = true;
-  int32_t code = zb_semaphore_await(semaphore, deadline_ns, NULL);
+  /* Not every signal ends a wait: the runtime uses some for itself. */
+  do code = zb_semaphore_await(semaphore, deadline_ns, NULL);
+  while (code == ZB_INTERRUPTED && !ended_by_signal(deadline_ns));
   /* Most of such a short wait was waking up: the next one may well end within a spin. */
   if (code == ZB_OK && zb_now_ns() - start < 3 * tuning.spin_ns) reset_backoff(idle);
   return code;

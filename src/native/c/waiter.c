@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 struct zb_waiter {
@@ -101,7 +102,7 @@ void zb_waiter_close(zb_waiter *waiter) {
   /* A wake-up is lost if the thread has looked at `stopped` and does not sleep yet. So wake it until it ends. */
   while (!atomic_load_explicit(&waiter->ended, memory_order_acquire)) {
     zb_semaphore_wake(waiter->semaphore);
-    zb_sleep(50);
+    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
   }
   pthread_join(waiter->thread, NULL);
   pthread_cond_destroy(&waiter->changed);

@@ -23,6 +23,7 @@ static LARGE_INTEGER ticks_per_second;
  * work. */
 static BOOL WINAPI on_control(DWORD kind) {
   (void)kind;
+  atomic_fetch_add_explicit(&zb_signals.arrived, 1, memory_order_relaxed);
   SetEvent(zb_interruption);
   return FALSE;
 }
@@ -122,9 +123,11 @@ DWORD zb_milliseconds_until(int64_t deadline_ns) {
 }
 
 int32_t zb_sleep(int32_t wait_us) {
-  ResetEvent(zb_interruption);
-  DWORD milliseconds = zb_milliseconds_until(zb_now_ns() + (int64_t)wait_us * 1000);
-  return WaitForSingleObject(zb_interruption, milliseconds) == WAIT_OBJECT_0 ? ZB_INTERRUPTED : ZB_OK;
+  const int64_t end_ns = zb_now_ns() + (int64_t)wait_us * 1000;
+  do
+    if (zb_ended_by_signal()) return ZB_INTERRUPTED;
+  while (WaitForSingleObject(zb_interruption, zb_milliseconds_until(end_ns)) == WAIT_OBJECT_0);
+  return ZB_OK;
 }
 
 /* ---- threads ------------------------------------------------------------------------------------------------- */
@@ -132,6 +135,15 @@ int32_t zb_sleep(int32_t wait_us) {
 uintptr_t zb_this_thread(void) { return GetCurrentThreadId(); }
 
 void zb_watch_thread(void) { /* the system tells every library */
+}
+
+/* ---- signals ------------------------------------------------------------------------------------------------- */
+
+void zb_signals_open(void) {
+  atomic_store_explicit(&zb_signals.listener, zb_this_thread(), memory_order_relaxed);
+}
+
+void zb_signals_watch(void) { /* Ctrl+C ends a program that does not listen to it */
 }
 
 /* ---- processes ----------------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@
 typedef LONG(WINAPI *zb_query_semaphore)(HANDLE semaphore, int kind, void *result, ULONG size,
                                          ULONG *written);
 
-extern HANDLE zb_interruption; /* set when the user presses Ctrl+C */
+extern HANDLE zb_interruption; /* wakes a wait when the user presses Ctrl+C */
 extern zb_query_semaphore zb_nt_query_semaphore;
 
 /* Stores `error` for zb_system_error, and returns the code for it. */

@@ -48,7 +48,6 @@ static int32_t await_either(HANDLE semaphore, HANDLE event, int32_t event_code, 
 
 int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled) {
   (void)cancelled; /* the waiter below uses an event instead */
-  ResetEvent(zb_interruption);
   return await_either(semaphore->object.handle, zb_interruption, ZB_INTERRUPTED, deadline_ns);
 }
 

@@ -106,8 +106,25 @@ ZB_API int32_t zb_abi_version(void);
 ZB_API int32_t zb_library_path(char *path, uint32_t capacity);
 /* errno (on Windows GetLastError) of the last call of this thread that returned ZB_SYSTEM. */
 ZB_API int32_t zb_system_error(void);
-/* Sleeps. Returns ZB_INTERRUPTED if a signal came first. */
+/* Sleeps. Returns ZB_INTERRUPTED if a signal ends that (see below). */
 ZB_API int32_t zb_sleep(int32_t wait_us);
+
+/* ---- signals ------------------------------------------------------------------------------------------------- */
+
+/* Signals that the program listens to end the waits of the thread that runs the listeners, and of no other: the wait returns
+ * ZB_INTERRUPTED. A signal that arrived before the wait ends it as well, unless its listeners have begun to run. Each
+ * signal ends one wait at the most. */
+
+/* This thread runs the listeners. To be called before the program listens to SIGURG, which must have no other use in it;
+ * the listener calls zb_signals_handled. On Windows that is not needed, and not known: there a Ctrl+C that has been
+ * handled ends the next wait. */
+ZB_API void zb_signals_open(void);
+/* Looks which signals the program listens to. To be called whenever it begins to listen to one. */
+ZB_API void zb_signals_watch(void);
+/* How many waits of this thread signals have ended, modulo 2^32. */
+ZB_API uint32_t zb_signals_ended_waits(void);
+/* The listeners of the oldest signal that they have not handled are about to run. */
+ZB_API void zb_signals_handled(void);
 
 /* ---- lock files ---------------------------------------------------------------------------------------------- */
 
