@@ -1,44 +1,84 @@
 // Waiting without blocking the event loop.
 
-import { type Bell, openBell } from "./bell.ts";
+import { Bell } from "./bell.ts";
 import type { Code } from "./codes.ts";
 import { Handle, receive } from "./handle.ts";
 import { native } from "./library.ts";
 import type { Semaphore } from "./semaphore.ts";
 import type { Address } from "./symbols.ts";
 
-/** Waits for a semaphore in a thread of the helper's, so that the event loop keeps turning and idles at no cost. */
+/** A thread of the helper's that waits for a semaphore, so that the event loop goes on and costs nothing while it is idle. */
 export class Waiter extends Handle {
   readonly #bell: Bell;
-  #ring: Promise<void> | undefined;
+  /** The wait of the thread: when it rings at the latest, by `performance.now()`, and what it settles then. */
+  #armed: { readonly untilMs: number; readonly rung: Promise<void> } | undefined;
+  /** End the waits that only a timer ends. */
+  readonly #sleepers = new Set<() => void>();
 
-  private constructor(address: Address, descriptor: number) {
+  private constructor(address: Address, bell: Bell) {
     super(address);
-    this.#bell = openBell(descriptor);
+    this.#bell = bell;
   }
 
   /** NO_MEMORY, NO_DESCRIPTORS. */
   static open(semaphore: Semaphore): Waiter | Code {
     const descriptor = new Int32Array(1);
     const opened = receive((result) => native.zb_waiter_open(semaphore.address, descriptor, result));
-    return typeof opened === "number" ? new Waiter(opened, descriptor[0] as number) : opened.code;
+    if (typeof opened !== "number") return opened.code;
+    try {
+      return new Waiter(opened, Bell.open(descriptor[0] as number));
+    } catch (error) {
+      native.zb_waiter_close(opened);
+      throw error;
+    }
   }
 
-  /** Resolves when the semaphore has a token, which stays there, after `waitUs` microseconds, or when closed. */
+  /**
+   * Resolves when the semaphore has a token, which stays there, after `waitUs` microseconds (up to 2^31), or when the waiter
+   * is closed. While another wait is under way that was to end earlier, it resolves with that one: ask again then.
+   *
+   * @throws Error once the waiter is closed.
+   */
   wait(waitUs: number): Promise<void> {
-    // Somebody asked for a wait before and may have given up: this one lasts no longer for it.
-    if (this.#ring !== undefined) return Promise.race([this.#ring, Bun.sleep(Math.ceil(waitUs / 1000))]);
-    native.zb_waiter_arm(this.address, waitUs);
-    this.#ring = this.#bell.next().then(() => {
-      this.#ring = undefined;
-    });
-    return this.#ring;
+    const { address } = this;
+    const untilMs = performance.now() + waitUs / 1000;
+    // An earlier wait that was given up goes on. It must not make this one last longer.
+    const isShorter = this.#armed !== undefined && untilMs < this.#armed.untilMs;
+    if (isShorter || this.#bell.isOver) return this.#sleep(waitUs / 1000);
+    if (this.#armed === undefined) {
+      native.zb_waiter_arm(address, waitUs);
+      this.#armed = { untilMs, rung: this.#bell.next().then(() => this.#onRung()) };
+    }
+    return this.#armed.rung;
   }
 
+  #onRung(): void {
+    this.#armed = undefined;
+    for (const wake of this.#sleepers) wake();
+  }
+
+  /** Resolves after the time, or when the bell rings. Without a bell, waits end with their time, as if no token had come. */
+  #sleep(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#sleepers.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, Math.ceil(milliseconds));
+      this.#sleepers.add(wake);
+    });
+  }
+
+  /** Ends the thread, and all waits. */
   close(): void {
     this.end((address) => {
-      native.zb_waiter_close(address);
-      this.#bell.close();
+      try {
+        native.zb_waiter_close(address);
+      } finally {
+        this.#bell.close();
+        this.#onRung();
+      }
     });
   }
 }
