@@ -5,6 +5,7 @@ import { OiebFlag, Role } from "../native/memory.ts";
 import { READER_LOOKAHEAD, RingReader, Wait } from "../native/ring.ts";
 import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
+import { takeAllSteps } from "../runtime/steps.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
 import { createForReader } from "./buffer/create.ts";
 import { Peer } from "./buffer/presence.ts";
@@ -80,8 +81,10 @@ export class Reader implements Disposable {
     const { memory, written, released } = buffer;
     const ring = RingReader.open(memory, written, released, anySequence ? 0 : 1, Wait[wait]);
     if (typeof ring === "number") {
-      buffer.unlink();
-      buffer.close();
+      takeAllSteps(
+        () => buffer.unlink(),
+        () => buffer.close(),
+      );
       throw failure(ring, name, `The ring of buffer "${name}"`);
     }
     this.name = name;
@@ -342,15 +345,17 @@ export class Reader implements Disposable {
   close(): void {
     if (this.#lender.isClosed) return;
     this.#lender.isClosed = true;
-    this.#frames.close();
-    this.#reads.rejectAll(closed(this.name));
-    this.#waiter?.close();
-    this.#lender.ring.close();
     const { memory, released } = this.#buffer;
-    memory.claim(Role.READER, process.pid, 0);
-    released.post();
-    this.#buffer.unlink();
-    this.#buffer.close();
+    takeAllSteps(
+      () => this.#frames.close(),
+      () => this.#reads.rejectAll(closed(this.name)),
+      () => this.#waiter?.close(),
+      () => this.#lender.ring.close(),
+      () => memory.claim(Role.READER, process.pid, 0),
+      () => released.post(),
+      () => this.#buffer.unlink(),
+      () => this.#buffer.close(),
+    );
   }
 
   /** As {@link close}. */

@@ -3,6 +3,7 @@
 import { Code } from "../native/codes.ts";
 import { OiebFlag, Role } from "../native/memory.ts";
 import { RingWriter, Wait } from "../native/ring.ts";
+import { takeAllSteps } from "../runtime/steps.ts";
 import { type Connection, connect, connectAsync } from "./buffer/connect.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import { type BufferSizes, checkTimeout, maxFrameSize } from "./config.ts";
@@ -74,8 +75,10 @@ export class Writer implements Disposable {
     const { memory, written, released } = buffer;
     const ring = RingWriter.open(memory, written, released, readerPid, Wait[wait]);
     if (typeof ring === "number") {
-      buffer.memory.claim(Role.WRITER, process.pid, 0);
-      buffer.close();
+      takeAllSteps(
+        () => memory.claim(Role.WRITER, process.pid, 0),
+        () => buffer.close(),
+      );
       throw failure(ring, name, `The ring of buffer "${name}"`);
     }
     this.name = name;
@@ -413,15 +416,20 @@ export class Writer implements Disposable {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.queue.close(writerClosed(this.name));
-    this.#ring.close();
     const { memory, written } = this.#buffer;
-    // Taking the reader's place keeps one from adopting the buffer while it is being removed.
-    const abandoned = this.#reader.isAwaited() && memory.claim(Role.READER, 0, process.pid);
-    memory.claim(Role.WRITER, process.pid, 0);
-    written.post();
-    if (abandoned) this.#buffer.abandon();
-    this.#buffer.close();
+    let isAbandoned = false;
+    takeAllSteps(
+      () => this.queue.close(writerClosed(this.name)),
+      () => this.#ring.close(),
+      () => {
+        // Taking the reader's place keeps one from adopting the buffer while it is being removed.
+        isAbandoned = this.#reader.isAwaited() && memory.claim(Role.READER, 0, process.pid);
+      },
+      () => memory.claim(Role.WRITER, process.pid, 0),
+      () => written.post(),
+      () => isAbandoned && this.#buffer.abandon(),
+      () => this.#buffer.close(),
+    );
   }
 
   /** As {@link close}. */

@@ -3,6 +3,7 @@
 import type { Code } from "../../native/codes.ts";
 import { Role, type SharedMemory } from "../../native/memory.ts";
 import { Semaphore } from "../../native/semaphore.ts";
+import { takeAllSteps } from "../../runtime/steps.ts";
 import type { BufferSizes } from "../config.ts";
 import { BufferLocks } from "./locks.ts";
 import { decodeOieb, type Oieb } from "./oieb.ts";
@@ -40,23 +41,29 @@ export class SharedBuffer {
 
   /** Removes the names of the semaphores and of the memory, as far as they still mean them. */
   unlink(): void {
-    this.written.unlink();
-    this.released.unlink();
-    this.memory.unlink();
+    takeAllSteps(
+      () => this.written.unlink(),
+      () => this.released.unlink(),
+      () => this.memory.unlink(),
+    );
   }
 
   /** Removes a buffer that this process made for a reader that never came, lock files included. */
   abandon(): void {
-    this.unlink();
-    BufferLocks.takeAbandoned(this.name)?.release({ remove: true });
+    takeAllSteps(
+      () => this.unlink(),
+      () => BufferLocks.takeAbandoned(this.name)?.release({ remove: true }),
+    );
   }
 
   /** Closes everything; the locks, if they are ours, last of all. */
   close(): void {
-    this.memory.close();
-    this.written.close();
-    this.released.close();
-    this.#locks?.release({ remove: true });
+    takeAllSteps(
+      () => this.memory.close(),
+      () => this.written.close(),
+      () => this.released.close(),
+      () => this.#locks?.release({ remove: true }),
+    );
   }
 }
 
