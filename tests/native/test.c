@@ -99,11 +99,15 @@ void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_siz
   open_named_buffer(ring, unique_name(), metadata_size, payload_size);
 }
 
-static void open_ends(struct ring *ring) {
+static void open_reader(struct ring *ring) {
   OK(zb_reader_open(ring->memory, ring->written, ring->released, 1, ZB_WAIT_ADAPTIVE, &ring->reader));
+  ring->view = (const struct zb_reader_view *)ring->reader;
+}
+
+static void open_ends(struct ring *ring) {
+  open_reader(ring);
   OK(zb_writer_open(ring->memory, ring->written, ring->released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
                     &ring->writer));
-  ring->view = (const struct zb_reader_view *)ring->reader;
   ring->writer_view = (const struct zb_writer_view *)ring->writer;
 }
 
@@ -302,7 +306,7 @@ static int take_part(const char *role, const char *name, const char *frames) {
   if (strcmp(role, "read") == 0) {
     snprintf(name_prefix, sizeof name_prefix, "%s", name);
     open_named_buffer(&ring, name, 64, 4096);
-    open_ends(&ring);
+    open_reader(&ring); /* no writer: it would take the tokens of the other program's */
     read_stream(&ring, stream.frames, 0);
     close_ring(&ring);
   } else {
