@@ -32,7 +32,7 @@ void prepare_system(void) {
   /* As the system does when it loads the library, into a program that handles Ctrl+C. */
   CHECK(SetConsoleCtrlHandler(swallow_control, TRUE));
   CHECK(_DllMainCRTStartup(NULL, DLL_PROCESS_ATTACH, NULL));
-  if (getenv("ZB_TEST_CHILD") != NULL) exit(as_child());
+  if (getenv("ZB_TEST_WORK") != NULL) exit(as_child());
   atexit(clean_up);
 }
 
@@ -87,10 +87,10 @@ static HANDLE start_process(const char *arguments, const char *work, const char 
   PROCESS_INFORMATION process;
   CHECK(GetModuleFileNameA(NULL, program, sizeof program) > 0);
   snprintf(command, sizeof command, "\"%s\" %s", program, arguments);
-  SetEnvironmentVariableA("ZB_TEST_CHILD", work);
+  SetEnvironmentVariableA("ZB_TEST_WORK", work);
   SetEnvironmentVariableA("ZB_TEST_NAME", name);
   CHECK(CreateProcessA(program, command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &process));
-  SetEnvironmentVariableA("ZB_TEST_CHILD", NULL);
+  SetEnvironmentVariableA("ZB_TEST_WORK", NULL);
   CloseHandle(process.hThread);
   return process.hProcess;
 }
@@ -109,7 +109,7 @@ static void kill_process(void *process) {
 }
 
 static int as_child(void) {
-  const char *work = getenv("ZB_TEST_CHILD"), *name = getenv("ZB_TEST_NAME");
+  const char *work = getenv("ZB_TEST_WORK"), *name = getenv("ZB_TEST_NAME");
   if (strcmp(work, "lock") == 0) {
     zb_lock *lock;
     OK(zb_lock_open(name, 1, &lock));
