@@ -53,10 +53,43 @@ const protections: readonly Protection[] = [
   },
   {
     what: "what a killed creation left is removed",
-    file: "src/core/buffer/lifecycle.ts",
+    file: "src/core/buffer/create.ts",
     changes: [["if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;", ""]],
     test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "a creation that was cut short",
+  },
+  {
+    what: "semaphores are leftovers only beside new memory",
+    file: "src/core/buffer/create.ts",
+    changes: [
+      [
+        "  const memory = persist(() => SharedMemory.create(name, size, mode));\n",
+        "  Semaphore.remove(name, Role.WRITER);\n  const memory = persist(() => SharedMemory.create(name, size, mode));\n",
+      ],
+    ],
+    test: "tests/unit/core/buffer/lifecycle.test.ts",
+    only: "leaves semaphores of its name",
+  },
+  {
+    what: "a reader that goes on from one writer to the next is no writer",
+    file: "src/core/buffer/connect.ts",
+    changes: [["  if (mappings === 1) return changingWriters(name);\n", ""]],
+    test: "tests/process/connecting.test.ts",
+    only: "waits for its place within its timeout",
+  },
+  {
+    what: "what a program throws when it is told something ends no service",
+    file: "src/core/duplex/server.ts",
+    changes: [["    queueMicrotask(() => {\n      throw error;\n    });\n", "    throw error;\n"]],
+    test: "tests/process/duplex.test.ts",
+    only: "throws whenever it is told",
+  },
+  {
+    what: "a lock directory is opened to everybody by its owner",
+    file: "src/core/buffer/lock-directories.ts",
+    changes: [["  if (distrust(path) === undefined) openToEverybody(path);\n", ""]],
+    test: ENVIRONMENT,
+    only: "opens lock directories of its own user",
   },
   {
     what: "a frame is published when it is whole",
@@ -190,7 +223,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a control block is checked before a writer joins",
-    file: "src/core/buffer/lifecycle.ts",
+    file: "src/core/buffer/connect.ts",
     changes: [
       [
         "  const fault = faultOfOieb(oieb, memory.size);\n  if (fault !== undefined)\n",
@@ -258,14 +291,14 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a lock directory has to be a directory",
-    file: "src/core/buffer/locks.ts",
+    file: "src/core/buffer/lock-directories.ts",
     changes: [["if (!status.isDirectory())", "if (status.isFIFO())"]],
     test: ENVIRONMENT,
     only: "symbolic link",
   },
   {
     what: "a lock directory of somebody else has to be sticky",
-    file: "src/core/buffer/locks.ts",
+    file: "src/core/buffer/lock-directories.ts",
     changes: [["(status.mode & STICKY) === 0", "status.mode === 0"]],
     test: ENVIRONMENT,
     only: "belongs to another user, who could",
@@ -319,7 +352,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "who lives in another pid namespace is known by its lock",
-    file: "src/core/buffer/lifecycle.ts",
+    file: "src/core/buffer/connect.ts",
     changes: [["  return BufferLocks.areHeld(name)\n", '  return name === ""\n']],
     test: SURROUNDINGS,
     only: "pid namespace",
@@ -404,7 +437,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "semaphores are removed with their buffer",
-    file: "src/core/buffer/lifecycle.ts",
+    file: "src/core/buffer/shared-buffer.ts",
     changes: [["    this.written.unlink();\n", ""]],
     test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "a thousand buffers",
@@ -496,7 +529,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a server answers a client in that client's own buffer",
-    file: "src/core/duplex/server.ts",
+    file: "src/core/duplex/service.ts",
     changes: [["if (request.sequence === 1) {", "if (isFirst && request.sequence === 1) {"]],
     test: "tests/unit/core/duplex/server.test.ts",
     only: "tells clients apart that follow each other",
@@ -517,7 +550,7 @@ const protections: readonly Protection[] = [
   },
   {
     what: "no more views are kept than there are slots",
-    file: "src/native/handles.ts",
+    file: "src/native/memory.ts",
     changes: [
       ["const kept = this.#views[slot];", "const kept = this.#views[offset * 512 + size];"],
       ["this.#views[slot] = view;", "this.#views[offset * 512 + size] = view;"],

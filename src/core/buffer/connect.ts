@@ -1,4 +1,4 @@
-// How a writer connects to a buffer (docs/protocol.md, section 5.4).
+// Connects writers to buffers (docs/protocol.md, section 5.4).
 
 import { Code } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
@@ -24,10 +24,10 @@ import { closeSemaphores, openSemaphores, SharedBuffer } from "./shared-buffer.t
 /** The pause between two attempts, in milliseconds: nobody announces that a buffer is ready. */
 const POLL_MS = 5;
 
-/** How long the change from one writer to the next is waited for, whatever the timeout, in milliseconds. */
+/** How long a writer waits at least while the writer before it is leaving, in milliseconds. */
 const CHANGE_MS = 20;
 
-/** How long the reader is believed to hold the writer's place, if nothing tells whether it does, in milliseconds. */
+/** How long a writer waits at most if it cannot tell the reader from a writer in the same process, in milliseconds. */
 const DOUBT_MS = 1000;
 
 /** A buffer that this process has connected to as its writer. */
@@ -37,19 +37,19 @@ export interface Connection {
   readonly readerPid: bigint;
 }
 
-/** Why an attempt failed that may succeed a moment later. */
+/** Why an attempt failed, if the next one may succeed. */
 interface Obstacle {
-  /** What to throw when the time is up. */
+  /** What to throw after the last attempt. */
   readonly error: ZeroBufferError;
-  /** Goes on for so long at least, even without a timeout, in milliseconds. */
+  /** Attempts go on for at least this long, even if the timeout is shorter, in milliseconds. */
   readonly leastMs?: number;
-  /** Goes on for so long at most, whatever the timeout, in milliseconds. */
+  /** Attempts go on for at most this long, even if the timeout is longer, in milliseconds. */
   readonly mostMs?: number;
-  /** Dead processes may have left the buffer. */
+  /** Whether dead processes may have left the buffer. */
   readonly isAbandoned?: boolean;
 }
 
-/** The time that an attempt to connect has. */
+/** How long to go on with attempts to connect. */
 class Patience {
   readonly #deadline: number;
   /** Why the last attempt failed, and when attempts began to fail for that reason. */
@@ -128,7 +128,7 @@ function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Co
   if (buffer !== undefined) return { buffer, readerPid: 0n };
   const isMissing = result.error instanceof BufferNotFoundError;
   const obstacle = isMissing ? notReady(name, "another process is creating it") : result;
-  // A process that only looks at a lock has it for an instant.
+  // A process that only asks whether a lock is held has it for an instant.
   return { ...obstacle, leastMs: PROBE_PATIENCE_MS };
 }
 
@@ -187,7 +187,7 @@ function joinAsWriter(name: string, memory: SharedMemory, wantedReaderPid?: bigi
  * @param lastWriterPid 0, or a pid that was seen to be no living writer's: only that may be taken away.
  */
 function claimForWriter(name: string, memory: SharedMemory, lastWriterPid: bigint): Obstacle | undefined {
-  // What a dead writer left is still its reader's to see: until it has all been read, nobody is the writer.
+  // The reader still has to read what a dead writer left. Until then the buffer has no writer.
   if (lastWriterPid !== 0n) memory.claim(Role.WRITER, lastWriterPid, 0);
   if (!isEmpty(memory)) return notReady(name, "the frames of its last writer are still unread");
   if (!memory.claim(Role.WRITER, 0, process.pid)) {
@@ -212,7 +212,7 @@ function isEmpty(memory: SharedMemory): boolean {
 function findLastWriter(name: string, memory: SharedMemory): bigint | Obstacle {
   const { writerPid, readerPid } = decodeOieb(memory.loadOieb());
   if (!new Peer(memory, Role.WRITER).isAlive(writerPid)) return writerPid;
-  // It may be leaving at this moment.
+  // It may have left since.
   if (decodeOieb(memory.loadOieb()).writerPid !== writerPid) return changingWriters(name);
   const error = writerAlreadyConnected(name, writerPid);
   if (writerPid !== readerPid) throw error;

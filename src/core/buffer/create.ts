@@ -1,4 +1,4 @@
-// How a buffer is created (docs/protocol.md, section 5).
+// Creates buffers (docs/protocol.md, sections 5.2, 5.3 and 5.6).
 
 import { Code } from "../../native/codes.ts";
 import { OiebFlag, Role, SharedMemory } from "../../native/memory.ts";
@@ -28,7 +28,7 @@ const SEMAPHORE_SIZE = 4096;
 const POLL_MS = 5;
 
 /**
- * On Windows a name exists until the last process has closed its object. So long the next reader waits for the writer to
+ * On Windows a name exists until the last process has closed its object. The next reader waits this long for the writer to
  * notice that its reader has left, in milliseconds.
  */
 const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
@@ -87,7 +87,7 @@ export function createForWriter(name: string, config: BufferConfig): SharedBuffe
   }
 }
 
-/** With the locks held: removes memory that nobody uses. False if there is some that must stay. */
+/** With the locks held: removes memory that no process uses. False if there is memory that must stay. */
 function removeIfDead(name: string): boolean {
   const memory = SharedMemory.open(name);
   if (memory === Code.NOT_FOUND) return true;
@@ -117,8 +117,8 @@ function takeLocks(name: string): BufferLocks {
 /**
  * Creates all objects of a buffer for this process, which has `role`. What was created is removed again if a step fails.
  *
- * The memory is allocated and filled before it has its name, and `oieb_size` is stored last: a peer waits for neither the
- * allocation nor a semaphore of a buffer that looks complete (docs/protocol.md, section 5.2).
+ * The memory is allocated and filled before it has its name, and `oieb_size` is stored last. So no peer waits for the
+ * allocation, and none finds a complete OIEB without semaphores (docs/protocol.md, section 5.2).
  */
 function create(
   name: string,

@@ -1,4 +1,4 @@
-// The lock files that say who owns a buffer.
+// The lock files of buffers: the reader of a buffer holds them (docs/protocol.md, section 5.1).
 
 import { Code } from "../../native/codes.ts";
 import { LockFile } from "../../native/lock-file.ts";
@@ -18,7 +18,7 @@ import { statusOf } from "./objects.ts";
 
 const SUFFIX = ".lock";
 
-/** Somebody who only looks whether a lock is held has it for an instant; an owner has it for longer than this. */
+/** A process that only asks whether a lock is held has it for an instant; an owner has it for longer than this, in ms. */
 export const PROBE_PATIENCE_MS = 50;
 
 function lockPath(directory: string, name: string): string {
@@ -32,7 +32,7 @@ export function namesOfLocks(): Set<string> {
   return new Set(names.filter(isName));
 }
 
-/** The lock files of `name` that are there, whether held or not. */
+/** The lock files of `name` that exist, whether held or not. */
 export function lockFilesOf(name: string): string[] {
   const paths = trustedLockDirectories().map((directory) => lockPath(directory, name));
   return paths.filter((path) => statusOf(path) !== undefined);
@@ -42,7 +42,7 @@ function filesIn(directory: string): string[] {
   try {
     return files().readdirSync(directory);
   } catch {
-    return []; // it may not be read, or is gone
+    return []; // the directory may not be read, or is gone
   }
 }
 
@@ -55,7 +55,7 @@ export class BufferLocks {
   }
 
   /**
-   * Takes the locks of `name`, making what is missing. If one is held, tries for `patienceMs`, blocking the thread.
+   * Takes the locks of `name`, and creates missing files. If a lock is held, tries for `patienceMs`, blocking the thread.
    *
    * @throws ReaderAlreadyConnectedError if one of them is held; PermissionDeniedError if the directory or a lock file
    *   cannot be trusted or used.
@@ -82,7 +82,7 @@ export class BufferLocks {
     return new BufferLocks(locks);
   }
 
-  /** Takes the locks of `name` if its main lock file is there and nobody holds any; undefined otherwise. */
+  /** Takes the locks of `name` if its main lock file exists and no lock is held; undefined otherwise. */
   static takeAbandoned(name: string): BufferLocks | undefined {
     const [directory, ...foreign] = trustedLockDirectories();
     if (directory !== LOCK_DIRECTORY) return undefined;
@@ -101,14 +101,14 @@ export class BufferLocks {
     return new BufferLocks(locks);
   }
 
-  /** Whether somebody holds one of the locks of `name`. */
+  /** Whether a process holds one of the locks of `name`. */
   static areHeld(name: string): boolean {
     return [LOCK_DIRECTORY, ...foreignLockDirectories()].some((directory) =>
       LockFile.isHeld(lockPath(directory, name)),
     );
   }
 
-  /** Gives the locks back; with `remove`, takes their files away as well. */
+  /** Releases the locks; with `remove`, removes their files first. */
   release({ remove }: { remove: boolean }): void {
     for (const lock of this.#locks) lock.close({ remove });
   }
@@ -123,7 +123,7 @@ function lockFailure(code: Code, name: string, path: string): ZeroBufferError {
   });
 }
 
-/** The error of a second reader. `pid`, where it is known, is that of the first. */
+/** The error of a second reader. `pid` is that of the first, if it is known. */
 export function alreadyOwned(name: string, pid?: number): ReaderAlreadyConnectedError {
   const owner = pid === undefined ? "" : ` (process ${pid})`;
   return new ReaderAlreadyConnectedError(`Buffer "${name}" has a reader already${owner}.`, {

@@ -38,7 +38,7 @@ export interface Oieb {
   readonly flags: bigint;
 }
 
-/** Index of each 8-byte word; the first holds the OIEB's size and the version. */
+/** Index of each 8-byte word. The first one holds the OIEB's size and the version. */
 export const OiebWord = {
   metadataSize: 1,
   metadataFreeBytes: 2,

@@ -18,7 +18,7 @@ import type { RequestHandler, ServerStatistics } from "./types.ts";
 /** How long to wait for a client's response buffer before looking whether the client is still there, in milliseconds. */
 const ATTACH_SLICE_MS = 250;
 
-/** The pause before the next attempt to connect to a response buffer that cannot be used now, in milliseconds. */
+/** The pause before the next attempt to connect to a response buffer that cannot be used yet, in milliseconds. */
 const ATTACH_PAUSE_MS = 50;
 
 /** How long to wait for a client's first request before looking for its metadata again, in milliseconds. */
@@ -37,7 +37,7 @@ export interface Task {
   readonly limit: number;
 }
 
-/** Whom a service tells what happens. Nothing of this throws, whatever the program does. */
+/** What a service tells its program. These functions never throw, whatever the program does. */
 export interface Observer {
   info(message: () => string): void;
   warn(message: () => string): void;
@@ -56,10 +56,10 @@ export class Statistics implements ServerStatistics {
   bytesOut = 0;
 }
 
-/** The way back to one client. */
+/** The connection to the response buffer of one client. */
 interface Conversation {
   readonly responses: Writer;
-  /** Responses carry the numbers of their requests; otherwise 1, 2, 3 …, because the client takes no others. */
+  /** Whether responses have the numbers of their requests. Otherwise they have 1, 2, 3 …: a v1 client takes no others. */
   readonly isNumbered: boolean;
 }
 
@@ -74,16 +74,16 @@ export class Service {
   readonly #stopped = new AbortController();
   readonly #turns = new TurnKeeper();
   readonly #atWork = new Set<Promise<void>>();
-  /** Ends the wait for a handler to end. */
+  /** Ends the wait for a running handler. */
   #resume: () => void = () => {};
   #requests: Reader;
-  /** Undefined: there is no client, or it is gone and its requests are dropped. */
+  /** Undefined if there is no client, or if it has gone: then its requests are dropped. */
   #conversation: Conversation | undefined;
-  /** What the metadata was at the last look. */
+  /** The metadata when it was last read. */
   #metadata: Uint8Array = NO_METADATA;
-  /** The object of an answered request, for the next one. */
+  /** The Frame object of an answered request, to be used for the next one. */
   #answered: Frame | undefined;
-  /** The client may still send metadata: none comes after its first request. */
+  /** Whether the client may still send metadata. It sends none after its first request. */
   #awaitsMetadata = false;
 
   /** Creates the request buffer. Throws as the constructor of Reader. */
@@ -125,7 +125,7 @@ export class Service {
     return this.#stopped.signal.aborted;
   }
 
-  /** Serves a client until it is gone, which is thrown as WriterDeadError, or until the limit is reached. */
+  /** Serves a client until the limit is reached. Throws WriterDeadError when the client has gone. */
   async #serveClient(): Promise<void> {
     const { signal } = this.#stopped;
     this.#awaitsMetadata = true;
@@ -133,7 +133,7 @@ export class Service {
     while (this.#statistics.requests < this.#task.limit) {
       const request = this.#requests.frameAtHand(signal, this.#answered) ?? (await this.#nextRequest());
       if (request.sequence === 1) {
-        // One client has followed another so closely that the first was not seen leaving.
+        // The next client came before this server saw the last one leave.
         if (!isFirst) this.#awaitsMetadata = true;
         await this.#attach();
       }
@@ -141,7 +141,7 @@ export class Service {
       const work = this.#answer(request);
       this.#answered = work === undefined && this.#task.reusesFrames ? request : undefined;
       if (work !== undefined) await this.#track(work);
-      // A handler may take any time, so the clock is looked at after each.
+      // A handler may take any time, so the clock is checked after each.
       if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
     }
     await Promise.all(this.#atWork);
@@ -160,7 +160,7 @@ export class Service {
 
   #lookForMetadata(): void {
     const metadata = this.#requests.getMetadata();
-    // What has not changed may be what the last client has left.
+    // Metadata that has not changed may be that of the last client.
     if (Buffer.compare(metadata, this.#metadata) === 0) return;
     this.#metadata = metadata;
     if (metadata.length === 0) return;
@@ -168,9 +168,9 @@ export class Service {
     this.#observer.receivedMetadata(metadata);
   }
 
-  // ---- the way back ------------------------------------------------------------------------------------------------
+  // ---- the client --------------------------------------------------------------------------------------------------
 
-  /** Connects to the response buffer of the client that is there. */
+  /** Connects to the response buffer of the present client. */
   async #attach(): Promise<void> {
     const { signal } = this.#stopped;
     this.#hangUp();
@@ -179,7 +179,7 @@ export class Service {
     this.#awaitsMetadata = false;
     for (;;) {
       const readerPid = this.#requests.writerPid;
-      // It has gone: nobody waits for its responses.
+      // The client has gone: no process waits for its responses.
       if (readerPid === 0n) return;
       try {
         const responses = await Writer.connect(this.#buffers.responses, {
@@ -192,7 +192,7 @@ export class Service {
         this.#conversation = { responses, isNumbered: responses.takesAnySequence };
         this.#statistics.clients++;
         this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
-        // Such a client has withdrawn what the last one left, though it may have sent the same.
+        // A client of this package removes the metadata of the last one, but may have sent the same again.
         if (lacksMetadata && this.#conversation.isNumbered) {
           this.#metadata = NO_METADATA;
           this.#lookForMetadata();
@@ -202,7 +202,7 @@ export class Service {
         signal.throwIfAborted();
         if (!(error instanceof ZeroBufferError)) throw error;
         this.#observer.warn(() => error.message);
-        // Some refusals come at once, and last.
+        // Some failures come at once and last.
         await Bun.sleep(ATTACH_PAUSE_MS);
       }
     }
@@ -213,7 +213,7 @@ export class Service {
     this.#conversation = undefined;
   }
 
-  /** What follows the end of a client, or of the request buffer. */
+  /** Gets ready for the next client, or ends the service if the request buffer has failed. */
   async #afterClient(error: Error): Promise<void> {
     await Promise.all(this.#atWork);
     this.#hangUp();
@@ -225,7 +225,7 @@ export class Service {
     this.#observer.failed(error, 0);
     if (this.#isStopped) return;
     if (!(error instanceof CorruptBufferError || error instanceof SequenceError)) return this.stop();
-    // What a client has spoilt is made anew for the next one.
+    // A client has made the buffer corrupt: the next one gets a new buffer.
     try {
       this.#requests.close();
       this.#requests = new Reader(this.#buffers.requests, this.#config);
@@ -284,7 +284,7 @@ export class Service {
     return true;
   }
 
-  /** Keeps at most so many handlers at work as are allowed. */
+  /** Waits while as many handlers run as are allowed. */
   async #track(work: Promise<void>): Promise<void> {
     const isNumbered = this.#conversation?.isNumbered ?? true;
     this.#atWork.add(work);
@@ -292,7 +292,7 @@ export class Service {
       this.#atWork.delete(work);
       this.#resume();
     });
-    // A client that takes no numbers but 1, 2, 3 … has to be answered in order.
+    // A client that takes no numbers but 1, 2, 3 … must be answered in order.
     const limit = isNumbered ? this.#task.concurrency : 1;
     while (this.#atWork.size >= limit && !this.#isStopped) {
       await new Promise<void>((resolve) => {
@@ -302,9 +302,9 @@ export class Service {
   }
 
   #fail(conversation: Conversation, request: Frame, error: unknown): void {
-    // What fails because the service has ended, or its client has gone, is no failure of the handler.
+    // If the service has ended or the client has gone, the handler has not failed.
     if (this.#isStopped || conversation !== this.#conversation) return;
-    // A handler may meet dead readers of its own.
+    // The reader of another buffer, which the handler writes to, is not the client.
     if (error instanceof ReaderDeadError && error.buffer === this.#buffers.responses) {
       this.#hangUp();
       return;
