@@ -131,7 +131,7 @@ mtype = { AWAITED, CONNECTED, LEFT, DIED }
 
 #define OWED_NONE 1
 
-/* How it stands with the writer: judgeWriter. `awaited` and `fresh_traces` are what it has seen, to go by later. */
+/* How it stands with the writer: WriterWatch.judge. `awaited` and `fresh_traces` are what it has seen, to go by later. */
 inline judge() {
   do
   :: true ->
@@ -142,11 +142,11 @@ inline judge() {
     :: whose != 0 && living == whose ->
       atomic {
         state = CONNECTED;
-        surplus_old = OWED_NONE; surplus_new = 0;
 #ifndef WITHOUT_NOTICING_A_NEW_WRITER
-        new_writer = new_writer || seen_generation != last_generation;
-        last_generation = seen_generation
+        new_writer = new_writer || seen_generation != last_generation || surplus_old + surplus_new > OWED_NONE;
+        last_generation = seen_generation;
 #endif
+        surplus_old = OWED_NONE; surplus_new = 0
       }
       break
     :: whose != 0 && living != whose ->
