@@ -63,8 +63,8 @@ const protections: readonly Protection[] = [
     file: "src/core/buffer/create.ts",
     changes: [
       [
-        "  const memory = persist(() => SharedMemory.create(name, size, mode));\n",
-        "  Semaphore.remove(name, Role.WRITER);\n  const memory = persist(() => SharedMemory.create(name, size, mode));\n",
+        "  const memory = SharedMemory.create(name, size, mode);\n",
+        "  Semaphore.remove(name, Role.WRITER);\n  const memory = SharedMemory.create(name, size, mode);\n",
       ],
     ],
     test: "tests/unit/core/buffer/lifecycle.test.ts",
@@ -118,8 +118,8 @@ const protections: readonly Protection[] = [
   },
   {
     what: "a writer looks at its reader",
-    file: "src/core/writer.ts",
-    changes: [["if (this.#reader.isAlive(readerPid) ||", "if (readerPid !== 0n ||"]],
+    file: "src/core/reader-watch.ts",
+    changes: [["if (!this.#reader.isAlive(readerPid) &&", "if (readerPid === 0n &&"]],
     test: KILLS,
     only: "holds frames and releases them out of order",
   },
@@ -329,8 +329,8 @@ const protections: readonly Protection[] = [
     file: OIEB,
     changes: [
       [
-        "if (!atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,\n                                               memory_order_relaxed))\n    return ZB_EXISTS;",
-        "(void)expected;\n  atomic_store(field, pid);",
+        "if (!held_elsewhere && atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,\n                                                                 memory_order_relaxed)) {",
+        "atomic_store(field, pid);\n  if (!held_elsewhere && expected != UINT64_MAX) {",
       ],
     ],
     test: PLACES,
@@ -438,7 +438,7 @@ const protections: readonly Protection[] = [
   {
     what: "semaphores are removed with their buffer",
     file: "src/core/buffer/shared-buffer.ts",
-    changes: [["    this.written.unlink();\n", ""]],
+    changes: [["      () => this.written.unlink(),\n", ""]],
     test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "a thousand buffers",
   },
@@ -550,10 +550,10 @@ const protections: readonly Protection[] = [
   },
   {
     what: "no more views are kept than there are slots",
-    file: "src/native/memory.ts",
+    file: "src/native/views.ts",
     changes: [
-      ["const kept = this.#views[slot];", "const kept = this.#views[offset * 512 + size];"],
-      ["this.#views[slot] = view;", "this.#views[offset * 512 + size] = view;"],
+      ["const cached = this.#cache[slot];", "const cached = this.#cache[offset * 512 + size];"],
+      ["this.#cache[slot] = view;", "this.#cache[offset * 512 + size] = view;"],
     ],
     test: "tests/process/soak.slow.test.ts",
     only: "neither side grows",
