@@ -178,6 +178,9 @@ export class Reader implements Disposable {
   /**
    * Takes the next frame, blocking the thread for up to `timeoutMs` (0: looks once; `Infinity`: for ever).
    *
+   * A signal that the program listens to (`process.on`) ends the call, because the listeners run when it has returned. Each
+   * signal ends one blocking call at the most. In a Worker signals end none: listeners run on the main thread.
+   *
    * @returns an invalid frame after the timeout, or early when a signal arrives.
    * @throws WriterDeadError once everything of a writer that is gone has been handed out; the call after that goes on
    *   to the next writer. SequenceError, CorruptBufferError for good. RangeError for a bad timeout. ClosedError.

@@ -203,7 +203,8 @@ export class Writer implements Disposable {
 
   /**
    * Writes one frame, blocking the thread for up to {@link writeTimeout} while the ring is full. When it returns, the
-   * frame is delivered even if this process is killed.
+   * frame is delivered even if this process is killed. A signal ends the call as it ends
+   * `Reader.readFrame`.
    *
    * @throws BufferFullError after the timeout, or early when a signal arrives; ReaderDeadError; FrameTooLargeError,
    *   InvalidFrameSizeError; CorruptBufferError; ClosedError, also while a frame is acquired. The frame has not been
