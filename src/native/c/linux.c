@@ -232,7 +232,7 @@ int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_sem
   int32_t code = make_file(path, SEMAPHORE_FILE_SIZE, mode, &initial, sizeof initial, object);
   if (code != ZB_OK) return code;
   code = link_file(*object);
-  if (code != ZB_OK) zb_object_unmap(*object);
+  if (code != ZB_OK) zb_object_close(*object);
   return code;
 }
 
