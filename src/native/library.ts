@@ -4,15 +4,15 @@ import helperPath from "../../dist/native/libzerobuffer.so" with { type: "file" 
 import { files } from "../runtime/files.ts";
 import { loadLibrary, type Native } from "./symbols.ts";
 
-/** The ABI that this source is written for: ZB_ABI_VERSION in zerobuffer.h. */
+/** The ABI that this source calls: ZB_ABI_VERSION in zerobuffer.h. */
 export const ABI_VERSION = 4;
 
 const MAX_PATH_LENGTH = 4096;
 
-/** Why the helper could not be loaded; undefined if it was. Nothing of {@link native} may be called then. */
+/** Why the helper cannot be used. Undefined if it can; otherwise {@link native} has no functions. */
 export let loadFault: Error | undefined;
 
-/** The helper's functions. A constant, so that the compiler knows which function each call is of. */
+/** The helper's functions. It is a constant, so that the compiler knows which function a call means. */
 export const native: Native = load();
 
 function load(): Native {
@@ -27,14 +27,14 @@ function load(): Native {
   return {} as Native;
 }
 
-/** An executable unpacks its helper to the temp directory, which may be missing, read-only or not executable. */
+/** Bun unpacks the helper of an executable to the temp directory, which may be missing, read-only or mounted noexec. */
 function loadEmbedded(): Native {
   try {
     const functions = loadLibrary(helperPath);
     removeSurplusCopy(pathOf(functions));
     return functions;
   } catch (error) {
-    // What could not be loaded has been unpacked all the same.
+    // Bun has unpacked the helper even if it could not load it.
     removeSurplusCopy(/^Failed to open library "(.+?)"/.exec((error as Error).message)?.[1]);
     const isWindows = process.platform === "win32";
     const { TEMP, LOCALAPPDATA, USERPROFILE, HOME } = process.env;
@@ -50,7 +50,7 @@ function loadEmbedded(): Native {
   }
 }
 
-/** The file that the helper was loaded from. */
+/** The file that the helper was loaded from; undefined if the system does not tell. */
 function pathOf(functions: Native): string | undefined {
   const path = Buffer.alloc(MAX_PATH_LENGTH);
   return functions.zb_library_path(path, path.length) === 0
@@ -59,19 +59,19 @@ function pathOf(functions: Native): string | undefined {
 }
 
 /**
- * Bun unpacks to a name that is the same at every start. Where another user has taken that name, it unpacks to a new one
- * each time, and those files would stay.
+ * Removes a copy that no other start would use. Bun unpacks to the same name at every start. If another user's file
+ * has that name, Bun unpacks to a new name each time, and leaves the file there.
  */
 function removeSurplusCopy(path = ""): void {
   if (!/[\\/]\.[0-9a-f]{1,16}-\d+\.so$/.test(path)) return;
   try {
     files().unlinkSync(path);
   } catch {
-    // It was not unpacked.
+    // There is no such file.
   }
 }
 
-/** Loads a copy of the helper that has a name for an instant only. */
+/** Loads a copy of the helper, and removes its name at once. */
 function loadCopyIn(directory: string): Native | undefined {
   const path = `${directory}/.zerobuffer-${crypto.randomUUID()}.so`;
   try {
@@ -83,12 +83,12 @@ function loadCopyIn(directory: string): Native | undefined {
     try {
       files().unlinkSync(path);
     } catch {
-      // It could not be made, and so there is nothing to remove.
+      // The copy could not be made.
     }
   }
 }
 
-/** Windows keeps the file of a library that is loaded: all runs share one copy, named by what is in it. */
+/** Windows removes no file of a loaded library: all starts share one copy, whose name is the hash of its content. */
 function loadLastingCopyIn(directory: string): Native | undefined {
   try {
     const helper = files().readFileSync(helperPath);
@@ -100,7 +100,7 @@ function loadLastingCopyIn(directory: string): Native | undefined {
       try {
         files().renameSync(unfinished, path);
       } catch {
-        files().unlinkSync(unfinished); // another process was quicker
+        files().unlinkSync(unfinished); // another process has made the copy meanwhile
       }
     }
     return holds(path, helper) ? loadLibrary(path) : undefined;
@@ -109,7 +109,7 @@ function loadLastingCopyIn(directory: string): Native | undefined {
   }
 }
 
-/** Whether the file has just these bytes: what else lies there under its name is not loaded. */
+/** Whether the file has exactly these bytes. Any other file is not loaded. */
 function holds(path: string, bytes: Buffer): boolean {
   try {
     return files().readFileSync(path).equals(bytes);

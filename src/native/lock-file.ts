@@ -1,23 +1,28 @@
 // Lock files.
 
 import type { Code } from "./codes.ts";
-import { cString, Handle, receive } from "./handle.ts";
+import { cString, Handle, openHandle } from "./handle.ts";
 import { native } from "./library.ts";
 
-/** A lock file that this process has locked. The lock ends with the process at the latest. */
+/** A lock file that this thread has locked. The lock ends with the thread at the latest. */
 export class LockFile extends Handle {
-  /** Locks without waiting; `create` makes a missing file. LOCKED, NOT_FOUND, UNSAFE, PERMISSION. */
+  /**
+   * Locks the file without waiting. With `create`, a missing file is created. LOCKED, NOT_FOUND, PERMISSION. UNSAFE:
+   * it is not a regular file with one name.
+   */
   static open(path: string, create: boolean): LockFile | Code {
-    const opened = receive((result) => native.zb_lock_open(cString(path), create ? 1 : 0, result));
-    return typeof opened === "number" ? new LockFile(opened) : opened.code;
+    return openHandle(
+      (result) => native.zb_lock_open(cString(path), create ? 1 : 0, result),
+      (address) => new LockFile(address),
+    );
   }
 
-  /** Whether somebody holds the lock; false also if that cannot be found out. */
+  /** Whether a process holds the lock. Also false if that cannot be found out. */
   static isHeld(path: string): boolean {
     return native.zb_lock_held(cString(path)) === 1;
   }
 
-  /** Unlocks, and with `remove` takes the file away as well. */
+  /** Unlocks the file. With `remove`, the file is removed if the path still means it. */
   close({ remove }: { remove: boolean }): void {
     this.end((address) => native.zb_lock_close(address, remove ? 1 : 0));
   }

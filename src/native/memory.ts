@@ -1,23 +1,28 @@
-// The shared memory of a buffer: its control block, its metadata, and views of its bytes.
+// The shared memory of a buffer: its control block (OIEB), its metadata, and views of its bytes.
 
 import { Code } from "./codes.ts";
-import { cString, Handle, type Mode, modeArgument, receive } from "./handle.ts";
+import { cString, Handle, type Mode, modeArgument, openHandle } from "./handle.ts";
 import { native } from "./library.ts";
 import type { Address } from "./symbols.ts";
 import { MemoryViews } from "./views.ts";
 
-/** The two sides of a buffer; also which semaphore (writer: frames written, reader: frames released) and which pid. */
+/**
+ * The two sides of a buffer. Each has a pid in the OIEB, and a semaphore to which it posts: one token for each frame
+ * that is written, one for each frame that is released.
+ */
 export const Role = { WRITER: 0, READER: 1 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** Flags of the OIEB (docs/protocol.md, section 1). */
 export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
 
-/** The shared memory of a buffer, mapped. Its creator unlinks it. */
+/**
+ * The shared memory of a buffer, mapped into this process. The process that has created it removes its name. All
+ * offsets and sizes are in bytes, and offsets count from the start of the memory.
+ */
 export class SharedMemory extends Handle {
-  /** In bytes. */
   readonly size: number;
-  /** From the first view on: a writer that copies its frames needs none. */
+  /** Made for the first view: a writer that copies its frames needs none. */
   #views: MemoryViews | undefined;
 
   private constructor(address: Address) {
@@ -26,14 +31,14 @@ export class SharedMemory extends Handle {
   }
 
   /**
-   * Makes `size` bytes of zeros, all allocated. On Linux nobody else sees them before {@link link}; elsewhere they have the
-   * name from the beginning. EXISTS, NO_SPACE, PERMISSION.
+   * Creates `size` bytes of zeros, all of them allocated. On Linux no other process sees the memory before {@link
+   * link}; on other systems it has its name at once. EXISTS, NO_SPACE, PERMISSION.
    */
   static create(name: string, size: number, mode: Mode): SharedMemory | Code {
-    const made = receive((result) =>
-      native.zb_memory_create(cString(name), size, modeArgument(mode), result),
+    return openHandle(
+      (result) => native.zb_memory_create(cString(name), size, modeArgument(mode), result),
+      (address) => new SharedMemory(address),
     );
-    return typeof made === "number" ? new SharedMemory(made) : made.code;
   }
 
   /** Gives new memory its name, if it has none yet. EXISTS if something else has that name. */
@@ -41,29 +46,38 @@ export class SharedMemory extends Handle {
     return native.zb_memory_link(this.address) as Code;
   }
 
-  /** Maps what is there. NOT_FOUND, AGAIN while it is smaller than an OIEB, UNSAFE, PERMISSION. */
+  /** Maps the memory of a name. NOT_FOUND, UNSAFE, PERMISSION. AGAIN: it is smaller than an OIEB. */
   static open(name: string): SharedMemory | Code {
-    const opened = receive((result) => native.zb_memory_open(cString(name), result));
-    return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
-  }
-
-  /** {@link open} for looking only: permission to read is enough. Whatever writes, {@link claim} too, would crash. */
-  static view(name: string): SharedMemory | Code {
-    const opened = receive((result) => native.zb_memory_view(cString(name), result));
-    return typeof opened === "number" ? new SharedMemory(opened) : opened.code;
+    return openHandle(
+      (result) => native.zb_memory_open(cString(name), result),
+      (address) => new SharedMemory(address),
+    );
   }
 
   /**
-   * Removes an empty file of the name that this user owns, what remains of a creation that was killed: only with the
-   * locks of the buffer held. False if it is anything else.
+   * As {@link open}, but only to read: permission to read is enough. Everything that writes, {@link claim} included,
+   * would end the process.
+   */
+  static view(name: string): SharedMemory | Code {
+    return openHandle(
+      (result) => native.zb_memory_view(cString(name), result),
+      (address) => new SharedMemory(address),
+    );
+  }
+
+  /**
+   * Removes the empty file that a killed creation has left under the name, if this user owns it. The caller holds the
+   * locks of the buffer. False if the name means anything else.
    */
   static discard(name: string): boolean {
     return native.zb_memory_discard(cString(name)) === Code.OK;
   }
 
+  // ---- the bytes ---------------------------------------------------------------------------------------------------
+
   /**
-   * A view of `size` bytes, up to 4 GiB, from `offset` on, in bytes from the start of the memory: as a rule the same one each
-   * time. It has length 0 once the memory is closed. The caller answers for the range.
+   * A view of `size` bytes, up to 4 GiB, at `offset`. The caller guarantees that they are inside the memory. The view
+   * has length 0 once the memory is closed. The next call for the same bytes usually returns the same view.
    *
    * @throws Error once the memory is closed.
    */
@@ -77,15 +91,19 @@ export class SharedMemory extends Handle {
     return this.#views;
   }
 
-  /** Copies bytes to the start of `target`, which is large enough, without a view of them. */
+  /**
+   * Copies bytes to the start of `target` without a view. The caller guarantees the range, and the room in `target`.
+   */
   copy(offset: number, size: number, target: Uint8Array): void {
     native.zb_memory_copy(this.address, offset, size, target);
   }
 
-  /** Copies the bytes of `count` frames, as {@link RingReader.places} gives them, end to end to `target`. */
+  /** As {@link copy}, for `count` frames of {@link RingReader.places}: copies their bytes one after the other. */
   copyFrames(places: Float64Array, count: number, target: Uint8Array): void {
     native.zb_memory_copy_frames(this.address, places, count, target);
   }
+
+  // ---- the OIEB ----------------------------------------------------------------------------------------------------
 
   /** The sixteen 8-byte words of the OIEB, each loaded once. */
   loadOieb(): BigUint64Array {
@@ -95,26 +113,64 @@ export class SharedMemory extends Handle {
   }
 
   /**
-   * Fills the OIEB of new memory, all but `oieb_size`: peers wait for {@link publishOieb}. Sizes in bytes. The creator,
-   * process `pid`, holds `role` from now on.
+   * Fills the OIEB of new memory except `oieb_size`: peers wait for {@link publishOieb}. This mapping holds `role`
+   * for the process `pid` from now on.
+   *
+   * @param flags of {@link OiebFlag}.
    */
   fillOieb(metadataSize: number, payloadSize: number, role: Role, pid: number, flags: bigint): void {
     native.zb_oieb_fill(this.address, metadataSize, payloadSize, role, pid, flags);
   }
 
-  /** Stores `oieb_size`, the last step of a creation. */
+  /** Stores `oieb_size`. That is the last step of a creation. */
   publishOieb(): void {
     native.zb_oieb_publish(this.address);
   }
 
-  /** Compare-and-swap of a role's pid. False if the field did not hold `expected`. */
+  /**
+   * Replaces the pid of a role by compare-and-swap. If `pid` is not 0, this mapping holds the role afterwards; if it
+   * is 0, it does not. False if the field does not hold `expected`, or if another mapping of this process holds the
+   * role.
+   */
   claim(role: Role, expected: bigint | number, pid: number): boolean {
     return native.zb_oieb_claim(this.address, role, expected, pid) === Code.OK;
   }
 
-  /** Whether another mapping in this process holds the role. */
+  /** Whether another mapping of this process holds the role. */
   isHeldHere(role: Role): boolean {
     return native.zb_memory_held_here(this.address, role) === 1;
+  }
+
+  // ---- the metadata ------------------------------------------------------------------------------------------------
+
+  /** Publishes the metadata of this writer. TOO_LARGE, BAD_CONTROL. */
+  writeMetadata(data: Uint8Array): Code {
+    return native.zb_metadata_write(this.address, data, data.length) as Code;
+  }
+
+  /**
+   * Copies the metadata to the start of `target`, and returns its size; 0 if there is none. AGAIN: the metadata is just
+   * changing, or contradicts its size. BAD_CONTROL. TOO_LARGE: `target` is too small.
+   */
+  readMetadata(target: Uint8Array): number {
+    return native.zb_metadata_read(this.address, target, target.length);
+  }
+
+  /** Removes the metadata, between two writers. */
+  clearMetadata(): void {
+    native.zb_metadata_clear(this.address);
+  }
+
+  // ---- its name, and its end ---------------------------------------------------------------------------------------
+
+  /** Whether the buffer's name still means this memory. */
+  get isNamed(): boolean {
+    return native.zb_memory_named(this.address) === Code.OK;
+  }
+
+  /** Whether the user of this process owns the memory. */
+  get isOwned(): boolean {
+    return native.zb_memory_owned(this.address) === 1;
   }
 
   /** Whether the process maps this memory; undefined if that cannot be read. */
@@ -129,39 +185,15 @@ export class SharedMemory extends Handle {
     return answer < 0 ? undefined : answer;
   }
 
-  /** Whether the buffer's name still means this memory. */
-  get isNamed(): boolean {
-    return native.zb_memory_named(this.address) === Code.OK;
-  }
-
-  /** Whether this process's user owns the memory. */
-  get isOwned(): boolean {
-    return native.zb_memory_owned(this.address) === 1;
-  }
-
-  /** TOO_LARGE, BAD_CONTROL. */
-  writeMetadata(data: Uint8Array): Code {
-    return native.zb_metadata_write(this.address, data, data.length) as Code;
-  }
-
-  /** Copies the metadata to `target`; its length, 0 if there is none. AGAIN, BAD_CONTROL, TOO_LARGE. */
-  readMetadata(target: Uint8Array): number {
-    return native.zb_metadata_read(this.address, target, target.length);
-  }
-
-  clearMetadata(): void {
-    native.zb_metadata_clear(this.address);
-  }
-
   /** Removes the name if it still means this memory. */
   unlink(): void {
     native.zb_memory_unlink(this.address);
   }
 
   /**
-   * Cuts off every view, then unmaps: a view that the program kept has length 0, instead of unmapped memory behind it. Some
-   * views cannot be cut off, because an asynchronous operation works on them or the program has transferred their buffer, as
-   * to a Worker: then the memory stays mapped until the last of them is gone.
+   * Detaches all views, so that they have length 0, and unmaps the memory. A view cannot be detached while an
+   * asynchronous operation works on it, or after the program has transferred its buffer: the memory then stays mapped
+   * until nothing can reach that view any more.
    */
   close(): void {
     this.end((address) => {

@@ -1,7 +1,7 @@
 // The two ends of a ring.
 
 import type { Code } from "./codes.ts";
-import { Handle, receive } from "./handle.ts";
+import { Handle, openHandle } from "./handle.ts";
 import { native } from "./library.ts";
 import type { SharedMemory } from "./memory.ts";
 import type { Semaphore } from "./semaphore.ts";
@@ -10,31 +10,33 @@ import { type Address, viewMemory } from "./symbols.ts";
 /** Flags of {@link RingReader.next}. */
 export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
 
-/** How the ends of a ring wait: enum zb_wait. */
+/** How an end of a ring waits: enum zb_wait. */
 export const Wait = { adaptive: 0, spin: 1, block: 2 } as const;
 export type Wait = (typeof Wait)[keyof typeof Wait];
 
-/** How many frames one {@link RingReader.next} brings at the most: ZB_READER_LOOKAHEAD. */
+/** The most frames that one {@link RingReader.next} reads: ZB_READER_LOOKAHEAD. */
 export const READER_LOOKAHEAD = 64;
 
-/** What a release says after which {@link RingReader.settle} is due: ZB_SETTLE_DUE. */
+/** What a release returns when {@link RingReader.settle} is due: ZB_SETTLE_DUE. */
 const SETTLE_DUE = 1;
 
+// Where struct zb_reader_view has its fields, in numbers of 8 bytes.
 const FAULT_POSITION = 0;
 const FAULT_EXPECTED = 1;
 const FAULT_FOUND = 2;
 const SURPLUS_TOKENS = 3;
 const FRAMES = 4;
-/** What {@link RingReader.places} holds of each frame: offset, size, sequence number. */
+/** Numbers per frame in {@link RingReader.places}: offset, size, sequence number. */
 export const FIELDS_PER_FRAME = 3;
 const READER_VIEW_BYTES = 8 * (FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD);
 
+// Where struct zb_writer_view has its fields.
 const WRITER_OFFSET = 0;
 const WRITER_WAITS = 1;
 const WRITER_SEQUENCE = 2;
 const WRITER_VIEW_BYTES = 24;
 
-/** The reading end of a ring. Does not own the memory and semaphores it works on. */
+/** The reading end of a ring. Its memory and semaphores belong to the caller, and must stay open as long as it is. */
 export class RingReader extends Handle {
   readonly #view: Float64Array;
 
@@ -43,7 +45,10 @@ export class RingReader extends Handle {
     this.#view = new Float64Array(viewMemory(address, 0, READER_VIEW_BYTES));
   }
 
-  /** Starts at the OIEB's read position; the first frame has to carry `sequence`, or 1. With 0 any numbers may come. */
+  /**
+   * Starts at the read position of the OIEB. The first frame must have the number `sequence`, or 1; with 0, frames
+   * may have any numbers. BAD_CONTROL, NO_MEMORY.
+   */
   static open(
     memory: SharedMemory,
     written: Semaphore,
@@ -51,53 +56,67 @@ export class RingReader extends Handle {
     sequence: number,
     wait: Wait,
   ): RingReader | Code {
-    const opened = receive((result) =>
-      native.zb_reader_open(memory.address, written.address, released.address, sequence, wait, result),
+    return openHandle(
+      (result) =>
+        native.zb_reader_open(memory.address, written.address, released.address, sequence, wait, result),
+      (address) => new RingReader(address),
     );
-    return typeof opened === "number" ? new RingReader(opened) : opened.code;
   }
 
   /**
-   * Reads up to {@link READER_LOOKAHEAD} frames, waiting up to `waitUs` microseconds for the first. Returns their
-   * number, or AGAIN, INTERRUPTED, BAD_CONTROL, BAD_FRAME, BAD_SEQUENCE, BROKEN, NO_MEMORY.
+   * Reads up to {@link READER_LOOKAHEAD} frames, and waits up to `waitUs` microseconds for the first one. Returns their
+   * number. AGAIN: there is none, or a token came for which there is none. INTERRUPTED, NO_MEMORY, BROKEN. BAD_CONTROL,
+   * BAD_FRAME and BAD_SEQUENCE come again at every call.
+   *
+   * @param flags of {@link Look}.
    */
   next(waitUs: number, flags: number): number {
     return native.zb_reader_next(this.address, waitUs, flags);
   }
 
-  /** Bytes from the start of the memory to those of the `i`th frame of the last {@link next}. */
+  /** Where frame `i` of the last {@link next} is, in bytes from the start of the memory. `i` counts from 0. */
   offset(i: number): number {
     return this.#view[FRAMES + FIELDS_PER_FRAME * i] as number;
   }
 
+  /** Size of frame `i` in bytes, at least 1. */
   size(i: number): number {
     return this.#view[FRAMES + FIELDS_PER_FRAME * i + 1] as number;
   }
 
+  /** Sequence number of frame `i`. */
   sequence(i: number): number {
     return this.#view[FRAMES + FIELDS_PER_FRAME * i + 2] as number;
   }
 
-  /** Offsets, sizes and sequence numbers of `count` frames from the `i`th of the last {@link next} on, copied. */
+  /**
+   * A copy of the offsets, sizes and sequence numbers of `count` frames of the last {@link next}, from frame `i` on.
+   */
   places(i: number, count: number): Float64Array {
     const start = FRAMES + FIELDS_PER_FRAME * i;
     return this.#view.slice(start, start + FIELDS_PER_FRAME * count);
   }
 
   /**
-   * Releases `count` frames from the `first`th on that this ring has ever read, counted from 0 modulo 2^32. True if they
-   * were all that kept {@link settle} from its work: it is due now.
+   * Releases `count` frames from frame `first` on. Frames count from 0, the first one that this end has read, modulo
+   * 2^32. True if {@link settle} is due: it has found frames held before, and these were the last ones.
    */
   release(first: number, count: number): boolean {
     return native.zb_reader_release(this.address, first, count) === SETTLE_DUE;
   }
 
-  /** Settles what a writer left half done, see zb_reader_settle: only in the place of a writer that is gone. */
+  /**
+   * Completes what a writer has left half done: zb_reader_settle. The caller holds the role of that writer, which is
+   * gone.
+   */
   settle(): void {
     native.zb_reader_settle(this.address);
   }
 
-  /** What was wrong with the frame that was refused. Position in bytes from the start of the payload. */
+  /**
+   * What was wrong with the frame that was refused: its position, in bytes from the start of the payload, and the
+   * number or size that was expected and found.
+   */
   get fault(): { position: number; expected: number; found: number } {
     const [position, expected, found] = [FAULT_POSITION, FAULT_EXPECTED, FAULT_FOUND].map(
       (i) => this.#view[i] as number,
@@ -105,20 +124,20 @@ export class RingReader extends Handle {
     return { position, expected, found };
   }
 
-  /** Tokens so far that stood for no frame. */
+  /** The number of tokens so far for which there was no frame. */
   get surplusTokens(): number {
     return this.#view[SURPLUS_TOKENS] as number;
   }
 
   close(): void {
     this.end((address) => {
-      (this.#view.buffer as ArrayBuffer).transfer();
+      (this.#view.buffer as ArrayBuffer).transfer(0);
       native.zb_reader_close(address);
     });
   }
 }
 
-/** The writing end of a ring. Does not own the memory and semaphores it works on. */
+/** The writing end of a ring. Its memory and semaphores belong to the caller, and must stay open as long as it is. */
 export class RingWriter extends Handle {
   readonly #view: Float64Array;
 
@@ -127,7 +146,10 @@ export class RingWriter extends Handle {
     this.#view = new Float64Array(viewMemory(address, 0, WRITER_VIEW_BYTES));
   }
 
-  /** Starts at the OIEB's write position with sequence 1, for the reader `readerPid`. */
+  /**
+   * Starts at the write position of the OIEB with sequence number 1, for the reader `readerPid`. BAD_CONTROL,
+   * NO_MEMORY.
+   */
   static open(
     memory: SharedMemory,
     written: Semaphore,
@@ -135,38 +157,42 @@ export class RingWriter extends Handle {
     readerPid: bigint,
     wait: Wait,
   ): RingWriter | Code {
-    const opened = receive((result) =>
-      native.zb_writer_open(memory.address, written.address, released.address, readerPid, wait, result),
+    return openHandle(
+      (result) =>
+        native.zb_writer_open(memory.address, written.address, released.address, readerPid, wait, result),
+      (address) => new RingWriter(address),
     );
-    return typeof opened === "number" ? new RingWriter(opened) : opened.code;
   }
 
-  /** Writes one frame, waiting up to `waitUs` microseconds. AGAIN, INTERRUPTED, PEER_CHECK, BAD_CONTROL, BROKEN. */
+  /**
+   * Writes one frame, and waits up to `waitUs` microseconds for room. AGAIN: there is none. INTERRUPTED, TOO_LARGE,
+   * BAD_CONTROL, BROKEN. PEER_CHECK: the caller has to check the reader and {@link confirmPeer} it.
+   */
   write(data: Uint8Array, waitUs: number): number {
     return native.zb_writer_write(this.address, data, data.length, waitUs);
   }
 
   /**
-   * Writes frames of `frameSize` bytes from those of `data` from `offset` on, the last one perhaps shorter: as many as
-   * there is room for, up to 64, waiting up to `waitUs` microseconds for the first. Returns how many, or a code as
-   * {@link write}.
+   * Writes the bytes of `data` from `offset` on as frames of `frameSize` bytes; the last one may be shorter. It
+   * writes as many as there is room for, up to 64, and waits up to `waitUs` microseconds for the first one. Returns
+   * their number, or a code as {@link write}.
    */
   writeFrames(data: Uint8Array, offset: number, frameSize: number, waitUs: number): number {
     const length = data.length - offset;
     return native.zb_writer_write_frames(this.address, data, offset, length, frameSize, waitUs);
   }
 
-  /** Finds room for `size` bytes at {@link offset}. Codes as {@link write}. */
+  /** Finds room for a frame of `size` bytes at {@link offset}. Waits, and returns codes, as {@link write}. */
   acquire(size: number, waitUs: number): number {
     return native.zb_writer_acquire(this.address, size, waitUs);
   }
 
-  /** Bytes from the start of the memory to the acquired region. */
+  /** Where the acquired frame is, in bytes from the start of the memory. */
   get offset(): number {
     return this.#view[WRITER_OFFSET] as number;
   }
 
-  /** Sequence number of the next frame. */
+  /** Sequence number of the next frame, up to 2^53. */
   get sequence(): number {
     return this.#view[WRITER_SEQUENCE] as number;
   }
@@ -175,28 +201,29 @@ export class RingWriter extends Handle {
     this.#view[WRITER_SEQUENCE] = sequence;
   }
 
-  /** Publishes the acquired frame. ALREADY: there is none. */
+  /** Publishes the acquired frame. ALREADY: none is acquired. */
   commit(): Code {
     return native.zb_writer_commit(this.address) as Code;
   }
 
+  /** Gives the acquired frame up. Its sequence number is not used. */
   cancel(): void {
     native.zb_writer_cancel(this.address);
   }
 
-  /** How often too little room was found. */
+  /** How many writes have found too little room. */
   get waits(): number {
     return this.#view[WRITER_WAITS] as number;
   }
 
-  /** The reader lives and is `readerPid`: ends a PEER_CHECK. */
+  /** Says that the reader `readerPid` lives, after a PEER_CHECK. */
   confirmPeer(readerPid: bigint): void {
     native.zb_writer_peer(this.address, readerPid);
   }
 
   close(): void {
     this.end((address) => {
-      (this.#view.buffer as ArrayBuffer).transfer();
+      (this.#view.buffer as ArrayBuffer).transfer(0);
       native.zb_writer_close(address);
     });
   }

@@ -1,41 +1,47 @@
 // The semaphores of a buffer.
 
 import type { Code } from "./codes.ts";
-import { cString, Handle, type Mode, modeArgument, receive } from "./handle.ts";
+import { cString, Handle, type Mode, modeArgument, openHandle } from "./handle.ts";
 import { native } from "./library.ts";
 import type { Role } from "./memory.ts";
 
-/** One of the two semaphores of a buffer. Its creator unlinks it. */
+/** One of the two semaphores of a buffer. The process that has created it removes its name. */
 export class Semaphore extends Handle {
-  /** Makes it with value 0. EXISTS, NO_SPACE, PERMISSION. */
+  /** Creates the semaphore of a role, with value 0. EXISTS, NO_SPACE, PERMISSION. */
   static create(name: string, role: Role, mode: Mode): Semaphore | Code {
-    const made = receive((result) =>
-      native.zb_semaphore_create(cString(name), role, modeArgument(mode), result),
+    return openHandle(
+      (result) => native.zb_semaphore_create(cString(name), role, modeArgument(mode), result),
+      (address) => new Semaphore(address),
     );
-    return typeof made === "number" ? new Semaphore(made) : made.code;
   }
 
-  /** NOT_FOUND, AGAIN while it is being made, UNSAFE, PERMISSION. */
+  /** Opens the semaphore of a role. NOT_FOUND, UNSAFE, PERMISSION. AGAIN: it is not complete yet. */
   static open(name: string, role: Role): Semaphore | Code {
-    const opened = receive((result) => native.zb_semaphore_open(cString(name), role, result));
-    return typeof opened === "number" ? new Semaphore(opened) : opened.code;
+    return openHandle(
+      (result) => native.zb_semaphore_open(cString(name), role, result),
+      (address) => new Semaphore(address),
+    );
   }
 
-  /** {@link open} for {@link value} only: permission to read is enough. */
+  /** As {@link open}, but only for {@link value}: permission to read is enough. */
   static view(name: string, role: Role): Semaphore | Code {
-    const opened = receive((result) => native.zb_semaphore_view(cString(name), role, result));
-    return typeof opened === "number" ? new Semaphore(opened) : opened.code;
+    return openHandle(
+      (result) => native.zb_semaphore_view(cString(name), role, result),
+      (address) => new Semaphore(address),
+    );
   }
 
-  /** Removes a leftover; only with the locks of the buffer held. */
+  /** Removes the name of a semaphore that is left over. The caller holds the locks of the buffer. */
   static remove(name: string, role: Role): void {
     native.zb_semaphore_remove(cString(name), role);
   }
 
+  /** The number of tokens. macOS tells only whether there are any: 1 or 0. */
   get value(): number {
     return native.zb_semaphore_value(this.address);
   }
 
+  /** Adds `count` tokens, from 1 to 2^31 - 1. A full semaphore takes none. */
   post(count = 1): void {
     native.zb_semaphore_post(this.address, count);
   }

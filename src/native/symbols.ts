@@ -1,11 +1,11 @@
-// The helper's functions as JavaScript sees them: the only file that knows the foreign-function interface.
+// The helper's functions as JavaScript calls them. Only this file uses the foreign-function interface.
 
 import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
 
-/** Address of something the helper owns. */
+/** Address of an object of the helper. */
 export type Address = number;
 
-/** One entry for each function of zerobuffer.h; a test holds it against the library's exported names. */
+/** One entry for each function of zerobuffer.h. A test compares them with the names that the library exports. */
 export const SYMBOLS = {
   zb_abi_version: { args: [], returns: "i32" },
   zb_library_path: { args: ["ptr", "u32"], returns: "i32" },
@@ -96,19 +96,26 @@ export type Native = {
   ) => Result[(typeof SYMBOLS)[N]["returns"]];
 };
 
-/** Loads the library at `path`. Throws what the system's loader says. */
+/**
+ * Loads the library at `path`.
+ *
+ * @throws Error with what the loader of the system says.
+ */
 export function loadLibrary(path: string): Native {
   return dlopen(path, SYMBOLS).symbols as unknown as Native;
 }
 
-/** `length` bytes of memory from `address + offset` on, without a copy. They stay the helper's. */
+/**
+ * `length` bytes at `address + offset`, without a copy. They belong to the helper, which must outlive every use of
+ * them.
+ */
 export function viewMemory(address: Address, offset: number, length: number): ArrayBuffer {
   return toArrayBuffer(address as Pointer, offset, length);
 }
 
 /**
- * A window onto `length` bytes of a buffer's memory from `offset` on, which keeps it mapped until nothing can reach the
- * window's bytes any more, wherever it was transferred to.
+ * A window onto `length` bytes of a buffer's memory at `offset`. It keeps the memory mapped until nothing can reach its
+ * bytes any more, in this thread or in one that it was transferred to.
  */
 export function lendMemory(native: Native, memory: Address, offset: number, length: number): ArrayBuffer {
   const address = native.zb_memory_address(memory);
@@ -118,7 +125,9 @@ export function lendMemory(native: Native, memory: Address, offset: number, leng
   return window;
 }
 
-/** As documented; the types leave the last two parameters out. The deallocator is called with the bytes and `context`. */
+/**
+ * toArrayBuffer with the parameters that its types leave out. It calls the deallocator with the bytes and `context`.
+ */
 type ToLentArrayBuffer = (
   address: Address,
   offset: number,

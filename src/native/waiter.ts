@@ -2,12 +2,15 @@
 
 import { Bell } from "./bell.ts";
 import type { Code } from "./codes.ts";
-import { Handle, receive } from "./handle.ts";
+import { Handle, openHandle } from "./handle.ts";
 import { native } from "./library.ts";
 import type { Semaphore } from "./semaphore.ts";
 import type { Address } from "./symbols.ts";
 
-/** A thread of the helper's that waits for a semaphore, so that the event loop goes on and costs nothing while it is idle. */
+/**
+ * A thread of the helper's that waits for a semaphore, so that the event loop goes on and costs nothing while it is
+ * idle.
+ */
 export class Waiter extends Handle {
   readonly #bell: Bell;
   /** The wait of the thread: when it rings at the latest, by `performance.now()`, and what it settles then. */
@@ -23,19 +26,23 @@ export class Waiter extends Handle {
   /** NO_MEMORY, NO_DESCRIPTORS. */
   static open(semaphore: Semaphore): Waiter | Code {
     const descriptor = new Int32Array(1);
-    const opened = receive((result) => native.zb_waiter_open(semaphore.address, descriptor, result));
-    if (typeof opened !== "number") return opened.code;
-    try {
-      return new Waiter(opened, Bell.open(descriptor[0] as number));
-    } catch (error) {
-      native.zb_waiter_close(opened);
-      throw error;
-    }
+    return openHandle(
+      (result) => native.zb_waiter_open(semaphore.address, descriptor, result),
+      (address) => {
+        try {
+          return new Waiter(address, Bell.open(descriptor[0] as number));
+        } catch (error) {
+          native.zb_waiter_close(address);
+          throw error;
+        }
+      },
+    );
   }
 
   /**
-   * Resolves when the semaphore has a token, which stays there, after `waitUs` microseconds (up to 2^31), or when the waiter
-   * is closed. While another wait is under way that was to end earlier, it resolves with that one: ask again then.
+   * Resolves when the semaphore has a token, which stays there, after `waitUs` microseconds (up to 2^31), or when the
+   * waiter is closed. While another wait is under way that was to end earlier, it resolves with that one: ask again
+   * then.
    *
    * @throws Error once the waiter is closed.
    */
@@ -57,7 +64,10 @@ export class Waiter extends Handle {
     for (const wake of this.#sleepers) wake();
   }
 
-  /** Resolves after the time, or when the bell rings. Without a bell, waits end with their time, as if no token had come. */
+  /**
+   * Resolves after the time, or when the bell rings. Without a bell, waits end with their time, as if no token had
+   * come.
+   */
   #sleep(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {

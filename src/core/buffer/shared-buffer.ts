@@ -1,4 +1,4 @@
-// The operating-system objects of one buffer, as this process has them.
+// The operating-system objects of one buffer that this process has open.
 
 import type { Code } from "../../native/codes.ts";
 import { Role, type SharedMemory } from "../../native/memory.ts";
@@ -8,17 +8,18 @@ import type { BufferSizes } from "../config.ts";
 import { BufferLocks } from "./locks.ts";
 import { decodeOieb, type Oieb } from "./oieb.ts";
 
-/** The operating-system objects of one buffer, opened by this process; without locks they belong to the peer. */
+/** The operating-system objects of one buffer, open in this process. The process with the locks owns the buffer. */
 export class SharedBuffer {
   readonly name: string;
   readonly sizes: BufferSizes;
   readonly memory: SharedMemory;
-  /** One token a frame written. */
+  /** Has one token per frame that was written. */
   readonly written: Semaphore;
-  /** One token a frame released. */
+  /** Has one token per frame that was released. */
   readonly released: Semaphore;
   readonly #locks: BufferLocks | undefined;
 
+  /** @param locks of the buffer, if this process owns it: they are given up by {@link close}. */
   constructor(
     name: string,
     sizes: BufferSizes,
@@ -34,12 +35,12 @@ export class SharedBuffer {
     this.#locks = locks;
   }
 
-  /** The OIEB as it is now. */
+  /** Reads the OIEB. */
   loadOieb(): Oieb {
     return decodeOieb(this.memory.loadOieb());
   }
 
-  /** Removes the names of the semaphores and of the memory, as far as they still mean them. */
+  /** Removes the names of the semaphores and of the memory if they still mean these objects. */
   unlink(): void {
     takeAllSteps(
       () => this.written.unlink(),
@@ -48,7 +49,7 @@ export class SharedBuffer {
     );
   }
 
-  /** Removes a buffer that this process made for a reader that never came, lock files included. */
+  /** Removes a buffer that this process has made for a reader that has not come, and its lock files. */
   abandon(): void {
     takeAllSteps(
       () => this.unlink(),
@@ -56,7 +57,7 @@ export class SharedBuffer {
     );
   }
 
-  /** Closes everything; the locks, if they are ours, last of all. */
+  /** Closes all objects, and gives up the locks last. */
   close(): void {
     takeAllSteps(
       () => this.memory.close(),
@@ -73,7 +74,7 @@ export interface SemaphorePair {
   readonly released: Semaphore;
 }
 
-/** Opens both semaphores of a buffer, or neither. */
+/** Opens both semaphores of a buffer. If one of them cannot be opened, returns its code and leaves none open. */
 export function openSemaphores(name: string): SemaphorePair | Code {
   const written = Semaphore.open(name, Role.WRITER);
   if (typeof written === "number") return written;
@@ -85,7 +86,7 @@ export function openSemaphores(name: string): SemaphorePair | Code {
   return { written, released };
 }
 
-/** Closes both. */
+/** Closes both semaphores. */
 export function closeSemaphores({ written, released }: SemaphorePair): void {
   written.close();
   released.close();
