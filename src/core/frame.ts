@@ -10,7 +10,7 @@ import type { WriterWatch } from "./writer-watch.ts";
 export class Lender {
   isClosed = false;
 
-  /** @param watch settles what the last writer left half done, once no frame of it is held any more. */
+  /** @param watch settles what the last writer left half done, once no frame is held. */
   constructor(
     readonly name: string,
     readonly memory: SharedMemory,
@@ -22,8 +22,8 @@ export class Lender {
   view(offset: number, size: number): Uint8Array {
     if (size <= MAX_VIEW_SIZE) return this.memory.bytes(offset, size);
     throw new FrameTooLargeError(
-      `A frame of buffer "${this.name}" has ${size} bytes, and a view at most ${MAX_VIEW_SIZE}.`,
-      { buffer: this.name, hint: "Have its writer split it." },
+      `A frame of buffer "${this.name}" has ${size} bytes. A view has at most ${MAX_VIEW_SIZE}.`,
+      { buffer: this.name, hint: "Let the writer send smaller frames." },
     );
   }
 }

@@ -1,4 +1,4 @@
-// Takes frames out of a ring, as far as it looks ahead, for a reader to hand out one by one or many at once.
+// Takes frames from a ring, many at a time, and hands them out one by one or in batches.
 
 import { Code } from "../native/codes.ts";
 import { Look, type RingReader } from "../native/ring.ts";
@@ -15,10 +15,10 @@ import { Frame, FrameBatch, type Lender } from "./frame.ts";
 import type { ReadQueue } from "./read-queue.ts";
 import { SLICE_MS, type WriterWatch } from "./writer-watch.ts";
 
-/** How often a reader without a writer looks for one; the first frame of one wakes it earlier. */
+/** How often a wait for a writer looks for one. The first frame of a writer ends such a slice. */
 export const WRITER_LOOK_MS = 20;
 
-/** The frames that are there, and those that are waited for with the thread blocked. */
+/** The frames that a reader has taken from the ring and not handed out yet. Waits for more with the thread blocked. */
 export class Lookahead {
   readonly #buffer: SharedBuffer;
   readonly #ring: RingReader;
@@ -26,14 +26,14 @@ export class Lookahead {
   readonly #watch: WriterWatch;
   readonly #reads: ReadQueue;
 
-  /** Frames of the last look at the ring, and how many of them have been handed out. */
+  /** Number of frames of the last look at the ring, and how many of them are handed out. */
   #available = 0;
   #handedOut = 0;
 
   #framesRead = 0;
   #bytesRead = 0;
 
-  /** @param reads that wait for frames; they hear of those that other calls bring. */
+  /** @param reads asynchronous reads that wait: woken when another call takes frames from the ring. */
   constructor(buffer: SharedBuffer, lender: Lender, watch: WriterWatch, reads: ReadQueue) {
     this.#buffer = buffer;
     this.#ring = lender.ring;
@@ -62,7 +62,7 @@ export class Lookahead {
     return this.#look(0) || (this.#watch.isLookDue && this.#lookWithoutToken());
   }
 
-  /** Whether there are frames with tokens, spinning up to `spinUs` microseconds for one. */
+  /** As {@link hasFrames}, but only for frames with tokens: spins up to `spinUs` microseconds for one. */
   hasFramesSoon(spinUs: number): boolean {
     if (this.#handedOut < this.#available) return true;
     this.guard();
@@ -71,8 +71,7 @@ export class Lookahead {
   }
 
   /**
-   * Whether there are frames, blocking the thread for up to `timeoutMs` until there are some. False also if a signal
-   * comes.
+   * Whether there are frames. Blocks the thread for up to `timeoutMs` until there are some, or a signal comes.
    *
    * @throws WriterDeadError once for each writer that is gone; SequenceError, CorruptBufferError, ClosedError.
    */
@@ -81,15 +80,15 @@ export class Lookahead {
     this.guard();
     this.#watch.acceptNextWriter();
     const sliceMs = Math.min(timeoutMs, SLICE_MS);
-    // Not through a function of its own: a call deeper, and the compiler does not inline the foreign call.
+    // Not through #block: one call deeper, and the compiler does not inline the foreign call.
     const code = this.#ring.next(sliceMs * 1000, Look.FOR_TOKENS);
     if (this.#accept(code)) return true;
-    // Most reads end here, and never look at the clock. A token without a frame has ended the slice early: then rather a
-    // bit too long than too short.
+    // Most reads end here, without a look at the clock. A token without a frame ends the slice early: then the wait may
+    // last up to a slice too long.
     return this.#keepWaiting(code, timeoutMs - (this.#watch.hasNewSurplus ? 0 : sliceMs));
   }
 
-  /** What follows the first slice, whose outcome was `code`. */
+  /** The slices after the first one, whose outcome was `code`. */
   #keepWaiting(code: number, timeoutMs: number): boolean {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
@@ -102,7 +101,7 @@ export class Lookahead {
     }
   }
 
-  /** As {@link hasWriter}, blocking the thread for up to `timeoutMs` until it is known. False also if a signal comes. */
+  /** {@link hasWriter}, blocking the thread for up to `timeoutMs` until that is known. False also if a signal comes. */
   waitForWriter(timeoutMs: number): boolean {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
@@ -116,7 +115,7 @@ export class Lookahead {
     }
   }
 
-  /** True: there is a writer, or frames of one. False: one has come and gone without any. Undefined: not yet. */
+  /** True: there is a writer, or a frame. False: a writer has come and gone, and left no frame. Undefined: not known yet. */
   hasWriter(): boolean | undefined {
     this.guard();
     if (this.#handedOut < this.#available || this.#look(0)) return true;
@@ -128,7 +127,7 @@ export class Lookahead {
     return undefined;
   }
 
-  /** Blocks the thread until there are frames, for up to `milliseconds`. The code of a look at the ring. */
+  /** Blocks the thread for up to `milliseconds` until there are frames. Returns what {@link RingReader.next} does. */
   #block(milliseconds: number): number {
     return this.#ring.next(Math.ceil(milliseconds * 1000), Look.FOR_TOKENS);
   }
@@ -137,7 +136,7 @@ export class Lookahead {
     return this.#accept(this.#ring.next(spinUs, Look.FOR_TOKENS));
   }
 
-  /** If no token brings a frame: finds one whose post was lost, or that the writer is gone. */
+  /** Finds frames whose tokens were lost. Without any, throws if the writer is gone or the buffer was removed. */
   #lookWithoutToken(): boolean {
     this.#watch.look();
     if (this.#takeWithoutToken()) return true;
@@ -152,13 +151,13 @@ export class Lookahead {
     return this.#accept(this.#ring.next(0, Look.WITHOUT_TOKEN | flags));
   }
 
-  /** Whether `code`, the outcome of a look at the ring, means frames to hand out. Throws what it means otherwise. */
+  /** Whether `code`, what {@link RingReader.next} has returned, means frames to hand out. Throws what else it means. */
   #accept(code: number): boolean {
     if (code > 0) {
       this.#available = code;
       this.#handedOut = 0;
       this.#watch.noteFrames();
-      // A call that does not wait may leave some of them to those that do.
+      // A call that does not wait may leave frames for reads that do.
       if (!this.#reads.isEmpty) this.#reads.wake();
       return true;
     }
@@ -168,7 +167,7 @@ export class Lookahead {
 
   // ---- handing out -------------------------------------------------------------------------------------------------
 
-  /** The next frame, in a released one if that is given. Only while there are frames. */
+  /** Hands out the next frame; there must be one. Uses the object `released` for it if given. */
   takeFrame(released?: Frame): Frame {
     const ring = this.#ring;
     const i = this.#handedOut++;
@@ -181,7 +180,7 @@ export class Lookahead {
     return released.become(this.#lender, index, ring.offset(i), size, ring.sequence(i));
   }
 
-  /** Up to `most` of the frames. */
+  /** Hands out up to `most` frames; there must be one. */
   takeBatch(most: number): FrameBatch {
     const first = this.#handedOut;
     const count = Math.min(most, this.#available - first);
@@ -192,9 +191,9 @@ export class Lookahead {
     return batch;
   }
 
-  // ---- what can be wrong -------------------------------------------------------------------------------------------
+  // ---- the end, and errors -----------------------------------------------------------------------------------------
 
-  /** Ends with the reader: what has not been handed out by now will not be. */
+  /** Drops what has not been handed out. */
   close(): void {
     this.#available = 0;
     this.#handedOut = 0;
@@ -221,19 +220,16 @@ export class Lookahead {
     const details = { buffer: name, hint: "Close both sides and start the reader again." };
     switch (code) {
       case Code.BAD_SEQUENCE:
-        return new SequenceError(
-          `${where}: frame ${expected} had to follow, and there is frame ${found}.`,
-          details,
-        );
+        return new SequenceError(`${where}: expected frame ${expected}, found frame ${found}.`, details);
       case Code.BAD_FRAME:
-        return new CorruptBufferError(`${where}: a frame cannot have ${found} bytes there.`, details);
+        return new CorruptBufferError(`${where}: a frame of ${found} bytes is impossible here.`, details);
       default:
         return failure(code, name, where);
     }
   }
 }
 
-/** The error for whatever is asked of a closed reader. */
+/** The error of every call of a closed reader. */
 export function closed(buffer: string): ClosedError {
   return new ClosedError(`The reader of buffer "${buffer}" is closed.`, { buffer });
 }

@@ -1,29 +1,29 @@
-// Asynchronous reads that found no frame: they wait in their order, each as long as it was told or until it is aborted.
+// Asynchronous reads that wait for frames.
 
-/** How long to wait at a time: each look wakes the event loop, and idling must cost nothing. */
+/** How long to wait at a time. The end of each slice wakes the event loop, and an idle reader must cost nothing. */
 const SLICE_MS = 250;
 
 interface WaitingRead {
   readonly deadline: number;
-  /** Settles it with what is there. */
+  /** Resolves with the frames that are there. */
   succeed(): void;
-  /** Settles it without anything. */
+  /** Resolves without a frame. */
   expire(): void;
   reject(error: unknown): void;
 }
 
-/** What the queue needs of its reader. */
+/** What the queue needs from its reader. */
 interface FrameSource {
-  /** Whether there are frames to take. Throws what every read has to hear. */
+  /** Whether there are frames to take. What it throws rejects every read. */
   hasFrames(): boolean;
   /** Waits for a token, or for the time to pass. */
   sleep(milliseconds: number): Promise<void>;
 }
 
-/** One loop for all of them: it ends when none is left. */
+/** Serves waiting reads in the order of their calls. One loop waits for all of them, and ends with the last one. */
 export class ReadQueue {
   readonly #source: FrameSource;
-  /** Whether no read waits. */
+  /** Whether no read waits. A plain field, because each look at the ring asks for it. */
   isEmpty = true;
   /** In the order of their calls. */
   readonly #reads = new Set<WaitingRead>();
@@ -38,8 +38,10 @@ export class ReadQueue {
   /**
    * Waits up to `timeoutMs` for frames.
    *
-   * @param take hands out what the read is for, as soon as there are frames: a turn later, others might have taken them.
-   * @param none what it is without any.
+   * @param take hands out what the read asks for. Called as soon as there are frames: a turn later, another call might
+   *   have taken them.
+   * @param none the outcome without a frame.
+   * @returns a promise that rejects with the signal's reason once that is aborted, and with what the look at the ring throws.
    */
   add<T>(take: () => T, none: T, timeoutMs: number, signal: AbortSignal | undefined): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -73,12 +75,12 @@ export class ReadQueue {
     });
   }
 
-  /** Looks again, soon: others have brought frames, and left some. */
+  /** Ends the slice: another call has taken frames from the ring, and may leave some. */
   wake(): void {
     this.#wake();
   }
 
-  /** Ends every read that waits. */
+  /** Rejects every read that waits. */
   rejectAll(error: unknown): void {
     for (const read of [...this.#reads]) read.reject(error);
     this.#wake();

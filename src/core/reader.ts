@@ -28,7 +28,7 @@ import { SLICE_MS, WriterWatch } from "./writer-watch.ts";
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
 
-/** How often metadata that contradicts itself is looked at again at once. A writer needs less time to replace it. */
+/** How often metadata that contradicts itself is read in a row. A writer that replaces it is usually done by then. */
 const METADATA_LOOKS = 3;
 
 /** Options of a reader. All optional. */
@@ -150,8 +150,8 @@ export class Reader implements Disposable {
    * The writer's metadata, copied; empty if it has sent none (yet). A writer that sends any does so before its first
    * frame.
    *
-   * @throws CorruptBufferError if it contradicts itself, and has done so for 100 ms: until then a writer may be
-   *   replacing it, and it is empty. ClosedError.
+   * @throws CorruptBufferError if the metadata contradicts itself, and did so 100 ms ago or earlier. Until then it counts
+   *   as not sent, because a writer may be replacing it. ClosedError.
    */
   getMetadata(): Uint8Array {
     this.#frames.guard();
@@ -308,7 +308,7 @@ export class Reader implements Disposable {
   #areFramesAtHand(signal: AbortSignal | undefined): boolean {
     this.#frames.guard();
     if (signal?.aborted) throw signal.reason;
-    // Reads that wait already come first.
+    // Reads that are waiting come first.
     return this.#reads.isEmpty && this.#frames.hasFramesSoon(ASYNC_SPIN_US);
   }
 

@@ -1,27 +1,27 @@
-// Watches the writers of a buffer come and go, on behalf of its reader (docs/protocol.md, sections 4.3 to 4.5).
+// Tells a reader whether its writer is there, has left or has died (docs/protocol.md, sections 4.3 to 4.5).
 
 import { Role, type SharedMemory } from "../native/memory.ts";
 import type { RingReader } from "../native/ring.ts";
 import type { Oieb } from "./buffer/oieb.ts";
 import type { Peer } from "./buffer/presence.ts";
 
-/** How long a reader waits before it looks at its writer. */
+/** How long a wait goes on before the writer is judged. */
 export const SLICE_MS = 100;
 
 /**
- * - `awaited`: none has come since the last departure was reported.
- * - `connected`: one is alive.
- * - `left`, `died`: the last one is gone, and its departure is to be reported once all its frames are read.
+ * - `awaited`: no writer has come since the last departure was reported.
+ * - `connected`: the writer is alive.
+ * - `left`, `died`: the writer is gone. The reader reports this once all frames are read.
  */
 export type WriterState = "awaited" | "connected" | "left" | "died";
 
-/** What is watched of a buffer: its control block, and the place of its writer. */
+/** The parts of a buffer that the watch uses: the control block, and the writer's place in it. */
 export interface WatchedBuffer {
   loadOieb(): Oieb;
   readonly memory: Pick<SharedMemory, "claim" | "clearMetadata">;
 }
 
-/** Knows whether there is a writer, and whether another one has taken the last one's place unseen. */
+/** Follows the writers of one buffer, also when one takes the place of the last one unseen. */
 export class WriterWatch {
   readonly #buffer: WatchedBuffer;
   readonly #writer: Pick<Peer, "isAlive" | "processes">;
@@ -29,17 +29,17 @@ export class WriterWatch {
 
   #state: WriterState = "awaited";
   #departureReported = false;
-  /** The control block when the writer was judged last. */
+  /** The control block at the last {@link judge}. */
   #judged: Oieb | undefined;
-  /** Which of the peer's processes was the writer last. */
+  /** Number of the process that was connected last, as {@link Peer.processes} counts. */
   #process = 0;
-  /** Another writer has come since the last frame: its first one has number 1. */
+  /** Another writer has connected since the last frame. Its first frame has number 1. */
   #isWriterNew = false;
-  /** What the writers up to the last one have left behind, the token of a close included. Anything else is a trace of another. */
+  /** What the last reported writer left behind, the token of its close included. Anything else comes from another writer. */
   #writtenCountBefore = 0;
   #metadataBytesBefore = 0;
   #surplusTokensBefore = 0;
-  /** At the last look. */
+  /** Surplus tokens and time at the last {@link look}. */
   #surplusTokensSeen = 0;
   #lookedAt = 0;
 
@@ -53,32 +53,27 @@ export class WriterWatch {
     this.#ring = ring;
   }
 
-  /** As it was judged last. */
+  /** The state at the last {@link judge}. */
   get state(): WriterState {
     return this.#state;
   }
 
-  /** Whether the departure of the last writer has been reported, and the next one is not accepted yet. */
-  get isDepartureReported(): boolean {
-    return this.#departureReported;
-  }
-
-  /** Whether a slice has passed without a look. */
+  /** Whether a slice has passed since the last {@link look}, or a token without a frame has come. */
   get isLookDue(): boolean {
     return this.hasNewSurplus || performance.now() - this.#lookedAt >= SLICE_MS;
   }
 
-  /** Whether a token without a frame has come since the last look: a writer that closes posts one. */
+  /** Whether a token without a frame has come since the last {@link look}. A writer that closes posts one. */
   get hasNewSurplus(): boolean {
     return this.#ring.surplusTokens !== this.#surplusTokensSeen;
   }
 
-  /** Whether a frame with number 1 may come without a token. */
+  /** Whether a frame without a token may have number 1. */
   get acceptsFirstFrame(): boolean {
     return this.#isWriterNew || this.#state === "left" || this.#state === "died";
   }
 
-  /** Frames have come: the next ones have the numbers that follow. */
+  /** Notes that frames were taken: a frame without a token has to continue their numbers. */
   noteFrames(): void {
     this.#isWriterNew = false;
   }
@@ -89,19 +84,20 @@ export class WriterWatch {
     return this.#writer.isAlive(writerPid) ? writerPid : 0n;
   }
 
-  /** {@link judge}, as part of a look without a token: the next one is due a slice later. */
+  /** Judges the writer as part of a look without a token. The next look is due a slice later. */
   look(): void {
     this.#lookedAt = performance.now();
     this.#surplusTokensSeen = this.#ring.surplusTokens;
     this.judge();
   }
 
-  /** Judges the writer. Comes before a look at the ring, or the last frame of one that dies would be missed. */
+  /** Judges the writer. Call it before a look at the ring, or the last frame of a dying writer is missed. */
   judge(): void {
     let oieb = this.#buffer.loadOieb();
     let isAlive = this.#writer.isAlive(oieb.writerPid);
     if (!isAlive && oieb.writerPid !== 0n) {
-      // It may have left, and its process ended, since the pid was loaded. One more look: a hostile pid may never rest.
+      // The writer may have left, and its process ended, since the pid was loaded. Load it once more, and no more often: a
+      // hostile peer can change the pid all the time.
       oieb = this.#buffer.loadOieb();
       isAlive = this.#writer.isAlive(oieb.writerPid);
     }
@@ -113,7 +109,7 @@ export class WriterWatch {
   }
 
   #noteWriter(): void {
-    // One of the same process may have closed before, which its token tells.
+    // A writer of the same process may have closed before: then its token has come.
     const isAnother = this.#writer.processes !== this.#process || this.#hasClosed();
     if (isAnother) this.#isWriterNew = true;
     this.#process = this.#writer.processes;
@@ -121,19 +117,20 @@ export class WriterWatch {
     this.#state = "connected";
   }
 
-  /** Whether a writer has come, and may be gone, since the last departure was reported. */
+  /** Whether a writer has come since the last departure was reported. It may be gone again. */
   #hasTraces({ payloadWrittenCount, metadataWrittenBytes }: Oieb): boolean {
     const hasSentMetadata = metadataWrittenBytes > 0 && metadataWrittenBytes !== this.#metadataBytesBefore;
     return hasSentMetadata || payloadWrittenCount !== this.#writtenCountBefore || this.#hasClosed();
   }
 
+  /** Whether the token of a close has come that belongs to no reported writer. */
   #hasClosed(): boolean {
     return this.#ring.surplusTokens > this.#surplusTokensBefore;
   }
 
   /**
-   * How the writer departed, if it has, to be reported now that all its frames are read. What it left half done is
-   * settled, or once the frames are released that are still held. Undefined if there is nothing to report.
+   * How the writer departed; undefined if it has not. Call it when all frames are read, and report the answer. What the
+   * writer left half done is settled now or, if frames are still held, by {@link settle}.
    */
   reportDeparture(): "left" | "died" | undefined {
     if (this.#judged === undefined || (this.#state !== "left" && this.#state !== "died")) return undefined;
@@ -142,31 +139,31 @@ export class WriterWatch {
     this.#departureReported = true;
     this.#writtenCountBefore = payloadWrittenCount;
     this.#metadataBytesBefore = metadataWrittenBytes;
-    // A writer that leaves posts one token after it has given its place up: if none has come yet, it will.
+    // A writer that leaves gives its place up and then posts one token. If that has not come yet, it will.
     const isOwed = this.#state === "left" && this.#surplusTokensSeen <= this.#surplusTokensBefore;
     this.#surplusTokensBefore = this.#surplusTokensSeen + (isOwed ? 1 : 0);
     return this.#state;
   }
 
-  /** Settles what the last writer left half done: due after a release that says so. */
+  /** Settles what the reported writer left half done. Call it when a release says that this is due. */
   settle(): void {
     this.#inPlaceOf(0n, () => this.#ring.settle());
   }
 
-  /** Goes on to the next writer, if the departure of the last one has been reported. */
+  /** Goes on to the next writer if a departure has been reported; otherwise does nothing. */
   acceptNextWriter(): void {
     if (!this.#departureReported) return;
     this.#departureReported = false;
     this.#state = "awaited";
     this.#inPlaceOf(0n, () => {
-      // What a next one has sent that has come and gone since is still to be read, as its frames are.
+      // Another writer may have come and gone since the report. Its frames and metadata are still to be read.
       if (this.#hasTraces(this.#buffer.loadOieb())) return;
       this.#buffer.memory.clearMetadata();
       this.#metadataBytesBefore = 0;
     });
   }
 
-  /** Acts as the writer for a moment, so that no other one comes meanwhile: not at all if the pid has changed. */
+  /** Acts in the place of the writer `pid`, so that nobody connects meanwhile. Does nothing if the pid has changed. */
   #inPlaceOf(pid: bigint, act: () => void): void {
     const { memory } = this.#buffer;
     if (!memory.claim(Role.WRITER, pid, process.pid)) return;

@@ -1,5 +1,6 @@
 // Starts the fixtures that most tests here use, and waits until they are ready.
 
+import { closeSync, openSync, writeSync } from "node:fs";
 import { type BufferConfig, Reader, type WriterOptions } from "../../src/core/index.ts";
 import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child } from "../support/process.ts";
@@ -60,4 +61,11 @@ export function sweep(): void {
 /** Ends fixtures that have nothing more to do; each has to succeed. */
 export async function endAll(...children: Child[]): Promise<void> {
   for (const child of children) await child.succeed();
+}
+
+/** Takes all tokens of written frames away, as if their posts had been lost. */
+export function loseTokens(name: string): void {
+  const file = openSync(`/dev/shm/sem.sem-w-${name}`, "r+");
+  writeSync(file, new Uint8Array(4), 0, 4, 0);
+  closeSync(file);
 }

@@ -1,11 +1,10 @@
 // One writer after another into the same buffer.
 
 import { describe, expect, test } from "bun:test";
-import { closeSync, openSync, writeSync } from "node:fs";
 import { Writer } from "../../src/core/index.ts";
 import { thrownBy, uniqueName } from "../support/buffers.ts";
 import { Child } from "../support/process.ts";
-import { endAll, PATIENT, startReader, startWriter } from "./peers.ts";
+import { endAll, loseTokens, PATIENT, startReader, startWriter } from "./peers.ts";
 
 const stream = { largest: 1000, sizes: "mixed" } as const;
 const large = { ...stream, payloadSize: 4 * 1024 * 1024 };
@@ -27,13 +26,6 @@ async function expectDeparture(reader: Child, reason: "left" | "died"): Promise<
 
 async function metadataOf(reader: Child): Promise<string> {
   return (await reader.send({ do: "metadata" }).receive("metadata")).text;
-}
-
-/** Takes all tokens of written frames away, as if their posts had been lost. */
-function loseTokens(name: string): void {
-  const file = openSync(`/dev/shm/sem.sem-w-${name}`, "r+");
-  writeSync(file, new Uint8Array(4), 0, 4, 0);
-  closeSync(file);
 }
 
 test("the first frame of a writer that came before its reader looked is delivered though its post is lost", async () => {

@@ -7,9 +7,8 @@ import { processStart } from "../../native/process.ts";
 const MAX_PID = process.platform === "win32" ? 2n ** 32n - 1n : 2n ** 22n;
 
 /**
- * One side of a buffer as the other sees it (docs/protocol.md, section 4). A pid may be forged, or used again for
- * another process: at first sight a process must have the buffer mapped, and later it must still be the one that was
- * seen then.
+ * One side of a buffer as the other sees it (docs/protocol.md, section 4). A pid may be forged, or used again for another
+ * process. So the process must have the buffer mapped when it is seen first, and must be the same one later.
  */
 export class Peer {
   readonly #memory: Pick<SharedMemory, "isHeldHere" | "isMappedBy">;
@@ -19,14 +18,14 @@ export class Peer {
   #start = 0;
   #processes = 0;
 
-  /** @param startOf when a process started, as {@link processStart} tells it. */
+  /** @param startOf stands for {@link processStart} in tests. */
   constructor(memory: Pick<SharedMemory, "isHeldHere" | "isMappedBy">, role: Role, startOf = processStart) {
     this.#memory = memory;
     this.#role = role;
     this.#startOf = startOf;
   }
 
-  /** How many processes have been seen alive, one after the other. Two of them may have had the same pid. */
+  /** Number of processes that were seen alive, one after the other. Two of them may have the same pid. */
   get processes(): number {
     return this.#processes;
   }
@@ -42,7 +41,8 @@ export class Peer {
       this.#start ||= start;
       return true;
     }
-    // If the system does not tell what a process has mapped, a pid counts once: the next process is rather a stranger.
+    // If the system does not tell what a process has mapped, a pid counts for one process: the next one that gets it is
+    // more likely to have nothing to do with the buffer.
     const takesPart = isOwn || (this.#memory.isMappedBy(Number(pid)) ?? !hadPid);
     if (!takesPart) return false;
     this.#pid = pid;

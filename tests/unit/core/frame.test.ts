@@ -68,7 +68,7 @@ test("a frame of more than 4 GiB, which other implementations can write, is refu
     expect(error).toBeInstanceOf(FrameTooLargeError);
     expect([error.buffer, error.message]).toEqual([
       large.lender.name,
-      `A frame of buffer "${large.lender.name}" has 4294967297 bytes, and a view at most 4294967296.`,
+      `A frame of buffer "${large.lender.name}" has 4294967297 bytes. A view has at most 4294967296.`,
     ]);
   }
 });

@@ -166,7 +166,7 @@ describe("a reader", () => {
       const error = thrownBy(() => both.reader.readFrame(0)) as SequenceError;
       expect(error).toBeInstanceOf(SequenceError);
       expect(error.message).toBe(
-        `Buffer "${both.reader.name}" at position 232: frame 3 had to follow, and there is frame 9.`,
+        `Buffer "${both.reader.name}" at position 232: expected frame 3, found frame 9.`,
       );
     }
   });
