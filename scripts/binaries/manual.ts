@@ -1,15 +1,15 @@
-// Makes the manual page from the definitions of the commands, in mdoc.
+// Makes the manual page, in mdoc, from the definitions of the commands.
 
 import { version } from "../../package.json";
 import type { AnyCommand } from "../../src/cli/command.ts";
-import { EXIT_CODES_TEXT, UNITS, wrap } from "../../src/cli/help.ts";
+import { EXIT_CODES_TEXT, textOf, UNITS, wrap } from "../../src/cli/help.ts";
 import { flagOf, type Option, type Options, outputOptions } from "../../src/cli/options.ts";
 import { commands } from "../../src/commands/index.ts";
 
-/** Room for what is escaped, in lines of 80 characters. */
+/** Leaves room for escapes in lines of 80 characters. */
 const WIDTH = 70;
 
-/** The text of `zerobuffer.1`, which says that it is of this day. */
+/** The text of `zerobuffer.1`, dated with this day. */
 export async function manual(date: Date): Promise<string> {
   const all = await Promise.all(Object.values(commands).map((load) => load()));
   const shown = all.filter(({ meta }) => !meta.hidden);
@@ -22,12 +22,12 @@ export async function manual(date: Date): Promise<string> {
     ".Sh DESCRIPTION",
     ".Nm",
     ...prose(
-      "moves frames (video images, records, any bytes) between two processes on one machine, without copying them " +
-        "through the kernel. The reader makes a buffer and owns it; the writer connects to it. Data goes to standard " +
-        "output, everything else to standard error.",
+      "moves frames (video images, records, any bytes) between two processes on one machine through shared memory. " +
+        "The reader creates a buffer and owns it; the writer connects to it. Data goes to standard output, everything " +
+        "else to standard error.",
     ),
     ".Pp",
-    ...prose(UNITS),
+    ...prose(Object.values(UNITS).join(" ")),
     ".Sh COMMANDS",
     ...shown.flatMap(commandLines),
     ".Ss Options of every command",
@@ -35,18 +35,18 @@ export async function manual(date: Date): Promise<string> {
     ".Sh ENVIRONMENT",
     ".Bl -tag -width Ds",
     ".It Ev NO_COLOR",
-    "No colours, if it is not empty.",
+    "Disables colours unless it is empty.",
     ".It Ev TMPDIR",
-    "Where the executable unpacks its native library.",
+    "Directory in which the executable unpacks its native library.",
     ".El",
     ".Sh FILES",
     ".Bl -tag -width Ds",
     ".It Pa /dev/shm/NAME",
     "The shared memory of buffer NAME.",
     ".It Pa /dev/shm/sem.sem-w-NAME , Pa /dev/shm/sem.sem-r-NAME",
-    "Its semaphores: frames written, and frames released.",
+    "Its semaphores: written frames and released frames.",
     ".It Pa /tmp/zerobuffer/NAME.lock",
-    "Its lock, which its reader holds.",
+    "Its lock, held by its reader.",
     ".El",
     ".Sh EXIT STATUS",
     ...prose(`${EXIT_CODES_TEXT}.`),
@@ -54,7 +54,7 @@ export async function manual(date: Date): Promise<string> {
     ...shown.flatMap(({ examples }) =>
       examples.flatMap(({ purpose, line }) => [
         ...prose(`${purpose[0]?.toUpperCase()}${purpose.slice(1)}:`),
-        // A macro would take quotation marks for its own.
+        // In a macro, quotation marks would be arguments.
         ...[".Bd -literal -offset indent", escaped(line), ".Ed"],
       ]),
     ),
@@ -97,18 +97,18 @@ function list(items: readonly string[]): string[] {
   return [".Bl -tag -width Ds", ...items, ".El"];
 }
 
-function placeLines([name, { description }]: [string, Option<unknown>]): string[] {
-  return [`.It Ar ${name}`, ...prose(sentence(description))];
+function placeLines([name, option]: [string, Option<unknown>]): string[] {
+  return [`.It Ar ${name}`, ...prose(sentence(textOf(option)))];
 }
 
 function itemLines([name, option]: [string, Option<unknown>]): string[] {
-  const { alias, type, valueHint, description } = option;
+  const { alias, type, valueHint, note } = option;
   const short = alias === undefined ? "" : `Fl ${alias} , `;
   const value = type === "boolean" ? "" : ` Ar ${escaped(valueHint ?? "")}`;
-  const preset = option.default === undefined ? "" : ` (default ${option.default})`;
   return [
     `.It ${short}Fl ${escaped(flagOf(name).slice(1))}${value}`,
-    ...prose(sentence(`${description}${preset}`)),
+    ...prose(sentence(textOf(option))),
+    ...(note === undefined ? [] : prose(note)),
   ];
 }
 
@@ -116,7 +116,7 @@ function sentence(text: string): string {
   return `${text[0]?.toUpperCase()}${text.slice(1)}.`;
 }
 
-/** Text in short lines that end where sentences do, as mdoc wants them. */
+/** Text in short lines; each sentence starts a line, as mdoc requires. */
 function prose(text: string): string[] {
   return text
     .replaceAll(/\s+/g, " ")
@@ -125,7 +125,7 @@ function prose(text: string): string[] {
     .map(escaped);
 }
 
-/** As roff prints it, whatever it is. */
+/** Text that roff prints unchanged. */
 function escaped(text: string): string {
   return text
     .replaceAll("\\", "\\e")

@@ -1,28 +1,29 @@
-// Reads the arguments of a command, strictly: what is not in its table of options, or not as the table says, is refused.
+// Parses the arguments of a command strictly by its citty definitions: anything else is refused.
 //
-// citty's own parser accepts unknown options, repeated ones and surplus arguments, so only its definitions are used.
+// citty's parseArgs is not used: it accepts unknown and repeated options and surplus arguments, takes the texts of our
+// defaults for values, and loading it costs 1.7 ms of a start of 9 ms. A test holds this parser against it.
 
 import { CommandError } from "./failure.ts";
 import { flagOf, type Option, type Options, type Values } from "./options.ts";
 
-/** What stands in the arguments, before any value is looked at. */
+/** The arguments, before any value is parsed. */
 interface Scan {
-  /** The text of each option given, by its name; empty for one that takes no value. */
+  /** The text of each given option, by name; empty for an option without a value. */
   readonly given: ReadonlyMap<string, string>;
   readonly positionals: readonly string[];
-  /** The option that is last and has no value yet. */
+  /** The last option, if its value is missing. */
   readonly awaiting: Option<unknown> | undefined;
-  /** The first thing wrong, if any. */
+  /** The first error, if any. */
   readonly problem: Problem | undefined;
 }
 
 interface Problem {
   readonly message: string;
-  /** The option that nobody knows. */
+  /** The unknown option, if that is the problem. */
   readonly unknown?: string;
 }
 
-/** Sorts the arguments into options and positionals. Never throws: help is given, and JSON too, whatever else is wrong. */
+/** Sorts the arguments into options and positionals. Never throws: --help and --json-output work in spite of errors. */
 export function scanArguments(argv: readonly string[], options: Options): Scan {
   return new Scanner(options).scan(argv);
 }
@@ -30,7 +31,7 @@ export function scanArguments(argv: readonly string[], options: Options): Scan {
 /**
  * The typed values of the arguments.
  *
- * @throws CommandError USAGE for the first argument that is not as the table says.
+ * @throws CommandError USAGE for the first argument that does not match the definitions.
  */
 export async function parseArguments<O extends Options>(
   scan: Scan,
@@ -47,7 +48,7 @@ export async function parseArguments<O extends Options>(
     }
     const text = option.type === "positional" ? positionals.shift() : scan.given.get(name);
     if (text === undefined && option.type === "positional") {
-      throw new CommandError("USAGE", `<${name}> is missing: ${option.takes}.`, help);
+      throw new CommandError("USAGE", `Argument <${name}> is missing: it takes ${option.takes}.`, help);
     }
     values[name] = text === undefined ? option.absent : parseValue(name, option, text, help);
   }
@@ -58,9 +59,9 @@ export async function parseArguments<O extends Options>(
 }
 
 /**
- * Refuses options that contradict each other.
+ * Refuses options that cannot be combined.
  *
- * @param values the options as they are written, each with its value; undefined and false are not given.
+ * @param values the options as they are written, with their values; undefined and false mean that it is not given.
  * @throws CommandError USAGE if more than one is given.
  */
 export function refuseTogether(
@@ -74,7 +75,7 @@ export function refuseTogether(
   throw new CommandError("USAGE", `Options ${first} and ${second} cannot be combined.`, hint);
 }
 
-/** The hint for a word that nobody knows: the nearest known one if any is near, or else `help`. */
+/** The hint for an unknown word: the nearest known word if one is near, or else `help`. */
 export async function hintFor(unknown: string, known: readonly string[], help: string): Promise<string> {
   const meant = await nearest(unknown, known);
   return meant === undefined ? help : `Did you mean ${meant}?`;
@@ -89,7 +90,7 @@ async function nearest(word: string, known: readonly string[]): Promise<string |
 }
 
 class Scanner {
-  /** The names of the options by the way they are written: `--frames` and `-n`. */
+  /** The names of the options by how they are written: `--frames` and `-n`. */
   readonly #names = new Map<string, string>();
   readonly #options: Options;
   readonly #given = new Map<string, string>();
@@ -133,7 +134,7 @@ class Scanner {
     this.#give(flag, attached ?? this.#value(flag, option, rest));
   }
 
-  /** `-n value`, `-nvalue`, `-v`, or several letters in one, of which only the last takes a value. */
+  /** `-n value`, `-nvalue`, `-v`, or several letters, of which only the last may take a value. */
   #short(argument: string, rest: string[]): void {
     for (let at = 1; at < argument.length; at++) {
       const flag = `-${argument[at]}`;
@@ -181,7 +182,7 @@ class Scanner {
   }
 }
 
-/** `-` is a value (stdin or stdout), and so is a negative number, which its range refuses with a better message. */
+/** `-` is a value (stdin or stdout), and so is a negative number: the check of its range has a better message. */
 function looksLikeOption(argument: string): boolean {
   return argument.startsWith("-") && argument !== "-" && !/^-[\d.]/.test(argument);
 }

@@ -1,50 +1,50 @@
-// What a command consists of.
+// The parts of a command.
 
 import type { CommandDef } from "citty";
 import type { Options, outputOptions, Values } from "./options.ts";
 import type { Session } from "./session.ts";
 import type { Style } from "./terminal.ts";
 
-/** The JSON document of a command. It is filled in while the command runs, and printed however that ends. */
+/** The JSON document of a command. It is filled in while the command runs, and printed even if the command fails. */
 export interface Document {
-  /** What was done; `null` where no command was named. */
+  /** What the command does; `null` if no command was given. */
   readonly operation: string | null;
-  /** What went wrong without ending the command; the failure that ended it is added when the document is printed. */
+  /** Failures that did not end the command. The failure that ended it is added when the document is printed. */
   readonly errors: string[];
 }
 
-/** A command: a citty definition, and what it does. */
+/** A command: a citty definition and its implementation. */
 export interface Command<O extends Options, D extends Document> extends Pick<CommandDef, "meta" | "args"> {
-  /** A command that is hidden is for other programs to call: no help lists it. */
+  /** A hidden command is for other programs: the help does not list it. */
   readonly meta: { readonly name: string; readonly description: string; readonly hidden?: true };
   readonly args: O & typeof outputOptions;
-  /** Command lines for `--help`, without the program's name, each with what it is for. */
+  /** Complete command lines for `--help`, each with its purpose. */
   readonly examples: readonly { readonly line: string; readonly purpose: string }[];
-  /** The document before anything has happened, with the positional arguments; null where none is given. */
+  /** The document at the start, with the first two positional arguments; null if they are missing. */
   blank(first: string | null, second: string | null): D;
-  /** Does the work. Ends with a return when it is done, and with an error otherwise. */
+  /** Does the work. Throws if it fails. */
   run(options: Values<O & typeof outputOptions>, session: Session, document: D): Promise<void>;
-  /** A failure in the terms of the document, where the failure's own are not those of who runs the command. */
+  /** Rewords a failure of the core for users of this command. */
   reword?(error: unknown, document: D): unknown;
-  /** The result for a person, in a line or two; none where it failed before anything was done. */
+  /** The result as text, in a line or two; no lines if it failed before it did anything. */
   summarize(document: D, style: Style, failed: boolean): string[];
 }
 
 /** A command of any kind. */
 export type AnyCommand = Command<Options, Document>;
 
-/** Loads a command, which costs more than to know its name. */
+/** Loads a command: only the commands that run are loaded. */
 export type Load = () => Promise<AnyCommand>;
 
 /** The commands by name, of one or two words. */
 export type Commands = Readonly<Record<string, Load>>;
 
-/** Gives a command its types. */
+/** Infers the types of a command. */
 export function defineCommand<O extends Options, D extends Document>(command: Command<O, D>): Command<O, D> {
   return command;
 }
 
-/** What a list of commands tells of one; its own help tells the rest. */
+/** The first sentence of a description, for lists of commands. */
 export function firstSentence(description: string): string {
   return description.split(/(?<=\.) /)[0] ?? "";
 }

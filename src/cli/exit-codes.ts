@@ -1,17 +1,17 @@
-// Every way a command can fail, with its exit code. Help, manual page and JSON schemas are derived from this table.
+// Every code of a failure, with its exit code. Help, manual page and JSON schemas are derived from this table.
 
 import type { ErrorCode } from "../core/index.ts";
 
-/** The codes that only the command line knows. */
+/** The codes that core does not have. */
 type CommandCode = "USAGE" | "TIMEOUT" | "INCOMPLETE" | "VERIFICATION_FAILED" | "INTERRUPTED";
 
 /** What `error.code` can be in a command's JSON. */
 export type FailureCode = ErrorCode | CommandCode;
 
-/** The exit code of a bug of ours. */
+/** The exit code of a bug. */
 export const BUG = 70;
 
-/** An interruption has 128 and the number of its signal instead. */
+/** The exit codes; that of an interruption is 128 plus the number of its signal. */
 export const EXIT_CODES = {
   BUFFER_NOT_FOUND: 1,
   PEER_TIMEOUT: 1,
@@ -39,7 +39,7 @@ export const EXIT_CODES = {
   INTERRUPTED: 128,
 } as const satisfies Record<FailureCode, number>;
 
-/** The signals that stop a command, with their exit codes: 128 and the signal's number. */
+/** The signals that stop a command, with their exit codes. */
 export const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /** What each exit code means. */

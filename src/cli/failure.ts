@@ -1,10 +1,10 @@
-// How a command fails: its code, what to tell the user, and the exit code that scripts go by.
+// How a command fails: its code, its message and hint, and its exit code.
 
 import { ZeroBufferError } from "../core/index.ts";
 import { BUG, EXIT_CODES, type FailureCode } from "./exit-codes.ts";
 import { withFlags } from "./flags.ts";
 
-/** A failure that the command line itself found. */
+/** A failure found by the command line itself. */
 export class CommandError extends Error {
   readonly code: FailureCode;
   readonly hint: string | undefined;
@@ -27,10 +27,10 @@ export class Interrupted extends CommandError {
   }
 }
 
-/** Nobody reads the output any more: the end of a run, and not a failure of it. */
+/** The output was closed by its reader: this ends a run, but is no failure. */
 export class DownstreamClosed extends Error {}
 
-/** Adds a failure that follows the one which ends the run; a signal is none. */
+/** Adds a failure that came after the one that ends the run. Signals are not added. */
 export function addLaterFailure(errors: string[], error: unknown): void {
   if (error instanceof CommandError && error.code !== "INTERRUPTED") errors.push(error.message);
 }
@@ -41,13 +41,13 @@ export interface Failure {
   readonly message: string;
   readonly hint: string | null;
   readonly exitCode: number;
-  /** Where a bug of ours happened. */
+  /** The stack of a bug. */
   readonly stack?: string | undefined;
 }
 
-const REPORT = "This is a bug in zerobuffer: please report it with the command line and what stands above.";
+const REPORT = "This is a bug in zerobuffer. Please report it with the command line and the output above.";
 
-/** Turns whatever was thrown into what is reported. Anything unexpected is a bug of ours. */
+/** The failure to report for an error. An unexpected error is a bug. */
 export function explain(error: unknown): Failure {
   if (error instanceof CommandError || error instanceof ZeroBufferError) {
     const { code } = error;
@@ -59,13 +59,13 @@ export function explain(error: unknown): Failure {
   return bug("INTERNAL", error);
 }
 
-/** What the system says about a failed call, without the code before it and the call behind it. */
+/** The system's message for a failed call, without the code before it and the call after it. */
 export function systemReason(error: unknown): string {
   const message = error instanceof Error ? error.message : `${error}`;
   return message.replace(/^[A-Z0-9]+: /, "").replace(/, \w+( '.*')?$/, "");
 }
 
-/** The system's code of a failed call, such as ENOENT. */
+/** The system's code for a failed call, such as ENOENT. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

@@ -1,4 +1,4 @@
-// The options and functions of the API as they are called on the command line. The core names its own, between backquotes.
+// Translates the options and functions of the API, which core's messages name between backquotes, to the command line.
 
 const WORDS: Readonly<Record<string, string>> = {
   cleanBuffer: "zerobuffer clean",
@@ -12,7 +12,7 @@ const WORDS: Readonly<Record<string, string>> = {
   writeTimeout: "--timeout-ms",
 };
 
-/** A message of the core in the terms of the command line. */
+/** A message of the core in the words of the command line. */
 export function withFlags(text: string): string {
   return text.replace(/`(\w+)(?:\("([^"]*)"\))?`/g, (quoted, name, argument) => {
     const words = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;

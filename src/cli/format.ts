@@ -1,17 +1,17 @@
-// Figures about a run: for JSON, where they are finite or null, and for people.
+// Figures of a run: for JSON (finite or null) and as text.
 
-/** Work done a second; `null` where it took no measurable time. */
+/** Amount per second; `null` if no time passed. */
 export function perSecond(amount: number, seconds: number): number | null {
   if (amount === 0) return 0;
   return seconds > 0 ? Math.round((amount / seconds) * 1000) / 1000 : null;
 }
 
-/** MiB a second. */
+/** MiB per second. */
 export function mebibytesPerSecond(bytes: number, seconds: number): number | null {
   return perSecond(bytes / 2 ** 20, seconds);
 }
 
-/** How long a run took and how fast it went, as its JSON document has it. */
+/** The duration and speed of a run, as its JSON document has them. */
 export function speedFigures(frames: number, bytes: number, seconds: number) {
   return {
     duration_seconds: seconds,
@@ -20,12 +20,12 @@ export function speedFigures(frames: number, bytes: number, seconds: number) {
   };
 }
 
-/** A count with its unit, which only loses its final s: `1 frame`, `20,000 frames`. */
+/** A count with its unit, which loses its final s for 1: `1 frame`, `20,000 frames`. */
 export function count(value: number, units: string): string {
   return `${grouped(value)} ${value === 1 ? units.replace(/s$/, "") : units}`;
 }
 
-/** Bytes in the unit that suits them: `1.5 GiB`. */
+/** Bytes in a suitable unit: `1.5 GiB`. */
 export function bytesText(bytes: number): string {
   for (const [unit, size] of [
     ["GiB", 2 ** 30],
@@ -37,7 +37,7 @@ export function bytesText(bytes: number): string {
   return count(bytes, "bytes");
 }
 
-/** How long it took and how fast it went: `in 0.25 s: 80,000 frames/s, 78.1 MiB/s`. */
+/** Duration and speed: `in 0.25 s: 80,000 frames/s, 78.1 MiB/s`. */
 export function speedText(frames: number, bytes: number, seconds: number, units = "frames"): string {
   const time = `in ${grouped(seconds, seconds < 10 ? 3 : 1)} s`;
   if (seconds === 0) return time;
@@ -49,7 +49,7 @@ export function grouped(value: number, decimals = 0): string {
   return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
-/** The middle of some values, of which there is at least one. */
+/** The median of at least one value. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,11 +1,11 @@
-// The buffer that a command reads from: how it waits for the writer and for frames, and what it says if they do not come.
+// The buffer that a command reads from: waits for its writer and its frames, and reports if they do not come.
 
 import { PeerTimeoutError, type Reader } from "../core/index.ts";
 import { CommandError } from "./failure.ts";
 import { count, grouped } from "./format.ts";
 import type { Session } from "./session.ts";
 
-/** How long to wait between two looks at something else, in milliseconds. */
+/** The longest wait between two calls of `check`, in milliseconds. */
 const SLICE_MS = 250;
 
 /** How long to wait, in milliseconds. */
@@ -21,18 +21,18 @@ export class FrameInput {
   readonly #reader: Reader;
   readonly #timeouts: Timeouts;
   readonly #session: Session;
-  readonly #look: (() => void) | undefined;
+  readonly #check: (() => void) | undefined;
 
-  /** @param look If given, it is called a few times a second while the writer or a frame is waited for; it may throw. */
-  constructor(reader: Reader, timeouts: Timeouts, session: Session, look?: () => void) {
+  /** @param check is called a few times per second during waits, if given. It may throw. */
+  constructor(reader: Reader, timeouts: Timeouts, session: Session, check?: () => void) {
     this.#reader = reader;
     this.#timeouts = timeouts;
     this.#session = session;
-    this.#look = look;
+    this.#check = check;
   }
 
   /**
-   * Returns when a writer has connected, or has come and gone: reading tells which.
+   * Waits until a writer has connected. One that has left again counts too: reading reports it.
    *
    * @throws PeerTimeoutError
    */
@@ -43,19 +43,21 @@ export class FrameInput {
     const seen = await this.#waitInSlices(connectTimeoutMs, async (sliceMs) => {
       const deadline = performance.now() + sliceMs;
       if (await this.#reader.isWriterConnectedAsync(sliceMs, { signal })) return "connected";
-      // An answer before the deadline means that one came and went.
+      // An answer before the deadline means that a writer connected and left.
       return performance.now() < deadline ? "gone" : undefined;
     });
-    if (seen === "connected") log?.info(`A writer has connected to buffer "${name}".`);
+    if (seen === "connected") log?.info(`A writer connected to buffer "${name}".`);
     if (seen !== undefined) return;
-    throw new PeerTimeoutError(`No writer has connected to buffer "${name}" within ${connectTimeoutMs} ms.`, {
+    throw new PeerTimeoutError(`No writer connected to buffer "${name}" within ${connectTimeoutMs} ms.`, {
       buffer: name,
-      hint: "Start the writer, or wait longer (--connect-timeout-ms; 0: for ever).",
+      hint: "Start the writer, or raise --connect-timeout-ms (0: wait forever).",
     });
   }
 
   /**
-   * What `read` brings within the timeout; it answers `undefined` if nothing came in the milliseconds it is given.
+   * Waits for frames.
+   *
+   * @param read waits for the given number of milliseconds; returns `undefined` if there is no frame until then.
    *
    * @throws CommandError TIMEOUT
    */
@@ -65,17 +67,17 @@ export class FrameInput {
     if (frames !== undefined) return frames;
     throw new CommandError(
       "TIMEOUT",
-      `No frame has come through buffer "${this.#reader.name}" within ${timeoutMs} ms; its writer is still connected.`,
-      "See why the writer is idle, or wait longer (--timeout-ms; 0: for ever).",
+      `No frame arrived in buffer "${this.#reader.name}" within ${timeoutMs} ms; its writer is still connected.`,
+      "Check why the writer is idle, or raise --timeout-ms (0: wait forever).",
     );
   }
 
-  /** The failure of a run whose writer has left too early. */
+  /** The failure if the writer left too early. */
   incomplete(frames: number, wanted: number): CommandError {
     return new CommandError(
       "INCOMPLETE",
-      `The writer of buffer "${this.#reader.name}" has left after ${grouped(frames)} of ${count(wanted, "frames")}.`,
-      "Have it write more, or ask for fewer (--frames).",
+      `The writer of buffer "${this.#reader.name}" left after ${grouped(frames)} of ${count(wanted, "frames")}.`,
+      "Lower --frames, or let the writer send more.",
     );
   }
 
@@ -84,12 +86,12 @@ export class FrameInput {
     wait: (sliceMs: number) => Promise<T | undefined>,
   ): Promise<T | undefined> {
     const deadline = performance.now() + timeoutMs;
-    const longestMs = this.#look === undefined ? Number.POSITIVE_INFINITY : SLICE_MS;
+    const longestMs = this.#check === undefined ? Number.POSITIVE_INFINITY : SLICE_MS;
     for (;;) {
       const leftMs = Math.max(0, deadline - performance.now());
       const result = await wait(Math.min(longestMs, leftMs));
       if (result !== undefined) return result;
-      this.#look?.();
+      this.#check?.();
       if (performance.now() >= deadline) return undefined;
     }
   }

@@ -1,13 +1,13 @@
-// Frames on their way to a file or to stdout: small ones gathered, large ones written where they lie.
+// Writes frames to a file or to stdout: gathers small frames, writes large ones without a copy.
 
 import type { FrameBatch } from "../core/index.ts";
 import { FrameJoiner, type Framing } from "../frames/framing.ts";
 import type { ByteOutput } from "./streams.ts";
 
-/** Frames up to this size are worth a copy: it lets the reader go on while the thread pool writes. */
+/** Frames up to this size are copied, so that the reader can continue while the thread pool writes. */
 const MAX_COPIED_SIZE = 256 * 1024;
 
-/** Joins frames into a byte stream; a piece of it is being written while the next one fills. */
+/** Joins frames into a byte stream. One piece is written while the next one fills. */
 export class FrameOutput {
   readonly #output: ByteOutput;
   readonly #joiner: FrameJoiner;
@@ -18,25 +18,25 @@ export class FrameOutput {
     this.#joiner = new FrameJoiner(framing);
   }
 
-  /** Whether all frames have been written, or are being written. */
+  /** Whether no frame waits for a write. */
   get isEmpty(): boolean {
     return this.#joiner.size === 0;
   }
 
-  /** Copies the frame if there is room at once; `write` takes it otherwise. */
+  /** Copies a frame if there is room. If it returns false, use `write`. */
   append(frame: Uint8Array): boolean {
     return frame.length <= MAX_COPIED_SIZE && this.#joiner.append(frame);
   }
 
-  /** {@link append} for all frames of a batch; false, and none was taken, if they have to be appended one by one. */
+  /** Copies all frames of a batch if there is room. If it returns false, nothing was copied: append them one by one. */
   appendBatch(frames: FrameBatch): boolean {
     return this.#joiner.appendBatch(frames);
   }
 
   /**
-   * Takes the frame, once the stream has taken what came before. It is no longer needed when the promise settles.
+   * Writes a frame after the frames before it. Its bytes are no longer needed when the promise settles.
    *
-   * @throws CommandError IO_ERROR; DownstreamClosed.
+   * @throws CommandError IO_ERROR; DownstreamClosed; FrameTooLargeError if its length prefix cannot hold its size.
    */
   async write(frame: Uint8Array): Promise<void> {
     await this.#idle();
@@ -49,7 +49,7 @@ export class FrameOutput {
   }
 
   /**
-   * Settles once the stream has taken everything.
+   * Writes the frames that are still gathered.
    *
    * @throws As `write` does.
    */
@@ -58,7 +58,7 @@ export class FrameOutput {
     if (this.#joiner.size > 0) await this.#start([this.#joiner.take()]);
   }
 
-  /** Settles once nothing is being written, also by a `write` whose caller has given up waiting for it. */
+  /** Waits for all writes, including those whose caller no longer waits. */
   async #idle(): Promise<void> {
     for (let awaited: Promise<void> | undefined; awaited !== this.#writing; ) {
       awaited = this.#writing;
@@ -68,7 +68,7 @@ export class FrameOutput {
 
   #start(pieces: readonly Uint8Array[]): Promise<void> {
     const writing = this.#writeAll(pieces);
-    // Whoever comes next awaits it, and perhaps nobody does.
+    // The next write awaits it; there may be none.
     writing.catch(() => {});
     this.#writing = writing;
     return writing;

@@ -1,4 +1,4 @@
-// Where the writer's frames come from: a pattern, or a byte stream.
+// The frames to send: those of a pattern, or of a byte stream.
 
 import { FrameTooLargeError } from "../core/index.ts";
 import { FrameSplitter, type Framing } from "../frames/framing.ts";
@@ -8,26 +8,26 @@ import type { ByteInput } from "./streams.ts";
 
 /** Sizes of frames, in bytes. */
 interface FrameSizes {
-  /** As asked for. */
+  /** Of the frames to send. */
   readonly frameSize: number;
-  /** As the buffer allows. */
+  /** Of the largest frame that fits the buffer. */
   readonly maxFrameSize: number;
 }
 
-/** Hands out frames, several at once where they lie end to end. */
+/** Provides frames, several at once if they are stored end to end. */
 export interface FrameSource {
   /**
-   * 1 to `most` frames from number `index` on, lent until the next call. `undefined` where more has to arrive or to be made
-   * first, or at the end.
+   * Returns 1 to `most` frames from number `index` on, which are lent until the next call. Returns `undefined` if `more`
+   * has to be called first.
    */
   next(index: number, most: number): FrameRun | undefined;
-  /** Waits for more; false at the end. */
+  /** Waits for more frames; returns false at the end. */
   more(): Promise<boolean>;
-  /** Empty lines skipped so far, which make no frames. */
+  /** Empty lines skipped so far: they are no frames. */
   readonly emptyLines: number;
 }
 
-/** What to take frames from. */
+/** Which frames to send. */
 interface SourceOptions {
   /** Default: `sequential`. */
   readonly pattern: Pattern | undefined;
@@ -39,7 +39,7 @@ interface SourceOptions {
 /**
  * The frames of the input, or of a pattern if there is none.
  *
- * @throws FrameTooLargeError if frames of the size asked for exceed `maxFrameSize`.
+ * @throws FrameTooLargeError if `size` exceeds `maxFrameSize`.
  */
 export function sourceOf(
   input: ByteInput | undefined,
@@ -53,14 +53,14 @@ export function sourceOf(
     : new StreamSource(input, framing, sizes, signal);
 }
 
-/** Frames that lie end to end. */
+/** Frames, end to end. */
 export interface FrameRun {
   readonly bytes: Uint8Array;
-  /** Bytes of each. */
+  /** Bytes of each frame. */
   readonly frameSize: number;
 }
 
-/** Frames of one pattern and one size, without end. */
+/** Endless frames of one pattern and one size. */
 class PatternSource implements FrameSource {
   readonly emptyLines = 0;
   readonly #frames: PatternFrames;
@@ -71,8 +71,8 @@ class PatternSource implements FrameSource {
   constructor(pattern: Pattern, { frameSize, maxFrameSize }: FrameSizes) {
     if (frameSize > maxFrameSize) {
       throw new FrameTooLargeError(
-        `Frames of ${frameSize} bytes are larger than the ${maxFrameSize} bytes a frame can have.`,
-        { hint: "Use smaller frames (--size), or give the reader a larger buffer (--buffer-size)." },
+        `Frames of ${frameSize} bytes do not fit the buffer, which takes up to ${maxFrameSize}.`,
+        { hint: "Lower --size, or give the reader a larger --buffer-size." },
       );
     }
     this.#frames = new PatternFrames(pattern);
@@ -84,7 +84,7 @@ class PatternSource implements FrameSource {
     return { bytes: this.#frames.run(index, this.#size, most), frameSize: this.#size };
   }
 
-  /** A large frame is made in pieces, with a turn of the event loop after each. */
+  /** Takes a turn of the event loop between the pieces of a large frame. */
   async more(): Promise<boolean> {
     await this.#turns.turn();
     return true;
@@ -95,7 +95,7 @@ class PatternSource implements FrameSource {
 class StreamSource implements FrameSource {
   readonly #input: ByteInput;
   readonly #splitter: FrameSplitter;
-  /** Where all frames have one. */
+  /** The size of all frames, if they have one size. */
   readonly #frameSize: number | undefined;
   readonly #signal: AbortSignal;
   #ended = false;
@@ -112,7 +112,7 @@ class StreamSource implements FrameSource {
     return this.#splitter.emptyLines;
   }
 
-  /** @throws ZeroBufferError IO_ERROR at a record that cannot be a frame. */
+  /** @throws ZeroBufferError IO_ERROR at a line or record that cannot be a frame. */
   next(_index: number, most: number): FrameRun | undefined {
     const bytes = this.#splitter.nextRun(most);
     if (bytes === undefined) return undefined;

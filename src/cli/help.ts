@@ -6,17 +6,24 @@ import { flagOf, type Option, type Options } from "./options.ts";
 import { report } from "./report.ts";
 import { Descriptor, plain, type Style } from "./terminal.ts";
 
-/** How sizes and times are written. */
-export const UNITS = `SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.
-TIME is in milliseconds, or has a suffix: us, ms, s, m.`;
+/** How the values of options are written, by what stands for them in the help. */
+export const UNITS: Readonly<Record<string, string>> = {
+  SIZE: "SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.",
+  TIME: "TIME is in milliseconds, or has a suffix: us, ms, s, m.",
+};
 
 /** What each exit code means, in one sentence. */
 export const EXIT_CODES_TEXT: string = EXIT_CODE_MEANINGS.map(([code, meaning]) => `${code} ${meaning}`).join(
   ", ",
 );
 
-/** Of a plain terminal. */
-const WIDTH = 80;
+/** Longest line. An option takes one line. */
+const WIDTH = 100;
+
+/** Longest line of running text. */
+const TEXT_WIDTH = 80;
+
+const INDENT = "  ";
 
 /** Prints the page of one command; returns the exit code. */
 export function printCommandHelp(command: AnyCommand, json: boolean): Promise<number> {
@@ -37,64 +44,98 @@ async function printPage(page: (style: Style) => string[], json: boolean): Promi
   return 0;
 }
 
-function commandPage(command: AnyCommand, style: Style): string[] {
+/** The page of one command, by section. */
+export function commandPage(command: AnyCommand, style: Style): string[] {
   const { name, description } = command.meta;
-  const positionals = Object.entries(command.args).filter(([, option]) => option.type === "positional");
-  const usage = positionals
-    .map(([positional, { variadic }]) => (variadic ? ` [${positional}…]` : ` <${positional}>`))
-    .join("");
+  const places = Object.entries(command.args).filter(([, option]) => option.type === "positional");
+  const usage = [
+    "zerobuffer",
+    name,
+    ...places.map(([place, option]) => placeLabel(place, option)),
+    "[options]",
+  ];
+  const options = Object.values(command.args);
+  const notes = options.flatMap(({ note }) => note ?? []);
+  const units = Object.entries(UNITS).filter(([unit]) =>
+    options.some(({ valueHint }) => valueHint?.startsWith(unit)),
+  );
   const examples = command.examples.map(({ line, purpose }) => `${style.dim(`# ${purpose}`)}\n${line}`);
   return [
-    description,
-    section("Usage", `zerobuffer ${name}${usage} [options]`, style),
-    ...optionSections(command.args, style),
-    section("Sizes and times", UNITS, style),
-    section("Exit codes", wrap(`${EXIT_CODES_TEXT}.`, WIDTH - 2).join("\n"), style),
+    wrap(description, TEXT_WIDTH).join("\n"),
+    section("Usage", usage.join(" "), style),
+    ...argumentSections(command.args, style),
+    ...(notes.length > 0 ? [section("Notes", notes.flatMap(paragraph).join("\n"), style)] : []),
+    ...(units.length > 0 ? [section("Units", units.map(([, text]) => text).join("\n"), style)] : []),
+    section("Exit codes", paragraph(`${EXIT_CODES_TEXT}.`).join("\n"), style),
     section("Examples", examples.join("\n"), style),
   ];
 }
 
 function programPage(commands: readonly AnyCommand[], style: Style): string[] {
-  const width = Math.max(...commands.map(({ meta }) => meta.name.length));
   const rows = commands.map(
-    ({ meta }) => `${style.green(meta.name.padEnd(width))}  ${firstSentence(meta.description)}`,
+    ({ meta }) => [meta.name, firstSentence(meta.description)] as const satisfies Row,
   );
   return [
     "Moves frames between processes on one machine through shared memory.",
     section("Usage", "zerobuffer <command> [options]", style),
-    section("Commands", rows.join("\n"), style),
+    section("Commands", table(rows, columnOf(rows), style), style),
     section("More", "zerobuffer <command> --help\nzerobuffer --version", style),
   ];
 }
 
 function section(title: string, text: string, style: Style): string {
-  return `${style.bold(title)}\n${text.replace(/^/gm, "  ")}`;
+  return `${style.bold(title)}\n${text.replace(/^/gm, INDENT)}`;
 }
 
-function optionSections(options: Options, style: Style): string[] {
-  const shown = Object.entries(options).filter(([, { type }]) => type !== "positional");
-  const labels = new Map(shown.map(([name, option]) => [name, labelOf(name, option)]));
-  const column = Math.max(...[...labels.values()].map((label) => label.length)) + 2;
-  const groups = Map.groupBy(shown, ([, { group }]) => group);
+/** What is explained, and the explanation. */
+type Row = readonly [label: string, text: string];
+
+/** The positional arguments and then the options under their headings, in common columns. */
+function argumentSections(options: Options, style: Style): string[] {
+  const rows = new Map(
+    Object.entries(options).map(([name, option]) => [
+      option,
+      [labelOf(name, option), textOf(option)] as const,
+    ]),
+  );
+  const column = columnOf([...rows.values()]);
+  const groups = Map.groupBy(rows.keys(), ({ type, group }) => (type === "positional" ? "Arguments" : group));
   return [...groups].map(([group, members]) => {
-    const rows = members.map(([name, option]) => {
-      const label = labels.get(name) ?? "";
-      const text = wrap(descriptionOf(option), WIDTH - column).join(`\n${" ".repeat(column)}`);
-      return `${style.green(label)}${" ".repeat(column - label.length)}${text}`;
-    });
-    return section(group, rows.join("\n"), style);
+    const shown = members.map((option) => rows.get(option)!);
+    return section(group, table(shown, column, style), style);
   });
 }
 
-function labelOf(name: string, { alias, type, valueHint }: Option<unknown>): string {
+function columnOf(rows: readonly Row[]): number {
+  return Math.max(...rows.map(([label]) => label.length)) + 2;
+}
+
+function table(rows: readonly Row[], column: number, style: Style): string {
+  const lines = rows.map(([label, text]) => {
+    const explanation = wrap(text, WIDTH - INDENT.length - column).join(`\n${" ".repeat(column)}`);
+    return `${style.green(label)}${" ".repeat(column - label.length)}${explanation}`;
+  });
+  return lines.join("\n");
+}
+
+function labelOf(name: string, option: Option<unknown>): string {
+  const { alias, type, valueHint } = option;
+  if (type === "positional") return placeLabel(name, option);
   const short = alias === undefined ? "    " : `-${alias}, `;
   return `${short}${flagOf(name)}${type === "boolean" ? "" : ` ${valueHint}`}`;
 }
 
-function descriptionOf(option: Option<unknown>): string {
-  return option.default === undefined
-    ? option.description
-    : `${option.description} (default ${option.default})`;
+function placeLabel(name: string, { variadic }: Option<unknown>): string {
+  return variadic ? `[${name}…]` : `<${name}>`;
+}
+
+/** The description of an option, with its default at the end. */
+export function textOf({ default: shown, description }: Option<unknown>): string {
+  return shown === undefined ? description : `${description} (default ${shown})`;
+}
+
+function paragraph(text: string): string[] {
+  return wrap(text, TEXT_WIDTH - INDENT.length);
 }
 
 /** The text in lines of at most `width` characters, but for longer words. */

@@ -1,9 +1,12 @@
-// What --verbose tells: on stderr, because stdout carries data only.
+// The log of --verbose, on stderr: stdout carries only data.
+//
+// consola logs through a reporter of ours: to import its own, from consola/basic, makes stdout and stderr non-blocking for
+// every process that shares them.
 
 import type { ConsolaInstance } from "consola/core";
 import { Descriptor, print } from "./terminal.ts";
 
-/** The log of a run. Lines wait for a slow stderr instead of making the run wait. */
+/** The log of a run. A slow stderr delays the lines, not the run. */
 export class Log {
   readonly #consola: ConsolaInstance;
   #lines: string[] = [];
@@ -12,28 +15,28 @@ export class Log {
   private constructor(createConsola: typeof import("consola/core").createConsola) {
     this.#consola = createConsola({
       reporters: [{ log: ({ type, args }) => this.#add(`${type}: ${args.join(" ")}\n`) }],
-      // Every line counts, however often it comes.
+      // Repeated lines are printed, too.
       throttle: 0,
     });
   }
 
-  /** Opens the log; consola is loaded only here. */
+  /** Opens the log. Only this loads consola. */
   static async open(): Promise<Log> {
     const { createConsola } = await import("consola/core");
     return new Log(createConsola);
   }
 
-  /** Tells what happens. */
+  /** Logs what happens. */
   info(message: string): void {
     this.#consola.info(message);
   }
 
-  /** Tells what is odd. */
+  /** Logs a problem that does not end the run. */
   warn(message: string): void {
     this.#consola.warn(message);
   }
 
-  /** Settles once all lines are printed. */
+  /** Waits until all lines are printed. */
   async flush(): Promise<void> {
     await this.#printing;
   }
@@ -47,7 +50,7 @@ export class Log {
     while (this.#lines.length > 0) {
       const text = this.#lines.join("");
       this.#lines = [];
-      // Nowhere is left to say that stderr is closed or full.
+      // If stderr is closed or full, there is nowhere left to report it.
       await print(Descriptor.STDERR, text).catch(() => {});
     }
     this.#printing = undefined;

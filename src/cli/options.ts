@@ -1,8 +1,8 @@
-// The options of a command as one table: how each is written, what it takes, and the typed value it becomes.
+// The options of a command as one table of citty definitions: how each is written, what it takes, and its typed value.
 
-import type { BooleanArgDef, PositionalArgDef, StringArgDef } from "citty";
-import { WAIT_MODES, type WaitMode } from "../core/index.ts";
+import type { BooleanArgDef, EnumArgDef, PositionalArgDef, StringArgDef } from "citty";
 import {
+  formatDuration,
   formatSize,
   MAX_DURATION_MS,
   parseDuration,
@@ -15,22 +15,25 @@ import {
 /** One option or positional argument: a citty definition, and how its text becomes a `T`. */
 export type Option<T> = (
   | (StringArgDef & { type: "string" })
+  | (EnumArgDef & { type: "enum"; options: string[] })
   | (BooleanArgDef & { type: "boolean" })
   | (PositionalArgDef & { type: "positional" })
 ) & {
   readonly description: string;
-  /** The heading it stands under in `--help`. */
+  /** What a line of `--help` has no room for: whole sentences. */
+  readonly note?: string;
+  /** Its heading in `--help`. */
   readonly group: string;
   readonly alias?: string;
-  /** Of the last positional: takes any number of arguments, and its value is the list of what they become. */
+  /** Of the last positional: it takes any number of arguments, and its value is the list of what they become. */
   readonly variadic?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
-  /** What a shell offers for it: words, or what is there when it asks. Nothing for a number, say. */
+  /** What a shell offers for it: words, or what exists when it asks. Nothing for a number, for example. */
   readonly offers?: readonly string[] | "buffers" | "channels" | "files";
-  /** The value where the option is not given. */
+  /** The value if the option is not given. */
   readonly absent: T;
-  /** The value of a text, `undefined` if the text is not acceptable. */
+  /** The value of a text, or `undefined` if the text is not acceptable. */
   parse(text: string): T | undefined;
 };
 
@@ -42,17 +45,19 @@ export type Values<O extends Options> = { readonly [K in keyof O]: O[K]["absent"
 
 interface Spec<D> {
   group: string;
+  /** One line, verb first. */
   description: string;
-  /** The value where the option is not given. */
+  note?: string;
+  /** The value if the option is not given. */
   default: D;
-  /** The default in words, where the value alone does not say it. */
+  /** The default in words, if the value alone does not say it. */
   shown?: string;
   /** The letter of the short form. */
   alias?: string;
   valueHint?: string;
 }
 
-/** Of an option that has no default. */
+/** An option without a default. */
 type PlainSpec = Omit<Spec<undefined>, "default">;
 
 interface Kind<T> {
@@ -102,10 +107,11 @@ export function duration<D extends number | undefined>(
       const milliseconds = parseDuration(text);
       return spec.zeroIsForever && milliseconds === 0 ? Number.POSITIVE_INFINITY : milliseconds;
     },
+    show: formatDuration,
   });
 }
 
-/** A positive number of events a second; none by default. */
+/** A positive number of events per second; none by default. */
 export function rate(spec: PlainSpec): Option<number | undefined> {
   return option(
     { ...spec, default: undefined },
@@ -119,12 +125,13 @@ export function choice<const C extends string, D extends C | undefined>(
   spec: Spec<D> & { valueHint: string },
 ): Option<C | D> {
   const described = { ...spec, description: `${spec.description}: ${list(choices)}` };
-  return option(described, {
+  const definition = define(described, {
     takes: list(choices),
     valueHint: spec.valueHint,
     offers: choices,
     parse: (text) => choices.find((word) => word === text),
   });
+  return { ...definition, type: "enum", options: [...choices] };
 }
 
 /** Permission bits in octal; none by default. */
@@ -139,7 +146,7 @@ export function permissions(spec: PlainSpec): Option<number | undefined> {
 export function text(spec: PlainSpec): Option<string | undefined> {
   return option(
     { ...spec, default: undefined },
-    { takes: "a text that is not empty", valueHint: "TEXT", parse: (text) => text || undefined },
+    { takes: "a non-empty text", valueHint: "TEXT", parse: (text) => text || undefined },
   );
 }
 
@@ -179,13 +186,14 @@ export function bufferName(description: string): Option<string> {
   };
 }
 
-/** The names of any number of buffers. The core checks them. */
-export function bufferNames(description: string): Option<readonly string[]> {
+/** The names of any number of buffers; `shown` says what no name means. The core checks them. */
+export function bufferNames(description: string, shown: string): Option<readonly string[]> {
   return {
     type: "positional",
     variadic: true,
     group: "",
     description,
+    default: shown,
     takes: "names of buffers",
     offers: "buffers",
     absent: [],
@@ -193,16 +201,18 @@ export function bufferNames(description: string): Option<readonly string[]> {
   };
 }
 
-/** Any number of words out of a list. */
+/** Any number of words out of a list; `shown` says what no word means. */
 export function words<const C extends string>(
   choices: readonly C[],
   description: string,
+  shown: string,
 ): Option<readonly C[]> {
   return {
     type: "positional",
     variadic: true,
     group: "",
-    description,
+    description: `${description}: ${list(choices)}`,
+    default: shown,
     takes: list(choices),
     offers: choices,
     absent: [],
@@ -248,25 +258,15 @@ export function chosenWord<const C extends string>(
   };
 }
 
-/** How a command waits for the other end of a buffer. */
-export function waitMode(): Option<WaitMode> {
-  return choice(WAIT_MODES, {
-    group: "Waiting",
-    description: "how to wait for the other side: spin while that pays, always or never",
-    valueHint: "MODE",
-    default: "adaptive",
-  });
-}
-
-/** What every command understands. */
+/** The options that every command takes. */
 export const outputOptions = {
   jsonOutput: flag({ group: "Output", description: "print the result as one JSON object" }),
-  quiet: flag({ group: "Output", description: "show no progress" }),
-  verbose: flag({ group: "Output", alias: "v", description: "tell on stderr what happens" }),
+  quiet: flag({ group: "Output", description: "hide the progress" }),
+  verbose: flag({ group: "Output", alias: "v", description: "log what happens to stderr" }),
   help: flag({ group: "Output", alias: "h", description: "show this help" }),
 };
 
-/** What the program takes where no command is named. */
+/** The options of the program if no command is given. */
 export const programOptions = {
   help: outputOptions.help,
   jsonOutput: outputOptions.jsonOutput,
@@ -282,18 +282,23 @@ function option<T extends string | number, D extends T | undefined>(
   spec: Spec<D>,
   kind: Kind<T>,
 ): Option<T | D> {
-  const { group, description, alias, valueHint = kind.valueHint } = spec;
+  return { ...define(spec, kind), type: "string" };
+}
+
+/** An option but for its type. */
+function define<T extends string | number, D extends T | undefined>(spec: Spec<D>, kind: Kind<T>) {
+  const { group, description, note, alias, valueHint = kind.valueHint } = spec;
   const shown = spec.shown ?? (spec.default === undefined ? undefined : showDefault(spec.default, kind));
   return {
-    type: "string",
     group,
     description,
     valueHint,
+    ...(note !== undefined && { note }),
     ...(alias !== undefined && { alias }),
     ...(shown !== undefined && { default: shown }),
     takes: kind.takes,
     ...(kind.offers !== undefined && { offers: kind.offers }),
-    absent: spec.default,
+    absent: spec.default as T | D,
     parse: kind.parse,
   };
 }

@@ -1,4 +1,4 @@
-// What the program answers where its first argument is no command: help, its version, or what is wrong.
+// The program without a command: help, its version, or a usage error.
 
 import { hintFor, parseArguments, scanArguments } from "./arguments.ts";
 import type { Commands, Document } from "./command.ts";
@@ -10,7 +10,7 @@ import { versions, versionText } from "./version.ts";
 
 const HINT = "See zerobuffer --help.";
 
-/** Does what the arguments say, and returns the exit code. */
+/** Runs the program and returns the exit code. */
 export async function runProgram(
   commands: Commands,
   argv: readonly string[],
@@ -30,7 +30,7 @@ export async function runProgram(
     if (isWord) throw await unknownCommand(commands, first, second);
     refuseEarlyOptions(commands, scan.positionals, first);
     const given = await parseArguments(scan, programOptions, HINT);
-    if (!given.version) throw new CommandError("USAGE", "No command is named.", HINT);
+    if (!given.version) throw new CommandError("USAGE", "No command given.", HINT);
     const told = await versions();
     const document = { operation: "version", ...told, errors: [] };
     await report(document, () => [versionText(told)], undefined, channel);
@@ -43,31 +43,31 @@ export async function runProgram(
   }
 }
 
-/** An option that stands before a command is refused as such, whatever it is. */
+/** Refuses an option before a command, even one that the command takes. */
 function refuseEarlyOptions(commands: Commands, words: readonly string[], first: string | undefined): void {
   const names = words.flatMap((word, at) => [word, `${word} ${words[at + 1]}`]);
   const command = names.find((name) => Object.hasOwn(commands, name));
   if (command === undefined) return;
   throw new CommandError(
     "USAGE",
-    `Option ${first} stands before the command.`,
-    `Options follow it: see zerobuffer ${command} --help.`,
+    `Option ${first} must come after the command.`,
+    `See zerobuffer ${command} --help.`,
   );
 }
 
-/** @param first the first argument, which begins no command on its own. */
+/** @param first the first argument, which is no command by itself. */
 async function unknownCommand(commands: Commands, first: string, second = ""): Promise<CommandError> {
   const members = membersOf(commands, first);
   if (members.length > 0) {
     const names = members.map((command) => command.slice(first.length + 1));
     const hint = await hintFor(second, names, HINT);
-    return new CommandError("USAGE", `Command ${first} takes ${names.join(" or ")} as its next word.`, hint);
+    return new CommandError("USAGE", `${first} needs a subcommand: ${names.join(" or ")}.`, hint);
   }
   const hint = await hintFor(first, Object.keys(commands), HINT);
   return new CommandError("USAGE", `Unknown command ${JSON.stringify(first)}.`, hint);
 }
 
-/** The names of the commands of two words that begin with this one. */
+/** The names of the two-word commands that begin with this word. */
 function membersOf(commands: Commands, first: string): string[] {
   return Object.keys(commands).filter((command) => command.startsWith(`${first} `));
 }

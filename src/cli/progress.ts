@@ -4,11 +4,11 @@ import type { SingleBar } from "cli-progress";
 import { bytesText, count } from "./format.ts";
 import type { Session } from "./session.ts";
 
-/** Fewer than the ten redraws a second that are allowed, because the first and the last come on top. */
+/** Less than the allowed ten per second, because the first and the last redraw come on top. */
 const REDRAWS_PER_SECOND = 8;
 const BAR_WIDTH = 16;
 
-/** One line on stderr about a run. A timer redraws it, so that an update costs next to nothing. */
+/** One line on stderr about a run. A timer redraws it, so that updates are cheap. */
 export class Progress implements Disposable {
   readonly #bar: SingleBar;
   readonly #total: number | undefined;
@@ -27,10 +27,10 @@ export class Progress implements Disposable {
   }
 
   /**
-   * Shows the line to the end of the session, if progress is to be shown.
+   * Shows the line until the end of the session, if the session shows progress.
    *
-   * @param what goes on: `Writing`.
-   * @param total what `done` will be at the end; with it the line shows percent and the time left.
+   * @param what the command does: `Writing`.
+   * @param total the final value of `done`; with it the line shows percent and the time left.
    * @param units what is counted.
    */
   static async start(
@@ -52,7 +52,7 @@ export class Progress implements Disposable {
       hideCursor: true,
     });
     const progress = new Progress(bar, total, units);
-    // The texts are made when the line is drawn.
+    // The texts are computed when the line is drawn.
     bar.start(total ?? 0, 0, {
       get figures() {
         return progress.#figures();
@@ -64,7 +64,7 @@ export class Progress implements Disposable {
     return session.own(progress);
   }
 
-  /** Tells how far the run is; `done` counts towards the total. */
+  /** Updates the figures; `done` counts towards the total. */
   update(frames: number, bytes: number, done: number): void {
     if (frames > 0) this.#startedAt ??= performance.now();
     this.#frames = frames;
@@ -73,7 +73,7 @@ export class Progress implements Disposable {
     this.#bar.update(done);
   }
 
-  /** Tells what is being done, where no frames are counted; `done` counts towards the total. */
+  /** Shows the current step instead of figures; `done` counts towards the total. */
   step(what: string, done: number): void {
     this.#startedAt ??= performance.now();
     this.#step = what;
@@ -81,7 +81,7 @@ export class Progress implements Disposable {
     this.#bar.update(done);
   }
 
-  /** Takes the line away. */
+  /** Removes the line. */
   [Symbol.dispose](): void {
     this.#bar.stop();
   }

@@ -1,22 +1,22 @@
-// How a run is reported: one JSON object, or lines for a person.
+// Reports a run: one JSON object, or lines of text.
 
 import type { Document } from "./command.ts";
 import { CommandError, type Failure, systemCode, systemReason } from "./failure.ts";
 import { Descriptor, plain, print, type Style, styleFor } from "./terminal.ts";
 
-/** How to report, and where. */
+/** How and where to report. */
 export interface Channel {
   readonly json: boolean;
-  /** stdout, unless the frames own it. */
+  /** stdout, unless frames are written to it. */
   readonly descriptor: Descriptor;
-  /** What ran: `zerobuffer writer`. */
+  /** The program and its command: `zerobuffer writer`. */
   readonly program: string;
 }
 
 /**
- * Reports a run that succeeded, or failed with `failure`: its result, and then on stderr what went wrong.
+ * Reports a run: its result, and then `failure` on stderr, if there is one.
  *
- * @throws CommandError IO_ERROR if the result cannot be printed, unless nobody is there to read it.
+ * @throws CommandError IO_ERROR if the result cannot be printed, unless its reader has closed the output.
  */
 export async function report(
   document: Document,
@@ -33,37 +33,37 @@ export async function report(
     }
   };
   const isJsonAlone = json && descriptor === Descriptor.STDERR;
-  const tellFailure = async () => {
+  const printFailure = async () => {
     if (failure !== undefined && !isJsonAlone) await reportFailure(failure, program, json);
   };
   if (json) {
-    // A program reads the one and a person the other: neither waits for its turn.
-    await Promise.all([printResult(), tellFailure()]);
+    // A program reads the result and a person the failure: neither waits for the other.
+    await Promise.all([printResult(), printFailure()]);
   } else {
     await printResult();
-    await tellFailure();
+    await printFailure();
   }
 }
 
-/** Tells a person what happened and what to do next: in one line for a usage error, in two otherwise. */
+/** Prints a failure and its hint to stderr: in one line for a usage error, in two otherwise. */
 export async function reportFailure(failure: Failure, program: string, json: boolean): Promise<void> {
   const { code, message, hint, stack } = failure;
   const style = json ? plain : await styleFor(Descriptor.STDERR);
   const separator = code === "USAGE" ? " " : "\n  ";
   const lines = [`${program}: ${style.red(message)}${hint === null ? "" : `${separator}${hint}`}`];
   if (stack !== undefined) lines.unshift(stack);
-  // Nowhere is left to say that stderr is closed or full.
+  // If stderr is closed or full, there is nowhere left to report it.
   await print(Descriptor.STDERR, `${lines.join("\n")}\n`).catch(() => {});
 }
 
-/** The document as it is published: the failure comes last. */
+/** The document as it is published, with the failure last. */
 function complete({ errors, ...figures }: Document, failure: Failure | undefined): object {
   if (failure === undefined) return { ...figures, errors };
   const { code, message, hint } = failure;
   return { ...figures, errors: [...errors, message], error: { code, message, hint } };
 }
 
-/** The failure of a result that cannot be printed. */
+/** The failure if the result cannot be printed. */
 export function resultLost(error: unknown): CommandError {
   return new CommandError("IO_ERROR", `Cannot print the result: ${systemReason(error)}.`, undefined, error);
 }

@@ -1,4 +1,4 @@
-// Runs what the arguments say: a command, or the program itself, and reports how that ended.
+// Runs the command that the arguments name, or the program itself, and reports the result.
 
 import { parseArguments, scanArguments } from "./arguments.ts";
 import type { AnyCommand, Commands } from "./command.ts";
@@ -8,7 +8,7 @@ import { type Channel, report, reportFailure } from "./report.ts";
 import { Session } from "./session.ts";
 import { Descriptor, takesEscapes } from "./terminal.ts";
 
-/** Does what the arguments say, and returns the exit code. */
+/** Runs the arguments and returns the exit code. */
 export async function run(commands: Commands, argv: readonly string[]): Promise<number> {
   const json = wantsJson(argv);
   try {
@@ -26,7 +26,7 @@ export async function run(commands: Commands, argv: readonly string[]): Promise<
   }
 }
 
-/** Runs one command, and reports how that ended. */
+/** Runs one command and reports its result. */
 async function runCommand(command: AnyCommand, argv: readonly string[], json: boolean): Promise<number> {
   const scan = scanArguments(argv, command.args);
   const program = `zerobuffer ${command.meta.name}`;
@@ -34,7 +34,7 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
     const { printCommandHelp } = await import("./help.ts");
     return printCommandHelp(command, json);
   }
-  // The frames own stdout where they are written to it.
+  // If frames are written to stdout, the report goes to stderr.
   const descriptor = scan.given.get("output") === "-" ? Descriptor.STDERR : Descriptor.STDOUT;
   const [first = null, second = null] = scan.positionals;
   const document = command.blank(first, second);
@@ -54,7 +54,7 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
   return failure?.exitCode ?? 0;
 }
 
-/** Whether to report in JSON. Asked before anything can be wrong with the arguments, so that this is JSON, too. */
+/** Whether to report in JSON. Found before the arguments are parsed, so that usage errors are JSON, too. */
 function wantsJson(argv: readonly string[]): boolean {
   const end = argv.indexOf("--");
   return argv.slice(0, end === -1 ? undefined : end).some((argument) => /^--json-output(=|$)/.test(argument));
@@ -66,7 +66,7 @@ async function openSession(
 ): Promise<Session> {
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
   const log = verbose && !jsonOwnsStderr ? await openLog() : undefined;
-  // The log and a line that is redrawn would get into each other's way.
+  // Log lines would break the progress line.
   const showsProgress = !json && !quiet && !verbose && (await takesEscapes(Descriptor.STDERR));
   return new Session({ log, showsProgress });
 }

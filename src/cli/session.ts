@@ -1,18 +1,18 @@
-// One run of a command: how a signal stops it, and what it has to give back however it ends.
+// One run of a command: signals stop it, and its resources are closed however it ends.
 
 import { raceAbort } from "../runtime/abort.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { Interrupted } from "./failure.ts";
 import type { Log } from "./log.ts";
 
-/** How long a stream may take for what is left once a signal has come. */
+/** How long a stream may take for the rest of its bytes after a signal. */
 const GRACE_MS = 50;
 
-/** What a command needs besides its options. Its owner disposes it, and with it all that the command owns. */
+/** The context of a run. Disposing it closes every resource that the command owns. */
 export class Session implements AsyncDisposable {
   /** Aborted by the first signal, with {@link Interrupted} as the reason. */
   readonly signal: AbortSignal;
-  /** What `--verbose` shows; absent without it. */
+  /** The log of `--verbose`; undefined without it. */
   readonly log: Log | undefined;
   /** Whether to show progress. */
   readonly showsProgress: boolean;
@@ -34,12 +34,12 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** Sees to it that a resource is closed at the end, the latest one first, also if a second signal ends the command. */
+  /** Closes a resource at the end of the run, the latest resource first, also if a second signal ends the run. */
   own<T extends Disposable>(resource: T): T {
     return this.#resources.use(resource);
   }
 
-  /** Waits for what a stream is still to take: until a signal comes, or shortly after it has come; then rejects. */
+  /** Waits for a stream to take its bytes. Rejects at a signal, or briefly after an earlier signal. */
   async finish(work: Promise<void>): Promise<void> {
     if (!this.signal.aborted) return await raceAbort(work, this.signal);
     const graceLeft = this.#abortedAt + GRACE_MS - performance.now();
@@ -51,7 +51,7 @@ export class Session implements AsyncDisposable {
     if (this.log !== undefined) await this.finish(this.log.flush()).catch(() => {});
   }
 
-  /** The second signal, or one while the result is being printed: nothing is left behind all the same. */
+  /** Exits at the second signal, or at a signal while the result is printed; resources are closed even then. */
   #exit(exitCode: number): never {
     try {
       this.#resources.dispose();

@@ -1,4 +1,4 @@
-// Byte streams over files, stdin and stdout. Nothing here blocks the event loop: the thread pool does the system calls.
+// Byte streams over files, stdin and stdout. The thread pool makes the system calls, so the event loop never blocks.
 
 import fs from "node:fs";
 import { raceAbort } from "../runtime/abort.ts";
@@ -10,12 +10,12 @@ const CHUNK_SIZE = 1024 * 1024;
 const STDIN = 0;
 const { STDOUT } = Descriptor;
 
-/** How long to wait before another try where somebody has made the descriptor non-blocking. */
+/** The delay before the next try, if another process has made the descriptor non-blocking. */
 const RETRY_MS = 2;
 
-/** A file or stdin (`-`), in chunks; while one is in use, the next is being read. */
+/** A file or stdin (`-`), in chunks. The next chunk is read while the current one is used. */
 export class ByteInput implements Disposable {
-  /** The size of a regular file, `undefined` for everything else. */
+  /** The size of a regular file; `undefined` for anything else. */
   readonly size: number | undefined;
   readonly #fd: number;
   readonly #name: string;
@@ -45,7 +45,7 @@ export class ByteInput implements Disposable {
     }
   }
 
-  /** The bytes handed out so far. */
+  /** The number of bytes returned so far. */
   get bytesRead(): number {
     return this.#bytesRead;
   }
@@ -63,7 +63,11 @@ export class ByteInput implements Disposable {
     return this.#current.subarray(0, length);
   }
 
-  /** All that is left, of which there may be `limit` bytes at the most. */
+  /**
+   * The rest of the bytes.
+   *
+   * @throws CommandError METADATA_TOO_LARGE if there are more than `limit`.
+   */
   async readAll(limit: number, signal: AbortSignal): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     for (let chunk = await this.next(signal); chunk.length > 0; chunk = await this.next(signal)) {
@@ -83,7 +87,7 @@ export class ByteInput implements Disposable {
     const reading = read(this.#fd, this.#ahead).catch((error) => {
       throw ioError(`Cannot read ${this.#name}`, error);
     });
-    // It is awaited by the next call, which may never come.
+    // The next call awaits it; there may be none.
     reading.catch(() => {});
     return reading;
   }
@@ -93,7 +97,7 @@ export class ByteInput implements Disposable {
 export class ByteOutput implements Disposable {
   readonly #fd: number;
   readonly #name: string;
-  /** Where the next byte goes in a file of our own; `null` where the system keeps count. */
+  /** The position of the next byte in a regular file; `null` if the system keeps it. */
   #position: number | null;
   readonly #maxCallSize: number;
 
@@ -105,8 +109,7 @@ export class ByteOutput implements Disposable {
   }
 
   /**
-   * Opens it for writing. What a file holds stays there until `restart()`, so that a command which fails early harms
-   * nothing.
+   * Opens it for writing. A file keeps its content until `restart()`, so that a command that fails early harms nothing.
    *
    * @param maxCallSize The most bytes to write with one system call.
    * @throws CommandError IO_ERROR if it cannot be opened, USAGE if stdout is a terminal.
@@ -116,7 +119,7 @@ export class ByteOutput implements Disposable {
       if (!(await isTerminal(STDOUT))) return new ByteOutput(STDOUT, "stdout", null, maxCallSize);
       throw new CommandError(
         "USAGE",
-        "Option --output - does not write frames to a terminal.",
+        "Option --output - cannot write frames to a terminal.",
         "Redirect stdout to a file or a pipe.",
       );
     }
@@ -129,7 +132,7 @@ export class ByteOutput implements Disposable {
     }
   }
 
-  /** Empties a file of our own; does nothing to a pipe or to stdout. */
+  /** Empties a regular file; does nothing to a pipe or to stdout. */
   restart(): void {
     if (this.#position === null) return;
     try {
@@ -141,9 +144,9 @@ export class ByteOutput implements Disposable {
   }
 
   /**
-   * Writes all of it.
+   * Writes all bytes.
    *
-   * @throws CommandError IO_ERROR; DownstreamClosed if nobody reads the pipe any more.
+   * @throws CommandError IO_ERROR; DownstreamClosed if the reader of the pipe has closed it.
    */
   async write(bytes: Uint8Array): Promise<void> {
     try {
@@ -154,7 +157,7 @@ export class ByteOutput implements Disposable {
         if (this.#position !== null) this.#position += written;
       }
     } catch (error) {
-      if (systemCode(error) === "EPIPE") throw new DownstreamClosed(`Nobody reads ${this.#name} any more.`);
+      if (systemCode(error) === "EPIPE") throw new DownstreamClosed(`Its reader has closed ${this.#name}.`);
       throw ioError(`Cannot write ${this.#name}`, error);
     }
   }
@@ -164,12 +167,12 @@ export class ByteOutput implements Disposable {
   }
 }
 
-/** What to do about the failures that happen to people. */
+/** What to do about common failures. */
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOENT: "Check the path.",
-  EACCES: "Check who may use it.",
-  EISDIR: "Name a file.",
-  ENOSPC: "Make room, or write elsewhere.",
+  EACCES: "Check its permissions.",
+  EISDIR: "Name a file, not a directory.",
+  ENOSPC: "Free some space, or write elsewhere.",
 };
 
 function ioError(what: string, error: unknown): CommandError {
@@ -191,7 +194,7 @@ function write(fd: number, bytes: Uint8Array, position: number | null): Promise<
   return transfer((done) => fs.write(fd, bytes, 0, bytes.length, position, done));
 }
 
-/** How many bytes a call transferred; it is made again while the descriptor is not ready. */
+/** Makes a call that transfers bytes, again while the descriptor is not ready; resolves to their number. */
 function transfer(
   call: (done: (error: NodeJS.ErrnoException | null, length: number) => void) => void,
 ): Promise<number> {

@@ -6,7 +6,7 @@ import type { Style } from "./terminal.ts";
 export interface Cell {
   readonly text: string;
   readonly paint?: keyof Style;
-  /** Numbers stand at the right. */
+  /** Numbers are aligned to the right. */
   readonly alignment?: "right";
 }
 

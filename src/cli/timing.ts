@@ -1,46 +1,46 @@
-// The clock of a run: how long it took, and when the next frame is due.
+// The clocks of a run: how long it took, how long to wait, and when the next frame is due.
 
 import { raceAbort } from "../runtime/abort.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
 
-/** How long a short wait lasts, in milliseconds: signals are answered soon enough all the same. */
+/** The length of a short wait, in milliseconds: signals are still handled soon enough. */
 const SHORT_WAIT_MS = 2;
 
 /**
- * Says how long a command waits with its thread, before it leaves the waiting to the event loop: to be woken by that takes
- * ten times the processor time. A wait in vain is not repeated until something is there again before it is waited for.
+ * How long a command blocks its thread to wait, before it waits with the event loop: waking up there takes ten times the
+ * processor time. After a wait without success there is no other, until something is available without a wait.
  */
 export class ShortWait {
   readonly #mostMs: number;
   #pays = true;
 
-  /** @param limitMs The longest wait that was asked for, in milliseconds. */
+  /** @param limitMs The timeout, in milliseconds. */
   constructor(limitMs = Number.POSITIVE_INFINITY) {
     this.#mostMs = Math.min(SHORT_WAIT_MS, limitMs);
   }
 
-  /** In milliseconds; 0: not at all. */
+  /** How long to block, in milliseconds; 0: not at all. */
   get milliseconds(): number {
     return this.#pays ? this.#mostMs : 0;
   }
 
-  /** Notes whether what was waited for had come. */
+  /** Notes whether the wait was successful. */
   note(found: boolean): void {
     this.#pays = found;
   }
 }
 
-/** Measures from the first piece of work to the last, without the waiting before and after. */
+/** Measures the time from the first work to the last, without the waits before and after. */
 export class Stopwatch {
   #startedAt: number | undefined;
   #lastAt = 0;
 
-  /** Work begins; only the first time counts. */
+  /** Notes the start of work; only the first call counts. */
   start(): void {
     this.#startedAt ??= performance.now();
   }
 
-  /** Work has been done until now. */
+  /** Notes that work was done until now. */
   mark(): void {
     this.#lastAt = performance.now();
   }
@@ -52,34 +52,34 @@ export class Stopwatch {
   }
 }
 
-/** The clock of a loop over frames: it measures the work, lets the event loop have its turns, and tells of the progress. */
+/** The clock of a loop over frames: it measures the work, gives the event loop its turns, and reports the progress. */
 export class LoopClock extends Stopwatch {
   readonly #turns = new TurnKeeper();
   readonly #signal: AbortSignal;
-  readonly #tell: () => void;
+  readonly #report: () => void;
 
   /**
    * @param signal ends the loop at the next turn.
-   * @param tell is called at each pause: every few milliseconds while there is work.
+   * @param report is called at each pause: every few milliseconds while there is work.
    */
-  constructor(signal: AbortSignal, tell: () => void) {
+  constructor(signal: AbortSignal, report: () => void) {
     super();
     this.#signal = signal;
-    this.#tell = tell;
+    this.#report = report;
   }
 
-  /** Notes that `frames` of `size` bytes in all are done. True if the caller should now await {@link turn}. */
+  /** Notes that `frames` with `size` bytes in total are done. Returns true if the caller should await {@link turn}. */
   isDue(size: number, frames?: number): boolean {
     return this.#turns.isDue(size, frames);
   }
 
-  /** Before each wait: what it takes is not counted, and there is time to tell. */
+  /** Call it before each wait, which is not measured. */
   pause(): void {
     this.mark();
-    this.#tell();
+    this.#report();
   }
 
-  /** Lets the event loop have its turn. Rejects with the signal's reason once it is aborted. */
+  /** Gives the event loop a turn. Rejects with the signal's reason if it is aborted. */
   async turn(): Promise<void> {
     this.pause();
     await this.#turns.turn();
@@ -87,17 +87,17 @@ export class LoopClock extends Stopwatch {
   }
 }
 
-/** How fast to go; nothing given means as fast as possible. */
+/** How fast to send frames; as fast as possible by default. */
 export interface PaceOptions {
-  /** Frames a second. */
+  /** Frames per second. */
   readonly rate: number | undefined;
   readonly batchSize: number;
   readonly delayMs: number;
 }
 
 /**
- * When each frame is due. Batches go at the rate asked for, by deadlines counted from the first one, so that a late
- * frame makes no later one late; and a pause follows each batch, however long that took.
+ * When each frame is due. The deadlines are counted from the first frame, so that a late frame does not delay the frames
+ * after it. A pause follows each batch, however long the batch took.
  */
 export class Pace {
   readonly #frameMs: number;
@@ -112,15 +112,15 @@ export class Pace {
     this.#delayMs = delayMs;
   }
 
-  /** Whether frame number `index` is to go now. */
+  /** Whether frame number `index` is due. */
   isDue(index: number): boolean {
     if (index % this.#batchSize !== 0) return true;
-    // Before the clock is read: the first question starts it, and the first frame is due then.
+    // Before the clock is read: the first call starts it, and the first frame is due at that time.
     const dueAt = this.dueAt(index);
     return performance.now() >= dueAt;
   }
 
-  /** Waits until it is, or up to a millisecond longer; rejects with the signal's reason once it is aborted. */
+  /** Waits until it is due, or up to a millisecond longer. Rejects with the signal's reason if it is aborted. */
   async wait(index: number, signal: AbortSignal): Promise<void> {
     const dueAt = this.dueAt(index);
     for (let left = dueAt - performance.now(); left > 0; left = dueAt - performance.now()) {
@@ -128,14 +128,14 @@ export class Pace {
     }
   }
 
-  /** Notes that frame number `index` is done. */
+  /** Notes that frame number `index` is sent. */
   done(index: number): void {
     if (this.#delayMs > 0 && (index + 1) % this.#batchSize === 0) {
       this.#pausedUntil = performance.now() + this.#delayMs;
     }
   }
 
-  /** When frame number `index` is due, by `performance.now()`. The clock starts with the first question. */
+  /** When frame number `index` is due, by `performance.now()`. The first call starts the clock. */
   dueAt(index: number): number {
     this.#startedAt ??= performance.now();
     return Math.max(this.#startedAt + index * this.#frameMs, this.#pausedUntil);

@@ -1,6 +1,6 @@
-// How values are written on the command line. Each parser answers `undefined` to what it does not accept.
+// How values are written on the command line. Each parser returns `undefined` for a text that it does not accept.
 
-/** Durations end here: longer ones do not fit a timer. It is about 24 days. */
+/** The longest duration that fits a timer: about 24 days. */
 export const MAX_DURATION_MS = 2 ** 31 - 1;
 
 /** A whole number in digits; a minus sign is read so that the range can refuse it. */
@@ -51,7 +51,7 @@ export function parseMode(text: string): number | undefined {
   return /^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : undefined;
 }
 
-/** Bytes as `--help` shows them: with a binary suffix where that leaves a whole number, of at least 16 KiB. */
+/** Bytes as `--help` shows them: with a binary suffix if that leaves a whole number, from 16 KiB on. */
 export function formatSize(size: number): string {
   if (size < 16 * 1024) return `${size}`;
   const units = [
@@ -61,6 +61,17 @@ export function formatSize(size: number): string {
   ] as const;
   const [suffix, unit] = units.find(([, unit]) => size % unit === 0) ?? ["", 1];
   return `${size / unit}${suffix}`;
+}
+
+/** Milliseconds as `--help` shows them: with the largest suffix that leaves a whole number. */
+export function formatDuration(milliseconds: number): string {
+  const units = [
+    ["m", 60_000],
+    ["s", 1000],
+    ["ms", 1],
+  ] as const;
+  const [suffix, unit] = units.find(([, unit]) => milliseconds > 0 && milliseconds % unit === 0) ?? ["", 1];
+  return `${milliseconds / unit}${suffix}`;
 }
 
 function inRange(value: number, min: number, max: number): number | undefined {

@@ -1,20 +1,20 @@
-// What this program is: its version, and what it was built from and for.
+// The versions of this program and of its parts.
 
 import { version } from "../../package.json";
 
-// Put in by scripts/build-binaries.ts; not there where the program runs from its source.
+// Defined by scripts/build-binaries.ts; missing if the program runs from its source.
 declare const BUILD_COMMIT: string | undefined;
 declare const BUILD_TARGET: string | undefined;
 
-/** The version of the protocol that is spoken: of the OIEB that a reader makes (PROTOCOL.md, section 1). */
+/** The version of the protocol: of the OIEB that a reader creates (docs/protocol.md, section 1). */
 export const PROTOCOL_VERSION = "1.0.0";
 
 const system = process.platform === "win32" ? "windows" : process.platform;
 
-/** What `zerobuffer --version` tells. */
+/** What `zerobuffer --version` prints. */
 export interface Versions {
   readonly version: string;
-  /** The commit, with `-dirty` where files were changed since; `unknown` outside of a git checkout. */
+  /** The commit, with `-dirty` if files were changed since; `unknown` outside a git checkout. */
   readonly commit: string;
   readonly protocol: string;
   /** System, processor and C library: `linux-x64-musl`. */
@@ -22,7 +22,7 @@ export interface Versions {
   readonly bun: string;
 }
 
-/** The versions of all that is in here. */
+/** The versions of this program and of its parts. */
 export async function versions(): Promise<Versions> {
   return {
     version,

@@ -1,4 +1,4 @@
-// Frames in a byte stream: how a stream is split into frames, and how frames are joined into one.
+// Frames in a byte stream: splits a stream into frames, and joins frames into a stream.
 
 import {
   type FrameBatch,
@@ -8,10 +8,10 @@ import {
 } from "../core/index.ts";
 
 /**
- * How the frames of a stream are told apart:
- * - `fixed`: all have the same size, only the last one may be shorter; nothing stands between them.
- * - `lines`: each ends with a newline (0x0A), which is not part of it; a carriage return before it is.
- * - `length-prefixed`: each follows its length in bytes, an unsigned 32-bit little-endian number.
+ * How the frames of a stream are separated:
+ * - `fixed`: all frames have the same size, except that the last one may be shorter; there is nothing between them.
+ * - `lines`: each frame ends with a newline (0x0A), which is not part of it; a carriage return before it is.
+ * - `length-prefixed`: each frame follows its length in bytes, an unsigned 32-bit little-endian number.
  */
 export const FRAMINGS = ["fixed", "lines", "length-prefixed"] as const;
 
@@ -24,11 +24,11 @@ const PREFIX_SIZE = 4;
 /** The largest frame that a length prefix can announce, in bytes. */
 export const MAX_PREFIXED_SIZE = 2 ** 32 - 1;
 
-/** The sizes a {@link FrameSplitter} goes by, in bytes. */
+/** The sizes for a {@link FrameSplitter}, in bytes. */
 export interface SplitterSizes {
-  /** The largest frame to accept, at least 1. No more is ever collected, whatever the stream says. */
+  /** The largest frame to accept, at least 1. The splitter never collects more, whatever the stream says. */
   maxFrameSize: number;
-  /** The size of every frame but the last, 1 to `maxFrameSize`. Needed for `fixed`, ignored otherwise. */
+  /** The size of every frame but the last, 1 to `maxFrameSize`. Required for `fixed`, ignored otherwise. */
   frameSize?: number;
 }
 
@@ -38,12 +38,11 @@ export interface SplitterSizes {
  *     splitter.push(chunk);
  *     for (let frame = splitter.next(); frame !== undefined; frame = splitter.next()) use(frame);
  *
- * and the same with `end()` instead of `push(chunk)` after the last one.
+ * and the same with `end()` instead of `push(chunk)` after the last chunk.
  *
- * A frame that lies within one chunk is a view of that chunk. One that spans chunks is collected in a buffer
- * that doubles as bytes arrive, up to `maxFrameSize`. So a chunk must be left alone until `next()` returns
- * `undefined`, and may be reused from then on. Its frames are lent for as long: they are gone with the
- * `undefined`.
+ * A frame within one chunk is a view of that chunk. A frame across chunks is collected in a buffer that doubles as
+ * bytes arrive, up to `maxFrameSize`. Do not change a chunk until `next()` returns `undefined`; reuse it afterwards. The
+ * frames of a chunk are valid until then, too.
  */
 export class FrameSplitter {
   readonly #framing: Framing;
@@ -54,21 +53,21 @@ export class FrameSplitter {
   #position = 0;
   #ended = false;
 
-  /** What earlier chunks held of the frame that is not complete yet. */
+  /** The bytes of an incomplete frame from earlier chunks. */
   #collected = new Uint8Array(0);
   #collectedSize = 0;
 
-  /** The bytes seen so far of a record's length prefix, and their value. */
+  /** How many bytes of a length prefix are read, and their value. */
   #prefixSize = 0;
   #prefix = 0;
 
-  /** Where in the stream the frame starts that is not complete yet; with its prefix, if it has one. */
+  /** The offset in the stream of the next frame, or of its prefix if it has one. */
   #frameOffset = 0;
   #emptyLines = 0;
 
   /**
-   * @throws InvalidFrameSizeError if `frameSize` is needed and is not a whole number of at least 1.
-   * @throws FrameTooLargeError if `frameSize` is needed and exceeds `maxFrameSize`.
+   * @throws InvalidFrameSizeError if `frameSize` is required and is not a whole number of at least 1.
+   * @throws FrameTooLargeError if `frameSize` is required and exceeds `maxFrameSize`.
    */
   constructor(framing: Framing, { maxFrameSize, frameSize = 0 }: SplitterSizes) {
     if (framing === "fixed") requireFrameSize(frameSize, maxFrameSize);
@@ -84,7 +83,7 @@ export class FrameSplitter {
 
   /**
    * Gives the splitter the next chunk of the stream, of any size.
-   * @throws ZeroBufferError INTERNAL if frames of the chunk before are still to be taken, or after `end()`.
+   * @throws ZeroBufferError INTERNAL if frames of the chunk before are not taken yet, or after `end()`.
    */
   push(chunk: Uint8Array): void {
     this.#requireDrained();
@@ -93,8 +92,8 @@ export class FrameSplitter {
   }
 
   /**
-   * Says that the stream is complete, so that what is left over can be taken as the last frame.
-   * @throws ZeroBufferError INTERNAL if frames of the last chunk are still to be taken, or after `end()`.
+   * Ends the stream, so that the remaining bytes can be taken as the last frame.
+   * @throws ZeroBufferError INTERNAL if frames of the last chunk are not taken yet, or after `end()`.
    */
   end(): void {
     this.#requireDrained();
@@ -102,11 +101,9 @@ export class FrameSplitter {
   }
 
   /**
-   * The next frame, of 1 to `maxFrameSize` bytes, or `undefined` if it takes another chunk (or the end) to
-   * complete it.
-   * @throws ZeroBufferError IO_ERROR, naming the byte offset in the stream, at a line longer than
-   *   `maxFrameSize` and at a record that is longer, is empty, or is cut short by the end of the stream; on
-   *   every call from then on.
+   * The next frame, of 1 to `maxFrameSize` bytes, or `undefined` if it needs another chunk, or the end of the stream.
+   * @throws ZeroBufferError IO_ERROR, with the byte offset in the stream, if a line or record is longer than
+   *   `maxFrameSize`, or if a record is empty or cut short by the end of the stream; on every later call as well.
    */
   next(): Uint8Array | undefined {
     switch (this.#framing) {
@@ -120,7 +117,7 @@ export class FrameSplitter {
   }
 
   /**
-   * The next frames, end to end, where they lie so in the chunk: at most `most` of `fixed` framing, 1 otherwise. As
+   * The next frames, if they are end to end in the chunk: up to `most` with `fixed` framing, 1 otherwise. Otherwise as
    * {@link next}.
    */
   nextRun(most: number): Uint8Array | undefined {
@@ -187,7 +184,7 @@ export class FrameSplitter {
     return this.#chunk.length - this.#position;
   }
 
-  /** The frame that the next `size` bytes complete. */
+  /** Takes the frame that the next `size` bytes complete. */
   #take(size: number): Uint8Array {
     const start = this.#position;
     if (this.#collectedSize > 0) {
@@ -212,7 +209,7 @@ export class FrameSplitter {
     this.#collect(this.#available);
   }
 
-  /** Copies the next `size` bytes behind those collected; callers make sure of `maxFrameSize` in all. */
+  /** Copies the next `size` bytes to the collected ones; the caller ensures `maxFrameSize`. */
   #collect(size: number): void {
     const needed = this.#collectedSize + size;
     if (needed > this.#collected.length) {
@@ -227,7 +224,7 @@ export class FrameSplitter {
   }
 
   #requireDrained(): void {
-    if (this.#ended) throw new ZeroBufferError("INTERNAL", "The stream was said to have ended already.");
+    if (this.#ended) throw new ZeroBufferError("INTERNAL", "The stream has ended already.");
     if (this.#available > 0) {
       throw new ZeroBufferError("INTERNAL", `${this.#available} bytes of the last chunk are not split yet.`);
     }
@@ -236,7 +233,7 @@ export class FrameSplitter {
   #lineTooLong(): ZeroBufferError {
     return new ZeroBufferError(
       "IO_ERROR",
-      `The line at byte offset ${this.#frameOffset} exceeds the ${this.#maxFrameSize} bytes a frame can have.`,
+      `The line at byte offset ${this.#frameOffset} is longer than the maximum of ${this.#maxFrameSize} bytes.`,
       { hint: "Check that the stream is text in lines, or use a larger buffer." },
     );
   }
@@ -250,7 +247,7 @@ export class FrameSplitter {
     }
     return new ZeroBufferError(
       "IO_ERROR",
-      `${record} has a length of ${size}, more than the ${this.#maxFrameSize} bytes a frame can have.`,
+      `${record} has a length of ${size}, more than the maximum of ${this.#maxFrameSize} bytes.`,
       { hint: "Check that the stream is length-prefixed (u32 little-endian), or use a larger buffer." },
     );
   }
@@ -278,13 +275,13 @@ function requireFrameSize(frameSize: number, maxFrameSize: number): void {
   }
   if (frameSize > maxFrameSize) {
     throw new FrameTooLargeError(
-      `Frames of ${frameSize} bytes are larger than the ${maxFrameSize} bytes a frame can have.`,
+      `Frames of ${frameSize} bytes do not fit the buffer, which takes up to ${maxFrameSize}.`,
       { hint: "Use smaller frames, or a larger buffer." },
     );
   }
 }
 
-/** The bytes a {@link FrameJoiner} gathers before they have to be written, unless told otherwise: 1 MiB. */
+/** How many bytes a {@link FrameJoiner} gathers by default: 1 MiB. */
 const JOINER_CAPACITY = 1024 * 1024;
 
 /**
@@ -294,8 +291,8 @@ const JOINER_CAPACITY = 1024 * 1024;
  *     …
  *     write(joiner.take());
  *
- * It has two buffers: while the bytes taken from one are being written, the other fills.
- * The frames are taken as they are: with `lines`, a frame that holds a newline comes back as several.
+ * It has two buffers: one is written while the other fills.
+ * Frames are not changed: with `lines`, a frame that contains a newline becomes several lines.
  */
 export class FrameJoiner {
   readonly #framing: Framing;
@@ -304,7 +301,7 @@ export class FrameJoiner {
   #taken: Uint8Array;
   #size = 0;
 
-  /** @param capacity The bytes to gather at the most, framing included; both buffers have this size. */
+  /** @param capacity The most bytes to gather, framing included; both buffers have this size. */
   constructor(framing: Framing, capacity = JOINER_CAPACITY) {
     this.#framing = framing;
     this.#overhead = prefixOf(framing, 0).length + suffixOf(framing).length;
@@ -312,15 +309,15 @@ export class FrameJoiner {
     this.#taken = new Uint8Array(capacity);
   }
 
-  /** The bytes appended and not taken yet. */
+  /** The number of bytes appended and not taken yet. */
   get size(): number {
     return this.#size;
   }
 
   /**
-   * Copies a frame, with its framing, behind those appended before.
-   * @returns False if it does not fit and nothing was copied: `take()` makes room, and `takeWith(frame)` also
-   *   serves a frame that is larger than the capacity.
+   * Copies a frame, with its framing, after the frames before it.
+   * @returns False if it does not fit; nothing was copied then. `take()` makes room; `takeWith(frame)` also takes a
+   *   frame that is larger than the capacity.
    */
   append(frame: Uint8Array): boolean {
     const size = this.#size + frame.length + this.#overhead;
@@ -337,7 +334,7 @@ export class FrameJoiner {
 
   /**
    * Copies frames, as {@link append} does each.
-   * @returns False if they do not all fit, or need their framing one by one, and nothing was copied.
+   * @returns False if they do not all fit, or each needs its framing; nothing was copied then.
    */
   appendBatch(frames: FrameBatch): boolean {
     const size = this.#size + frames.size;
@@ -348,9 +345,9 @@ export class FrameJoiner {
   }
 
   /**
-   * Takes what was appended since the last time.
-   * @returns A view, empty if that was nothing, that stays as it is until `take()` or `takeWith()` is called
-   *   again: by then it must have been written.
+   * Takes the bytes that were appended since the last call.
+   * @returns A view, empty if there are none, that is valid until `take()` or `takeWith()` is called again: it must be
+   *   written by then.
    */
   take(): Uint8Array {
     const bytes = this.#filling.subarray(0, this.#size);
@@ -360,11 +357,11 @@ export class FrameJoiner {
   }
 
   /**
-   * Takes what was appended since the last time and, without copying it, one more frame of any size.
-   * @returns What to write, in this order, none of it empty: the bytes of `take()`, the frame's prefix, the
-   *   frame itself, its suffix; each only if there is any. The frame must stay until it has been written.
-   * @throws FrameTooLargeError, before anything is taken, if the frame does not fit the framing: a length prefix holds
-   *   up to 2^32 - 1.
+   * Takes the bytes that were appended since the last call and, without a copy, one more frame.
+   * @returns What to write, in this order: the bytes of `take()`, the frame's prefix, the frame, its suffix. None of
+   *   them is empty: an empty part is left out. The frame must not change until it is written.
+   * @throws FrameTooLargeError, before anything is taken, if a length prefix cannot hold the size: it holds up to
+   *   2^32 - 1.
    */
   takeWith(frame: Uint8Array): Uint8Array[] {
     const prefix = prefixOf(this.#framing, frame.length);

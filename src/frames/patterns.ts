@@ -1,4 +1,4 @@
-// The test patterns: what byte i of frame k holds, for writing it and for checking what was read.
+// The test patterns: the bytes of frame k, to write them and to check them.
 
 import { mersenne } from "pure-rand/generator/mersenne";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
@@ -15,44 +15,44 @@ export const PATTERNS = ["sequential", "random", "zero", "ones"] as const;
 /** The name of one of the {@link PATTERNS}. */
 export type Pattern = (typeof PATTERNS)[number];
 
-/** After this many bytes the sequential pattern repeats itself, and after as many frames. */
+/** The sequential pattern repeats after this many bytes, and after this many frames. */
 const SEQUENTIAL_PERIOD = 256;
 
-/** Frames of up to this many bytes are laid out end to end. */
+/** Frames up to this many bytes are stored end to end. */
 const MAX_RUN_FRAME_SIZE = 4096;
 
-/** The longest view there can be, in bytes. */
+/** The longest possible view, in bytes. */
 const MAX_VIEW_SIZE = 2 ** 32;
 
-/** Bytes that are made in a few milliseconds at the most. */
+/** Making this many bytes takes a few milliseconds at most. */
 const PIECE_SIZE = 512 * 1024;
 
 /**
- * The frames of one pattern, to be written or to be compared with what was read.
+ * The frames of one pattern, to write them or to compare them.
  *
- * All frames are cut from one table, which grows to the largest size asked for (by half as much again at
- * least) and is never larger than 1.5 times that plus 256 bytes. `sequential`, `zero` and `ones` cost a
- * look-up a frame, and one view where the size changes; `random` seeds and runs its generator for each frame.
+ * All frames are views of one table. It grows to the largest frame asked for, by half at least, and is never larger
+ * than 1.5 times that size plus 256 bytes. `sequential`, `zero` and `ones` cost a look-up per frame, and a new view if
+ * the size changes; `random` seeds and runs its generator for each frame.
  */
 export class PatternFrames {
   readonly pattern: Pattern;
   readonly #maxTableSize: number;
-  /** Any frame of up to `#capacity` bytes starts in the first period of this table and lies within it. */
+  /** Every frame up to `#capacity` bytes starts in the first period of this table and ends within it. */
   #table = new Uint8Array(0);
   #capacity = 0;
   /** The first byte of the table: `sequential` only. */
   #firstByte = 0;
-  /** Bytes of the table that are there. */
+  /** The number of bytes of the table that are made. */
   #filled = 0;
-  /** What goes on with them, for the frame that is in the table: `random` only. */
+  /** Makes the following bytes of the frame in the table: `random` only. */
   #generator: RandomGenerator | undefined;
   #frame = -1;
-  /** The view lent last for each place in the table where a frame can start: 256 at the most. */
+  /** The last view lent for each possible start in the table: 256 at most. */
   #views: (Uint8Array | undefined)[] = [];
-  /** The frames of one period and one size, once several were asked for. */
+  /** The frames of one period and one size, once `run` was called. */
   #run: Uint8Array = new Uint8Array(0);
 
-  /** @param maxTableSize Bytes of the table at the most, and of a frame. */
+  /** @param maxTableSize The largest table, and so the largest frame, in bytes. */
   constructor(pattern: Pattern, maxTableSize = MAX_VIEW_SIZE) {
     this.pattern = pattern;
     this.#maxTableSize = maxTableSize;
@@ -62,8 +62,7 @@ export class PatternFrames {
    * The bytes of one frame.
    * @param index Frame number, a whole number from 0 to 2^53 - 1.
    * @param size Bytes, a whole number from 0.
-   * @returns A view of `size` bytes that is lent: not to be written to, and valid until the next call on this
-   *   object.
+   * @returns A view of `size` bytes. It is lent: do not change it, and use it only until the next call on this object.
    */
   frame(index: number, size: number): Uint8Array {
     const start = this.#startOf(index);
@@ -74,10 +73,10 @@ export class PatternFrames {
   }
 
   /**
-   * Makes the next piece of a frame that is asked for after that: to make a large one at once takes longer than an event
-   * loop may be kept waiting. Parameters as those of {@link frame}.
+   * Makes the next piece of a frame, before {@link frame} is called with the same parameters: making a large frame at
+   * once would block the event loop too long.
    *
-   * @returns whether all of it is made.
+   * @returns whether the whole frame is made.
    */
   prepare(index: number, size: number): boolean {
     const end = this.#place(index, size) + size;
@@ -87,28 +86,28 @@ export class PatternFrames {
   }
 
   /**
-   * Frames of one size that follow one another, end to end.
+   * Consecutive frames of one size, end to end.
    * @param index Number of the first frame.
    * @param size Bytes of each, a whole number from 1.
-   * @param most How many at the most, a whole number from 1.
-   * @returns 1 to `most` frames, lent as those of {@link frame}; more than one only of a size up to 4096 bytes.
+   * @param most The most frames to return, a whole number from 1.
+   * @returns 1 to `most` frames, lent as by {@link frame}; more than one only up to 4096 bytes each.
    */
   run(index: number, size: number, most: number): Uint8Array {
     if (most === 1 || size > MAX_RUN_FRAME_SIZE || this.pattern === "random") return this.frame(index, size);
-    if (this.#run.length !== SEQUENTIAL_PERIOD * size) this.#run = this.#layOut(size);
+    if (this.#run.length !== SEQUENTIAL_PERIOD * size) this.#run = this.#framesOfPeriod(size);
     const first = index % SEQUENTIAL_PERIOD;
     return this.#run.subarray(first * size, Math.min(first + most, SEQUENTIAL_PERIOD) * size);
   }
 
-  /** A period of frames, end to end. */
-  #layOut(size: number): Uint8Array {
+  /** The frames of one period, end to end. */
+  #framesOfPeriod(size: number): Uint8Array {
     const run = new Uint8Array(SEQUENTIAL_PERIOD * size);
     for (let index = 0; index < SEQUENTIAL_PERIOD; index++) run.set(this.frame(index, size), index * size);
     return run;
   }
 
   /**
-   * Whether `data` is, byte for byte, the frame of its size; or its bytes from `start` to `end` are those of that frame.
+   * Whether `data` equals the frame of its size, or its bytes from `start` to `end` equal those of the frame.
    * @param index Frame number, a whole number from 0 to 2^53 - 1.
    */
   matches(index: number, data: Uint8Array, start = 0, end = data.length): boolean {
@@ -129,12 +128,12 @@ export class PatternFrames {
     return view;
   }
 
-  /** Makes room for a frame in the table, and returns where it starts. */
+  /** Makes room for a frame in the table and returns where it starts. */
   #place(index: number, size: number): number {
     if (size > this.#capacity) this.#grow(size);
     const start = this.#startOf(index);
     if (start + size <= this.#table.length) return start;
-    // The table cannot hold another period behind the frame, so it begins with the frame.
+    // The table has no room for a whole period before the frame: the frame becomes its start.
     this.#firstByte = index % SEQUENTIAL_PERIOD;
     this.#filled = 0;
     this.#views = [];
@@ -148,11 +147,11 @@ export class PatternFrames {
     this.#firstByte = 0;
     this.#filled = 0;
     this.#frame = -1;
-    // Views of the table before would keep it in memory.
+    // Views of the old table would keep it in memory.
     this.#views = [];
   }
 
-  /** Whether what is there of the table is of this frame. */
+  /** Whether the bytes made so far belong to this frame. */
   #isInTable(index: number): boolean {
     return this.pattern !== "random" || this.#frame === index;
   }
@@ -160,7 +159,7 @@ export class PatternFrames {
   /** Fills the table up to `end`. */
   #fill(index: number, end: number): void {
     if (!this.#isInTable(index)) {
-      // The generator takes its seed modulo 2^32, as the pattern wants it.
+      // The generator takes its seed modulo 2^32, as the pattern requires.
       this.#generator = mersenne(index);
       this.#frame = index;
       this.#filled = 0;

@@ -1,16 +1,16 @@
-// What a frame can be turned into on its way from one buffer to the next, in place.
+// The transforms of frames, in place.
 
-/** The transforms by name: the bytes as they are, in reverse order, or each combined with a key by exclusive or. */
+/** The transforms: bytes unchanged, in reverse order, or each combined with a key by exclusive or. */
 export const TRANSFORMS = ["none", "reverse", "xor"] as const;
 
 /** The name of one of the {@link TRANSFORMS}. */
 export type Transform = (typeof TRANSFORMS)[number];
 
-/** A larger frame is copied in pieces of this many bytes, each a millisecond or two of work. */
+/** Larger frames are handled in pieces of this many bytes; each takes a millisecond or two. */
 export const PIECE_SIZE = 4 * 1024 * 1024;
 
-/** Below this many bytes, views of them as words cost more than they save. */
-const WORTH_A_VIEW = 512;
+/** For fewer bytes, a view of them as words costs more than it saves. */
+const MIN_WORDS_SIZE = 512;
 
 /**
  * The function that changes the bytes of a frame in place.
@@ -29,8 +29,8 @@ export function transformFor(name: Transform, key: number): (bytes: Uint8Array) 
 }
 
 /**
- * Copies a frame and transforms the copy, and lets the event loop have a turn after each piece: a large frame takes longer
- * than a signal may have to wait.
+ * Copies a frame and transforms the copy, with a turn of the event loop after each piece: a large frame takes longer than
+ * a signal may wait.
  *
  * @param target As long as `source`.
  */
@@ -43,7 +43,7 @@ export async function copyInPieces(
   const change = transformFor(transform, xorKey);
   for (let start = 0; start < source.length; start += PIECE_SIZE) {
     const piece = target.subarray(start, start + PIECE_SIZE);
-    // Of a frame in reverse, the first piece comes last.
+    // The last piece of a reversed frame comes first.
     const from = transform === "reverse" ? source.length - start - piece.length : start;
     piece.set(source.subarray(from, from + piece.length));
     change(piece);
@@ -52,11 +52,11 @@ export async function copyInPieces(
 }
 
 /**
- * Reverses the bytes in each word and then the words, which is several times as fast as Uint8Array.reverse. Frames start and
- * end anywhere, words do not: the few bytes before and after them change sides.
+ * Reverses the bytes of each word and then the words: several times as fast as Uint8Array.reverse. Words are aligned,
+ * frames are not: the few bytes before the first word and after the last one swap sides.
  */
 function reverse(bytes: Uint8Array): void {
-  if (bytes.length < WORTH_A_VIEW) {
+  if (bytes.length < MIN_WORDS_SIZE) {
     bytes.reverse();
     return;
   }
@@ -73,9 +73,9 @@ function reverse(bytes: Uint8Array): void {
   bytes.set(first, length - start);
 }
 
-/** Combines four words at a time, which is several times as fast as byte by byte. */
+/** Combines four words at a time: several times as fast as byte by byte. */
 function xor(bytes: Uint8Array, key: number): void {
-  if (bytes.length < WORTH_A_VIEW) {
+  if (bytes.length < MIN_WORDS_SIZE) {
     xorRange(bytes, 0, bytes.length, key);
     return;
   }
@@ -90,7 +90,7 @@ function xor(bytes: Uint8Array, key: number): void {
   xorRange(bytes, start + words.byteLength, bytes.length, key);
 }
 
-/** @param words A multiple of four. */
+/** @param words their number is a multiple of four. */
 function xorWords(words: Int32Array, keys: number): void {
   for (let i = 0; i < words.length; i += 4) {
     (words[i] as number) ^= keys;

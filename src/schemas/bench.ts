@@ -14,17 +14,17 @@ const spread = (description: string) =>
         min: Type.Number({ minimum: 0 }),
         max: Type.Number({ minimum: 0 }),
       },
-      { additionalProperties: false, description: `${description}; null where no sample has it.` },
+      { additionalProperties: false, description: `${description}; null if no sample has it.` },
     ),
   );
 
-/** The percentiles of a benchmark's latencies, each as `of` says. */
+/** The percentiles of a benchmark's latencies, each with a schema made by `of`. */
 const percentiles = <T extends Type.TSchema>(of: (description: string) => T, description: string) =>
   orNull(
     Type.Object(
       {
         ...percentilesTo999(of),
-        p9999: of("Of 99.99 % at the most"),
+        p9999: of("99.99th percentile"),
         max: of("Longest"),
       },
       { additionalProperties: false, description },
@@ -39,26 +39,26 @@ const BenchMeasurement = Type.Object(
   {
     work: Type.Enum([...WORKS], {
       description:
-        "throughput: frames one way. latency: round trips, sent back by a process that does nothing else. " +
-        "relay: round trips, sent back by the loop of zerobuffer relay. duplex: requests and responses.",
+        "throughput: frames one way. latency: round trips through a process that only sends frames back. " +
+        "relay: round trips through the loop of zerobuffer relay. duplex: requests and responses.",
     }),
     transport: Type.Enum([...TRANSPORTS], {
-      description: "What the frames went through; pipe and socket with --baselines.",
+      description: "What the frames went through; pipe and socket only with --baselines.",
     }),
     frame_size: count("Size of a frame."),
-    rate: orNull(figure("Frames a second as asked for; null: as fast as possible.")),
-    frames_per_second: spread("Frames, or round trips, a second"),
-    throughput_mbps: spread("MiB a second, one way"),
+    rate: orNull(figure("Frames per second (--rate); null: as fast as possible.")),
+    frames_per_second: spread("Frames, or round trips, per second"),
+    throughput_mbps: spread("MiB per second, one way"),
     latency_us: percentiles(
       spread,
-      "From when a frame was to be sent until it was back, in microseconds; null where frames go one way.",
+      "From when a frame was due until it was back, in microseconds; null if frames go one way.",
     ),
     processes: Type.Array(
       Type.Object(
         {
           role: workerRole,
           cpu_percent: spread("Processor time, user and system, in percent of one processor"),
-          peak_memory_bytes: spread("The most memory it had resident, shared memory included"),
+          peak_memory_bytes: spread("Peak resident memory in bytes, shared memory included"),
         },
         { additionalProperties: false },
       ),
@@ -66,18 +66,18 @@ const BenchMeasurement = Type.Object(
     samples: Type.Array(
       Type.Object(
         {
-          frames: count("Frames that count, without the warm-up."),
-          duration_seconds: figure("How long they took."),
-          frames_per_second: orNull(figure("Null where no time passed.")),
-          throughput_mbps: orNull(figure("MiB a second; null where no time passed.")),
-          latency_us: percentiles(figure, "Of this sample, in microseconds."),
+          frames: count("Frames, without the warm-up."),
+          duration_seconds: figure("The time they took."),
+          frames_per_second: orNull(figure("Frames per second; null if no time passed.")),
+          throughput_mbps: orNull(figure("MiB per second; null if no time passed.")),
+          latency_us: percentiles(figure, "Latencies of this sample, in microseconds."),
           processes: Type.Array(
             Type.Object(
               {
                 role: workerRole,
-                cpu_seconds: figure("Processor time while frames counted, user and system."),
-                cpu_percent: orNull(figure("The same in percent of one processor.")),
-                peak_memory_bytes: count("The most memory it had resident, shared memory included."),
+                cpu_seconds: figure("Processor time during the sample, user and system."),
+                cpu_percent: orNull(figure("The same in percent of one processor; null if no time passed.")),
+                peak_memory_bytes: count("Peak resident memory, shared memory included."),
               },
               { additionalProperties: false },
             ),
@@ -85,7 +85,7 @@ const BenchMeasurement = Type.Object(
         },
         { additionalProperties: false },
       ),
-      { description: "One for each repetition, in the order in which they were taken." },
+      { description: "One per repetition, in the order in which they were taken." },
     ),
   },
   { additionalProperties: false },
@@ -99,9 +99,9 @@ export const BenchDocument = Type.Object(
     machine: Type.Object(
       {
         cpu: Type.String({ description: "Model of the processor." }),
-        processors: count("Processors that this process may use."),
+        processors: count("Number of processors that this process may use."),
         memory_bytes: count("Memory of the machine."),
-        kernel: Type.String({ description: "System and release." }),
+        kernel: Type.String({ description: "Operating system and release." }),
         architecture: Type.String(),
         bun: Type.String({ description: "Version of Bun." }),
         version: Type.String({ description: "Version of zerobuffer." }),
@@ -112,20 +112,22 @@ export const BenchDocument = Type.Object(
       {
         works: Type.Array(Type.Enum([...WORKS])),
         sizes: Type.Array(count("Bytes."), { description: "--sizes" }),
-        rates: Type.Array(figure("Frames a second; 0: as fast as possible."), { description: "--rate" }),
-        frames: orNull(count("--frames; null: the duration decides.")),
+        rates: Type.Array(figure("Frames per second; 0: as fast as possible."), { description: "--rate" }),
+        frames: orNull(count("--frames; null if the duration decides.")),
         duration_ms: orNull(figure("--duration; null with --frames.")),
-        warm_up: figure("What comes before each sample and is not counted, as a part of its length."),
-        repeat: count("Samples of each measurement."),
-        batch_size: count("Frames of one call, in throughput without a rate."),
+        warm_up: figure(
+          "Length of the uncounted warm-up before each sample, as a part of the length of the sample.",
+        ),
+        repeat: count("Samples per measurement."),
+        batch_size: count("Frames per call, for throughput without a rate."),
         wait: Type.Enum([...WAIT_MODES], { description: "How processes wait for each other." }),
         buffer_size: count("Size of the rings."),
-        baselines: Type.Boolean({ description: "Whether pipes and sockets were measured, too." }),
+        baselines: Type.Boolean({ description: "Whether pipes and sockets were measured (--baselines)." }),
       },
       { additionalProperties: false },
     ),
     measurements: Type.Array(BenchMeasurement),
-    report: orNull(Type.String({ description: "Path of the page that was written; null without --report." })),
+    report: orNull(Type.String({ description: "Path of the page of charts; null without --report." })),
     ...ending,
   },
   { additionalProperties: false },

@@ -1,4 +1,4 @@
-// What list and inspect tell of a buffer.
+// The state of a buffer in the documents of list and inspect.
 
 import { type Static, Type } from "typebox";
 import { count, figure, orNull } from "./common.ts";
@@ -6,32 +6,34 @@ import { count, figure, orNull } from "./common.ts";
 const participant = orNull(
   Type.Object(
     {
-      pid: count("Process id as the buffer holds it; 0 where the lock is held and no id is stored."),
-      command: orNull(Type.String({ description: "Its command line; null where it cannot be read." })),
-      alive: Type.Boolean({ description: "Whether that process lives and takes part in the buffer." }),
+      pid: count("Process id stored in the buffer; 0 if the lock is held but no id is stored yet."),
+      command: orNull(
+        Type.String({ description: "Command line of the process; null if it cannot be read." }),
+      ),
+      alive: Type.Boolean({ description: "Whether the process is alive and uses the buffer." }),
     },
     { additionalProperties: false },
   ),
 );
 
-/** What list and inspect tell of a buffer alike. */
+/** The properties that both documents have. */
 export const bufferState = {
   state: orNull(
     Type.Enum(["live", "idle", "orphan", "stale", "corrupt"], {
       description:
-        "live: writer and reader live; idle: the reader alone; orphan: the writer alone; stale: neither; " +
-        "corrupt: the control block is refused; null: it may not be read.",
+        "live: writer and reader are alive; idle: only the reader; orphan: only the writer; stale: neither; " +
+        "corrupt: the control block is invalid; null: the buffer cannot be read.",
     }),
   ),
-  fault: orNull(Type.String({ description: "Why it is corrupt or cannot be read." })),
-  size_bytes: orNull(count("Bytes of shared memory; null where only a lock file is left.")),
+  fault: orNull(Type.String({ description: "Why the buffer is corrupt or cannot be read." })),
+  size_bytes: orNull(count("Bytes of shared memory; null if only a lock file is left.")),
   payload_size: orNull(count("Bytes of the ring.")),
-  used_bytes: orNull(count("Bytes of the ring that are not free: unread or held frames.")),
+  used_bytes: orNull(count("Bytes of the ring that are in use: unread or held frames.")),
   used_percent: orNull(figure("The same in percent of the ring.")),
-  frames_written: orNull(count("Frames written since it was made, wrap markers included.")),
-  frames_read: orNull(count("Frames read since it was made; some implementations count wrap markers.")),
+  frames_written: orNull(count("Frames written since its creation, wrap markers included.")),
+  frames_read: orNull(count("Frames read since its creation; some implementations count wrap markers.")),
   frames_per_second: orNull(
-    figure("Frames written a second, measured over --interval-ms; null where that was not measured."),
+    figure("Frames written per second, measured over --interval-ms; null if not measured."),
   ),
   writer: participant,
   reader: participant,

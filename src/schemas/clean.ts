@@ -12,8 +12,10 @@ export const CleanDocument = Type.Object(
       Type.Object(
         {
           buffer_name: Type.String(),
-          paths: Type.Array(Type.String(), { description: "The files removed, or that would be." }),
-          bytes: count("Their size."),
+          paths: Type.Array(Type.String(), {
+            description: "The removed files; with --dry-run, the files that would be removed.",
+          }),
+          bytes: count("Their total size."),
         },
         { additionalProperties: false },
       ),
@@ -30,14 +32,17 @@ export const CleanDocument = Type.Object(
               "RESOURCE_EXHAUSTED",
               "CORRUPT_BUFFER",
             ],
-            { description: "As in error.code, where the buffer was named on the command line." },
+            {
+              description:
+                "Reason as a code; becomes error.code if the buffer was named on the command line.",
+            },
           ),
-          reason: Type.String({ description: "Why it was left." }),
+          reason: Type.String({ description: "Why the buffer was kept." }),
         },
         { additionalProperties: false },
       ),
     ),
-    bytes_freed: count("Size of all that was removed, or would be."),
+    bytes_freed: count("Total size of the removed files, or of the files that would be removed."),
     ...ending,
   },
   { additionalProperties: false },

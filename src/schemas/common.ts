@@ -1,4 +1,4 @@
-// What the JSON documents of several commands have in common.
+// The parts that JSON documents of several commands share.
 
 import { Type } from "typebox";
 import { EXIT_CODES, type FailureCode } from "../cli/exit-codes.ts";
@@ -7,18 +7,18 @@ export const count = (description: string) => Type.Integer({ minimum: 0, descrip
 export const figure = (description: string) => Type.Number({ minimum: 0, description });
 export const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-export const buffer = orNull(Type.String({ description: "Name of the buffer; null where none was given." }));
+export const buffer = orNull(Type.String({ description: "Name of the buffer; null if none was given." }));
 
-/** What ends every document. */
+/** The end of every document. */
 export const ending = {
   errors: Type.Array(Type.String(), {
-    description: "Everything that went wrong, in order; empty on success.",
+    description: "All failures, in order; empty on success.",
   }),
   error: Type.Optional(
     Type.Object(
       {
         code: Type.Enum(Object.keys(EXIT_CODES) as FailureCode[], {
-          description: "Stable; decides the exit code.",
+          description: "Stable code; determines the exit code.",
         }),
         message: Type.String({ description: "What happened." }),
         hint: orNull(Type.String({ description: "What to do next." })),
@@ -29,13 +29,11 @@ export const ending = {
 };
 
 export const speed = {
-  duration_seconds: figure("From the first frame to the last."),
-  throughput_mbps: orNull(figure("MiB a second; null where no time passed.")),
-  frames_per_second: orNull(figure("Frames a second; null where no time passed.")),
+  duration_seconds: figure("Time from the first frame to the last."),
+  throughput_mbps: orNull(figure("MiB per second; null if no time passed.")),
+  frames_per_second: orNull(figure("Frames per second; null if no time passed.")),
 };
 
-export const emptyLinesSkipped = count("Empty lines of the input, which make no frames (--framing lines).");
+export const emptyLinesSkipped = count("Empty lines of the input, which are no frames (--framing lines).");
 
-export const channel = orNull(
-  Type.String({ description: "Name of the channel; null where none was given." }),
-);
+export const channel = orNull(Type.String({ description: "Name of the channel; null if none was given." }));

@@ -3,16 +3,16 @@
 import { type Static, Type } from "typebox";
 import { ending } from "./common.ts";
 
-/** The document of `zerobuffer complete`, which the scripts of `zerobuffer completion` ask. */
+/** The document of `zerobuffer complete`, which the scripts of `zerobuffer completion` run. */
 export const CompleteDocument = Type.Object(
   {
     operation: Type.Literal("complete"),
-    files: Type.Boolean({ description: "Whether the shell is to offer files." }),
+    files: Type.Boolean({ description: "Whether the shell should offer files." }),
     offers: Type.Array(
       Type.Object(
         {
-          value: Type.String({ description: "The whole word." }),
-          description: Type.String({ description: "What it is, in one line; may be empty." }),
+          value: Type.String({ description: "The complete word." }),
+          description: Type.String({ description: "Description in one line; may be empty." }),
         },
         { additionalProperties: false },
       ),

@@ -8,8 +8,8 @@ import { SHELLS } from "./words.ts";
 export const CompletionDocument = Type.Object(
   {
     operation: Type.Literal("completion"),
-    shell: orNull(Type.Enum([...SHELLS], { description: "The shell asked for." })),
-    script: orNull(Type.String({ description: "What that shell is to run; null where none was named." })),
+    shell: orNull(Type.Enum([...SHELLS], { description: "The requested shell." })),
+    script: orNull(Type.String({ description: "The script for that shell; null if no shell was named." })),
     ...ending,
   },
   { additionalProperties: false },

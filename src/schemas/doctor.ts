@@ -10,10 +10,10 @@ export const DoctorDocument = Type.Object(
     checks: Type.Array(
       Type.Object(
         {
-          check: Type.String({ description: "What was looked at." }),
-          status: Type.Enum(["ok", "warning", "error"], { description: "error: buffers cannot be used." }),
-          message: Type.String({ description: "What was found." }),
-          remedy: orNull(Type.String({ description: "The command that mends it." })),
+          check: Type.String({ description: "What was checked." }),
+          status: Type.Enum(["ok", "warning", "error"], { description: "error: buffers cannot work." }),
+          message: Type.String({ description: "Result of the check." }),
+          remedy: orNull(Type.String({ description: "The command that fixes it." })),
         },
         { additionalProperties: false },
       ),

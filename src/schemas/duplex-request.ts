@@ -4,7 +4,7 @@ import { type Static, Type } from "typebox";
 import { channel, count, emptyLinesSkipped, ending, figure, orNull } from "./common.ts";
 import { percentilesTo999 } from "./latency.ts";
 
-const latency = (description: string) => orNull(figure(`${description}; null without a response.`));
+const latency = (description: string) => orNull(figure(`${description}; null if there was no response.`));
 
 /** The document of `zerobuffer duplex request`. */
 export const DuplexRequestDocument = Type.Object(
@@ -12,16 +12,18 @@ export const DuplexRequestDocument = Type.Object(
     operation: Type.Literal("duplex-request"),
     channel,
     requests: count("Requests sent."),
-    responses: count("Responses received in time."),
-    timeouts: count("Requests without a response in time."),
-    verification_errors: count("Responses that are not as --verify wants them."),
-    first_error_request: orNull(count("Number of the first such request, from 0; null if there is none.")),
+    responses: count("Responses received within the timeout."),
+    timeouts: count("Requests without a response within the timeout."),
+    verification_errors: count("Responses that failed --verify."),
+    first_error_request: orNull(
+      count("Number of the first request, from 0, whose response failed; null if none did."),
+    ),
     bytes_sent: count("Bytes of the requests."),
     bytes_received: count("Bytes of the responses."),
     metadata_size: count("Bytes of metadata sent."),
     empty_lines_skipped: emptyLinesSkipped,
-    duration_seconds: figure("From the first request to the last response."),
-    requests_per_second: orNull(figure("Responses a second; null where no time passed.")),
+    duration_seconds: figure("Time from the first request to the last response."),
+    requests_per_second: orNull(figure("Responses per second; null if no time passed.")),
     latency_us: Type.Object(
       {
         ...percentilesTo999(latency),
@@ -30,18 +32,20 @@ export const DuplexRequestDocument = Type.Object(
       {
         additionalProperties: false,
         description:
-          "From the sending of a request (with --rate: from when it was due) to its response, in microseconds.",
+          "Time from sending a request (with --rate: from when it was due) to its response, in microseconds.",
       },
     ),
     latency_histogram: Type.Array(
       Type.Object(
         {
           below_us: figure("Upper end of the range in microseconds; the lower end is half of it."),
-          count: count("Responses that took that long."),
+          count: count("Responses in this range."),
         },
         { additionalProperties: false },
       ),
-      { description: "A range for each doubling, from the shortest latency to the longest." },
+      {
+        description: "Ranges from the shortest latency to the longest, each twice as long as the one before.",
+      },
     ),
     ...ending,
   },

@@ -1,5 +1,5 @@
-// The JSON schemas of what the commands print, by the name of their published file. Commands import only types of
-// these files: at run time nobody loads them.
+// The JSON schemas of the documents, by the name of their published file. Commands import only the types of these files:
+// nothing loads them at run time.
 
 import { BenchDocument } from "./bench.ts";
 import { CleanDocument } from "./clean.ts";
@@ -15,7 +15,7 @@ import { ReaderDocument } from "./reader.ts";
 import { RelayDocument } from "./relay.ts";
 import { WriterDocument } from "./writer.ts";
 
-/** The schemas to publish. */
+/** The published schemas. */
 export const documents = {
   writer: WriterDocument,
   reader: ReaderDocument,

@@ -8,7 +8,7 @@ import { ending } from "./common.ts";
 export const ListDocument = Type.Object(
   {
     operation: Type.Literal("list"),
-    buffers: Type.Array(BufferEntry, { description: "By name." }),
+    buffers: Type.Array(BufferEntry, { description: "The buffers, sorted by name." }),
     ...ending,
   },
   { additionalProperties: false },

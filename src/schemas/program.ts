@@ -1,25 +1,27 @@
-// The JSON document of the program itself.
+// The JSON document of the program without a command.
 
 import { Type } from "typebox";
 import { ending, orNull } from "./common.ts";
 
-/** The document of the program itself: of `--help`, `--version`, and of a command that does not exist. */
+/** The document of `--help`, of `--version`, and of a missing or unknown command. */
 export const ProgramDocument = Type.Object(
   {
     operation: orNull(Type.Enum(["help", "version"])),
-    help: Type.Optional(Type.String({ description: "The page (--help)." })),
+    help: Type.Optional(Type.String({ description: "The text (--help)." })),
     version: Type.Optional(Type.String({ description: "The version (--version)." })),
     commit: Type.Optional(
       Type.String({
         pattern: "^([0-9a-f]{40}(-dirty)?|unknown)$",
-        description: "The commit it was built from; -dirty: with changes (--version).",
+        description: "The commit of the build; -dirty if files were changed (--version).",
       }),
     ),
     protocol: Type.Optional(Type.String({ description: "The version of the protocol (--version)." })),
     target: Type.Optional(
-      Type.String({ description: "System, processor and C library: linux-x64-musl (--version)." }),
+      Type.String({
+        description: "Operating system, processor and C library, such as linux-x64-musl (--version).",
+      }),
     ),
-    bun: Type.Optional(Type.String({ description: "The version of Bun inside (--version)." })),
+    bun: Type.Optional(Type.String({ description: "The version of Bun (--version)." })),
     ...ending,
   },
   { additionalProperties: false },

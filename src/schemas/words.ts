@@ -1,6 +1,6 @@
-// Words that options and JSON documents have in common. It loads nothing: commands import it when they start.
+// Words that options and JSON documents share. It imports nothing, because commands load it at start.
 
-/** What the processes of a measurement of bench do together. */
+/** What bench can measure. */
 export const WORKS = ["throughput", "latency", "relay", "duplex"] as const;
 export type Work = (typeof WORKS)[number];
 
@@ -8,6 +8,6 @@ export type Work = (typeof WORKS)[number];
 export const TRANSPORTS = ["zerobuffer", "pipe", "socket"] as const;
 export type Transport = (typeof TRANSPORTS)[number];
 
-/** The shells that there are completion scripts for. */
+/** The shells that have a completion script. */
 export const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 export type Shell = (typeof SHELLS)[number];

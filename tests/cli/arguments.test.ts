@@ -18,8 +18,8 @@ describe("a usage error", () => {
     for (const command of ["list", "duplex request"]) {
       const { code, stdout, stderr } = await run(option, "5", ...command.split(" "));
       expect(code).toBe(3);
-      expect(stdout.toString() || stderr).toContain(`Option ${option} stands before the command.`);
-      expect(stderr).toContain(`Options follow it: see zerobuffer ${command} --help.`);
+      expect(stdout.toString() || stderr).toContain(`Option ${option} must come after the command.`);
+      expect(stderr).toContain(`See zerobuffer ${command} --help.`);
     }
   });
 
@@ -95,7 +95,7 @@ describe("the program", () => {
     const { code, stdout, stderr } = await run();
     expect(code).toBe(3);
     expect(stdout.length).toBe(0);
-    expect(stderr).toBe("zerobuffer: No command is named. See zerobuffer --help.\n");
+    expect(stderr).toBe("zerobuffer: No command given. See zerobuffer --help.\n");
   });
 
   test("knows the nearest command to a mistyped one", async () => {
@@ -240,7 +240,7 @@ describe("arguments", () => {
 
 describe("the arguments", () => {
   test.each([
-    [["duplex"], "Command duplex takes serve or request as its next word."],
+    [["duplex"], "duplex needs a subcommand: serve or request."],
     [["duplex", "sreve"], "Did you mean serve?"],
     [["duplex", "serve"], "<channel> is missing"],
     [["duplex", "serve", "c", "--handler", "upper"], "--handler"],
@@ -314,14 +314,14 @@ describe("the arguments of a relay", () => {
       output_buffer: null,
       error: { code: "USAGE" },
     });
-    expect(none.document.error.message).toStartWith("<input> is missing");
+    expect(none.document.error.message).toStartWith("Argument <input> is missing");
     const one = await runJson("relay", "raw");
     expect(one.document).toMatchObject({
       input_buffer: "raw",
       output_buffer: null,
       error: { code: "USAGE" },
     });
-    expect(one.document.error.message).toStartWith("<output> is missing");
+    expect(one.document.error.message).toStartWith("Argument <output> is missing");
     for (const { document } of [none, one]) expectValid("relay", document);
   });
 
@@ -330,7 +330,7 @@ describe("the arguments of a relay", () => {
     for (const name of [uniqueName(), reader.name]) {
       const { code, document } = await runJson("relay", name, name, "--create-output");
       expect([code, document.error.code]).toEqual([3, "USAGE"]);
-      expect(document.error.message).toBe(`The input and the output are both buffer "${name}".`);
+      expect(document.error.message).toBe(`Input and output are both buffer "${name}".`);
     }
   });
 
@@ -356,7 +356,7 @@ describe("the arguments of a relay", () => {
       ..."--metadata-size --connect-timeout-ms --json-output --verbose --quiet --help".split(" "),
     ];
     for (const flag of flags) expect(text).toMatch(new RegExp(`^  (-\\w, |    )${flag}( |$)`, "m"));
-    for (const value of ["(default 255)", "(default 100)", "(default 256MiB)", "(default 30000)"]) {
+    for (const value of ["(default 255)", "(default 100)", "(default 256MiB)", "(default 30s)"]) {
       expect(text).toContain(value);
     }
   });

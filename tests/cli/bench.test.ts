@@ -236,6 +236,10 @@ describe("bench refuses", () => {
     [["--frames", "5", "--duration", "1s"], "cannot be combined"],
     [["--repeat", "0"], "Option --repeat takes a whole number from 1"],
     [["--sizes", "4MiB", "--buffer-size", "4MiB"], "does not fit a ring of 4,194,304 bytes"],
+    [
+      ["--sizes", "1KiB,2GiB", "--buffer-size", "8GiB", "--batch-size", "3"],
+      "more than one call takes (4 GiB)",
+    ],
   ])("%j", async (args, message) => {
     const { code, document } = await runJson("bench", ...args);
     expect(code).toBe(3);
@@ -337,6 +341,6 @@ describe("a process of bench", () => {
     expect(stdout.toString()).not.toContain("worker");
     const byHand = await run("@bench-worker");
     expect(byHand.code).toBe(1);
-    expect(byHand.stdout.toString()).toContain("is one that zerobuffer bench starts");
+    expect(byHand.stdout.toString()).toContain("Only zerobuffer bench starts this process");
   });
 });

@@ -15,7 +15,7 @@ export const SMALL = ["--buffer-size", "1MiB"];
 /** A server that is ready for a client. */
 export async function serve(channel: string, ...args: string[]): Promise<Child> {
   const server = Child.cli(["duplex", "serve", channel, ...SMALL, "--json-output", "-v", ...args]);
-  await server.logged(`Made channel "${channel}"`);
+  await server.logged(`Created channel "${channel}"`);
   return server;
 }
 

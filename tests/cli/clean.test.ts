@@ -132,7 +132,7 @@ describe("clean", () => {
       removed: [{ buffer_name: stale }],
       left: [{ buffer_name: reader.name }],
       errors: [
-        `Buffer "${reader.name}" was left: its reader (process ${process.pid}) is alive.`,
+        `Buffer "${reader.name}" was kept: its reader (process ${process.pid}) is alive.`,
         `There is no buffer "${missing}".`,
       ],
       error: { code: "BUFFER_NOT_FOUND" },

@@ -28,7 +28,7 @@ describe("a client", () => {
     expect(document.error).toEqual({
       code: "BUFFER_NOT_FOUND",
       message: `Channel "${document.channel}" has no server.`,
-      hint: "Start the server (zerobuffer duplex serve), or wait longer for it (--connect-timeout-ms).",
+      hint: "Start the server (zerobuffer duplex serve), or raise --connect-timeout-ms.",
     });
     expectValid("duplex-request", document);
   });
@@ -42,7 +42,7 @@ describe("a client", () => {
     expect(code).toBe(1);
     expect(document.error).toMatchObject({
       code: "WRITER_ALREADY_CONNECTED",
-      message: `Channel "${channel}" has a client already (process ${first.pid}).`,
+      message: `Channel "${channel}" already has a client (process ${first.pid}).`,
     });
     first.kill("SIGINT");
     await first.exited();
@@ -58,7 +58,7 @@ describe("a client", () => {
     ] as const) {
       const { code, document } = await ask(channel, ...args);
       expect([code, document.error.code]).toEqual([3, error]);
-      expect(document.error.hint).toContain("the server a larger");
+      expect(document.error.hint).toContain("the server with a larger");
     }
     await stopped(server);
   });

@@ -134,7 +134,7 @@ describe("a server", () => {
     expect(code).toBe(1);
     expect(document.error).toMatchObject({
       code: "READER_ALREADY_CONNECTED",
-      message: `Channel "${channel}" has a server already (process ${server.pid}).`,
+      message: `Channel "${channel}" already has a server (process ${server.pid}).`,
     });
     await stopped(server);
   });
@@ -159,8 +159,8 @@ describe("a command of --exec", () => {
   });
 
   for (const [what, cause] of [
-    ["garbage", "it sent what is no response"],
-    ["truncate", "it sent what is no response"],
+    ["garbage", "it sent an invalid response"],
+    ["truncate", "it sent an invalid response"],
     ["silence", "it gave no response within 500 ms"],
   ] as const) {
     test(`that answers with ${what} is started again, and nothing is mixed up`, async () => {
@@ -181,7 +181,7 @@ describe("a command of --exec", () => {
     const { document } = await ask(channel, ...options);
     expect(document.verification_errors).toBe(0);
     expect(document.responses).toBeGreaterThan(0);
-    await server.logged("it sent a response that nobody asked for");
+    await server.logged("it sent a response without a request");
     await stopped(server);
   });
 

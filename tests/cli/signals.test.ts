@@ -135,7 +135,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   prompt("a reader that waits for a writer", async () => {
     const name = uniqueName();
     await using child = Child.cli(["reader", name, "--buffer-size", "64KiB", "--json-output", "-v"]);
-    await child.logged("Made buffer");
+    await child.logged("Created buffer");
     await expectInterrupted(child);
   });
 
@@ -209,7 +209,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
 
     prompt("for its output", async () => {
       await using child = Child.cli(["relay", uniqueName(), uniqueName(), ...args]);
-      await child.logged("Made buffer");
+      await child.logged("Created buffer");
       await expectInterrupted(child);
     });
 
@@ -309,14 +309,14 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   prompt("a server that waits for a client", async () => {
     const channel = uniqueName();
     await using server = Child.cli(["duplex", "serve", channel, ...ring, "-v"]);
-    await server.logged("Made channel");
+    await server.logged("Created channel");
     await expectInterrupted(server);
   });
 
   prompt("a busy server, and then its client", async () => {
     const channel = uniqueName();
     await using server = Child.cli(["duplex", "serve", channel, ...ring, "-v"]);
-    await server.logged("Made channel");
+    await server.logged("Created channel");
     const args = ["duplex", "request", channel, ...ring, "-n", "0", "--in-flight", "4"];
     await using client = Child.cli(args);
     await server.logged("A client has connected");
@@ -332,7 +332,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
   prompt("a server whose command does not answer, and the command", async () => {
     const channel = uniqueName();
     await using server = Child.cli(["duplex", "serve", channel, ...ring, "-v", "--exec", "exec sleep 1000"]);
-    await server.logged("Made channel");
+    await server.logged("Created channel");
     const request = ["duplex", "request", channel, ...ring, "-n", "1", "--timeout-ms", "0", "-v"];
     await using client = Child.cli(request);
     await server.logged("A client has connected");
@@ -349,7 +349,7 @@ describe.each(signals)("%s stops", (signal, exitCode) => {
     await expectInterrupted(early);
     const args = ["duplex", "serve", channel, ...ring, "-v", "--delay-ms", "60000"];
     await using server = Child.cli(args);
-    await server.logged("Made channel");
+    await server.logged("Created channel");
     await using client = Child.cli(request);
     await server.logged("A client has connected");
     await expectInterrupted(client);

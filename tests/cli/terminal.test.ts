@@ -40,7 +40,9 @@ describe("progress", () => {
       { shell: STDERR_ONLY },
     );
     expect([code, (await server.exited()).code]).toEqual([0, 0]);
-    expect(output).toMatch(/Asking █+░+ \d+ %, \d+ s left: \d+ requests, [\d.]+ \w+, \d+ requests\/s, \d+ s/);
+    expect(output).toMatch(
+      /Requesting █+░+ \d+ %, \d+ s left: \d+ requests, [\d.]+ \w+, \d+ requests\/s, \d+ s/,
+    );
   });
 
   test("is drawn ten times a second at the most", async () => {
@@ -108,6 +110,6 @@ describe("frames", () => {
   test("are not written to a terminal", async () => {
     const { code, output } = await runOnTerminal(["reader", uniqueName(), "--output", "-"]);
     expect(code).toBe(3);
-    expect(output).toContain("--output - does not write frames to a terminal");
+    expect(output).toContain("--output - cannot write frames to a terminal");
   });
 });

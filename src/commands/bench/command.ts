@@ -1,4 +1,4 @@
-// zerobuffer bench: how fast frames are on this machine, and what they cost, next to a pipe and a Unix socket.
+// zerobuffer bench: measures how fast frames are on this machine and what they cost, beside a pipe and a Unix socket.
 
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
@@ -15,11 +15,11 @@ import {
   several,
   size,
   type Values,
-  waitMode,
   words,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
+import { waitMode } from "../../cli/shared-options.ts";
 import { FRAME_HEADER_SIZE } from "../../core/index.ts";
 import type { BenchDocument, BenchMeasurement } from "../../schemas/bench.ts";
 import { TRANSPORTS, WORKS } from "../../schemas/words.ts";
@@ -31,28 +31,29 @@ import { summaryOf } from "./tables.ts";
 /** 64 B to 4 MiB. */
 const SWEEP = [...Array.from({ length: 9 }, (_, i) => 64 * 4 ** i), PICTURE_SIZE].sort((a, b) => a - b);
 
-/** What is measured where no work is named: all of it, but shortly. */
+/** What is measured if no work is named: everything, but briefly. */
 const OVERVIEW = { sizes: [64, 1024, 65536, 1048576, PICTURE_SIZE], durationMs: 300 };
 
 const frameSize = size({ group: "Frames", description: "", default: undefined, min: 1, max: 2 ** 32 });
 const frameRate = rate({ group: "Frames", description: "" });
 
 const args = {
-  work: words(WORKS, "what to measure; nothing named: all of it, shortly"),
+  work: words(WORKS, "measure", "all, but briefly"),
   sizes: several(
     {
       ...frameSize,
-      description: "sizes of the frames; 1080p is a picture, 3,110,416 bytes",
+      description: "measure these frame sizes",
+      note: "--sizes 1080p is a picture of 3,110,416 bytes; by default the sizes grow from 64 by a factor of 4.",
       valueHint: "SIZE,…",
       takes: `${frameSize.takes}, or 1080p`,
       parse: (text) => (text === "1080p" ? PICTURE_SIZE : frameSize.parse(text)),
     },
-    { absent: [], shown: "64 to 4MiB times 4, and 1080p" },
+    { absent: [], shown: "64 to 4MiB, and 1080p" },
   ),
   rate: several(
     {
       ...frameRate,
-      description: "frames a second, kept by the clock; 0: as fast as possible",
+      description: "send this many frames per second, 0: as fast as possible",
       valueHint: "RATE,…",
       takes: "a number from 0",
       parse: (text) => (text === "0" ? 0 : frameRate.parse(text)),
@@ -61,27 +62,28 @@ const args = {
   ),
   duration: duration({
     group: "Length",
-    description: "how long each sample takes, after a warm-up of a fifth of it",
+    description: "measure each sample this long",
+    note: "Each sample begins with a warm-up of a fifth of its length, which is not counted.",
     default: undefined,
-    shown: "1s, and 300ms if no work is named",
+    shown: "1s, 300ms if no work is named",
   }),
   frames: integer({
     group: "Length",
     alias: "n",
-    description: "frames of a sample, instead of a duration, after a fifth of them more",
+    description: "measure this many frames per sample instead",
     default: undefined,
     min: 1,
   }),
   repeat: integer({
     group: "Length",
-    description: "samples of each measurement",
+    description: "take this many samples of each measurement",
     default: 3,
     min: 1,
     max: 1000,
   }),
   batchSize: integer({
     group: "Frames",
-    description: "frames that go with one call, as fast as possible and one way",
+    description: "write this many frames with one call, for throughput only",
     default: 1,
     min: 1,
     max: 64,
@@ -89,32 +91,35 @@ const args = {
   wait: waitMode(),
   baselines: flag({
     group: "Comparison",
-    description: "do the same over a pipe and a Unix socket, taking turns",
+    description: "measure a pipe and a Unix socket, too",
   }),
   bufferSize: size({
     group: "Buffers",
-    description: "size of the rings",
+    description: "set the ring size",
     default: 16 * 1024 * 1024,
     // The smallest usual frame fits.
     min: 64 + FRAME_HEADER_SIZE,
   }),
-  report: path({ group: "Output", description: "write a page with charts: one HTML file" }),
+  report: path({ group: "Output", description: "write a page of charts to an HTML file" }),
   ...outputOptions,
 };
 
 type BenchOptions = Values<typeof args>;
 
 export default defineCommand({
-  meta: { name: "bench", description: "Measures how fast frames are on this machine, and what they cost." },
+  meta: { name: "bench", description: "Measures how fast frames are on this machine and what they cost." },
   args,
   examples: [
-    { purpose: "all of it, shortly, next to a pipe and a Unix socket", line: "zerobuffer bench --baselines" },
     {
-      purpose: "throughput: one way; latency: there and back; also relay (by its loop), duplex (requests)",
+      purpose: "measure everything briefly, beside a pipe and a Unix socket",
+      line: "zerobuffer bench --baselines",
+    },
+    {
+      purpose: "measure frames one way and round trips",
       line: "zerobuffer bench throughput latency --sizes 64,1MiB",
     },
     {
-      purpose: "pictures at the rates of cameras, and as fast as they go, with a page of charts",
+      purpose: "measure pictures at the rates of cameras, with a page of charts",
       line: "zerobuffer bench latency relay --sizes 1080p --rate 30,60,240,1000,0 --baselines --report report.html",
     },
   ],
@@ -137,7 +142,7 @@ export default defineCommand({
     refuse(options);
     document.machine = describeMachine();
     document.settings = settle(options);
-    // Before anything is measured: a bad path is found at once, and harms nothing.
+    // Before anything is measured, so that a bad path fails at once.
     const output = await openOutput(options.report, session);
     await measureAll(document, session);
     if (output === undefined) return;
@@ -152,7 +157,7 @@ export default defineCommand({
   },
 });
 
-/** What the options come to. Without a work, all are measured, but shortly. */
+/** The settings that follow from the options. If no work is named, all are measured, but briefly. */
 function settle(options: BenchOptions): BenchDocument["settings"] {
   const { baselines, batchSize, bufferSize, duration, frames, rate, repeat, sizes, wait, work } = options;
   const usual = work.length > 0 ? { sizes: SWEEP, durationMs: 1000 } : OVERVIEW;
@@ -177,23 +182,24 @@ function refuse({ bufferSize, duration, frames, sizes }: BenchOptions): void {
     throw new CommandError(
       "USAGE",
       "Option --duration takes more than 0.",
-      "Leave it out for the usual one.",
+      "Leave it out to use the default.",
     );
   }
-  const tooLarge = sizes.find((size) => !fits(size, bufferSize));
-  if (tooLarge === undefined) return;
-  throw new CommandError(
-    "FRAME_TOO_LARGE",
-    `A frame of ${count(tooLarge, "bytes")} does not fit a ring of ${count(bufferSize, "bytes")}.`,
-    `Give --buffer-size at least ${tooLarge + FRAME_HEADER_SIZE}, or --sizes smaller ones.`,
-  );
+  const largest = Math.max(...sizes);
+  if (!fits(largest, bufferSize)) {
+    throw new CommandError(
+      "FRAME_TOO_LARGE",
+      `A frame of ${count(largest, "bytes")} does not fit a ring of ${count(bufferSize, "bytes")}.`,
+      `Raise --buffer-size to at least ${largest + FRAME_HEADER_SIZE}, or lower --sizes.`,
+    );
+  }
 }
 
 function fits(size: number, bufferSize: number): boolean {
   return size + FRAME_HEADER_SIZE <= bufferSize;
 }
 
-/** Takes all samples; what has been measured is in the document even if that is cut short. */
+/** Takes all samples. If it is interrupted, the document has what was measured until then. */
 async function measureAll(document: BenchDocument, session: Session): Promise<void> {
   const { baselines, batch_size, buffer_size, duration_ms, frames } = document.settings;
   const { rates, repeat, sizes, wait, works } = document.settings;
@@ -211,7 +217,7 @@ async function measureAll(document: BenchDocument, session: Session): Promise<vo
     try {
       for (let turn = 0; turn < repeat; turn++) {
         for (let i = 0; i < cases.length; i++) {
-          // A different one is first each time.
+          // Each turn begins with another case.
           const at = (turn + i) % cases.length;
           const wanted = cases[at]!;
           progress?.step(describe(wanted), done++);

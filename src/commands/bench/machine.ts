@@ -1,4 +1,4 @@
-// What a benchmark ran on.
+// The machine of a benchmark.
 
 import { availableParallelism, cpus, release, type as system, totalmem } from "node:os";
 import { version } from "../../../package.json";
@@ -7,7 +7,7 @@ import type { BenchDocument } from "../../schemas/bench.ts";
 
 type Machine = BenchDocument["machine"];
 
-/** This machine, and what runs on it. */
+/** This machine and its software. */
 export function describeMachine(): Machine {
   return {
     cpu: cpus()[0]?.model.trim() || "unknown",
@@ -20,7 +20,7 @@ export function describeMachine(): Machine {
   };
 }
 
-/** The same in a line. */
+/** The same in one line. */
 export function machineText({ bun, cpu, kernel, memory_bytes, processors, version }: Machine): string {
   const parts = [cpu, count(processors, "processors"), bytesText(memory_bytes), kernel, `Bun ${bun}`];
   return `zerobuffer ${version} on ${parts.join(", ")}`;

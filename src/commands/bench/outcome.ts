@@ -1,4 +1,4 @@
-// What a measurement has found out, as it stands in the document: its samples, and their medians and ranges.
+// The result of a measurement as the document has it: its samples, their medians and ranges.
 
 import { mebibytesPerSecond, median, perSecond } from "../../cli/format.ts";
 import type { BenchMeasurement } from "../../schemas/bench.ts";
@@ -9,7 +9,7 @@ type Sample = BenchMeasurement["samples"][number];
 /** Median, least and greatest of a figure over the samples. */
 export type Spread = NonNullable<BenchMeasurement["frames_per_second"]>;
 
-/** What one run came to. One way, the process at the end counts; there and back, the one where it begins. */
+/** The figures of one run, as the receiver counted them; for round trips, as their initiator did. */
 export function sampleOf({ frameSize, work }: Case, results: Results): Sample {
   const counting = results.at(comesBack(work) ? 0 : -1);
   const { frames = 0, seconds = 0, latencyUs } = counting?.result ?? {};

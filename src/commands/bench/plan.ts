@@ -1,18 +1,18 @@
-// What bench measures: works, each done over several transports, with frames of several sizes and at several rates.
+// What bench measures: each kind of work over several transports, with several frame sizes and rates.
 
 import type { WaitMode } from "../../core/index.ts";
 import type { Transport, Work } from "../../schemas/words.ts";
 
-/** What bench starts this program with as one of its processes. It is nobody's command, and has no help. */
+/** The argument with which bench starts this program as one of its processes. It is no command, and has no help. */
 export const BENCH_WORKER = "@bench-worker";
 
 /** A picture of 1920 x 1080 pixels in YUV 4:2:0 and 16 bytes more, the classic frame of this protocol. */
 export const PICTURE_SIZE = 3_110_416;
 
-/** What a process does. The first of a work decides when it ends. */
+/** What a process does. The first role of a work decides when the work ends. */
 export type Role = "source" | "sink" | "initiator" | "echo" | "relay" | "client" | "server";
 
-/** The processes of each work over buffers. Only throughput goes one way. */
+/** The roles of each work over buffers. Only throughput goes one way. */
 const ROLES: Readonly<Record<Work, readonly [Role, Role]>> = {
   throughput: ["source", "sink"],
   latency: ["initiator", "echo"],
@@ -20,49 +20,49 @@ const ROLES: Readonly<Record<Work, readonly [Role, Role]>> = {
   duplex: ["client", "server"],
 };
 
-/** One combination of all that is varied. */
+/** One combination of work, transport, frame size and rate. */
 export interface Case {
   readonly work: Work;
   readonly transport: Transport;
   readonly frameSize: number;
-  /** Frames a second; 0: as fast as possible. */
+  /** Frames per second; 0: as fast as possible. */
   readonly rate: number;
 }
 
-/** How much is measured; the first fifth more is not counted. */
+/** How much is measured, after a warm-up of a fifth as much. */
 export interface Length {
   /** Frames that count; undefined: as many as the duration allows. */
   readonly frames: number | undefined;
   readonly durationMs: number;
 }
 
-/** What a process has to do. */
+/** The task of a process. */
 export interface WorkerSettings {
   readonly role: Role;
   readonly transport: Transport;
   readonly frameSize: number;
-  /** Frames a second; 0: as fast as possible. */
+  /** Frames per second; 0: as fast as possible. */
   readonly rate: number;
   readonly length: Length;
-  /** How it waits for the other one over buffers. */
+  /** How it waits for the other process at a buffer. */
   readonly wait: WaitMode;
-  /** Frames of one call; one way only. */
+  /** Frames per call; throughput only. */
   readonly batchSize: number;
-  /** What the names of the buffers begin with. */
+  /** The prefix of the buffers' names. */
   readonly buffer: string;
   /** Size of their rings. */
   readonly bufferSize: number;
-  /** Process id of bench, without whom this is of no use. */
+  /** Process id of bench: the process ends when bench is gone. */
   readonly parent: number;
   /** Descriptors of the pipes or the socket. */
   readonly input: number;
   readonly output: number;
 }
 
-/** Part of the length that comes before what counts: code is compiled, memory touched, caches are filled. */
+/** The warm-up, as a part of the length: code is compiled, memory is touched, caches are filled. */
 export const WARM_UP = 1 / 5;
 
-/** The processes that do a work: over pipes and sockets, whatever comes is sent on as it is. */
+/** The roles of the two processes. Over pipes and sockets, the second one sends each frame back unchanged. */
 export function rolesOf({ work, transport }: Pick<Case, "work" | "transport">): readonly [Role, Role] {
   return transport === "zerobuffer" || work === "throughput" ? ROLES[work] : ROLES.latency;
 }
@@ -72,12 +72,12 @@ export function comesBack(work: Work): boolean {
   return work !== "throughput";
 }
 
-/** Frames that are handled between two looks at the clock: unpaced small ones take less time than the look. */
+/** Frames handled between two readings of the clock: one reading takes longer than a small frame. */
 export function framesPerLook({ frameSize, rate }: Pick<Case, "frameSize" | "rate">): number {
   return rate > 0 ? 1 : Math.min(64, Math.max(1, Math.floor(65536 / frameSize)));
 }
 
-/** Everything to measure, in the order in which it is shown. What stands together is done in turns. */
+/** Everything to measure, in the order in which it is shown. The cases of one group are measured in turns. */
 export function casesOf(
   works: readonly Work[],
   sizes: readonly number[],

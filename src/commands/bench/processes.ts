@@ -1,4 +1,4 @@
-// The processes of one measurement: started, joined, and ended, whatever happens to them or to us.
+// The processes of one measurement: starts them, connects them, and ends them in every case.
 
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,42 +12,42 @@ import { BENCH_WORKER, type Case, comesBack, type Role, rolesOf, type WorkerSett
 import { bufferNames } from "./transports.ts";
 import type { WorkerReport, WorkerResult } from "./worker.ts";
 
-/** This program, as it was started: the executable, or Bun with the source. */
+/** The command that starts this program: the executable, or Bun with the source. */
 const program = Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, Bun.main];
 
-/** The descriptors of a worker that lead to the other one. stdout is for its report. */
+/** The descriptors of a worker that lead to the other worker. Its stdout is for its report. */
 const INPUT = 0;
 const OUTPUT = 3;
 
-/** How long the remains of a process that was killed may still look alive. */
+/** How long a killed process may still seem to be alive. */
 const DEATH_MS = 200;
 
 type Child = Bun.Subprocess<Bun.SpawnOptions.Writable, "pipe", "inherit">;
 
-/** What is the same for all processes. */
-type Manner = Pick<WorkerSettings, "length" | "wait" | "batchSize" | "bufferSize">;
+/** The settings that all processes share. */
+type SharedSettings = Pick<WorkerSettings, "length" | "wait" | "batchSize" | "bufferSize">;
 
-/** What the processes of one run found out; the one that decides the end comes first. */
+/** The results of the processes of one run; the process that decides the end comes first. */
 export type Results = readonly { readonly role: Role; readonly result: WorkerResult }[];
 
-/** Runs the processes of one measurement after the other. Its disposal kills those of the moment. */
+/** Runs the processes of one measurement after another. Disposing it kills the running processes. */
 export class Processes implements Disposable {
   readonly #session: Session;
-  readonly #manner: Manner;
+  readonly #shared: SharedSettings;
   #runs = 0;
   #buffer = "";
-  /** Those of the moment, and those of a run that failed. */
+  /** The running processes, and the processes of a run that failed. */
   #children: Child[] = [];
 
-  constructor(session: Session, manner: Manner) {
+  constructor(session: Session, shared: SharedSettings) {
     this.#session = session;
-    this.#manner = manner;
+    this.#shared = shared;
   }
 
   /**
    * Runs the two processes of one case to their ends.
    *
-   * @throws CommandError what one of them reports, INCOMPLETE if it reports nothing; the signal's reason.
+   * @throws CommandError as a process reports it, INCOMPLETE if a process reports nothing; the signal's reason.
    */
   async run(wanted: Case): Promise<Results> {
     this.#buffer = `bench-${process.pid}-${++this.#runs}`;
@@ -55,7 +55,7 @@ export class Processes implements Disposable {
     try {
       const [lead, other] = this.#start(wanted, roles);
       const reports = [
-        // A server goes on until it is told.
+        // A server runs until it is told to end.
         reportOf(lead, roles[0]).finally(() => roles[1] === "server" && other.kill("SIGTERM")),
         reportOf(other, roles[1]),
       ];
@@ -67,13 +67,13 @@ export class Processes implements Disposable {
     }
   }
 
-  /** Starts both; what leads from one to the other is theirs alone. */
+  /** Starts both processes, connected with each other. */
   #start(wanted: Case, [first, second]: readonly [Role, Role]): [Child, Child] {
     const { transport, work } = wanted;
     if (transport === "zerobuffer") return [this.#spawn(wanted, first), this.#spawn(wanted, second)];
     using descriptors = new Descriptors();
     if (transport === "socket") {
-      // What Bun calls a pipe to the child is a pair of sockets; its own end of it becomes the other child's stdin.
+      // Bun's pipe to a child is a pair of sockets; our end becomes the stdin of the other child.
       const lead = this.#spawn(wanted, first, { input: OUTPUT, output: OUTPUT }, "ignore", "pipe");
       const peer = descriptors.own(lead.stdio[OUTPUT]!);
       return [lead, this.#spawn(wanted, second, { input: INPUT, output: INPUT }, peer)];
@@ -95,38 +95,38 @@ export class Processes implements Disposable {
   ): Child {
     const settings: WorkerSettings = {
       ...{ role, transport, frameSize, rate, ...descriptors, parent: process.pid },
-      ...{ ...this.#manner, buffer: this.#buffer },
+      ...{ ...this.#shared, buffer: this.#buffer },
     };
     const child = Bun.spawn([...program, BENCH_WORKER, JSON.stringify(settings)], {
       stdio: output === undefined ? [input, "pipe", "inherit"] : [input, "pipe", "inherit", output],
-      // Ctrl-C is ours to hear.
+      // In a process group of its own, so that Ctrl-C reaches only us.
       detached: true,
     }) as Child;
     this.#children.push(child);
     return child;
   }
 
-  /** Kills what is still running, and removes what it leaves. */
+  /** Kills the running processes and removes their buffers. */
   [Symbol.dispose](): void {
     const children = this.#children.splice(0);
     if (children.length === 0) return;
     for (const child of children) child.kill("SIGKILL");
     const deadline = performance.now() + DEATH_MS;
-    for (const name of buffersMadeBy(this.#buffer)) {
+    for (const name of buffersOfRun(this.#buffer)) {
       while (!isGone(name) && performance.now() < deadline) Bun.sleepSync(1);
     }
   }
 }
 
-/** The descriptors of a worker that pipes lead to. */
+/** The descriptors of a worker over pipes. */
 const PIPES = { input: INPUT, output: OUTPUT };
 
-/** Every buffer that a run can have made. */
-function buffersMadeBy(run: string): string[] {
+/** Every buffer that a run can have created. */
+function buffersOfRun(run: string): string[] {
   return [...Object.values(bufferNames(run)), ...Object.values(buffersOf(run))];
 }
 
-/** Removes a buffer whose processes were killed; false as long as one of them still seems to live. */
+/** Removes a buffer of killed processes; returns false while one of them still seems to be alive. */
 function isGone(name: string): boolean {
   const { obstacle } = cleanBuffer(name);
   return obstacle?.code !== "READER_ALREADY_CONNECTED" && obstacle?.code !== "WRITER_ALREADY_CONNECTED";
@@ -140,7 +140,7 @@ async function reportOf(child: Child, role: Role): Promise<WorkerResult> {
     throw new CommandError(
       "INCOMPLETE",
       `The ${role} (process ${child.pid}) ended early, with ${end}.`,
-      "See whether somebody ended it, or the memory was short, and run bench again.",
+      "Check whether it was killed or memory ran out, then run bench again.",
     );
   }
   if ("result" in report) return report.result;
@@ -156,7 +156,7 @@ function parseReport(text: string): WorkerReport | undefined {
   }
 }
 
-/** Descriptors of ours that only the children keep. */
+/** Our ends of descriptors that only the children need: closed once the children have them. */
 class Descriptors implements Disposable {
   readonly #open: number[] = [];
 
@@ -170,13 +170,13 @@ class Descriptors implements Disposable {
   }
 }
 
-/** A pipe of the system's default size: a named one, whose name goes at once. */
+/** A pipe of the system's default size: a named pipe whose name is removed at once. */
 function makePipe(descriptors: Descriptors): { readonly read: number; readonly write: number } {
   const directory = mkdtempSync(join(tmpdir(), "zerobuffer-bench-"));
   try {
     const path = join(directory, "pipe");
     if (!Bun.spawnSync(["mkfifo", path]).success) throw new Error("mkfifo failed");
-    // Both ends open at once only if there is a descriptor that is both.
+    // Opening one end waits for the other, unless a descriptor for both is open.
     const both = openSync(path, "r+");
     try {
       return { read: descriptors.own(openSync(path, "r")), write: descriptors.own(openSync(path, "w")) };
@@ -186,8 +186,8 @@ function makePipe(descriptors: Descriptors): { readonly read: number; readonly w
   } catch (error) {
     throw new CommandError(
       "IO_ERROR",
-      `Cannot make a pipe: ${systemReason(error)}.`,
-      "Install coreutils for mkfifo, see that the temp directory can be written, or leave out --baselines.",
+      `Cannot create a pipe: ${systemReason(error)}.`,
+      "Install mkfifo (coreutils), make the temp directory writable, or leave out --baselines.",
       error,
     );
   } finally {

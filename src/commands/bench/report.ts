@@ -1,4 +1,4 @@
-// A benchmark's result as one page that needs nothing else: no network, no other file.
+// The result of a benchmark as one HTML page without network access or other files.
 
 import uPlot from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
@@ -9,7 +9,7 @@ import template from "./page.html" with { type: "text" };
 import script from "./page.js" with { type: "text" };
 import { MEANINGS, NAMES, settingsText, sizeText, tablesOf, titleOf } from "./tables.ts";
 
-/** Bun's types take every HTML file for a page to be served; imported as text it is one. */
+/** Bun's types declare every HTML file as a page to serve; imported as text it is a string. */
 const text = template as unknown as string;
 
 /** The page, as HTML. */
@@ -32,7 +32,7 @@ export function pageOf(document: BenchDocument): string {
     "uplot-style": uPlotStyle,
     uplot: uPlot,
     licence,
-    // Nothing in it may end the script that it stands in.
+    // The data must not end the script element that contains it.
     data: JSON.stringify(data).replaceAll("<", "\\u003c"),
     script,
   };

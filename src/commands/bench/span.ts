@@ -1,21 +1,21 @@
-// The part of a worker's run that counts, and what this process used meanwhile.
+// The counted part of a worker's run, and the resources used meanwhile.
 
 import { framesPerLook, type Length, WARM_UP, type WorkerSettings } from "./plan.ts";
 
-/** What one process did and used while it counted. */
+/** The frames and resources of one process while it counted. */
 export interface Usage {
   readonly frames: number;
   readonly seconds: number;
   /** Processor time, user and system, in seconds. */
   readonly cpuSeconds: number;
-  /** The most memory it had resident in its life, shared memory included, in bytes. */
+  /** Peak resident memory of its whole life, shared memory included, in bytes. */
   readonly peakMemoryBytes: number;
 }
 
-/** How often a process looks for the one that started it. */
-const PARENT_LOOK_NS = 100e6;
+/** How often a process checks that bench still runs. */
+const PARENT_CHECK_NS = 100e6;
 
-/** Counts frames, from the end of the warm-up on. It looks at the clock only now and then, and knows what was done then. */
+/** Counts frames after the warm-up. It reads the clock only every few frames. */
 export class Span {
   readonly #length: Length;
   readonly #framesPerLook: number;
@@ -26,7 +26,7 @@ export class Span {
   #lookedNs = 0;
   #doneAtLook = 0;
   #parentSeenNs = 0;
-  /** What had been done and used when the warm-up was over. */
+  /** Frames, time and processor time at the end of the warm-up. */
   #warm: { readonly done: number; readonly ns: number; readonly cpu: NodeJS.CpuUsage } | undefined;
 
   constructor(settings: WorkerSettings) {
@@ -36,15 +36,15 @@ export class Span {
     this.#untilLook = this.next;
   }
 
-  /** Whether what happens now counts. */
+  /** Whether the warm-up is over. */
   get counts(): boolean {
     return this.#warm !== undefined;
   }
 
-  /** Whether enough has been counted, or the process that wanted it is gone. The first question starts the clock. */
+  /** Whether enough is counted, or bench is gone. The first call starts the clock. */
   get isOver(): boolean {
     if (this.#startedNs === undefined) this.#look();
-    if (this.#lookedNs - this.#parentSeenNs > PARENT_LOOK_NS) {
+    if (this.#lookedNs - this.#parentSeenNs > PARENT_CHECK_NS) {
       this.#parentSeenNs = this.#lookedNs;
       if (process.ppid !== this.#parent) return true;
     }
@@ -55,7 +55,7 @@ export class Span {
       : this.#done - this.#warm.done >= frames;
   }
 
-  /** Frames that may be handled before the next look at the clock; never more than are wanted. */
+  /** Frames to handle before the next reading of the clock; never more than are left. */
   get next(): number {
     const { frames } = this.#length;
     if (frames === undefined) return this.#framesPerLook;
@@ -63,7 +63,7 @@ export class Span {
     return Math.max(1, Math.min(this.#framesPerLook, goal - this.#done));
   }
 
-  /** Notes that frames are done. */
+  /** Counts frames. */
   add(count: number): void {
     this.#done += count;
     this.#untilLook -= count;
@@ -72,7 +72,7 @@ export class Span {
     this.#untilLook = this.next;
   }
 
-  /** What was done and used up to the last look at the clock. */
+  /** The figures up to the last reading of the clock. */
   get usage(): Usage {
     const { done = this.#doneAtLook, ns = this.#lookedNs, cpu } = this.#warm ?? {};
     const used = cpu === undefined ? { user: 0, system: 0 } : process.cpuUsage(cpu);
@@ -105,30 +105,30 @@ function warmUpFrames(frames: number): number {
   return Math.ceil(frames * WARM_UP);
 }
 
-/** How much later than asked a sleeping thread may run again; it spins for the rest. */
+/** How late a sleeping thread may wake up; it spins for the rest. */
 const SLEEP_ACCURACY_NS = 150_000;
 
-/** When frames are due, by `Bun.nanoseconds()`, at a rate that is kept whatever happens to one of them. */
+/** When frames are due, by `Bun.nanoseconds()`. A late frame does not delay the frames after it. */
 export class Schedule {
   readonly #intervalNs: number;
   readonly #span: Span;
-  /** Nobody ever wakes whoever waits here. */
+  /** Waiting on it sleeps: nothing ever notifies it. */
   readonly #cell = new Int32Array(new SharedArrayBuffer(4));
   #startedNs = 0;
   #frames = 0;
   #counted = false;
 
-  /** @param rate frames a second; 0: each is due at once. */
+  /** @param rate frames per second; 0: each frame is due at once. */
   constructor(rate: number, span: Span) {
     this.#intervalNs = rate > 0 ? 1e9 / rate : 0;
     this.#span = span;
   }
 
-  /** Blocks until the next frame is due; returns when it was, which may be earlier than now. */
+  /** Blocks until the next frame is due; returns the time when it was due, which may be in the past. */
   next(): number {
     const now = Bun.nanoseconds();
     if (this.#intervalNs === 0) return now;
-    // What is late at the end of the warm-up is none of what counts.
+    // Delays of the warm-up must not count.
     if (this.#frames === 0 || this.#counted !== this.#span.counts) {
       this.#startedNs = now;
       this.#frames = 0;

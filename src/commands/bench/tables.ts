@@ -1,4 +1,4 @@
-// A benchmark's result for a person: a table for each work and rate, with bars.
+// The result of a benchmark as text: a table for each work and rate, with bars.
 
 import { bytesText, count, grouped } from "../../cli/format.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
@@ -13,7 +13,7 @@ import { PICTURE_SIZE } from "./plan.ts";
 /** Longest bar, in characters. */
 const BAR_WIDTH = 12;
 
-/** What each work is, for whoever reads its table. */
+/** What each work measures. */
 export const MEANINGS: Readonly<Record<Work, string>> = {
   throughput: "frames from one process to another",
   latency: "round trips to another process and back",
@@ -21,19 +21,19 @@ export const MEANINGS: Readonly<Record<Work, string>> = {
   duplex: "requests and their responses, one at a time",
 };
 
-/** How the transports are called. */
+/** The names of the transports. */
 export const NAMES: Readonly<Record<BenchMeasurement["transport"], string>> = {
   zerobuffer: "zerobuffer",
   pipe: "pipe",
   socket: "Unix socket",
 };
 
-/** The measurements of one work and rate, in the order in which they were taken. */
+/** The measurements in groups of one work and rate, in the order in which they were taken. */
 export function tablesOf({ measurements }: Pick<BenchDocument, "measurements">): BenchMeasurement[][] {
   return [...Map.groupBy(measurements, ({ work, rate }) => `${work} ${rate}`).values()];
 }
 
-/** The title of such a table. */
+/** The title of such a group. */
 export function titleOf({ work, rate }: BenchMeasurement): string {
   return `${work}, ${rate === null ? "as fast as possible" : `at ${count(rate, "frames")}/s`}`;
 }
@@ -54,7 +54,7 @@ export function summaryOf(document: BenchDocument, style: Style): string[] {
   return lines;
 }
 
-/** How it was measured. */
+/** The settings in one line. */
 export function settingsText(settings: BenchDocument["settings"]): string {
   const { batch_size, buffer_size, duration_ms, frames, repeat, wait } = settings;
   const length = frames === null ? `${grouped(duration_ms ?? 0)} ms` : count(frames, "frames");
@@ -63,7 +63,7 @@ export function settingsText(settings: BenchDocument["settings"]): string {
     `rings of ${bytesText(buffer_size)}`,
     `waiting: ${wait}`,
   ];
-  if (batch_size > 1) parts.push(`${batch_size} frames a call`);
+  if (batch_size > 1) parts.push(`${batch_size} frames per call`);
   return parts.join(", ");
 }
 
@@ -90,7 +90,7 @@ function latencyRows(table: readonly BenchMeasurement[]): Cell[][] {
   });
 }
 
-/** Rows with what all tables have: size and transport first, the two processes last. */
+/** The rows of a table: size and transport, the figures, and the costs of the two processes. */
 function rowsOf(
   titles: readonly string[],
   table: readonly BenchMeasurement[],
@@ -126,7 +126,7 @@ function bothText(spreads: readonly (Spread | null)[], unit: string, divisor = 1
   return `${texts.join(" + ")} ${unit}`;
 }
 
-/** A picture has a name, all other sizes a unit. */
+/** A frame size with its unit; the picture by its name. */
 export function sizeText(bytes: number): string {
   return bytes === PICTURE_SIZE ? "1080p" : bytesText(bytes).replace(".0 ", " ").replace("bytes", "B");
 }
@@ -135,7 +135,7 @@ function isRight(rows: readonly Cell[][], column: number): boolean {
   return rows[0]?.[column]?.alignment === "right";
 }
 
-/** The greatest median among what a measurement is compared with: the other transports, or else the other sizes. */
+/** The greatest median to compare with: of the other transports at this size, or else of the other sizes. */
 function bestOf(
   table: readonly BenchMeasurement[],
   figure: (measurement: BenchMeasurement) => Spread | null | undefined,
@@ -154,13 +154,13 @@ function bar(spread: Spread | null | undefined, longest: number): Cell {
   return { text: barText(length), paint: "green" };
 }
 
-/** A bar to an eighth of a character, and never nothing. */
+/** A bar, exact to an eighth of a character and never empty. */
 function barText(length: number): string {
   const eighths = Math.max(1, Math.round(length * 8));
   return "█".repeat(eighths >> 3) + ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths & 7];
 }
 
-/** Half the range in percent of the median; a single sample has none. */
+/** Half the range in percent of the median; empty for a single sample. */
 function spreadCell({ samples }: BenchMeasurement, spread: Spread | null | undefined): Cell {
   if (spread == null || spread.median === 0 || samples.length === 1) return { text: "" };
   const percent = (100 * (spread.max - spread.min)) / 2 / spread.median;

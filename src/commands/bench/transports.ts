@@ -1,4 +1,4 @@
-// How the frames of a measurement go: through buffers, or through pipes and sockets with blocking calls.
+// The transports of a measurement: buffers, or pipes and sockets with blocking calls.
 
 import { closeSync, readSync, writeSync } from "node:fs";
 import {
@@ -12,20 +12,20 @@ import {
 import { MAX_CALL_SIZE } from "../../runtime/files.ts";
 import type { WorkerSettings } from "./plan.ts";
 
-/** How long a process waits for the other one to start. */
+/** How long a process waits for the other process to start. */
 export const CONNECT_TIMEOUT_MS = 20_000;
 
-/** The sending end of a way. */
+/** The sending end of a transport. */
 interface Sender extends Disposable {
-  /** Sends frames that lie end to end, with one call. */
+  /** Sends frames, stored end to end, with one call. */
   send(frames: Uint8Array): void;
 }
 
-/** The receiving end of a way. */
+/** The receiving end of a transport. */
 interface Receiver extends Disposable {
-  /** Copies the frames that are there to `target`, end to end, waiting for the first; how many, and 0 at the end. */
+  /** Waits for a frame and copies the available frames to `target`, end to end. Returns their number, 0 at the end. */
   receive(target: Uint8Array): number;
-  /** Sends the next frame on, as it came; false at the end. */
+  /** Sends the next frame back unchanged; returns false at the end. */
   passOn(sender: Sender): boolean;
 }
 
@@ -100,7 +100,7 @@ class BufferReceiver implements Receiver {
     return true;
   }
 
-  /** A single frame is read as such: what makes batches fast costs one alone a bit. */
+  /** A single frame is read without a batch, which is a little faster. */
   #next(most: number): Frame | FrameBatch | undefined {
     if (!this.#hasWriter) this.#awaitWriter();
     try {
@@ -113,11 +113,11 @@ class BufferReceiver implements Receiver {
     }
   }
 
-  /** Frames may take any time, but not the other process. */
+  /** Frames may take any time, but the other process must start soon. */
   #awaitWriter(): void {
     this.#hasWriter = true;
     if (this.#reader.isWriterConnected(CONNECT_TIMEOUT_MS)) return;
-    throw new PeerTimeoutError(`No writer has come for buffer "${this.#reader.name}".`);
+    throw new PeerTimeoutError(`No writer connected to buffer "${this.#reader.name}".`);
   }
 
   [Symbol.dispose](): void {
@@ -138,7 +138,7 @@ class DescriptorSender implements Sender {
     }
   }
 
-  /** A socket's descriptor sends and receives: whoever is disposed first closes it. */
+  /** The descriptor of a socket belongs to both ends: the first one disposed closes it. */
   [Symbol.dispose](): void {
     closeOnce(this.#descriptor);
   }

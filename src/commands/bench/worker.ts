@@ -1,4 +1,4 @@
-// One process of a measurement. bench starts it, says by its argument what to do, and reads what it measured from stdout.
+// One process of a measurement: bench starts it with its task as an argument, and reads its result from stdout.
 
 import type { FailureCode } from "../../cli/exit-codes.ts";
 import { CommandError, explain } from "../../cli/failure.ts";
@@ -12,21 +12,21 @@ import type { Role, WorkerSettings } from "./plan.ts";
 import { Schedule, Span, type Usage } from "./span.ts";
 import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";
 
-/** How often a server, whom nobody else ends, looks for the process that started it. */
-const PARENT_LOOK_MS = 250;
+/** How often a server checks that bench still runs. */
+const PARENT_CHECK_MS = 250;
 
 /** Times in microseconds. */
 type LatenciesUs = Readonly<
   Record<"min" | "mean" | "p50" | "p90" | "p99" | "p999" | "p9999" | "max", number>
 >;
 
-/** What a process found out. */
+/** The result of a process. */
 export interface WorkerResult extends Usage {
-  /** Of round trips, in the process where they begin. */
+  /** Of round trips, as their initiator measured them. */
   readonly latencyUs?: LatenciesUs;
 }
 
-/** What a process prints: its result, or why there is none. */
+/** What a process prints: its result, or its failure. */
 export type WorkerReport =
   | { readonly result: WorkerResult }
   | {
@@ -37,7 +37,7 @@ export type WorkerReport =
       };
     };
 
-/** Does what the argument says, and returns the exit code. */
+/** Does the task of the argument and returns the exit code. */
 export async function runWorker(argument = ""): Promise<number> {
   let report: WorkerReport;
   try {
@@ -55,7 +55,7 @@ function readSettings(argument: string): WorkerSettings {
   try {
     return JSON.parse(argument);
   } catch {
-    throw new CommandError("USAGE", "This process is one that zerobuffer bench starts.", "Run that instead.");
+    throw new CommandError("USAGE", "Only zerobuffer bench starts this process.", "Run zerobuffer bench.");
   }
 }
 
@@ -87,7 +87,7 @@ function source(settings: WorkerSettings): WorkerResult {
   return span.usage;
 }
 
-/** Takes frames until the other side has left. */
+/** Receives frames until the sender has left. */
 function sink(settings: WorkerSettings): WorkerResult {
   const { batchSize, frameSize } = settings;
   const span = new Span(settings);
@@ -97,10 +97,10 @@ function sink(settings: WorkerSettings): WorkerResult {
   return span.usage;
 }
 
-/** Sends a frame, waits until it is back, and so on. */
+/** Sends one frame after another, each after the one before has come back. */
 function initiator(settings: WorkerSettings): WorkerResult {
   const target = new Uint8Array(settings.frameSize);
-  // Both sides make their own buffer before they wait for the other one's.
+  // Each process creates its own buffer before it waits for the other process's.
   using receiver = openReceiver(settings, "back");
   using sender = openSender(settings, "there");
   return roundTrips(settings, (frame) => {
@@ -109,7 +109,7 @@ function initiator(settings: WorkerSettings): WorkerResult {
   });
 }
 
-/** Sends back whatever comes. */
+/** Sends every frame back. */
 function echo(settings: WorkerSettings): WorkerResult {
   const span = new Span(settings);
   using receiver = openReceiver(settings, "there");
@@ -118,7 +118,7 @@ function echo(settings: WorkerSettings): WorkerResult {
   return span.usage;
 }
 
-/** Sends back whatever comes with the loop of `zerobuffer relay`. */
+/** Sends every frame back with the loop of `zerobuffer relay`. */
 async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
   const { there, back } = bufferNames(settings.buffer);
   const span = new Span(settings);
@@ -143,7 +143,7 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
   return span.usage;
 }
 
-/** Sends a request, waits for its response, and so on. */
+/** Sends one request after another, each after the response to the one before. */
 function ask(settings: WorkerSettings): WorkerResult {
   const { buffer, bufferSize } = settings;
   const target = new Uint8Array(settings.frameSize);
@@ -159,13 +159,13 @@ function ask(settings: WorkerSettings): WorkerResult {
   });
 }
 
-/** Answers requests with themselves until it is told to end. */
+/** Answers each request with its own bytes until it is told to end. */
 async function serve(settings: WorkerSettings): Promise<WorkerResult> {
   const { buffer, bufferSize } = settings;
   const span = new Span(settings);
   const { promise: end, resolve, reject } = Promise.withResolvers<void>();
   process.once("SIGTERM", () => resolve());
-  const watch = setInterval(() => process.ppid === settings.parent || resolve(), PARENT_LOOK_MS);
+  const watch = setInterval(() => process.ppid === settings.parent || resolve(), PARENT_CHECK_MS);
   using server = new DuplexChannelFactory().createImmutableServer(buffer, {
     metadataSize: 0,
     payloadSize: bufferSize,
@@ -180,7 +180,7 @@ async function serve(settings: WorkerSettings): Promise<WorkerResult> {
   return span.usage;
 }
 
-/** Measures round trips: from when each was due until it was done. */
+/** Measures round trips, each from when it was due until it was complete. */
 function roundTrips(settings: WorkerSettings, go: (frame: Uint8Array) => void): WorkerResult {
   const span = new Span(settings);
   const schedule = new Schedule(settings.rate, span);
@@ -200,7 +200,7 @@ function roundTrips(settings: WorkerSettings, go: (frame: Uint8Array) => void): 
   return { ...usage, latencyUs: latencyUs as LatenciesUs };
 }
 
-/** Frames end to end. */
+/** Frames, end to end. */
 function framesOf({ frameSize }: WorkerSettings, count: number): Uint8Array {
   return new Uint8Array(count * frameSize).map((_, i) => i);
 }

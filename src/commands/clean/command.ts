@@ -1,4 +1,4 @@
-// zerobuffer clean: removes what processes that died have left.
+// zerobuffer clean: removes the buffers of dead processes.
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
@@ -9,8 +9,8 @@ import { cleanBuffer, listBuffers, listLeftoverSemaphores, removalAdvice } from 
 import type { CleanDocument } from "../../schemas/clean.ts";
 
 const args = {
-  names: bufferNames("the buffers to remove; all that are stale by default"),
-  dryRun: flag({ group: "Cleaning", description: "change nothing, show what would be removed" }),
+  names: bufferNames("names of the buffers to remove", "all stale buffers"),
+  dryRun: flag({ group: "Cleaning", description: "show what would be removed, change nothing" }),
   ...outputOptions,
 };
 
@@ -18,13 +18,13 @@ export default defineCommand({
   meta: {
     name: "clean",
     description:
-      "Removes stale buffers of yours, whose processes are dead, with their semaphores and locks. Code 0 if all that " +
-      "was named is removed, or nothing was named; otherwise 1 (in use, not yours, not there) or 4 (corrupt).",
+      "Removes your stale buffers with their semaphores and locks. A buffer is stale if its processes are dead. " +
+      "Exits with code 1 if a named buffer is missing, in use or not yours, and with 4 if it is corrupt.",
   },
   args,
   examples: [
-    { purpose: "what there is to remove", line: "zerobuffer clean --dry-run" },
-    { purpose: "one buffer, if nobody uses it", line: "zerobuffer clean cam" },
+    { purpose: "show what can be removed", line: "zerobuffer clean --dry-run" },
+    { purpose: "remove one buffer if it is stale", line: "zerobuffer clean cam" },
   ],
 
   blank: (): CleanDocument => ({
@@ -41,7 +41,7 @@ export default defineCommand({
     for (const name of names) checkName(name);
     const failures: CommandError[] = [];
     for (const name of names.length > 0 ? new Set(names) : findAll()) {
-      // A signal is noticed between two buffers.
+      // Signals are handled between two buffers.
       await Bun.sleep(0);
       signal.throwIfAborted();
       const { paths, bytes, obstacle } = cleanBuffer(name, { dryRun });
@@ -66,32 +66,32 @@ export default defineCommand({
       ({ buffer_name, paths, bytes }) =>
         `${verb} ${style.bold(buffer_name)}: ${count(paths.length, "files")}, ${bytesText(bytes)}.`,
     );
-    // Whoever named a buffer is told on stderr why it was left.
+    // The reasons for named buffers go to stderr.
     if (failed) return lines;
     return [
       ...lines,
-      ...left.map(({ buffer_name, reason }) => `Left ${style.bold(buffer_name)}: ${reason}.`),
+      ...left.map(({ buffer_name, reason }) => `Kept ${style.bold(buffer_name)}: ${reason}.`),
       removed.length === 0 ? "Nothing to remove." : `${verb} ${bytesText(bytes_freed)} in all.`,
     ];
   },
 });
 
-/** Everything that may be left of a buffer, by name. */
+/** The names of all buffers, and of semaphores whose buffer is gone. */
 function findAll(): string[] {
   return [...listBuffers(), ...listLeftoverSemaphores()].sort();
 }
 
 function failureOf(name: string, code: ErrorCode, reason: string): CommandError {
   const message =
-    code === "BUFFER_NOT_FOUND" ? `There is no buffer "${name}".` : `Buffer "${name}" was left: ${reason}.`;
+    code === "BUFFER_NOT_FOUND" ? `There is no buffer "${name}".` : `Buffer "${name}" was kept: ${reason}.`;
   const hint =
-    code === "CORRUPT_BUFFER" ? `It may be no buffer: if it is one, ${removalAdvice(name)}.` : HINTS[code];
+    code === "CORRUPT_BUFFER" ? `It may not be a buffer. If it is, ${removalAdvice(name)}.` : HINTS[code];
   return new CommandError(code, message, hint);
 }
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
-  BUFFER_NOT_FOUND: "zerobuffer list shows the buffers that there are.",
-  READER_ALREADY_CONNECTED: "End its reader first.",
-  WRITER_ALREADY_CONNECTED: "End its writer first.",
-  PERMISSION_DENIED: "Have its owner remove it.",
+  BUFFER_NOT_FOUND: "Run zerobuffer list to see the existing buffers.",
+  READER_ALREADY_CONNECTED: "Stop its reader first.",
+  WRITER_ALREADY_CONNECTED: "Stop its writer first.",
+  PERMISSION_DENIED: "Ask its owner to remove it.",
 };

@@ -1,4 +1,4 @@
-// zerobuffer complete: what a shell offers for the word at its cursor. The scripts of `zerobuffer completion` ask it.
+// zerobuffer complete: prints the completions of a word. The scripts of `zerobuffer completion` run it.
 
 import { scanArguments } from "../../cli/arguments.ts";
 import { type AnyCommand, type Commands, defineCommand, firstSentence } from "../../cli/command.ts";
@@ -7,7 +7,7 @@ import { channelOf } from "../../core/index.ts";
 import { inspectBuffer, listBuffers } from "../../core/inspection.ts";
 import type { CompleteDocument } from "../../schemas/complete.ts";
 
-/** Printed instead of words where the shell is to offer files. */
+/** Printed instead of words if the shell should offer files. */
 const FILES = ":files";
 
 type Offer = CompleteDocument["offers"][number];
@@ -17,16 +17,16 @@ const args = {
     type: "positional",
     variadic: true,
     group: "",
-    description: "the words before the cursor's, without the program",
+    description: "words before the one to complete, without the program",
     takes: "words",
     absent: [] as readonly string[],
     parse: (text: string) => [text],
   },
-  // After a "=", because some shells lose an argument that is empty.
+  // Given after "=", because some shells lose an empty argument.
   word: {
     type: "string",
     group: "Completion",
-    description: "the word to complete, up to the cursor",
+    description: "complete this word, up to the cursor",
     valueHint: "WORD",
     takes: "a text",
     absent: "",
@@ -35,12 +35,14 @@ const args = {
   ...outputOptions,
 } satisfies Options;
 
-/** The command that answers for these commands. */
+/** The command that completes the arguments of these commands. */
 export function answering(commands: Commands) {
   return defineCommand({
-    meta: { name: "complete", description: "Prints what a shell offers for a word.", hidden: true },
+    meta: { name: "complete", description: "Prints the completions of a word.", hidden: true },
     args,
-    examples: [{ purpose: "the options of reader", line: "zerobuffer complete --word=-- -- reader cam" }],
+    examples: [
+      { purpose: "print the options of reader", line: "zerobuffer complete --word=-- -- reader cam" },
+    ],
 
     blank: (): CompleteDocument => ({ operation: "complete", files: false, offers: [], errors: [] }),
 
@@ -70,7 +72,7 @@ async function offersAfter(
     : await nextWords(commands, words);
 }
 
-/** The words that commands begin with, or go on with. */
+/** The next word of the commands that begin with these words. */
 async function nextWords(commands: Commands, words: readonly string[]): Promise<Offer[]> {
   const before = words.map((word) => `${word} `).join("");
   const shown = (await Promise.all(Object.values(commands).map((load) => load()))).filter(
@@ -78,7 +80,7 @@ async function nextWords(commands: Commands, words: readonly string[]): Promise<
   );
   const rests = shown.map(({ meta: { name, description } }) => {
     const [value = "", ...next] = name.slice(before.length).split(" ");
-    // A group is described by its members, and a command by its first sentence.
+    // A group is described by its members, a command by its first sentence.
     return {
       value,
       description: next.length > 0 ? next.join(" ") : firstSentence(description),

@@ -1,6 +1,6 @@
-// zerobuffer completion: the script that lets a shell complete this program's arguments.
+// zerobuffer completion: prints the script that lets a shell complete the arguments of zerobuffer.
 //
-// The scripts know nothing of commands and options: at each TAB they ask `zerobuffer complete`.
+// The scripts contain no commands or options: at each TAB they run `zerobuffer complete`.
 
 import { defineCommand } from "../../cli/command.ts";
 import { chosenWord, outputOptions } from "../../cli/options.ts";
@@ -16,16 +16,15 @@ const scripts: Readonly<Record<Shell, string>> = { bash, zsh, fish, powershell }
 export default defineCommand({
   meta: {
     name: "completion",
-    description:
-      "Prints the script that lets a shell (bash, zsh, fish or powershell) complete commands, options and buffers.",
+    description: "Prints the script that lets a shell complete commands, options and buffers.",
   },
-  args: { shell: chosenWord(SHELLS, "the shell"), ...outputOptions },
+  args: { shell: chosenWord(SHELLS, "shell to print the script for"), ...outputOptions },
   examples: [
-    { purpose: "in ~/.bashrc", line: "source <(zerobuffer completion bash)" },
-    { purpose: "in ~/.zshrc, after compinit", line: "source <(zerobuffer completion zsh)" },
-    { purpose: "in ~/.config/fish/config.fish", line: "zerobuffer completion fish | source" },
+    { purpose: "enable completion in ~/.bashrc", line: "source <(zerobuffer completion bash)" },
+    { purpose: "enable it in ~/.zshrc, after compinit", line: "source <(zerobuffer completion zsh)" },
+    { purpose: "enable it in ~/.config/fish/config.fish", line: "zerobuffer completion fish | source" },
     {
-      purpose: "in the profile of PowerShell",
+      purpose: "enable it in the PowerShell profile",
       line: "zerobuffer completion powershell | Out-String | Invoke-Expression",
     },
   ],

@@ -1,4 +1,4 @@
-// zerobuffer doctor: what on this machine keeps buffers from working well, and what mends it.
+// zerobuffer doctor: finds what keeps buffers from working well on this machine, and says how to fix it.
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
@@ -19,12 +19,12 @@ export default defineCommand({
   meta: {
     name: "doctor",
     description:
-      "Checks what buffers need on this machine, and says what mends it. Code 1 if something keeps them from working.",
+      "Checks this machine for what buffers need and shows how to fix problems. Exits with code 1 if buffers cannot work.",
   },
   args: { ...outputOptions },
   examples: [
     {
-      purpose: "the commands that mend what is wrong",
+      purpose: "print the commands that fix what is wrong",
       line: "zerobuffer doctor --json-output | jq -r '.checks[].remedy // empty'",
     },
   ],
@@ -40,7 +40,7 @@ export default defineCommand({
         message: withFlags(message),
         remedy: remedy && withFlags(remedy),
       });
-      log?.info(`Looked at ${check}.`);
+      log?.info(`Checked ${check}.`);
     }
     const errors = findings.filter(({ status }) => status === "error");
     const [worst] = errors;
@@ -48,7 +48,7 @@ export default defineCommand({
     const others = errors.length > 1 ? ` (and ${count(errors.length - 1, "more errors")})` : "";
     throw new CommandError(
       worst.code ?? "INTERNAL",
-      `Buffers cannot be used here: ${worst.check}: ${worst.message}${others}.`,
+      `Buffers cannot work here: ${worst.check}: ${worst.message}${others}.`,
       worst.remedy === null ? undefined : `Run: ${worst.remedy}`,
     );
   },
@@ -61,7 +61,7 @@ export default defineCommand({
     ]);
     return tableLines(rows, style).flatMap((line, index) => {
       const remedy = checks[index]?.remedy;
-      return remedy == null ? [line] : [line, `${style.dim("         to mend it:")} ${remedy}`];
+      return remedy == null ? [line] : [line, `${style.dim("         to fix it:")} ${remedy}`];
     });
   },
 });

@@ -1,20 +1,20 @@
-// Failures of a channel's buffers in the terms of those who use it: its server and its client.
+// Rewords failures of a channel's two buffers: users know the channel, not the buffers.
 
 import { CommandError } from "../../cli/failure.ts";
 import { buffersOf, ReaderDeadError, WriterDeadError, ZeroBufferError } from "../../core/index.ts";
 
-/** What a user is told instead. */
+/** The message and hint to show instead. */
 interface Wording {
   readonly message: string;
   readonly hint: string;
 }
 
-/** A failure as a client of the channel is told. */
+/** A failure, worded for a client of the channel. */
 export function rewordForClient(error: unknown, channel: string | null): unknown {
   return reword(error, channel, wordingForClient);
 }
 
-/** A failure as the server of the channel is told. */
+/** A failure, worded for the server of the channel. */
 export function rewordForServer(error: unknown, channel: string | null): unknown {
   return reword(error, channel, wordingForServer);
 }
@@ -25,7 +25,7 @@ function reword(
   wordingFor: (error: ZeroBufferError, channel: string) => Wording | undefined,
 ): unknown {
   if (channel === null || !(error instanceof ZeroBufferError)) return error;
-  // A frame that is too large is refused before a buffer is asked.
+  // A failure without a buffer, such as a request that is too large, belongs to the channel.
   if (error.buffer !== undefined && !Object.values(buffersOf(channel)).includes(error.buffer)) return error;
   const wording = wordingFor(error, channel);
   return wording === undefined ? error : new CommandError(error.code, wording.message, wording.hint, error);
@@ -35,10 +35,10 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
   if (error instanceof ReaderDeadError || error instanceof WriterDeadError) {
     return {
       message: `The server of channel "${channel}" has ${error.reason}.`,
-      hint: "Start it again, then the client.",
+      hint: "Restart the server, then the client.",
     };
   }
-  const START = "Start the server (zerobuffer duplex serve), or wait longer for it (--connect-timeout-ms).";
+  const START = "Start the server (zerobuffer duplex serve), or raise --connect-timeout-ms.";
   switch (error.code) {
     case "BUFFER_NOT_FOUND":
       return { message: `Channel "${channel}" has no server.`, hint: START };
@@ -50,13 +50,13 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
     case "WRITER_ALREADY_CONNECTED":
     case "READER_ALREADY_CONNECTED":
       return {
-        message: `Channel "${channel}" has a client already${processIn(error)}.`,
-        hint: "A channel serves one client at a time: wait for the end of that one, or use another channel.",
+        message: `Channel "${channel}" already has a client${processIn(error)}.`,
+        hint: "A channel serves one client at a time: wait until that client ends, or use another channel.",
       };
     case "FRAME_TOO_LARGE":
       return {
         message: error.message,
-        hint: "Send smaller requests, or give the server a larger --buffer-size.",
+        hint: "Send smaller requests, or start the server with a larger --buffer-size.",
       };
     case "PERMISSION_DENIED":
       return {
@@ -64,7 +64,7 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
         hint: "Run as the user who runs the server, or start the server with a umask that lets others write.",
       };
     case "METADATA_TOO_LARGE":
-      return { message: error.message, hint: "Give the server a larger --metadata-size." };
+      return { message: error.message, hint: "Start the server with a larger --metadata-size." };
     default:
       return undefined;
   }
@@ -73,12 +73,12 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
 function wordingForServer(error: ZeroBufferError, channel: string): Wording | undefined {
   if (error.code !== "READER_ALREADY_CONNECTED") return undefined;
   return {
-    message: `Channel "${channel}" has a server already${processIn(error)}.`,
-    hint: "A channel has one server: end the other one, or use another channel.",
+    message: `Channel "${channel}" already has a server${processIn(error)}.`,
+    hint: "A channel has one server: stop the other server, or use another channel.",
   };
 }
 
-/** The process that an error names, as it names it. */
+/** The process that an error names, in parentheses. */
 function processIn({ message }: ZeroBufferError): string {
   return / \(process \d+\)/.exec(message)?.[0] ?? "";
 }

@@ -8,29 +8,29 @@ import type { Frame } from "../../core/index.ts";
 import { FrameSplitter, lengthPrefix, MAX_PREFIXED_SIZE } from "../../frames/framing.ts";
 import { PIECE_SIZE } from "../../frames/transforms.ts";
 
-/** Starts in a row without a single response after which there is no further one. */
-const MAX_FRUITLESS_STARTS = 5;
+/** After this many starts in a row without a response, the command is not started again. */
+const MAX_FAILED_STARTS = 5;
 
-/** The wait before the second start in a row without a response; it doubles with each further one. */
+/** The delay before the second start in a row without a response; it doubles with each further start. */
 const RESTART_DELAY_MS = 100;
 
-/** A response of up to this many bytes is believed in any case. A much larger length is most often text: no length at all. */
+/** A response may always be this large, in bytes. A larger length is usually text that was sent without a length. */
 const MAX_USUAL_SIZE = 2 ** 30;
 
-/** How long the child may take to end by itself once its stdin has ended, and then once it was told to. */
+/** How long the child may take to end after its stdin has ended, and then after SIGTERM. */
 const LEAVE_MS = 1000;
 const TERMINATE_MS = 80;
 
-/** What is told of the last line that the child has printed on stderr, in characters. */
-const MAX_LAST_WORDS = 500;
+/** The most characters to quote of the last line that the child printed to stderr. */
+const MAX_QUOTED = 500;
 
-/** What to run, and how. */
+/** The command, and how to run it. */
 export interface ChildOptions {
   /** A shell's command line. */
   readonly line: string;
   /** How long a response may take. */
   readonly timeoutMs: number;
-  /** Bytes of the largest request there can be. */
+  /** The largest request, in bytes. */
   readonly maxRequestSize: number;
   /** The most bytes to send at once. */
   readonly pieceSize?: number;
@@ -40,15 +40,15 @@ export interface ChildOptions {
 }
 
 /**
- * Hands requests to a command that keeps running. A request is answered by the response that stands in its place:
- * where a child ends, is late or sends what is no response, the requests it has in hand fail, and the next request
- * starts a new child.
+ * Lets a command answer requests. The command keeps running; its responses come in the order of the requests.
+ * If it ends, is late or sends an invalid response, the requests that it has not answered fail, and the next request
+ * starts it again.
  */
 export class ChildHandler implements Disposable {
   readonly #options: ChildOptions;
   #child: Child | undefined;
   #starting: Promise<Child> | undefined;
-  #fruitlessStarts = 0;
+  #failedStarts = 0;
 
   constructor(options: ChildOptions) {
     this.#options = options;
@@ -63,7 +63,7 @@ export class ChildHandler implements Disposable {
     const prefix = lengthPrefix(size);
     const child = this.#child?.isUsable ? this.#child : await this.#restart();
     const response = await child.exchange(prefix, data);
-    this.#fruitlessStarts = 0;
+    this.#failedStarts = 0;
     return response;
   }
 
@@ -77,24 +77,24 @@ export class ChildHandler implements Disposable {
   async #start(): Promise<Child> {
     const { line, log, giveUp } = this.#options;
     const cause = this.#child?.cause;
-    if (this.#fruitlessStarts === MAX_FRUITLESS_STARTS) {
+    if (this.#failedStarts === MAX_FAILED_STARTS) {
       const error = new CommandError(
         "IO_ERROR",
-        `Command ${JSON.stringify(line)} was started ${MAX_FRUITLESS_STARTS} times and answered nothing: ${cause}.`,
-        "Run it by hand: it has to answer each request on stdin with one response on stdout, each after its length.",
+        `Command ${JSON.stringify(line)} failed ${MAX_FAILED_STARTS} times without a response: ${cause}.`,
+        "Run it by hand: for each request on stdin it must write one response to stdout, each after its length.",
       );
       giveUp(error);
       throw error;
     }
-    if (this.#fruitlessStarts > 0) await Bun.sleep(RESTART_DELAY_MS * 2 ** (this.#fruitlessStarts - 1));
-    this.#fruitlessStarts++;
-    if (cause !== undefined) log?.warn(`Starting the command again: ${cause}.`);
+    if (this.#failedStarts > 0) await Bun.sleep(RESTART_DELAY_MS * 2 ** (this.#failedStarts - 1));
+    this.#failedStarts++;
+    if (cause !== undefined) log?.warn(`Restarting the command: ${cause}.`);
     this.#child = new Child(this.#options);
     log?.info(`Started ${JSON.stringify(line)} as process ${this.#child.pid}.`);
     return this.#child;
   }
 
-  /** Has the child end; one that does not is killed. */
+  /** Ends the child: closes its stdin, then asks it to stop, then kills it. */
   async end({ atOnce }: { atOnce: boolean }): Promise<void> {
     await this.#child?.end(atOnce ? 0 : LEAVE_MS);
   }
@@ -105,12 +105,12 @@ export class ChildHandler implements Disposable {
   }
 }
 
-/** A request that the child has, or is about to have, in hand. */
+/** A request that is not answered yet. */
 interface Exchange {
   readonly resolve: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
   readonly timer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether all of the request is sent: until then its bytes are needed. */
+  /** Whether the whole request is sent. Its bytes are needed until then. */
   isSent: boolean;
   response: Uint8Array | undefined;
 }
@@ -127,7 +127,7 @@ class Child {
   readonly #end: Promise<void>;
   /** Settles when all requests so far are sent. */
   #sent: Promise<void> = Promise.resolve();
-  #lastWords = "";
+  #lastLine = "";
   #cause: string | undefined;
 
   constructor({ line, timeoutMs, maxRequestSize, pieceSize = PIECE_SIZE }: ChildOptions) {
@@ -137,7 +137,7 @@ class Child {
       maxFrameSize: Math.min(Math.max(maxRequestSize, MAX_USUAL_SIZE), MAX_PREFIXED_SIZE),
     });
     const shell = process.platform === "win32" ? ["cmd", "/c"] : ["/bin/sh", "-c"];
-    // A group of its own: Ctrl-C is ours to hear, and what the shell starts ends with it.
+    // In a process group of its own: Ctrl-C reaches only us, and everything the shell starts can be ended with it.
     this.#process = Bun.spawn([...shell, line], {
       stdin: "pipe",
       stdout: "pipe",
@@ -156,15 +156,15 @@ class Child {
     return this.#cause === undefined;
   }
 
-  /** Why it is not usable any more. */
+  /** Why it is no longer usable. */
   get cause(): string | undefined {
     return this.#cause;
   }
 
-  /** Sends a request behind those before; resolves to its response. */
+  /** Sends a request after the earlier ones; resolves to its response. */
   exchange(prefix: Uint8Array, request: Uint8Array): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
-      // It may have failed since it was started, before this request.
+      // The child may have failed since it was started.
       if (this.#cause !== undefined) return reject(failureOf(this.#cause));
       const timer =
         this.#timeoutMs === Number.POSITIVE_INFINITY
@@ -178,11 +178,11 @@ class Child {
     });
   }
 
-  /** Sends one request, in pieces, because what a pipe does not take at once is copied. */
+  /** Sends one request in pieces, because the rest of a piece that the pipe does not take at once is copied. */
   async #send(prefix: Uint8Array, request: Uint8Array, exchange: Exchange): Promise<void> {
     const { stdin } = this.#process;
     stdin.write(prefix);
-    // A request that has failed may be released, and its bytes gone.
+    // Once the child has failed, the bytes of the request may be gone.
     for (let start = 0; start < request.length && this.isUsable; start += this.#pieceSize) {
       stdin.write(request.subarray(start, start + this.#pieceSize));
       await stdin.flush();
@@ -191,13 +191,13 @@ class Child {
     this.#settle();
   }
 
-  /** Nothing can be sent to it: most often because it is just ending, which tells more. */
+  /** Its stdin is closed, usually because the child is ending: wait for that, to report the better cause. */
   async #noteClosedStdin(): Promise<void> {
     await Promise.race([this.#end, Bun.sleep(LEAVE_MS)]);
-    this.#fail("it reads no more requests");
+    this.#fail("it stopped reading requests");
   }
 
-  /** Takes the responses, until its stdout ends. */
+  /** Receives responses until stdout ends. */
   async #listen(): Promise<void> {
     try {
       for await (const chunk of this.#process.stdout) {
@@ -209,7 +209,7 @@ class Child {
       this.#splitter.end();
       this.#splitter.next();
     } catch (error) {
-      this.#fail(`it sent what is no response (${(error as Error).message.replace(/\.$/, "")})`);
+      this.#fail(`it sent an invalid response (${(error as Error).message.replace(/\.$/, "")})`);
       return;
     }
     const code = await Promise.race([this.#process.exited, Bun.sleep(LEAVE_MS)]);
@@ -217,21 +217,21 @@ class Child {
     this.#fail(
       code === undefined
         ? "it closed its stdout"
-        : `it ended with ${this.#process.signalCode ?? `code ${code}`}${this.#lastWords}`,
+        : `it ended with ${this.#process.signalCode ?? `code ${code}`}${this.#lastLine}`,
     );
   }
 
   #deliver(response: Uint8Array): void {
     const exchange = this.#exchanges.find((exchange) => exchange.response === undefined);
     if (exchange === undefined) {
-      this.#fail("it sent a response that nobody asked for");
+      this.#fail("it sent a response without a request");
       return;
     }
     exchange.response = response.slice();
     this.#settle();
   }
 
-  /** Settles the exchanges that are complete, the first ones first. */
+  /** Resolves the complete exchanges, in order. */
   #settle(): void {
     for (let first = this.#exchanges[0]; first?.isSent && first.response; first = this.#exchanges[0]) {
       this.#exchanges.shift();
@@ -240,7 +240,7 @@ class Child {
     }
   }
 
-  /** After this nothing it says is believed: a late response would be taken for the next one. */
+  /** Kills the child and fails its requests. It is not used again: a late response would answer the wrong request. */
   #fail(cause: string): void {
     if (this.#cause !== undefined) return;
     this.#cause = cause;
@@ -257,17 +257,17 @@ class Child {
     for await (const chunk of this.#process.stderr) {
       const text = decoder.decode(chunk, { stream: true });
       // A line may come in several pieces.
-      const lines = `${unfinished}${text}`.split("\n").map((line) => line.slice(-MAX_LAST_WORDS));
+      const lines = `${unfinished}${text}`.split("\n").map((line) => line.slice(-MAX_QUOTED));
       unfinished = lines.at(-1) ?? "";
       const last = lines.findLast((line) => line.trim() !== "");
-      if (last !== undefined) this.#lastWords = `: ${last.trim()}`;
-      // Nowhere is left to say that stderr is closed or full.
+      if (last !== undefined) this.#lastLine = `: ${last.trim()}`;
+      // If stderr is closed or full, there is nowhere left to report it.
       await print(Descriptor.STDERR, text).catch(() => {});
     }
   }
 
   async end(leaveMs: number): Promise<void> {
-    this.#cause ??= "it was ended";
+    this.#cause ??= "it was stopped";
     void Promise.resolve(this.#process.stdin.end()).catch(() => {});
     if (await this.#hasEndedWithin(leaveMs)) return;
     this.kill("SIGTERM");
@@ -280,7 +280,7 @@ class Child {
     return (await Promise.race([this.#process.exited, Bun.sleep(milliseconds)])) !== undefined;
   }
 
-  /** Sends a signal to everything the command has started. */
+  /** Sends a signal to the command and everything it has started. */
   kill(signal: NodeJS.Signals): void {
     try {
       process.kill(process.platform === "win32" ? this.pid : -this.pid, signal);

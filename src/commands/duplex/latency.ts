@@ -1,4 +1,4 @@
-// How long requests took: percentiles, and a histogram with a picture of it.
+// Latencies: percentiles and a histogram, as figures and as a picture.
 
 import { build } from "hdr-histogram-js";
 import type { Style } from "../../cli/terminal.ts";
@@ -13,7 +13,7 @@ const SIGNIFICANT_DIGITS = 3;
 /** Longest bar, in characters. */
 const BAR_WIDTH = 40;
 
-/** Nothing measured. */
+/** The figures if nothing was measured. */
 export const noLatencies: LatencyUs = {
   min: null,
   mean: null,
@@ -24,7 +24,7 @@ export const noLatencies: LatencyUs = {
   max: null,
 };
 
-/** The times that requests took. */
+/** The latencies of requests. */
 export class Latencies {
   readonly #histogram = build({
     bitBucketSize: "packed",
@@ -57,14 +57,14 @@ export class Latencies {
     };
   }
 
-  /** The time in microseconds that so many percent took at the most. */
+  /** The latency in microseconds that this percentage of the requests did not exceed. */
   percentileUs(percent: number): number {
     const histogram = this.#histogram;
-    // It answers with the upper end of the range that it keeps a value in.
+    // The histogram returns the upper end of the range that holds the value.
     return microseconds(Math.min(histogram.getValueAtPercentile(percent), histogram.maxValue));
   }
 
-  /** How many took how long: a range for each doubling. */
+  /** The number of requests in each range; each range ends at twice the latency of the one before. */
   get histogram(): HistogramRange[] {
     const first = Math.max(
       0,
@@ -77,7 +77,7 @@ export class Latencies {
   }
 }
 
-/** A line for each range, with a bar as long as it is common. */
+/** A line for each range, with a bar. */
 export function picture(histogram: readonly HistogramRange[], style: Style): string[] {
   const most = Math.max(...histogram.map(({ count }) => count));
   return histogram.map(({ below_us, count }) => {
@@ -86,7 +86,7 @@ export function picture(histogram: readonly HistogramRange[], style: Style): str
   });
 }
 
-/** A time with three digits and the unit that suits it. */
+/** A time with three digits and a unit. */
 export function timeText(us: number): string {
   const [value, unit] = us < 1000 ? [us, "µs"] : us < 1e6 ? [us / 1000, "ms"] : [us / 1e6, "s"];
   return `${value.toPrecision(3).replace(/e\+3$/, "")} ${unit}`;

@@ -1,4 +1,4 @@
-// The client's loop: requests from a source, and what comes back.
+// The loop of a client: sends the requests of a source and receives their responses.
 
 import type { FrameOutput } from "../../cli/frame-output.ts";
 import type { FrameSource } from "../../cli/frame-source.ts";
@@ -9,20 +9,20 @@ import { type Transform, transformFor } from "../../frames/transforms.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { Latencies } from "./latency.ts";
 
-/** What a response has to be, compared with its request. */
+/** What a response should be: the bytes of its request, or the bytes after a transform. */
 export const EXPECTATIONS = ["none", "echo", "reverse", "xor"] as const;
 
 interface RequestLoopOptions {
-  /** Requests on their way at the most. */
+  /** The most requests in flight. */
   readonly inFlight: number;
-  /** Requests a second, if they are to be paced. */
+  /** Requests per second; undefined: as fast as possible. */
   readonly rate: number | undefined;
   readonly verify: (typeof EXPECTATIONS)[number];
   readonly xorKey: number;
   readonly timeoutMs: number;
 }
 
-/** Sends requests and takes their responses; the output gets these in the order of the requests. */
+/** Sends requests and receives their responses, which are written to the output in the order of the requests. */
 export class RequestLoop {
   /** From the first request to the last response. */
   readonly stopwatch = new Stopwatch();
@@ -33,7 +33,7 @@ export class RequestLoop {
   bytesSent = 0;
   bytesReceived = 0;
   wrong = 0;
-  /** Number of the first wrong response, from 0. */
+  /** Number of the first request, from 0, whose response is wrong. */
   firstWrong: number | undefined;
   readonly #client: IDuplexClient;
   readonly #source: FrameSource;
@@ -45,20 +45,20 @@ export class RequestLoop {
   readonly #clock: LoopClock;
   #inFlight = 0;
   #failure: { readonly error: unknown } | undefined;
-  /** Resolves when a request is done. */
+  /** Resolves when a request is complete. */
   #done: PromiseWithResolvers<void> | undefined;
-  /** Responses that wait for their turn in the output; undefined where none came. */
+  /** Responses that wait for earlier ones before they are written; undefined: there was no response. */
   readonly #outbox = new Map<number, Uint8Array | undefined>();
   #emitted = 0;
 
-  /** @param tell is called every few milliseconds. */
+  /** @param report is called every few milliseconds. */
   constructor(
     client: IDuplexClient,
     source: FrameSource,
     output: FrameOutput | undefined,
     options: RequestLoopOptions,
     session: Session,
-    tell: () => void,
+    report: () => void,
   ) {
     this.#client = client;
     this.#source = source;
@@ -68,10 +68,10 @@ export class RequestLoop {
     this.#pace =
       options.rate === undefined ? undefined : new Pace({ rate: options.rate, batchSize: 1, delayMs: 0 });
     this.#isAsExpected = options.verify === "none" ? undefined : comparison(options.verify, options.xorKey);
-    this.#clock = new LoopClock(session.signal, tell);
+    this.#clock = new LoopClock(session.signal, report);
   }
 
-  /** Sends up to `limit` requests, or all of them if it is 0, and waits for what becomes of them. */
+  /** Sends up to `limit` requests, or all of them if it is 0, and waits for their responses. */
   async run(limit: number): Promise<void> {
     const { signal } = this.#session;
     while (limit === 0 || this.sent < limit) {
@@ -90,7 +90,7 @@ export class RequestLoop {
     if (this.#output !== undefined) await this.#session.finish(this.#output.flush());
   }
 
-  /** What has to wait for its turn in the output counts as long as it waits. */
+  /** Whether the next request must wait. With an output, a request is in flight until its response is written. */
   get #isFull(): boolean {
     const open = this.#output === undefined ? this.#inFlight : this.sent - this.#emitted;
     return open >= this.#options.inFlight || this.#failure !== undefined;
@@ -99,7 +99,7 @@ export class RequestLoop {
   #send(bytes: Uint8Array): void {
     const { inFlight, timeoutMs } = this.#options;
     const number = this.sent++;
-    // The source lends it until the next one is taken.
+    // The source lends its bytes until the next request is taken.
     const request = inFlight === 1 ? bytes : bytes.slice();
     const sentAt = this.#pace?.dueAt(number) ?? performance.now();
     this.stopwatch.start();
@@ -132,12 +132,12 @@ export class RequestLoop {
     if (this.#isAsExpected?.(request, response.data) === false) {
       this.wrong++;
       this.firstWrong = Math.min(number, this.firstWrong ?? number);
-      this.#session.log?.warn(`The response to request ${number} is not its ${this.#options.verify}.`);
+      this.#session.log?.warn(`The response to request ${number} failed --verify ${this.#options.verify}.`);
     }
     if (this.#output !== undefined) this.#outbox.set(number, response.toArray());
   }
 
-  /** Waits until a request is done, and writes the responses whose turn has come. */
+  /** Waits until a request is complete, and writes the responses that are next in order. */
   async #waitForResponse(): Promise<void> {
     this.#throwFailure();
     if (!this.#outbox.has(this.#emitted)) {

@@ -1,4 +1,4 @@
-// zerobuffer duplex request: sends requests, and tells what came back and how long that took.
+// zerobuffer duplex request: sends requests, and reports the responses and their latencies.
 
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
@@ -20,8 +20,8 @@ import {
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
+import { framing, ringSize, xorKey } from "../../cli/shared-options.ts";
 import { DuplexChannelFactory } from "../../core/index.ts";
-import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
 import { rewordForClient } from "./channel.ts";
@@ -31,26 +31,26 @@ import { EXPECTATIONS, RequestLoop } from "./request-loop.ts";
 const DEFAULT_REQUESTS = 1000;
 
 const args = {
-  channel: channelName("the channel of a server"),
+  channel: channelName("name of the channel to send requests to"),
   frames: integer({
     group: "Requests",
     alias: "n",
-    description: "requests to send; 0: without end",
+    description: "send this many requests, 0: no limit",
     default: undefined,
-    shown: `${DEFAULT_REQUESTS}, with --input all`,
+    shown: `${DEFAULT_REQUESTS}, all of --input`,
     min: 0,
   }),
   size: size({
     group: "Requests",
     alias: "s",
-    description: "size of a request",
+    description: "set the request size",
     default: 1024,
     min: 1,
     max: 2 ** 32,
   }),
   pattern: choice(PATTERNS, {
     group: "Requests",
-    description: "what the requests hold",
+    description: "fill with",
     valueHint: "PATTERN",
     default: undefined,
     shown: "sequential",
@@ -58,58 +58,50 @@ const args = {
   input: path({
     group: "Requests",
     alias: "i",
-    description: "take the requests from a file, or from stdin, instead of a pattern",
+    description: "read requests from a file, or from stdin (-)",
     dash: true,
   }),
-  metadata: text({ group: "Requests", alias: "m", description: "metadata to send before the first request" }),
+  metadata: text({
+    group: "Requests",
+    alias: "m",
+    description: "send this text as metadata before the first request",
+  }),
   output: path({
     group: "Responses",
     alias: "o",
-    description: "write the responses to a file, or to stdout, in the order of the requests",
+    description: "write responses in order to a file, or to stdout (-)",
     dash: true,
   }),
   verify: choice(EXPECTATIONS, {
     group: "Responses",
-    description: "what each response has to be, compared with its request",
+    description: "check responses",
+    note: "--verify echo expects the bytes of the request; reverse and xor expect them after that transform.",
     valueHint: "HOW",
     default: "none",
   }),
-  xorKey: integer({
-    group: "Responses",
-    description: "what --verify xor combines each byte with",
-    default: 255,
-    min: 0,
-    max: 255,
-  }),
-  bufferSize: size({
-    group: "Responses",
-    description: "size of the ring of responses",
-    default: 256 * 1024 * 1024,
-    min: 17,
-  }),
-  framing: choice(FRAMINGS, {
-    group: "Files",
-    description:
-      "frames of input and output: --size bytes each, one a line, or after their length (u32, little-endian)",
-    valueHint: "FRAMING",
-    default: "fixed",
-  }),
+  xorKey: xorKey({ group: "Responses", description: "set the key of --verify xor" }),
+  bufferSize: ringSize({ group: "Responses", description: "set the ring size of the response buffer" }),
+  framing: framing({ group: "Files" }),
   inFlight: integer({
     group: "Pace",
-    description: "requests on their way at once",
+    description: "keep up to this many requests in flight",
     default: 1,
     min: 1,
     max: 65536,
   }),
-  rate: rate({ group: "Pace", description: "requests a second, kept by the clock", valueHint: "PER_SECOND" }),
+  rate: rate({
+    group: "Pace",
+    description: "send this many requests per second",
+    valueHint: "PER_SECOND",
+  }),
   connectTimeoutMs: duration({
     group: "Waiting",
-    description: "how long to wait for the server; 0: try once",
+    description: "wait this long for the server, 0: try once",
     default: 5000,
   }),
   timeoutMs: duration({
     group: "Waiting",
-    description: "how long to wait for each response; 0: for ever",
+    description: "wait this long for each response, 0: forever",
     default: 5000,
     zeroIsForever: true,
   }),
@@ -119,15 +111,15 @@ const args = {
 type RequestOptions = Values<typeof args>;
 
 export default defineCommand({
-  meta: { name: "duplex request", description: "Sends requests to a server and takes its responses." },
+  meta: { name: "duplex request", description: "Sends requests to a server and receives its responses." },
   args,
   examples: [
     {
-      purpose: "how long a thousand requests of 1 MiB take",
+      purpose: "measure how long 1000 requests of 1 MiB take",
       line: "zerobuffer duplex request filter -n 1000 -s 1MiB",
     },
     {
-      purpose: "each line of a file as a request, eight at once, the responses line by line",
+      purpose: "send each line of a file, eight at once, and print the responses line by line",
       line: "zerobuffer duplex request filter -i questions.txt -o - --framing lines --in-flight 8",
     },
   ],
@@ -176,7 +168,7 @@ export default defineCommand({
     }
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_REQUESTS : 0);
-    const progress = await Progress.start(session, "Asking", limit > 0 ? limit : input?.size, "requests");
+    const progress = await Progress.start(session, "Requesting", limit > 0 ? limit : input?.size, "requests");
     const responses = output && new FrameOutput(output, framing);
     const loop: RequestLoop = new RequestLoop(client, source, responses, options, session, () =>
       progress?.update(loop.received, loop.bytesSent, limit > 0 ? loop.sent : (input?.bytesRead ?? 0)),
@@ -189,7 +181,7 @@ export default defineCommand({
       fill(document, loop);
       document.empty_lines_skipped = source.emptyLines;
     }
-    refuseResult(document, options);
+    checkResult(document, options);
   },
 
   reword: (error, { channel }) => rewordForClient(error, channel),
@@ -225,21 +217,21 @@ function fill(document: DuplexRequestDocument, loop: RequestLoop): void {
   document.latency_histogram = loop.latencies.histogram;
 }
 
-/** What is wrong with a run that came to its end. */
-function refuseResult(document: DuplexRequestDocument, { verify, timeoutMs }: RequestOptions): void {
+/** Fails a complete run in which responses are wrong or missing. */
+function checkResult(document: DuplexRequestDocument, { verify, timeoutMs }: RequestOptions): void {
   const { responses, requests, verification_errors, first_error_request, timeouts } = document;
   if (verification_errors > 0) {
     throw new CommandError(
       "VERIFICATION_FAILED",
-      `Of ${count(responses, "responses")} ${grouped(verification_errors)} are not the ${verify} of their request, the first of them that to request ${first_error_request}.`,
-      "See what the server does with requests; --verbose names each response.",
+      `${grouped(verification_errors)} of ${count(responses, "responses")} failed --verify ${verify}; the first answers request ${first_error_request}.`,
+      "Check what the server does with requests; --verbose names each response.",
     );
   }
   if (timeouts > 0) {
     throw new CommandError(
       "TIMEOUT",
-      `Of ${count(requests, "requests")} ${grouped(timeouts)} got no response within ${timeoutMs} ms.`,
-      "See why the server did not answer, or wait longer (--timeout-ms; 0: for ever).",
+      `${grouped(timeouts)} of ${count(requests, "requests")} got no response within ${timeoutMs} ms.`,
+      "Check why the server did not answer, or raise --timeout-ms (0: wait forever).",
     );
   }
 }

@@ -1,4 +1,4 @@
-// zerobuffer duplex serve: answers the requests of one client after another.
+// zerobuffer duplex serve: creates a channel and answers the requests of one client after another.
 
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
@@ -10,12 +10,12 @@ import {
   duration,
   integer,
   outputOptions,
-  size,
   text,
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
+import { metadataRoom, ringSize, xorKey } from "../../cli/shared-options.ts";
 import { Stopwatch } from "../../cli/timing.ts";
 import {
   DuplexChannelFactory,
@@ -30,79 +30,70 @@ import type { DuplexServeDocument } from "../../schemas/duplex-serve.ts";
 import { rewordForServer } from "./channel.ts";
 import type { ChildHandler } from "./exec-child.ts";
 
-/** How often progress is told. */
-const TELL_MS = 100;
+/** How often to update the progress. */
+const PROGRESS_MS = 100;
 
-/** Reasons for missing responses that go into the result; the log has them all. */
+/** The most reasons for missing responses in a result; the log has all of them. */
 const MAX_REASONS = 10;
 
 const args = {
-  channel: channelName("the channel to make"),
+  channel: channelName("name of the channel to create"),
   handler: choice(["echo", "reverse", "xor"], {
     group: "Requests",
-    description: "what a response is made of its request",
+    description: "turn requests into responses",
     valueHint: "HANDLER",
     default: undefined,
     shown: "echo",
   }),
-  xorKey: integer({
-    group: "Requests",
-    description: "what xor combines each byte with",
-    default: 255,
-    min: 0,
-    max: 255,
-  }),
+  xorKey: xorKey({ group: "Requests", description: "set the key of --handler xor" }),
   exec: text({
     group: "Requests",
-    description:
-      "a command that is kept running: requests go to its stdin, and responses come from its stdout, each after its length (u32, little-endian)",
+    description: "let a command answer the requests",
+    note:
+      "--exec keeps COMMAND running: it reads requests from stdin and writes responses to stdout, each after its " +
+      "length (u32, little-endian).",
     valueHint: "COMMAND",
   }),
   frames: integer({
     group: "Requests",
     alias: "n",
-    description: "requests to answer; 0: without end",
+    description: "answer this many requests, 0: no limit",
     default: 0,
     min: 0,
   }),
   mode: choice(["immutable", "mutable"], {
     group: "Handling",
-    description: "whether a handler makes new bytes, or changes the request's own",
+    description: "transform a copy or in place",
     valueHint: "MODE",
     default: "immutable",
   }),
   processing: choice([ProcessingMode.SINGLE_THREAD, ProcessingMode.THREAD_POOL], {
     group: "Handling",
-    description: "one request after another, or several at once",
+    description: "handle requests",
+    note: "--processing single-thread handles one request after another; thread-pool handles several at once.",
     valueHint: "HOW",
     default: ProcessingMode.SINGLE_THREAD,
   }),
   workers: integer({
     group: "Handling",
-    description: "requests that a thread-pool handles at once",
+    description: "handle up to this many requests at once in the thread-pool",
     default: 16,
     min: 1,
     max: 4096,
   }),
-  delayMs: duration({ group: "Handling", description: "how long each request takes at least", default: 0 }),
+  delayMs: duration({
+    group: "Handling",
+    description: "delay each response",
+    default: 0,
+  }),
   timeoutMs: duration({
     group: "Handling",
-    description: "how long --exec may take for a response; 0: for ever",
+    description: "wait this long for a response of --exec, 0: forever",
     default: 5000,
     zeroIsForever: true,
   }),
-  bufferSize: size({
-    group: "Buffer",
-    description: "size of the ring of requests",
-    default: 256 * 1024 * 1024,
-    min: 17,
-  }),
-  metadataSize: size({
-    group: "Buffer",
-    description: "room for a client's metadata, with 8 bytes for its length",
-    default: 4096,
-    min: 0,
-  }),
+  bufferSize: ringSize({ group: "Buffer", description: "set the ring size of the request buffer" }),
+  metadataSize: metadataRoom({ group: "Buffer" }),
   ...outputOptions,
 };
 
@@ -111,16 +102,16 @@ type ServeOptions = Values<typeof args>;
 export default defineCommand({
   meta: {
     name: "duplex serve",
-    description: "Makes a channel and answers the requests that come through it.",
+    description: "Creates a channel and answers the requests of its clients.",
   },
   args,
   examples: [
     {
-      purpose: "each request comes back, all its bits inverted",
+      purpose: "answer each request with its bytes inverted",
       line: "zerobuffer duplex serve filter --handler xor",
     },
     {
-      purpose: "a program of yours answers, four requests at once",
+      purpose: "let a program answer, four requests at once",
       line: "zerobuffer duplex serve filter --exec ./model.py --processing thread-pool --workers 4",
     },
   ],
@@ -147,7 +138,7 @@ export default defineCommand({
     // Until it is awaited.
     ended.catch(() => {});
     const child = await openChild(options, session, fail);
-    const { server, start } = prepare(options, child, stopwatch, session);
+    const { server, start } = createServer(options, child, stopwatch, session);
     server.onStop = noteEnd;
     server.onError = (error, sequence) => {
       if (sequence === 0) document.errors.push(error.message);
@@ -158,16 +149,16 @@ export default defineCommand({
     server.onMetadata = (metadata) =>
       session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
     const progress = await Progress.start(session, "Serving", frames > 0 ? frames : undefined, "requests");
-    const telling = setInterval(() => {
+    const updates = setInterval(() => {
       const { requests, bytesIn } = server.statistics;
       progress?.update(requests, bytesIn, requests);
-    }, TELL_MS);
+    }, PROGRESS_MS);
     try {
       start();
-      session.log?.info(`Made channel "${options.channel}".`);
+      session.log?.info(`Created channel "${options.channel}".`);
       await ended;
     } finally {
-      clearInterval(telling);
+      clearInterval(updates);
       server.stop();
       fill(document, server.statistics, stopwatch);
       await child?.end({ atOnce: session.signal.aborted });
@@ -198,11 +189,11 @@ function refuseContradictions({ exec, handler, mode, delayMs }: ServeOptions): v
       "--mode mutable": mode === "mutable",
       "--delay-ms": delayMs > 0,
     },
-    "The command decides what the responses are, and when they come.",
+    "The command decides what to answer, and when.",
   );
 }
 
-/** @param giveUp is told when the command of --exec cannot be kept running. */
+/** @param giveUp is called when the command of --exec cannot be kept running. */
 async function openChild(
   { exec: line, timeoutMs, bufferSize: maxRequestSize }: ServeOptions,
   session: Session,
@@ -213,8 +204,8 @@ async function openChild(
   return session.own(new ChildHandler({ line, timeoutMs, maxRequestSize, log: session.log, giveUp }));
 }
 
-/** The server that was asked for, and how it is started. */
-function prepare(
+/** The server, and the function that starts it. */
+function createServer(
   options: ServeOptions,
   child: ChildHandler | undefined,
   stopwatch: Stopwatch,
@@ -256,7 +247,7 @@ function immutableHandler(options: ServeOptions, child: ChildHandler | undefined
   return delayMs === 0 ? answer : (request) => Bun.sleep(delayMs).then(() => answer(request));
 }
 
-/** The same handler, with the time from its first request to its last taken. */
+/** The same handler; the stopwatch measures from its first request to its last. */
 function timed<R, T>(
   handler: (request: R) => T | Promise<T>,
   stopwatch: Stopwatch,

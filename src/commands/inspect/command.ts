@@ -1,4 +1,4 @@
-// zerobuffer inspect: one buffer in every detail, once or again and again.
+// zerobuffer inspect: shows one buffer in detail, once or repeatedly.
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError, systemCode } from "../../cli/failure.ts";
@@ -13,7 +13,7 @@ import { raceAbort } from "../../runtime/abort.ts";
 import type { InspectDocument } from "../../schemas/inspect.ts";
 import { entryOf, paintOf, participantText, rateBetween } from "../list/entry.ts";
 
-/** Redrawing more often than this helps nobody. */
+/** Faster updates than this cannot be read. */
 const MIN_INTERVAL_MS = 100;
 
 const DEGRADED_FROM_PERCENT = 80;
@@ -22,11 +22,11 @@ const CRITICAL_ABOVE_PERCENT = 95;
 const COMMAND_LENGTH = 60;
 
 const args = {
-  buffer: bufferName("the buffer to look at"),
-  watch: flag({ group: "Watching", description: "look again and again until the buffer goes away" }),
+  buffer: bufferName("name of the buffer to show"),
+  watch: flag({ group: "Watching", description: "update until the buffer is gone" }),
   intervalMs: duration({
     group: "Watching",
-    description: "time from one look to the next, at least 100 ms",
+    description: "wait this long between updates, at least 100ms",
     default: 1000,
   }),
   ...outputOptions,
@@ -36,12 +36,18 @@ export default defineCommand({
   meta: {
     name: "inspect",
     description:
-      "Shows everything about one buffer, without disturbing who uses it. Code 4 if it is corrupt.",
+      "Shows one buffer in detail, without disturbing its users. Exits with code 4 if the buffer is corrupt.",
   },
   args,
   examples: [
-    { purpose: "how full it is, twice a second", line: "zerobuffer inspect cam --watch --interval-ms 500" },
-    { purpose: "its health, for a script", line: "zerobuffer inspect cam --json-output | jq -r .health" },
+    {
+      purpose: "watch how full it is, twice per second",
+      line: "zerobuffer inspect cam --watch --interval-ms 500",
+    },
+    {
+      purpose: "print its health, for a script",
+      line: "zerobuffer inspect cam --json-output | jq -r .health",
+    },
   ],
 
   blank: (buffer): InspectDocument => ({
@@ -66,12 +72,12 @@ export default defineCommand({
   }),
 
   async run({ buffer, watch, intervalMs, jsonOutput }, { signal, log }, document) {
-    // What a screen has shown is not printed once more at the end.
+    // What the screen has shown is not printed again at the end.
     const seen = watch && !jsonOutput ? { ...document } : document;
     if (!look(buffer, seen, null)) {
       throw new BufferNotFoundError(`There is no buffer "${buffer}".`, {
         buffer,
-        hint: "zerobuffer list shows the buffers that there are.",
+        hint: "Run zerobuffer list to see the existing buffers.",
       });
     }
     if (seen.state === null) throw forbidden(seen);
@@ -95,7 +101,7 @@ export default defineCommand({
   summarize: (document, style) => linesOf(document, style),
 });
 
-/** Fills the document with what the buffer is like now. False, and nothing is changed, if there is none. */
+/** Fills the document with the current state of the buffer. Returns false, and changes nothing, if it is missing. */
 function look(
   name: string,
   document: InspectDocument,
@@ -152,7 +158,7 @@ function forbidden({ buffer_name, fault }: InspectDocument): CommandError {
   return new CommandError(
     "PERMISSION_DENIED",
     `Buffer "${buffer_name}" cannot be read: ${fault}.`,
-    "Run as the user who made it, or have its reader give it wider permissions (--mode).",
+    "Run as the user who created it, or start its reader with wider permissions (--mode).",
   );
 }
 
@@ -160,11 +166,11 @@ function corrupt({ buffer_name, fault }: InspectDocument): CommandError {
   return new CommandError(
     "CORRUPT_BUFFER",
     `Buffer "${buffer_name}" is corrupt: ${fault}.`,
-    `Clean leaves it, as it may be no buffer: end who uses it, and ${removalAdvice(buffer_name ?? "")}.`,
+    `zerobuffer clean keeps it, as it may not be a buffer. Stop the processes that use it, then ${removalAdvice(buffer_name ?? "")}.`,
   );
 }
 
-/** The buffer for a person; no lines before anything was seen of it. */
+/** The buffer as text; no lines if it was not read. */
 function linesOf(document: InspectDocument, style: Style): string[] {
   const { state, fault } = document;
   if (state === null && fault === null) return [];
@@ -205,7 +211,7 @@ function usedText({ used_bytes, used_percent, payload_size }: InspectDocument): 
 
 function framesText({ frames_written, frames_read, frames_per_second }: InspectDocument): string | null {
   if (frames_written === null || frames_read === null) return null;
-  const rate = frames_per_second === null ? "" : `, ${grouped(frames_per_second)} a second`;
+  const rate = frames_per_second === null ? "" : `, ${grouped(frames_per_second)} per second`;
   return `${grouped(frames_written)} written, ${grouped(frames_read)} read${rate}`;
 }
 
@@ -230,7 +236,7 @@ function metadataText({ metadata, payload_size }: InspectDocument): string | nul
   return `${count(size_bytes, "bytes")}${encoding === "hex" ? " in hex" : ""}: ${preview.replace(/\s+/g, " ")}${more}`;
 }
 
-/** Where a watch is shown: drawn over again on a terminal, one block after another elsewhere. */
+/** Shows updates: redrawn in place on a terminal, one block after another elsewhere. */
 class Screen {
   readonly style: Style;
   readonly #redraws: boolean;
@@ -246,7 +252,7 @@ class Screen {
     return new Screen(await styleFor(Descriptor.STDOUT), await takesEscapes(Descriptor.STDOUT));
   }
 
-  /** Whether nobody reads any more. */
+  /** Whether stdout is closed. */
   get isClosed(): boolean {
     return this.#isClosed;
   }
@@ -262,7 +268,7 @@ class Screen {
     this.#height = lines.length;
   }
 
-  /** Lines that are too long are cut: one that wrapped would take a second row. */
+  /** Turns off line wrapping meanwhile: a wrapped line would take a second row. */
   #redraw(lines: readonly string[]): string {
     const back = this.#height === 0 ? "" : `\x1b[${this.#height}A\x1b[J`;
     return `${back}\x1b[?7l${lines.join("\n")}\n\x1b[?7h`;

@@ -1,4 +1,4 @@
-// zerobuffer list: every buffer on this machine, and who uses it.
+// zerobuffer list: the buffers on this machine and the processes that use them.
 
 import { defineCommand } from "../../cli/command.ts";
 import { bytesText, grouped } from "../../cli/format.ts";
@@ -16,18 +16,18 @@ const COMMAND_LENGTH = 28;
 const args = {
   intervalMs: duration({
     group: "Figures",
-    description: "how long frames are counted for the rate, if any writer lives; 0: no rates",
+    description: "count frames this long for the rates, 0: no rates",
     default: 100,
   }),
   ...outputOptions,
 };
 
 export default defineCommand({
-  meta: { name: "list", description: "Lists the buffers on this machine and who uses them." },
+  meta: { name: "list", description: "Lists the buffers on this machine and the processes that use them." },
   args,
   examples: [
     {
-      purpose: "the names of the buffers that nobody uses any more",
+      purpose: "print the names of stale buffers",
       line: `zerobuffer list --json-output | jq -r '.buffers[] | select(.state == "stale").buffer_name'`,
     },
   ],
@@ -58,7 +58,7 @@ export default defineCommand({
   },
 });
 
-/** Frames a second of the buffers whose writers live; nobody waits for the others. */
+/** Frames per second of the buffers that have a live writer; the others are not waited for. */
 async function measureRates(
   views: readonly InspectedBuffer[],
   intervalMs: number,

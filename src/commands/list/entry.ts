@@ -1,11 +1,11 @@
-// What list and inspect tell of a buffer, for JSON and for people.
+// What list and inspect show of a buffer, in JSON and as text.
 
 import { perSecond } from "../../cli/format.ts";
 import type { Style } from "../../cli/terminal.ts";
 import type { BufferSnapshot, Participant } from "../../core/inspection.ts";
 import type { BufferEntry } from "../../schemas/buffer-state.ts";
 
-/** A buffer as both commands publish it; `framesPerSecond` is null where it was not measured. */
+/** A buffer as both commands publish it; `framesPerSecond` is null if it was not measured. */
 export function entryOf(snapshot: BufferSnapshot, framesPerSecond: number | null): BufferEntry {
   const { name, state, fault, size, writer, reader } = snapshot;
   const oieb = state === "corrupt" || snapshot.oieb?.oiebSize === 0 ? null : snapshot.oieb;
@@ -26,12 +26,12 @@ export function entryOf(snapshot: BufferSnapshot, framesPerSecond: number | null
   };
 }
 
-/** Frames a second between two counts; null if either is missing, or belongs to another buffer of the name. */
+/** Frames per second between two counts; null if a count is missing or belongs to another buffer of this name. */
 export function rateBetween(before: number | null, after: number | null, seconds: number): number | null {
   return before === null || after === null || after < before ? null : perSecond(after - before, seconds);
 }
 
-/** How a state is set off. */
+/** The colour of a state. */
 export function paintOf(state: BufferEntry["state"]): keyof Style {
   if (state === "live" || state === "idle") return "green";
   return state === "corrupt" ? "red" : "yellow";

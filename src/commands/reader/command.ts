@@ -1,4 +1,4 @@
-// zerobuffer reader: makes a buffer, and takes the frames that a writer sends.
+// zerobuffer reader: creates a buffer and reads the frames that a writer sends.
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
@@ -15,11 +15,10 @@ import {
   path,
   permissions,
   size,
-  waitMode,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
+import { framing, metadataRoom, ringSize, waitMode } from "../../cli/shared-options.ts";
 import { Reader } from "../../core/index.ts";
-import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
 import { MAX_CHECKSUMS } from "./examination.ts";
@@ -28,75 +27,67 @@ import { ReaderLoop } from "./loop.ts";
 const DEFAULT_FRAME_SIZE = 1024;
 
 const args = {
-  buffer: bufferName("the buffer to make"),
+  buffer: bufferName("name of the buffer to create"),
   frames: integer({
     group: "Frames",
     alias: "n",
-    description: "frames to read; 0: until the writer leaves",
+    description: "read this many frames, 0: until the writer leaves",
     default: 0,
     min: 0,
   }),
   size: size({
     group: "Frames",
     alias: "s",
-    description: "size that every frame has to have; checked only if given",
+    description: "expected frame size; not checked unless given",
     default: undefined,
-    shown: `${DEFAULT_FRAME_SIZE}`,
     min: 1,
     max: 2 ** 32,
   }),
   verify: choice(["none", ...PATTERNS], {
     group: "Frames",
-    description: "compare each frame with a pattern",
+    description: "check frames",
+    note: "--verify compares each frame with the pattern that zerobuffer writer --pattern writes.",
     valueHint: "PATTERN",
     default: "none",
   }),
   checksum: flag({
     group: "Frames",
-    description: `MD5 of the first ${MAX_CHECKSUMS} frames; of all with --verbose`,
+    description: `print the MD5 of the first ${MAX_CHECKSUMS} frames; log all with --verbose`,
   }),
   batchSize: integer({
     group: "Frames",
-    description: "take up to so many frames that are there before releasing them together",
+    description: "release up to this many frames together",
     default: 1,
     min: 1,
   }),
-  follow: flag({ group: "Frames", description: "go on to the next writer when one has gone" }),
+  follow: flag({ group: "Frames", description: "continue with the next writer when one leaves" }),
   output: path({
     group: "Files",
     alias: "o",
-    description: "write the frames to a file, or to stdout",
+    description: "write frames to a file, or to stdout (-)",
     dash: true,
   }),
-  framing: choice(FRAMINGS, {
-    group: "Files",
-    description: "frames in the output: end to end, one a line, or after their length (u32, little-endian)",
-    valueHint: "FRAMING",
-    default: "fixed",
-  }),
+  framing: framing({ group: "Files" }),
   metadataOutput: path({ group: "Files", description: "write the metadata to a file" }),
-  bufferSize: size({
+  bufferSize: ringSize({
     group: "Buffer",
-    description: "size of the ring; a frame takes 16 bytes more than it holds",
-    default: 256 * 1024 * 1024,
-    min: 17,
+    description: "set the ring size; each frame takes 16 extra bytes",
   }),
-  metadataSize: size({
+  metadataSize: metadataRoom({ group: "Buffer" }),
+  mode: permissions({
     group: "Buffer",
-    description: "room for metadata, with 8 bytes for its length",
-    default: 4096,
-    min: 0,
+    description: "set who may connect",
+    shown: "0666 minus the umask",
   }),
-  mode: permissions({ group: "Buffer", description: "who may connect", shown: "0666 less the umask" }),
   connectTimeoutMs: duration({
     group: "Waiting",
-    description: "how long to wait for a writer; 0: for ever",
+    description: "wait this long for a writer, 0: forever",
     default: 30_000,
     zeroIsForever: true,
   }),
   timeoutMs: duration({
     group: "Waiting",
-    description: "how long to wait for each frame; 0: for ever",
+    description: "wait this long for each frame, 0: forever",
     default: 5000,
     zeroIsForever: true,
   }),
@@ -105,15 +96,15 @@ const args = {
 };
 
 export default defineCommand({
-  meta: { name: "reader", description: "Makes a buffer and reads the frames that a writer sends." },
+  meta: { name: "reader", description: "Creates a buffer and reads the frames that a writer sends." },
   args,
   examples: [
     {
-      purpose: "receive a thousand frames and check them",
+      purpose: "receive 1000 frames and check them",
       line: "zerobuffer reader video -n 1000 --verify sequential",
     },
     {
-      purpose: "a byte stream, from one writer after another",
+      purpose: "print the lines of one writer after another",
       line: "zerobuffer reader log --follow --output - --framing lines --timeout-ms 0 | grep error",
     },
   ],
@@ -139,11 +130,11 @@ export default defineCommand({
     const { log } = session;
     document.frame_size = options.size ?? DEFAULT_FRAME_SIZE;
 
-    // Before the buffer is made, so that a bad path harms nothing.
+    // Before the buffer is created, so that a bad path harms nothing.
     const output = await openOutput(options.output, session);
     const metadataOutput = await openOutput(options.metadataOutput, session);
     const reader = session.own(new Reader(buffer, { metadataSize, payloadSize: bufferSize, mode }, { wait }));
-    log?.info(`Made buffer "${buffer}" of ${count(reader.config.payloadSize, "bytes")}.`);
+    log?.info(`Created buffer "${buffer}" of ${count(reader.config.payloadSize, "bytes")}.`);
     output?.restart();
     metadataOutput?.restart();
 
@@ -188,7 +179,7 @@ function verificationFailure({
 }: ReaderDocument): CommandError {
   return new CommandError(
     "VERIFICATION_FAILED",
-    `Of ${count(frames_read, "frames")} ${grouped(verification_errors)} failed verification, the first of them frame ${first_error_frame}.`,
-    "Compare the pattern and the frame size with what the writer sends; --verbose names each frame.",
+    `${grouped(verification_errors)} of ${count(frames_read, "frames")} failed verification; the first is frame ${first_error_frame}.`,
+    "Check that --verify and --size match what the writer sends; --verbose names each frame.",
   );
 }

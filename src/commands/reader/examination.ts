@@ -1,4 +1,4 @@
-// What the reader is asked to check of each frame: its size, its bytes, its checksum.
+// The checks of the reader: the size, the bytes and the checksum of each frame.
 
 import type { Log } from "../../cli/log.ts";
 import type { LoopClock } from "../../cli/timing.ts";
@@ -6,18 +6,18 @@ import { type Pattern, PatternFrames } from "../../frames/patterns.ts";
 import { PIECE_SIZE } from "../../frames/transforms.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
 
-/** The checksums that go into the result; the log has them all. */
+/** The most checksums in a result; the log has all of them. */
 export const MAX_CHECKSUMS = 100;
 
 /** What to check. */
 export interface ExaminationOptions {
-  /** The size every frame has to have, if any. */
+  /** The expected size of each frame, if it is checked. */
   readonly size: number | undefined;
   readonly verify: "none" | Pattern;
   readonly checksum: boolean;
 }
 
-/** Checks frames, and writes into the document what is wrong with them, and their checksums. */
+/** Checks frames, and adds errors and checksums to the document. */
 export class Examination {
   readonly #options: ExaminationOptions;
   readonly #document: ReaderDocument;
@@ -39,7 +39,7 @@ export class Examination {
     return verify !== "none" || size !== undefined || checksum;
   }
 
-  /** Checks a frame, `number` from 0. A large one takes turns of the event loop: a promise is returned then. */
+  /** Checks a frame, numbered from 0. Returns a promise for a large one, which takes turns with the event loop. */
   check(number: number, sequence: number, data: Uint8Array): Promise<void> | undefined {
     if (data.length > PIECE_SIZE) return this.#checkInPieces(number, sequence, data);
     const expected = this.#expected;
@@ -79,18 +79,21 @@ export class Examination {
 
   #checkSize(number: number, data: Uint8Array): boolean {
     const { size = data.length } = this.#options;
-    if (data.length !== size) this.#countError(number, `it has ${data.length} bytes`);
+    if (data.length !== size) this.#countError(number, `it has ${data.length} bytes, not ${size}`);
     return data.length === size;
   }
 
   #countMismatch(number: number, sequence: number): void {
-    this.#countError(number, `it is not the ${this.#expected?.pattern} pattern of sequence ${sequence}`);
+    this.#countError(
+      number,
+      `it does not match the ${this.#expected?.pattern} pattern of sequence ${sequence}`,
+    );
   }
 
-  #countError(number: number, what: string): void {
+  #countError(number: number, reason: string): void {
     this.#document.verification_errors++;
     this.#document.first_error_frame ??= number;
-    this.#log?.warn(`Frame ${number} is wrong: ${what}.`);
+    this.#log?.warn(`Frame ${number} failed verification: ${reason}.`);
   }
 
   #addChecksum(frame: number, hasher: Bun.CryptoHasher): void {

@@ -1,4 +1,4 @@
-// The reader's loop: frames out of a buffer, checked and written to the output.
+// The reader's loop: takes frames from a buffer, checks them and writes them to the output.
 
 import { addLaterFailure, DownstreamClosed } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
@@ -11,7 +11,7 @@ import { type FrameBatch, type Reader, WriterDeadError } from "../../core/index.
 import type { ReaderDocument } from "../../schemas/reader.ts";
 import { Examination, type ExaminationOptions } from "./examination.ts";
 
-/** Frames of so many bytes in all are done with so quickly that they are released together. */
+/** Batches up to this many bytes are handled so quickly that their frames are released together. */
 const MAX_UNIT_SIZE = 64 * 1024;
 
 /** What to do with the frames, and how long to wait for them. */
@@ -19,7 +19,7 @@ interface ReaderLoopOptions extends ExaminationOptions {
   /** Frames to read; 0: until the writer leaves. */
   readonly frames: number;
   readonly batchSize: number;
-  /** Whether to go on with the next writer when one has gone. */
+  /** Whether to continue with the next writer when one leaves. */
   readonly follow: boolean;
   readonly connectTimeoutMs: number;
   readonly timeoutMs: number;
@@ -31,7 +31,7 @@ interface Outputs {
   readonly metadata: ByteOutput | undefined;
 }
 
-/** Takes the frames of one writer, or of one after another, and does with each what was asked for. */
+/** Reads the frames of one writer, or of one writer after another. */
 export class ReaderLoop {
   readonly #reader: Reader;
   readonly #options: ReaderLoopOptions;
@@ -41,37 +41,37 @@ export class ReaderLoop {
   readonly #clock: LoopClock;
   readonly #input: FrameInput;
   readonly #examination: Examination;
-  /** Whether single frames are looked at. */
+  /** Whether each frame is checked. */
   readonly #examines: boolean;
-  /** What is not released yet, because `batchSize` frames are released together, and how many frames that is. */
+  /** Batches that are not released yet, because `batchSize` frames are released together, and their number of frames. */
   readonly #held: FrameBatch[] = [];
   #heldFrames = 0;
   #frames = 0;
   #bytes = 0;
-  /** The writer's metadata was looked for. */
+  /** Whether the metadata of the current writer has been read, if there is any. */
   #hasMetadata = false;
 
-  /** @param tell is called every few milliseconds. */
+  /** @param report is called every few milliseconds with the frames and bytes read so far. */
   constructor(
     reader: Reader,
     options: ReaderLoopOptions,
     outputs: Outputs,
     session: Session,
     document: ReaderDocument,
-    tell: (frames: number, bytes: number) => void,
+    report: (frames: number, bytes: number) => void,
   ) {
     this.#reader = reader;
     this.#options = options;
     this.#outputs = outputs;
     this.#session = session;
     this.#document = document;
-    this.#clock = new LoopClock(session.signal, () => tell(this.#frames, this.#bytes));
+    this.#clock = new LoopClock(session.signal, () => report(this.#frames, this.#bytes));
     this.#input = new FrameInput(reader, options, session);
     this.#examination = new Examination(options, document, session.log, this.#clock);
     this.#examines = this.#examination.isWanted;
   }
 
-  /** Frames taken so far, which is the number of the next one. */
+  /** Frames read so far. */
   get frames(): number {
     return this.#frames;
   }
@@ -81,25 +81,25 @@ export class ReaderLoop {
     return this.#bytes;
   }
 
-  /** How long it took from the first frame to the last. */
+  /** Time from the first frame to the last. */
   get seconds(): number {
     return this.#clock.seconds;
   }
 
-  /** Reads until there is enough, or the writer has gone, or nobody is downstream any more. */
+  /** Reads until there are enough frames, the writer has left, or the output is closed. */
   async run(): Promise<void> {
     try {
       await this.#readWriters();
     } catch (error) {
       if (error instanceof DownstreamClosed) return;
-      // What was taken out of the buffer is still to be delivered.
+      // Frames that were taken from the buffer must still be delivered.
       await this.#flush().catch((lost) => lost !== error && addLaterFailure(this.#document.errors, lost));
       throw error;
     }
     await this.#flush().catch(ignoreDownstreamClosed);
   }
 
-  /** Reads one writer, or one after another. */
+  /** Reads the frames of one writer; with `follow`, of one writer after another. */
   async #readWriters(): Promise<void> {
     const { follow, frames } = this.#options;
     for (;;) {
@@ -120,7 +120,11 @@ export class ReaderLoop {
     }
   }
 
-  /** Returns when there are enough frames; a writer's departure is thrown as WriterDeadError. */
+  /**
+   * Reads the frames of one writer until there are enough.
+   *
+   * @throws WriterDeadError when the writer has left or died and all its frames are read.
+   */
   async #readFrames(): Promise<void> {
     const { frames, timeoutMs } = this.#options;
     const wait = new ShortWait(timeoutMs);
@@ -141,12 +145,12 @@ export class ReaderLoop {
     this.#clock.pause();
   }
 
-  /** Nothing that was taken has still to be released or written. */
+  /** Whether every frame read so far is released and written. */
   get #isAtRest(): boolean {
     return this.#heldFrames === 0 && (this.#outputs.frames?.isEmpty ?? true);
   }
 
-  /** Frames that may be taken before others are released. */
+  /** The number of frames that may be taken before others are released. */
   get #room(): number {
     const { batchSize } = this.#options;
     return batchSize === 1 ? Number.MAX_SAFE_INTEGER : batchSize - this.#heldFrames;
@@ -163,17 +167,15 @@ export class ReaderLoop {
     });
   }
 
-  /** Looks whether a batch is the first of all, or of another writer. */
+  /** Notes if a batch holds the first frame of all, or the first frame of another writer. */
   #noteFirst(batch: FrameBatch): void {
     if (this.#frames === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
     if (!this.#hasMetadata || !bringsNewWriter(batch)) return;
-    this.#session.log?.info(
-      `Another writer has taken the last one's place at buffer "${this.#reader.name}".`,
-    );
+    this.#session.log?.info(`Another writer took over buffer "${this.#reader.name}".`);
     this.#hasMetadata = false;
   }
 
-  /** The writer's metadata: there when its first frame is, or never. */
+  /** Reads the writer's metadata, once: it arrives before the first frame, or never. */
   async #takeMetadata(): Promise<void> {
     if (this.#hasMetadata) return;
     this.#hasMetadata = true;
@@ -186,7 +188,7 @@ export class ReaderLoop {
     if (output !== undefined) await this.#deliver(output.write(metadata));
   }
 
-  /** Takes small frames that nothing is done with but passing them on; false if they are not like that. */
+  /** Takes a whole batch if its frames are small and need no check; returns false otherwise. */
   #takeAtOnce(batch: FrameBatch): boolean {
     const output = this.#outputs.frames;
     if (this.#examines || batch.size > MAX_UNIT_SIZE) return false;
@@ -209,7 +211,7 @@ export class ReaderLoop {
       this.#frames++;
       this.#bytes += data.length;
       if (output !== undefined && !output.append(data)) {
-        // No other frame is held while the output is waited for.
+        // Release the frames before this one: the output may take a long time.
         this.#release();
         batch.release(i);
         await this.#deliver(output.write(data));
@@ -220,7 +222,7 @@ export class ReaderLoop {
     this.#hold(batch);
   }
 
-  /** Keeps frames until there are enough of them to be released together. */
+  /** Keeps a batch until `batchSize` frames can be released together. */
   #hold(batch: FrameBatch): void {
     this.#held.push(batch);
     this.#heldFrames += batch.length;
@@ -237,7 +239,7 @@ export class ReaderLoop {
     if (this.#outputs.frames !== undefined) await this.#deliver(this.#outputs.frames.flush());
   }
 
-  /** Waits until something is written, or cannot be: what was taken until then counts. */
+  /** Waits for a write. If it fails, the time until then counts. */
   async #deliver(write: Promise<void>): Promise<void> {
     try {
       await this.#session.finish(write);
@@ -252,7 +254,7 @@ function ignoreDownstreamClosed(error: unknown): void {
   if (!(error instanceof DownstreamClosed)) throw error;
 }
 
-/** Whether frames of another writer begin in a batch: those of one have consecutive numbers, from 1 on. */
+/** Whether a batch holds the first frame of a writer: the frames of each writer are numbered from 1. */
 function bringsNewWriter(batch: FrameBatch): boolean {
   const first = batch.sequenceOf(0);
   return first === 1 || batch.sequenceOf(batch.length - 1) - first !== batch.length - 1;

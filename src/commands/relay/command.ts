@@ -1,80 +1,55 @@
-// zerobuffer relay: makes a buffer, and passes its frames on to another one.
+// zerobuffer relay: creates a buffer and forwards its frames to another buffer.
 
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
-import {
-  bufferName,
-  choice,
-  duration,
-  flag,
-  integer,
-  outputOptions,
-  size,
-  waitMode,
-} from "../../cli/options.ts";
+import { bufferName, choice, duration, flag, integer, outputOptions } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
+import { metadataRoom, ringSize, waitMode, xorKey } from "../../cli/shared-options.ts";
 import { type BufferConfig, checkName, Reader, Writer } from "../../core/index.ts";
 import { TRANSFORMS } from "../../frames/transforms.ts";
 import type { RelayDocument } from "../../schemas/relay.ts";
 import { RelayLoop } from "./loop.ts";
 
 const args = {
-  input: bufferName("the buffer to make and read from"),
-  output: bufferName("the buffer to write to"),
+  input: bufferName("name of the buffer to create and read from"),
+  output: bufferName("name of the buffer to write to"),
   frames: integer({
     group: "Frames",
     alias: "n",
-    description: "frames to pass on; 0: until the writer leaves",
+    description: "relay this many frames, 0: until the writer leaves",
     default: 0,
     min: 0,
   }),
   transform: choice(TRANSFORMS, {
     group: "Frames",
-    description: "what to do to the bytes of each frame",
+    description: "change the bytes of each frame",
     valueHint: "TRANSFORM",
     default: "none",
   }),
-  xorKey: integer({
-    group: "Frames",
-    description: "what --transform xor combines each byte with",
-    valueHint: "BYTE",
-    default: 255,
-    min: 0,
-    max: 255,
-  }),
+  xorKey: xorKey({ group: "Frames", description: "set the key of --transform xor" }),
   createOutput: flag({
     group: "Buffers",
-    description: "make the output where there is none; a reader that starts later takes it over",
+    description: "create the output if it is missing; its reader takes it over",
   }),
-  bufferSize: size({
-    group: "Buffers",
-    description: "size of a ring that is made; a frame takes 16 bytes more than it holds",
-    default: 256 * 1024 * 1024,
-    min: 17,
-  }),
-  metadataSize: size({
-    group: "Buffers",
-    description: "room for metadata in a buffer that is made, with 8 bytes for its length",
-    default: 4096,
-    min: 0,
-  }),
+  bufferSize: ringSize({ group: "Buffers", description: "set the ring size of created buffers" }),
+  metadataSize: metadataRoom({ group: "Buffers" }),
   connectTimeoutMs: duration({
     group: "Waiting",
-    description: "how long to wait for the output, and then for a writer; 0: for ever",
+    description: "wait for the output, then for a writer, 0: forever",
     default: 30_000,
     zeroIsForever: true,
   }),
   timeoutMs: duration({
     group: "Waiting",
-    description:
-      "how long to wait for each frame, for room for it, and for the reader of an output that was made; 0: for ever",
+    description: "wait for each frame and for room, 0: forever",
+    note: "--timeout-ms also limits the wait for a reader of the output after --create-output.",
     default: 5000,
     zeroIsForever: true,
   }),
   logInterval: integer({
     group: "Output",
-    description: "with --verbose, tell after each so many frames; 0: never",
+    description: "log every COUNT frames with --verbose, 0: never",
     default: 100,
     min: 0,
   }),
@@ -83,11 +58,11 @@ const args = {
 };
 
 export default defineCommand({
-  meta: { name: "relay", description: "Makes a buffer and passes the frames of its writer on to another." },
+  meta: { name: "relay", description: "Creates a buffer and forwards its frames to another buffer." },
   args,
   examples: [
     {
-      purpose: "between a camera that writes to raw and a display that reads from shown",
+      purpose: "relay from a camera that writes to raw to a display that reads from shown",
       line: "zerobuffer relay raw shown --transform reverse",
     },
     {
@@ -115,12 +90,12 @@ export default defineCommand({
     const { input, output, bufferSize, connectTimeoutMs, frames, metadataSize, timeoutMs, wait } = options;
     const { log, signal } = session;
     document.transform = options.transform;
-    refuseNames(input, output);
+    checkNames(input, output);
 
     const config: BufferConfig = { metadataSize, payloadSize: bufferSize };
-    // The input comes first, so that its writer can start while the output is waited for.
+    // The input comes first, so that its writer can start while the relay waits for the output.
     const reader = session.own(new Reader(input, config, { wait }));
-    log?.info(`Made buffer "${input}" of ${count(reader.config.payloadSize, "bytes")}.`);
+    log?.info(`Created buffer "${input}" of ${count(reader.config.payloadSize, "bytes")}.`);
     const writer = session.own(
       await Writer.connect(output, {
         connectTimeoutMs,
@@ -130,7 +105,7 @@ export default defineCommand({
         signal,
       }),
     );
-    const verb = writer.isReaderConnected() ? "Connected to" : "Made";
+    const verb = writer.isReaderConnected() ? "Connected to" : "Created";
     log?.info(`${verb} buffer "${output}" of ${count(writer.config.payloadSize, "bytes")}.`);
 
     const progress = await Progress.start(session, "Relaying", frames > 0 ? frames : undefined);
@@ -153,14 +128,14 @@ export default defineCommand({
   },
 });
 
-/** Both names are looked at before either buffer is touched. */
-function refuseNames(input: string, output: string): void {
+/** Checks both names before either buffer is touched. */
+function checkNames(input: string, output: string): void {
   checkName(input);
   checkName(output);
   if (input !== output) return;
   throw new CommandError(
     "USAGE",
-    `The input and the output are both buffer "${input}".`,
+    `Input and output are both buffer "${input}".`,
     "Name two different buffers.",
   );
 }

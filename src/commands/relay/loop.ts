@@ -1,4 +1,4 @@
-// The relay's loop: frames out of one buffer, transformed on their way into another.
+// The relay's loop: takes frames from one buffer, transforms them and writes them to another.
 
 import { addLaterFailure, CommandError } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
@@ -17,7 +17,7 @@ import type { RelayDocument } from "../../schemas/relay.ts";
 
 /** What to do with the frames, and how long to wait for them. */
 export interface RelayLoopOptions {
-  /** Frames to pass on; 0: until the writer leaves. */
+  /** Frames to relay; 0: until the writer leaves. */
   readonly frames: number;
   readonly transform: Transform;
   readonly xorKey: number;
@@ -28,7 +28,7 @@ export interface RelayLoopOptions {
   readonly timeoutMs: number;
 }
 
-/** Passes the frames of one writer on, each with one copy: from where it was read to where it is written. */
+/** Relays the frames of one writer. Each frame is copied once: from the input buffer to the output buffer. */
 export class RelayLoop {
   readonly #reader: Reader;
   readonly #writer: Writer;
@@ -39,36 +39,36 @@ export class RelayLoop {
   readonly #input: FrameInput;
   readonly #transform: (bytes: Uint8Array) => void;
 
-  /** @param tell is told every few milliseconds how many frames are done. */
+  /** @param report is called every few milliseconds with the frames relayed so far. */
   constructor(
     reader: Reader,
     writer: Writer,
     options: RelayLoopOptions,
     session: Session,
     document: RelayDocument,
-    tell: (frames: number) => void,
+    report: (frames: number) => void,
   ) {
     this.#reader = reader;
     this.#writer = writer;
     this.#options = options;
     this.#session = session;
     this.#document = document;
-    this.#clock = new LoopClock(session.signal, () => tell(writer.framesWritten));
-    this.#input = new FrameInput(reader, options, session, () => this.#lookAround());
+    this.#clock = new LoopClock(session.signal, () => report(writer.framesWritten));
+    this.#input = new FrameInput(reader, options, session, () => this.#checkBothEnds());
     this.#transform = transformFor(options.transform, options.xorKey);
   }
 
-  /** How long it took from the first frame to the last. */
+  /** Time from the first frame to the last. */
   get seconds(): number {
     return this.#clock.seconds;
   }
 
-  /** Passes frames on until there are enough, or the writer has gone; then sees to it that they have a reader. */
+  /** Relays frames until there are enough or the writer has left; then waits until they have a reader. */
   async run(): Promise<void> {
     try {
       await this.#forwardWriter();
     } catch (error) {
-      // What was passed on before is still to be read.
+      // Frames that were relayed before still need a reader.
       if (this.#writer.framesWritten > 0) {
         await this.#awaitReader().catch((lost) => addLaterFailure(this.#document.errors, lost));
       }
@@ -91,7 +91,11 @@ export class RelayLoop {
     }
   }
 
-  /** Returns when there are enough frames; the writer's departure is thrown as WriterDeadError. */
+  /**
+   * Relays the frames of the writer until there are enough.
+   *
+   * @throws WriterDeadError when the writer has left or died and all its frames are relayed.
+   */
   async #forwardFrames(): Promise<void> {
     const { frames, logInterval, timeoutMs } = this.#options;
     const frameWait = new ShortWait(timeoutMs);
@@ -131,14 +135,14 @@ export class RelayLoop {
     });
   }
 
-  /** The frame stays where it was read meanwhile. */
+  /** Waits for room in the output. The frame stays in the input buffer meanwhile. */
   #waitForRoom(size: number): Promise<AcquiredFrame> {
     this.#clock.pause();
     return this.#writer.acquireFrameAsync(size, { signal: this.#session.signal });
   }
 
-  /** While the input is waited for: metadata may come, and no write finds out whether the output still has its reader. */
-  #lookAround(): void {
+  /** While the relay waits for its input: metadata may arrive, and no write would notice that the output's reader left. */
+  #checkBothEnds(): void {
     this.#forwardMetadata();
     this.#writer.checkReader();
   }
@@ -148,7 +152,7 @@ export class RelayLoop {
     return this.#clock.turn();
   }
 
-  /** Passes the metadata on if it has come. A writer sends it before its first frame, as a rule. */
+  /** Relays the metadata, once, if it has arrived. A writer usually sends it before its first frame. */
   #forwardMetadata(): void {
     if (this.#document.metadata_relayed) return;
     const metadata = this.#reader.getMetadata();
@@ -163,7 +167,7 @@ export class RelayLoop {
     this.#session.log?.info(`Relayed ${count(this.#writer.framesWritten, "frames")}.`);
   }
 
-  /** An output that was made has to find its reader, or its frames are lost. */
+  /** Waits for a reader of the created output, without which its frames are lost. */
   async #awaitReader(): Promise<void> {
     const { createOutput, timeoutMs } = this.#options;
     const { signal } = this.#session;
@@ -171,12 +175,12 @@ export class RelayLoop {
     if (!createOutput) return;
     const deadline = performance.now() + timeoutMs;
     if (await this.#writer.isReaderConnectedAsync(timeoutMs, { signal })) return;
-    // An answer before the deadline means that one came and went.
+    // An answer before the deadline means that a reader connected and left.
     if (performance.now() < deadline) return;
     throw new CommandError(
       "INCOMPLETE",
-      `No reader has come for buffer "${name}" within ${timeoutMs} ms; what was passed on (${count(framesWritten, "frames")}) is lost.`,
-      "Start its reader earlier, or wait longer (--timeout-ms; 0: for ever).",
+      `No reader connected to buffer "${name}" within ${timeoutMs} ms: ${count(framesWritten, "relayed frames")} lost.`,
+      "Start its reader earlier, or raise --timeout-ms (0: wait forever).",
     );
   }
 }

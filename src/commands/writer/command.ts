@@ -1,4 +1,4 @@
-// zerobuffer writer: frames of a pattern or of a byte stream, into a buffer.
+// zerobuffer writer: writes the frames of a pattern or of a byte stream to a buffer.
 
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
@@ -17,37 +17,38 @@ import {
   size,
   text,
   type Values,
-  waitMode,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
+import { framing, waitMode } from "../../cli/shared-options.ts";
 import { Writer } from "../../core/index.ts";
-import { FRAMINGS } from "../../frames/framing.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { WriterDocument } from "../../schemas/writer.ts";
 import { FULL_POLICIES, WriterLoop } from "./loop.ts";
 
+const DEFAULT_FRAMES = 1000;
+
 const args = {
-  buffer: bufferName("the buffer to write to"),
+  buffer: bufferName("name of the buffer to write to"),
   frames: integer({
     group: "Frames",
     alias: "n",
-    description: "frames to write, dropped ones included; 0: without end",
+    description: "write this many frames, 0: no limit",
     default: undefined,
-    shown: "1000, with --input all",
+    shown: `${DEFAULT_FRAMES}, all of --input`,
     min: 0,
   }),
   size: size({
     group: "Frames",
     alias: "s",
-    description: "size of a frame",
+    description: "set the frame size",
     default: 1024,
     min: 1,
     max: 2 ** 32,
   }),
   pattern: choice(PATTERNS, {
     group: "Frames",
-    description: "what the frames hold",
+    description: "fill frames",
     valueHint: "PATTERN",
     default: undefined,
     shown: "sequential",
@@ -55,35 +56,43 @@ const args = {
   input: path({
     group: "Frames",
     alias: "i",
-    description: "take the frames from a file, or from stdin, instead of a pattern",
+    description: "read frames from a file, or from stdin (-)",
     dash: true,
   }),
-  framing: choice(FRAMINGS, {
-    group: "Frames",
-    description:
-      "frames of the input: --size bytes each, one a line, or after their length (u32, little-endian)",
-    valueHint: "FRAMING",
-    default: "fixed",
+  framing: framing({ group: "Frames" }),
+  metadata: text({
+    group: "Metadata",
+    alias: "m",
+    description: "send this text as metadata before the first frame",
   }),
-  metadata: text({ group: "Metadata", alias: "m", description: "metadata to send before the first frame" }),
-  metadataFile: path({ group: "Metadata", description: "the same from a file" }),
-  rate: rate({ group: "Pace", description: "frames a second, kept by the clock", valueHint: "PER_SECOND" }),
-  batchSize: integer({ group: "Pace", description: "frames written back to back", default: 1, min: 1 }),
+  metadataFile: path({ group: "Metadata", description: "send a file as metadata before the first frame" }),
+  rate: rate({
+    group: "Pace",
+    description: "write this many frames per second",
+    valueHint: "PER_SECOND",
+  }),
+  batchSize: integer({
+    group: "Pace",
+    description: "write this many frames back to back",
+    default: 1,
+    min: 1,
+  }),
   delayMs: duration({ group: "Pace", description: "pause after each batch", default: 0 }),
   connectTimeoutMs: duration({
     group: "Waiting",
-    description: "how long to wait for the buffer; 0: try once",
+    description: "wait this long for the buffer, 0: try once",
     default: 5000,
   }),
   timeoutMs: duration({
     group: "Waiting",
-    description: "how long each write waits for room; 0: for ever",
+    description: "wait this long for room, 0: forever",
     default: 5000,
     zeroIsForever: true,
   }),
   onFull: choice(FULL_POLICIES, {
     group: "Waiting",
-    description: "with a frame there is no room for",
+    description: "handle a full buffer",
+    note: "--on-full drop drops frames that do not fit; --frames counts them too.",
     valueHint: "POLICY",
     default: "wait",
   }),
@@ -93,21 +102,19 @@ const args = {
 
 type WriterOptions = Values<typeof args>;
 
-const DEFAULT_FRAMES = 1000;
-
-/** More metadata than any reader makes room for, so that a file without end is not read for ever. */
+/** More metadata than any reader reserves room for: an endless file is not read forever. */
 const MAX_METADATA_SIZE = 256 * 1024 * 1024;
 
 export default defineCommand({
-  meta: { name: "writer", description: "Writes frames into a buffer that a reader has made." },
+  meta: { name: "writer", description: "Writes frames to a buffer that a reader has created." },
   args,
   examples: [
     {
-      purpose: "a test picture of 30 frames a second",
+      purpose: "write a test picture 30 times per second",
       line: "zerobuffer writer video -n 300 -s 2MiB --rate 30",
     },
     {
-      purpose: "each line of a log as a frame, as they come",
+      purpose: "write each new line of a log as a frame",
       line: "tail -f app.log | zerobuffer writer log --input - --framing lines",
     },
   ],
@@ -204,6 +211,7 @@ async function loadMetadata(
   if (bytes.length > 0) return bytes;
   throw new CommandError(
     "USAGE",
-    `Option --metadata-file takes a file that is not empty; ${metadataFile} is.`,
+    `The file of --metadata-file, ${metadataFile}, is empty.`,
+    "Name a file with metadata, or leave the option out.",
   );
 }

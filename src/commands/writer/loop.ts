@@ -1,4 +1,4 @@
-// The writer's loop: frames from a source into a buffer.
+// The writer's loop: takes frames from a source and writes them to a buffer.
 
 import { CommandError } from "../../cli/failure.ts";
 import type { FrameRun, FrameSource } from "../../cli/frame-source.ts";
@@ -6,25 +6,24 @@ import { LoopClock, Pace, type PaceOptions, ShortWait } from "../../cli/timing.t
 import type { Writer } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
 
-/** What to do with a frame there is no room for. */
+/** What to do with a frame that does not fit now. */
 export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
 type FullPolicy = (typeof FULL_POLICIES)[number];
 
-/** How often the reader is looked at while there is nothing to write. */
-const READER_LOOK_MS = 250;
+/** How often to check the reader while there is nothing to write. */
+const READER_CHECK_MS = 250;
 
-/** Frames that are written together at the most. */
+/** The most frames to write together. */
 const RUN_FRAMES = 256;
 
-/** A large frame's bytes are not changed on their way. */
 const UNCHANGED = { transform: "none", xorKey: 0 } as const;
 
-/** How fast to go, and what to do where the buffer is full. */
+/** How fast to write, and what to do if the buffer is full. */
 interface WriterLoopOptions extends PaceOptions {
   readonly onFull: FullPolicy;
 }
 
-/** Writes the frames of a source into a buffer, at the pace and with the patience asked for. */
+/** Writes the frames of a source to a buffer. */
 export class WriterLoop {
   readonly #writer: Writer;
   readonly #source: FrameSource;
@@ -32,23 +31,23 @@ export class WriterLoop {
   readonly #pace: Pace | undefined;
   readonly #onFull: FullPolicy;
   readonly #signal: AbortSignal;
-  /** The most frames to write together: one, if something has to be decided for each. */
+  /** The most frames to write together: 1 if each frame has its own time, or may be dropped. */
   readonly #runFrames: number;
   readonly #roomWait: ShortWait;
   #offered = 0;
   #dropped = 0;
 
-  /** @param tell is told every few milliseconds how many frames are done. */
+  /** @param report is called every few milliseconds with the frames written or dropped so far. */
   constructor(
     writer: Writer,
     source: FrameSource,
     options: WriterLoopOptions,
     signal: AbortSignal,
-    tell: (frames: number) => void,
+    report: (frames: number) => void,
   ) {
     this.#writer = writer;
     this.#source = source;
-    this.#clock = new LoopClock(signal, () => tell(this.#offered));
+    this.#clock = new LoopClock(signal, () => report(this.#offered));
     this.#pace = options.rate === undefined && options.delayMs === 0 ? undefined : new Pace(options);
     this.#onFull = options.onFull;
     this.#runFrames = this.#pace === undefined && options.onFull === "wait" ? RUN_FRAMES : 1;
@@ -56,12 +55,12 @@ export class WriterLoop {
     this.#signal = signal;
   }
 
-  /** Frames there was no room for. */
+  /** Frames dropped so far. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** How long it took from the first frame to the last. */
+  /** Time from the first frame to the last. */
   get seconds(): number {
     return this.#clock.seconds;
   }
@@ -102,27 +101,27 @@ export class WriterLoop {
     return this.#whileReaderLives(pace.wait(this.#offered, this.#signal));
   }
 
-  /** Waits for something; a reader that goes meanwhile ends the wait, because no write would find out. */
+  /** Waits for `work`, and checks the reader meanwhile: no write would notice that it left. */
   async #whileReaderLives<T>(work: Promise<T>): Promise<T> {
     const { promise: gone, reject } = Promise.withResolvers<never>();
-    const look = () => {
+    const check = () => {
       try {
         this.#writer.checkReader();
       } catch (error) {
         reject(error);
       }
     };
-    const timer = setInterval(look, READER_LOOK_MS);
+    const timer = setInterval(check, READER_CHECK_MS);
     try {
       return await Promise.race([work, gone]);
     } finally {
       clearInterval(timer);
-      // Nobody awaits it any more.
+      // Nothing awaits it any more.
       work.catch(() => {});
     }
   }
 
-  /** Writes what has room at once; a promise is returned if that is not everything. */
+  /** Writes the frames that fit now; returns a promise if others are left to write. */
   #write({ bytes, frameSize }: FrameRun): Promise<void> | undefined {
     if (bytes.length === frameSize && frameSize > PIECE_SIZE) return this.#writeInPieces(bytes);
     const written = this.#writer.tryWriteFrames(bytes, frameSize, this.#roomWait.milliseconds);
@@ -131,7 +130,7 @@ export class WriterLoop {
     return this.#writer.writeFramesAsync(bytes.subarray(written), frameSize, { signal: this.#signal });
   }
 
-  /** Writes a large frame, with turns of the event loop. */
+  /** Writes a large frame, taking turns with the event loop. */
   async #writeInPieces(bytes: Uint8Array): Promise<void> {
     const { length } = bytes;
     let slot = this.#writer.tryAcquireFrame(length, this.#roomWait.milliseconds);
@@ -144,7 +143,7 @@ export class WriterLoop {
     this.#writer.commitFrame();
   }
 
-  /** Whether room for a frame is to be waited for; otherwise it is dropped. */
+  /** Applies the policy for a full buffer: true to wait for room, false if the frame is dropped. */
   #waitsForRoom(): boolean {
     switch (this.#onFull) {
       case "drop":
@@ -154,7 +153,7 @@ export class WriterLoop {
         throw new CommandError(
           "BUFFER_FULL",
           `Buffer "${this.#writer.name}" is full.`,
-          "Its reader is slower than the writer: give it a larger buffer, or use --on-full wait or drop.",
+          "The reader is slower than the writer: raise its --buffer-size, or use --on-full wait or drop.",
         );
       case "wait":
         this.#clock.pause();

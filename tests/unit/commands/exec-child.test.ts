@@ -66,7 +66,7 @@ describe("a command of --exec", () => {
         timeoutMs: 5000,
       });
       const { message } = await failureOf(handler.handle(request(bytesOf(1, 10))));
-      const reason = length > limit ? `more than the ${limit} bytes` : `0 of its ${length} bytes`;
+      const reason = length > limit ? `more than the maximum of ${limit} bytes` : `0 of its ${length} bytes`;
       expect(message).toContain(reason);
     }
   });
@@ -97,7 +97,7 @@ describe("a command of --exec", () => {
       using handler = handlerOf("printf '\\002\\000\\000\\000ok'; cat >/dev/null");
       // The response comes before the request is sent, or after.
       const response = handler.handle(request(bytesOf(1, 10))).then(() => "answered", String);
-      expect(["answered", "Error: The command failed: it sent a response that nobody asked for."]).toContain(
+      expect(["answered", "Error: The command failed: it sent a response without a request."]).toContain(
         await response,
       );
     }

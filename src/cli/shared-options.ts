@@ -1,0 +1,55 @@
+// Options that several commands share.
+
+import {
+  DEFAULT_METADATA_SIZE,
+  DEFAULT_PAYLOAD_SIZE,
+  FRAME_HEADER_SIZE,
+  WAIT_MODES,
+  type WaitMode,
+} from "../core/index.ts";
+import { FRAMINGS, type Framing } from "../frames/framing.ts";
+import { choice, integer, type Option, size } from "./options.ts";
+
+/** How a command waits for the other end of a buffer. */
+export function waitMode(): Option<WaitMode> {
+  return choice(WAIT_MODES, {
+    group: "Waiting",
+    description: "choose how to wait",
+    note: "--wait adaptive spins while that pays off, then blocks; spin never blocks; block never spins.",
+    valueHint: "MODE",
+    default: "adaptive",
+  });
+}
+
+/** How the frames of a file are told apart. */
+export function framing(spec: { group: string }): Option<Framing> {
+  return choice(FRAMINGS, {
+    ...spec,
+    description: "set the framing",
+    note:
+      "--framing fixed: frames are end to end; lines: each ends with a newline; length-prefixed: each follows its " +
+      "length (u32, little-endian).",
+    valueHint: "FRAMING",
+    default: "fixed",
+  });
+}
+
+/** The size of a ring that a command creates. */
+export function ringSize(spec: { group: string; description: string }): Option<number> {
+  return size({ ...spec, default: DEFAULT_PAYLOAD_SIZE, min: FRAME_HEADER_SIZE + 1 });
+}
+
+/** The room for metadata in a buffer that a command creates. */
+export function metadataRoom(spec: { group: string }): Option<number> {
+  return size({
+    ...spec,
+    description: "reserve room for metadata and its 8-byte length",
+    default: DEFAULT_METADATA_SIZE,
+    min: 0,
+  });
+}
+
+/** The key of an exclusive or. */
+export function xorKey(spec: { group: string; description: string }): Option<number> {
+  return integer({ ...spec, valueHint: "BYTE", default: 255, min: 0, max: 255 });
+}
