@@ -34,6 +34,9 @@ const SWEEP = [...Array.from({ length: 9 }, (_, i) => 64 * 4 ** i), PICTURE_SIZE
 /** What is measured if no work is named: everything, but briefly. */
 const OVERVIEW = { sizes: [64, 1024, 65536, 1048576, PICTURE_SIZE], durationMs: 300 };
 
+/** The most bytes of one call: the length of the longest view. */
+const MAX_CALL_BYTES = 2 ** 32;
+
 const frameSize = size({ group: "Frames", description: "", default: undefined, min: 1, max: 2 ** 32 });
 const frameRate = rate({ group: "Frames", description: "" });
 
@@ -176,7 +179,7 @@ function settle(options: BenchOptions): BenchDocument["settings"] {
   };
 }
 
-function refuse({ bufferSize, duration, frames, sizes }: BenchOptions): void {
+function refuse({ batchSize, bufferSize, duration, frames, sizes }: BenchOptions): void {
   refuseTogether({ "--duration": duration, "--frames": frames });
   if (duration === 0) {
     throw new CommandError(
@@ -191,6 +194,13 @@ function refuse({ bufferSize, duration, frames, sizes }: BenchOptions): void {
       "FRAME_TOO_LARGE",
       `A frame of ${count(largest, "bytes")} does not fit a ring of ${count(bufferSize, "bytes")}.`,
       `Raise --buffer-size to at least ${largest + FRAME_HEADER_SIZE}, or lower --sizes.`,
+    );
+  }
+  if (largest * batchSize > MAX_CALL_BYTES) {
+    throw new CommandError(
+      "FRAME_TOO_LARGE",
+      `${count(batchSize, "frames")} of ${count(largest, "bytes")} are more than one call takes (4 GiB).`,
+      "Lower --batch-size or --sizes.",
     );
   }
 }
