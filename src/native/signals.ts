@@ -16,14 +16,21 @@ function onMark(): void {
 /** Makes the runtime install its handler of a signal. */
 function placeholder(): void {}
 
+let isOpen = false;
+
+/** Several copies of this module in one program hear of each other's placeholders. */
+let isPlacing = false;
+
 /** Called before the listener is added. The runtime installs its handler of a signal with the first one only. */
 function onNewListener(event: string | symbol, listener: unknown): void {
   if (typeof event !== "string" || !event.startsWith("SIG")) return;
-  if (listener === onMark || listener === placeholder) return;
+  if (listener === onMark || isPlacing) return;
   if (event === MARK) process.off(MARK, onMark);
   if (process.listenerCount(event) > 0) return;
   const signal = event as NodeJS.Signals;
+  isPlacing = true;
   process.on(signal, placeholder);
+  isPlacing = false;
   native.zb_signals_watch();
   queueMicrotask(() => process.off(signal, placeholder));
 }
@@ -36,10 +43,10 @@ export function watchSignals(): void {
   if (!Bun.isMainThread) return;
   // What the program does to all listeners concerns ours, too.
   if (!process.listeners("newListener").includes(onNewListener)) process.on("newListener", onNewListener);
-  if (process.listenerCount(MARK) === 0) {
-    native.zb_signals_open();
-    process.on(MARK, onMark);
-  }
+  const isMarkFree = process.listenerCount(MARK) === 0;
+  if (isMarkFree || !isOpen) native.zb_signals_open();
+  if (isMarkFree) process.on(MARK, onMark);
+  isOpen = true;
   native.zb_signals_watch();
 }
 

@@ -282,3 +282,24 @@ TEST(handlers_that_somebody_else_has_installed_stay) {
   EQUAL(atomic_load(&faults), 2);
   OK(zb_sleep(1000));
 }
+
+TEST(every_signal_ends_the_wait_that_it_interrupts_if_the_handler_of_the_runtime_is_not_known) {
+  struct ring ring;
+  pthread_t thread;
+  struct {
+    pthread_t target;
+    atomic_bool done;
+  } order = {.target = pthread_self()};
+  struct sigaction action = {.sa_handler = ignore};
+  EQUAL(sigaction(SIGUSR2, &action, NULL), 0);
+  zb_signals_open();
+  zb_signals_watch();
+  open_ring(&ring, 64);
+  start_thread(&thread, interrupt_with_others, &order);
+  EQUAL(zb_reader_next(ring.reader, LONG_US, 0), ZB_INTERRUPTED);
+  EQUAL(zb_sleep(LONG_US), ZB_INTERRUPTED);
+  EQUAL(zb_signals_ended_waits(), 2);
+  atomic_store(&order.done, true);
+  join_thread(thread);
+  close_ring(&ring);
+}

@@ -180,6 +180,12 @@ test("a program finds its own listeners and no others", async () => {
   expect(await play("listeners")).toMatchObject({ own: [true, true] });
 });
 
+test("a program may hold two copies of the library", async () => {
+  const { times, handled } = await play("copies");
+  expect(times[1]).toBeGreaterThan(WAIT_MS - 1);
+  expect(handled).toBe(1);
+});
+
 test("a program that listens to SIGURG, which the helper has a use for, gets what is sent and no more", async () => {
   const { heard } = await play("mark");
   expect(heard).toEqual(["SIGUSR2", "SIGURG"]);

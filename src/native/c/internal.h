@@ -100,6 +100,7 @@ struct zb_signals {
   _Atomic(uint32_t) arrived;   /* how many so far, modulo 2^32 */
   _Atomic(uint32_t) settled;   /* of these, those that end no wait any more */
   _Atomic(uintptr_t) listener; /* the thread that runs the listeners; 0: none is known */
+  atomic_bool counted;         /* false: `arrived` tells nothing */
 };
 
 extern struct zb_signals zb_signals;
@@ -112,6 +113,11 @@ static inline bool zb_has_unsettled_signal(void) {
 }
 /* Whether a signal ends what this thread waits in. It then has ended this wait and ends no other. */
 static inline bool zb_ended_by_signal(void) { return zb_has_unsettled_signal() && zb_settle_signals(); }
+/* The same if a signal has interrupted a system call, whichever signal that was. */
+static inline bool zb_ended_by_interruption(void) {
+  bool counted = atomic_load_explicit(&zb_signals.counted, memory_order_relaxed);
+  return counted ? zb_ended_by_signal() : zb_settle_signals();
+}
 
 /* posix.c */
 

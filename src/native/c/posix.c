@@ -60,7 +60,7 @@ int32_t zb_sleep(int32_t wait_us) {
     int64_t left_ns = end_ns - zb_now_ns();
     if (left_ns <= 0) return ZB_OK;
     const struct timespec time = {.tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000};
-    nanosleep(&time, NULL);
+    if (nanosleep(&time, NULL) != 0 && zb_ended_by_interruption()) return ZB_INTERRUPTED;
   }
 }
 

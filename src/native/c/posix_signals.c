@@ -46,7 +46,8 @@ void zb_signals_open(void) {
   learns = true;
 }
 
-/* From the handler of MARK, which gets back what it had. */
+/* From the handler of MARK, which gets back what it had. If the runtime has not installed its handler there, because another
+ * copy of this library was first, nothing is counted, and any signal ends the wait that it interrupts. */
 static void learn_runtime_handler(void) {
   struct sigaction now;
   learns = false;
@@ -55,6 +56,7 @@ static void learn_runtime_handler(void) {
   sigaction(MARK, &mark_before, NULL);
   runtime_handler = now.sa_handler;
   queues_marks = true;
+  atomic_store_explicit(&zb_signals.counted, true, memory_order_relaxed);
 }
 
 /* The system sends these to the thread whose instruction failed, which must not go on as if it had not. */

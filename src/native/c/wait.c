@@ -67,7 +67,7 @@ int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadli
   *slept = true;
   /* Not every signal ends a wait: the runtime uses some for itself. */
   do code = zb_semaphore_await(semaphore, deadline_ns, NULL);
-  while (code == ZB_INTERRUPTED && !ended_by_signal(deadline_ns));
+  while (code == ZB_INTERRUPTED && !zb_ended_by_interruption());
   /* Most of such a short wait was waking up: the next one may well end within a spin. */
   if (code == ZB_OK && zb_now_ns() - start < 3 * tuning.spin_ns) reset_backoff(idle);
   return code;

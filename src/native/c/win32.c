@@ -141,6 +141,7 @@ void zb_watch_thread(void) { /* the system tells every library */
 
 void zb_signals_open(void) {
   atomic_store_explicit(&zb_signals.listener, zb_this_thread(), memory_order_relaxed);
+  atomic_store_explicit(&zb_signals.counted, true, memory_order_relaxed);
 }
 
 void zb_signals_watch(void) { /* Ctrl+C ends a program that does not listen to it */
