@@ -259,11 +259,11 @@ export class WriteQueue {
     return this.#waiter.wait(milliseconds * 1000);
   }
 
-  /** Ends all waits; the writes that wait fail with `error`. */
+  /** Ends all waits; the writes that wait fail with `error`, whatever becomes of the helper's thread. */
   close(error: ClosedError): void {
     const writes = [...this.#writes];
     this.#writes.clear();
-    this.#waiter?.close();
     for (const write of writes) write.onFailed(error);
+    this.#waiter?.close();
   }
 }

@@ -3,6 +3,7 @@
 import { Code } from "../../native/codes.ts";
 import { sleep } from "../../native/process.ts";
 import { waitsEndedBySignals } from "../../native/signals.ts";
+import { takeAllSteps } from "../../runtime/steps.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { type BufferConfig, checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
@@ -14,13 +15,13 @@ import { Pending, PendingRequests } from "./pending.ts";
 import { SentRequests } from "./sent.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";
 
-/** How long a wait for responses goes on before the server is looked at. */
+/** How long a wait for responses goes on before the client checks the server. */
 const SLICE_MS = 250;
 
-/** How long a client waits at least for the server to see that the client before it was killed. */
+/** The least time that a client gives the server to see that the client before it was killed. */
 const HANDOVER_MS = 500;
 
-/** The pause before another look whether it has. */
+/** The pause before the next attempt to connect. */
 const RETRY_MS = 5;
 
 /** Promises on the way from a response to the next request, at the most, that are waited for before the next look. */
@@ -179,7 +180,7 @@ export class DuplexClient implements IDuplexClient {
     }
   }
 
-  /** Throws if the server has gone; but first returns what it has written since the last look. */
+  /** Throws if the server has gone, but returns what it has written since the last look first. */
   #lookAtServer(): Frame {
     try {
       this.#requests.checkReader();
@@ -247,7 +248,7 @@ export class DuplexClient implements IDuplexClient {
     this.#requests.queue.add(pending.write);
   }
 
-  /** Takes responses as long as somebody waits for one. */
+  /** Takes responses while a request waits for one. */
   async #receive(): Promise<void> {
     this.#isReceiving = true;
     try {
@@ -255,9 +256,9 @@ export class DuplexClient implements IDuplexClient {
         const response =
           this.#responses.frameAtHand(undefined) ?? (await this.#responses.readFrameAsync(SLICE_MS));
         this.#settleAll(response.isValid ? response : this.#lookAtServer());
-        // Those who have waited go on first, and ask again.
+        // The callers go on first, and ask again.
         for (let i = 0; i < HOPS && this.#pending.unstarted === 0; i++) await undefined;
-        // What they do may take any time, so the clock is looked at after each run.
+        // What they do may take any time, so look at the clock after each run.
         if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
       }
     } catch (error) {
@@ -267,14 +268,14 @@ export class DuplexClient implements IDuplexClient {
     }
   }
 
-  /** Hands on a response and all others that are there. */
+  /** Settles a response and all others that are available. */
   #settleAll(first: Frame): void {
     for (let response = first; response.isValid; response = this.#responses.tryReadFrame()) {
       this.#settle(response);
     }
   }
 
-  /** Hands a response to who waits for it; one that nobody waits for is late, or not ours, and dropped. */
+  /** Hands a response to its request. A response that nobody waits for is late or not ours: it is dropped. */
   #settle(response: Frame): void {
     const pending = this.#pending.find(response.sequence);
     if (pending !== undefined) this.#end(pending).resolve(response);
@@ -327,12 +328,14 @@ export class DuplexClient implements IDuplexClient {
     const error = new ClosedError(`The client of channel "${this.#channel}" was closed.`, {
       buffer: this.#channel,
     });
-    // In this order, so that none of those that wait is sent yet.
-    this.#requests.queue.close(error);
-    this.#endAll(error);
-    // In this order: the next client connects as soon as the requests have no writer, and makes its own responses then.
-    this.#responses.close();
-    this.#requests.close();
+    takeAllSteps(
+      // First those that wait, so that none of them is sent yet.
+      () => this.#requests.queue.close(error),
+      () => this.#endAll(error),
+      // The next client connects as soon as the requests have no writer, and makes its own responses then.
+      () => this.#responses.close(),
+      () => this.#requests.close(),
+    );
   }
 
   /** As {@link close}. */
@@ -342,8 +345,8 @@ export class DuplexClient implements IDuplexClient {
 }
 
 /**
- * Whether this is what keeps a client from making its response buffer as long as the server writes to that of one that was
- * killed. It hangs up when the requests have no writer.
+ * Whether the client could not make its response buffer because the server still writes to that of a client that was
+ * killed. The server hangs up once the request buffer has no writer.
  */
 function isHandover(error: unknown): boolean {
   return error instanceof CorruptBufferError;
