@@ -2,6 +2,7 @@
 
 import type { Stats } from "node:fs";
 import { files, paths } from "../../runtime/files.ts";
+import { mountOf } from "../mounts.ts";
 import { statusOf } from "./objects.ts";
 
 /**
@@ -136,8 +137,10 @@ function creation(directory: string): string {
 
 function opening(directory: string): string {
   if (isWindows) return `icacls "${directory}" /reset`;
-  if (accessFault(directory) === "EROFS")
-    return `mount -o remount,rw "$(findmnt -no TARGET -T ${quoted(directory)})"`;
+  if (accessFault(directory) === "EROFS") {
+    const mount = process.platform === "linux" ? mountOf(directory)?.path : undefined;
+    return `mount -o remount,rw ${quoted(mount ?? directory)}`;
+  }
   return `chmod 1777 ${quoted(directory)}`;
 }
 

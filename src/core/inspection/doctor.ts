@@ -1,6 +1,6 @@
 // Checks of the machine: what keeps buffers from working well, and the command that fixes it.
 
-import { existsSync, readFileSync, realpathSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { loadFault } from "../../native/library.ts";
@@ -15,6 +15,7 @@ import {
 import { statusOf } from "../buffer/objects.ts";
 import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
+import { mountOf } from "../mounts.ts";
 import { inspectBuffer, listBuffers, listLeftoverSemaphores } from "./buffers.ts";
 
 /** The result of one check. */
@@ -253,30 +254,6 @@ function examineLibc(): Verdict {
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
   const version = report?.header?.glibcVersionRuntime;
   return version === undefined ? warning("its name is unknown", null) : ok(`glibc ${version}`);
-}
-
-interface Mount {
-  readonly path: string;
-  readonly options: ReadonlySet<string>;
-}
-
-/** The mount that a path is on. */
-function mountOf(path: string): Mount | undefined {
-  const real = realpathSync(path);
-  let found: Mount | undefined;
-  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-    const [own = "", superblock = ""] = line.split(" - ");
-    const [, , , , point, options = ""] = own.split(" ");
-    if (point === undefined) continue;
-    const mountPoint = point.replace(/\\(\d{3})/g, (_, octal) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    const isAbove = mountPoint === "/" || real === mountPoint || real.startsWith(`${mountPoint}/`);
-    if (!isAbove || mountPoint.length < (found?.path.length ?? 0)) continue;
-    const all = [options, superblock.split(" ")[2] ?? ""].flatMap((list) => list.split(","));
-    found = { path: mountPoint, options: new Set(all) };
-  }
-  return found;
 }
 
 function mebibytes(bytes: number): string {
