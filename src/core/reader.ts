@@ -344,7 +344,10 @@ export class Reader implements Disposable {
 
   // ---- the end -----------------------------------------------------------------------------------------------------
 
-  /** Removes the buffer. Views of its frames have length 0 afterwards; whatever waits rejects with ClosedError. */
+  /**
+   * Removes the buffer. Whatever waits rejects with ClosedError. Views of its frames have length 0 afterwards, except those
+   * that an asynchronous operation works on and those whose buffer the program has transferred.
+   */
   close(): void {
     if (this.#lender.isClosed) return;
     this.#lender.isClosed = true;
