@@ -1,7 +1,8 @@
 /* What the C tests need of Linux. */
-#include "posix.h"
+#include "linux.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -21,4 +22,19 @@ void die_with_parent(void) { prctl(PR_SET_PDEATHSIG, SIGKILL); }
 bool waits(zb_semaphore *semaphore, uint32_t count) {
   struct zb_semaphore_layout *layout = zb_object_address(&semaphore->object);
   return atomic_load_explicit(&layout->data, memory_order_relaxed) >> 32 == count;
+}
+
+const char *shm_path(const char *prefix, const char *name) {
+  static char path[128];
+  snprintf(path, sizeof path, "/dev/shm/%s%s", prefix, name);
+  return path;
+}
+
+bool exists(const char *path) { return access(path, F_OK) == 0; }
+
+void make_file(const char *path, off_t size) {
+  int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+  CHECK(fd >= 0);
+  EQUAL(ftruncate(fd, size), 0);
+  close(fd);
 }

@@ -37,10 +37,11 @@ const host: TestPlatform = {
 
 /** The cases' sources, and what they need of the system. */
 function testSources({ os, libc }: TestPlatform): string[] {
-  const everywhere = ["test.c", "ring.c", "peers.c", "objects.c", "waiting.c"];
+  const everywhere = ["test.c", "ring.c", "reader.c", "writer.c", "peers.c", "objects.c", "waiting.c"];
+  const posix = ["posix.c", "threads.c", "processes.c", "signals.c"];
   const files = {
-    linux: ["posix.c", "threads.c", "linux.c", "processes.c", "signals.c", "files.c", "semaphores.c"],
-    darwin: ["posix.c", "threads.c", "darwin.c", "processes.c", "signals.c"],
+    linux: [...posix, "linux.c", "files.c", "locks.c", "liveness.c", "truncation.c", "semaphores.c"],
+    darwin: [...posix, "darwin.c"],
     windows: ["win32.c"],
   }[os];
   if (libc === "glibc") files.push("glibc.c");

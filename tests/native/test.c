@@ -195,6 +195,14 @@ void publish(struct ring *ring, uint64_t bytes, int32_t posts) {
   if (posts > 0) zb_semaphore_post(ring->written, posts);
 }
 
+void leave_64_bytes_ahead(struct ring *ring) {
+  OK(write_frame(ring, 128 - sizeof(struct zb_frame_header), 1));
+  OK(write_frame(ring, 64 - sizeof(struct zb_frame_header), 2));
+  EQUAL(zb_reader_next(ring->reader, 0, 0), 2);
+  OK(zb_reader_release(ring->reader, 0, 1));
+  EQUAL(word(&ring->oieb->payload_write_pos), 192);
+}
+
 /* ---- a stream ------------------------------------------------------------------------------------------------ */
 
 /* Sizes that wrap a small ring every few frames, and now and then take nearly all of it. */

@@ -35,9 +35,9 @@ void register_test(const char *name, void (*run)(void));
 void check_true(bool holds, const char *text, const char *file, int line);
 void check_equal(double actual, double expected, const char *text, const char *file, int line);
 
-/* Waits until the condition holds; fails after five seconds. */
+/* Waits until the condition holds; fails after a minute. */
 #define UNTIL(condition) \
-  for (int64_t give_up_ns = zb_now_ns() + 5000000000; !(condition); usleep(100)) \
+  for (int64_t give_up_ns = zb_now_ns() + 60000000000; !(condition); usleep(100)) \
   check_true(zb_now_ns() < give_up_ns, #condition, __FILE__, __LINE__)
 
 /* Milliseconds from `start_ns` to now. */
@@ -90,6 +90,9 @@ void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_siz
 void close_ring(struct ring *ring);
 /* Makes the ring empty and both its ends new. */
 void reset_ring(struct ring *ring);
+
+/* Leaves the ring with its first half free, 64 bytes held in the middle, and the last 64 bytes ahead. */
+void leave_64_bytes_ahead(struct ring *ring);
 
 /* The bytes of frame `sequence` follow a pattern that tells frames and offsets apart. */
 void fill(uint8_t *bytes, uint64_t size, uint64_t sequence);
