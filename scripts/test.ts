@@ -25,7 +25,8 @@ interface Totals {
 /** In the names of files that take minutes. */
 const SLOW = ".slow";
 
-const FILE_LIMIT_MS = 600_000;
+/** For a file that hangs. */
+const FILE_LIMIT_MS = 30 * 60_000;
 
 /** Gives a program directories of its own in place of those that all programs share. */
 const alone = [
