@@ -14,6 +14,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } fr
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { alone, canBeAlone } from "../tests/support/alone.ts";
 import { root } from "./build-native.ts";
 
 interface Totals {
@@ -27,17 +28,6 @@ const SLOW = ".slow";
 
 /** For a file that hangs. */
 const FILE_LIMIT_MS = 30 * 60_000;
-
-/** Gives a program directories of its own in place of those that all programs share. */
-const alone = [
-  ...["unshare", "--mount", "sh", "-c"],
-  `mkdir -p -m 1777 /tmp/zerobuffer
-   for directory in /dev/shm /tmp/zerobuffer; do mount -t tmpfs -o mode=1777 tmpfs $directory || exit; done
-   exec "$@"`,
-  "sh",
-];
-
-const canBeAlone = process.platform === "linux" && Bun.spawnSync([...alone, "true"]).exitCode === 0;
 
 /** Reads the totals from the runner's report; a file that ended without one, or badly in spite of it, failed. */
 function readTotals(reportPath: string, exitCode: number): Totals {
@@ -56,7 +46,7 @@ async function runFile(file: string, directory: string): Promise<Totals> {
   const outputPath = `${reportPath}.log`;
   const command = ["test", `./${file}`, "--reporter=junit", `--reporter-outfile=${reportPath}`];
   const output = openSync(outputPath, "w");
-  const child = Bun.spawn([...(canBeAlone ? alone : []), process.execPath, ...command], {
+  const child = Bun.spawn(alone([process.execPath, ...command]), {
     cwd: root,
     stdio: ["ignore", output, output],
     timeout: FILE_LIMIT_MS,

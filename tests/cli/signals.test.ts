@@ -4,13 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer, WriterDeadError } from "../../src/core/index.ts";
 import { bufferFull, bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { fastest } from "../support/fastest.ts";
 import { Child } from "../support/process.ts";
 
 /** How long a command has to end after a signal. */
 const ANSWER_MS = 200;
-
-/** A busy machine may make anything take longer, but not every time. */
-const TRIES = 20;
 
 const signals = [
   ["SIGHUP", 129],
@@ -44,15 +42,14 @@ async function stop(child: Child, ...signals: NodeJS.Signals[]) {
   return outcome;
 }
 
-/** A test whose commands have to stop in time: at least once in so many tries. What they leave is right every time. */
+/** A test whose commands have to stop in time. What they leave is right each time it is tried. */
 function prompt(name: string, play: () => Promise<void>): void {
   test(name, async () => {
-    let fastestMs = Number.POSITIVE_INFINITY;
-    for (let tries = 0; tries < TRIES && fastestMs > ANSWER_MS; tries++) {
+    const fastestMs = await fastest(ANSWER_MS, async () => {
       slowestMs = 0;
       await play();
-      fastestMs = Math.min(fastestMs, slowestMs);
-    }
+      return slowestMs;
+    });
     expect(fastestMs).toBeLessThan(ANSWER_MS);
   });
 }

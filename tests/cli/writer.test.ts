@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Reader } from "../../src/core/index.ts";
 import { bufferMade, uniqueName } from "../support/buffers.ts";
+import { fastest } from "../support/fastest.ts";
 import { Child, runJson } from "../support/process.ts";
 
 /** Runs a writer against a reader of this test that has room for everything. */
@@ -13,37 +14,39 @@ async function write(...args: string[]) {
   return document;
 }
 
+/** How long the frames took when the machine was least busy, in seconds: each time as long as asked for, or longer. */
+async function pacedSeconds(seconds: number, limit: number, ...args: string[]): Promise<number> {
+  return await fastest(limit, async () => {
+    const { duration_seconds } = await write(...args);
+    expect(duration_seconds).toBeGreaterThanOrEqual(seconds - 0.001);
+    return duration_seconds;
+  });
+}
+
 describe("--rate", () => {
   test("is kept from the first frame to the last", async () => {
-    const { frames_written, duration_seconds } = await write("-n", "51", "--rate", "100");
-    expect(frames_written).toBe(51);
-    expect(duration_seconds).toBeGreaterThanOrEqual(0.499);
-    expect(duration_seconds).toBeLessThan(1.5);
+    expect(await pacedSeconds(0.5, 1, "-n", "51", "--rate", "100")).toBeLessThan(1);
   });
 
   test("is kept above a thousand a second, where timers are too coarse", async () => {
-    const { duration_seconds } = await write("-n", "10001", "--rate", "20000");
-    expect(duration_seconds).toBeGreaterThanOrEqual(0.499);
-    expect(duration_seconds).toBeLessThan(1.5);
+    expect(await pacedSeconds(0.5, 1, "-n", "10001", "--rate", "20000")).toBeLessThan(1);
   });
 
   test("is the rate of frames, also in batches", async () => {
-    const { duration_seconds } = await write("-n", "60", "--rate", "100", "--batch-size", "20");
-    expect(duration_seconds).toBeGreaterThanOrEqual(0.399);
-    expect(duration_seconds).toBeLessThan(1.4);
+    const args = ["-n", "60", "--rate", "100", "--batch-size", "20"];
+    expect(await pacedSeconds(0.4, 1, ...args)).toBeLessThan(1);
   });
 });
 
 describe("--delay-ms", () => {
   test("follows each batch, not the last", async () => {
-    const { duration_seconds } = await write("-n", "30", "--batch-size", "10", "--delay-ms", "200");
-    expect(duration_seconds).toBeGreaterThanOrEqual(0.399);
-    expect(duration_seconds).toBeLessThan(1.4);
+    const args = ["-n", "30", "--batch-size", "10", "--delay-ms", "200"];
+    expect(await pacedSeconds(0.4, 0.6, ...args)).toBeLessThan(0.6);
   });
 
   test("does not follow the only batch", async () => {
-    const { duration_seconds } = await write("-n", "10", "--batch-size", "10", "--delay-ms", "10s");
-    expect(duration_seconds).toBeLessThan(5);
+    const { duration_seconds } = await write("-n", "10", "--batch-size", "10", "--delay-ms", "1m");
+    expect(duration_seconds).toBeLessThan(60);
   });
 });
 
