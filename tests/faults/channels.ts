@@ -16,7 +16,7 @@ import {
   ZeroBufferError,
 } from "../../src/core/index.ts";
 import { bytesOf, eventually, filesOfBuffers, WAIT_LIMIT_MS } from "../support/buffers.ts";
-import { expectTheNextReaderToWork, PROMPT_MS, type Scenario, type Stage, startAtOnce } from "./stage.ts";
+import type { Scenario, Stage } from "./stage.ts";
 
 /** Small, so that frames wrap, fill it and find it full. */
 const RING = { metadataSize: 64, payloadSize: 1024 };
@@ -47,8 +47,10 @@ function expectRight(response: DuplexResponse, sequence: number, size: number): 
 }
 
 /** The next client of the channel connects at once, and is answered. */
-async function expectTheNextClientToWork(channel: string): Promise<void> {
-  using client = await factory.connectClient(channel, { config: RING, connectTimeoutMs: PROMPT_MS });
+async function expectTheNextClientToWork(stage: Stage): Promise<void> {
+  const start = performance.now();
+  using client = await factory.connectClient(stage.name, { config: RING, connectTimeoutMs: WAIT_LIMIT_MS });
+  stage.noteTimeSince(start);
   for (const [index, size] of [10, 900].entries())
     expectRight(await client.request(bytesOf(index + 1, size)), index + 1, size);
 }
@@ -72,7 +74,7 @@ function asking(name: string, play: (stage: Stage) => Promise<void>): Scenario {
           if ((await stage.ask({ do: "open", config: RING })).event === "did") await play(stage);
           await stage.ask({ do: "close" });
         });
-        await expectTheNextClientToWork(stage.name);
+        await expectTheNextClientToWork(stage);
         expect(server.wrong).toEqual([]);
       } finally {
         server.stop();
@@ -119,8 +121,8 @@ function answering(name: string, play: (client: IDuplexClient) => Promise<void>)
           );
         await stage.ask({ do: "close" });
       });
-      const next = startAtOnce(() => serve(stage.name));
-      await expectTheNextClientToWork(stage.name);
+      const next = stage.startNext(() => serve(stage.name));
+      await expectTheNextClientToWork(stage);
       expect(next.wrong).toEqual([]);
       next.stop();
       expectNothingOf(stage.name);
@@ -192,34 +194,37 @@ function relaying(name: string, options: string[]): Scenario {
         }
       };
       const isGone = () => isTold || stage.child.isOver;
-      await stage.untilGone(["READER_DEAD", "BUFFER_NOT_FOUND", "PEER_TIMEOUT"], async () => {
-        using camera = await connect(stage);
-        camera.setMetadata(Buffer.from("metadata"));
-        for (const size of [100, 500, 300, 900]) {
-          await camera.writeFrameAsync(bytesOf(written + 1, size));
-          written++;
-          display ??= await adopt(output, isGone);
-          while (shown < written && !isGone()) await show();
-          // That its reader has gone, a writer learns by writing.
-          while (isGone()) await camera.writeFrameAsync(bytesOf(1, 500));
+      try {
+        await stage.untilGone(["READER_DEAD", "BUFFER_NOT_FOUND", "PEER_TIMEOUT"], async () => {
+          using camera = await connect(stage);
+          camera.setMetadata(Buffer.from("metadata"));
+          for (const size of [100, 500, 300, 900]) {
+            await camera.writeFrameAsync(bytesOf(written + 1, size));
+            written++;
+            display ??= await adopt(output, isGone);
+            while (shown < written && !isGone()) await show();
+            // That its reader has gone, a writer learns by writing.
+            while (isGone()) await camera.writeFrameAsync(bytesOf(1, 500));
+          }
+        });
+        const { code, signal } = await stage.child.end();
+        if (signal !== "SIGKILL") expect([code, shown]).toEqual([0, 4]);
+        if (display !== undefined) {
+          // What the relay had passed on is still delivered, and then that it has gone, if it had come.
+          const start = performance.now();
+          for (let looks = 0; looks < (shown > 0 ? 10 : 1) && !isTold; looks++) await show();
+          if (shown > 0) {
+            expect(isTold).toBe(true);
+            stage.noteTimeSince(start);
+          }
+          expect(shown).toBeLessThanOrEqual(written);
+          expect(["", "metadata"]).toContain(Buffer.from(display.getMetadata()).toString());
         }
-      });
-      const { code, signal } = await stage.child.end();
-      if (signal !== "SIGKILL") expect([code, shown]).toEqual([0, 4]);
-      if (display !== undefined) {
-        // What the relay had passed on is still delivered, and then that it has gone, if it had come.
-        const start = performance.now();
-        for (let looks = 0; looks < (shown > 0 ? 10 : 1) && !isTold; looks++) await show();
-        if (shown > 0) {
-          expect(isTold).toBe(true);
-          expect(performance.now() - start).toBeLessThan(PROMPT_MS);
-        }
-        expect(shown).toBeLessThanOrEqual(written);
-        expect(["", "metadata"]).toContain(Buffer.from(display.getMetadata()).toString());
-        display.close();
+      } finally {
+        display?.close();
       }
-      expectTheNextReaderToWork(output);
-      expectTheNextReaderToWork(stage.name);
+      stage.expectTheNextReaderToWork(output);
+      stage.expectTheNextReaderToWork();
     },
   };
 }
