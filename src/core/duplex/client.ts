@@ -24,9 +24,6 @@ const HANDOVER_MS = 500;
 /** The pause before the next attempt to connect. */
 const RETRY_MS = 5;
 
-/** Promises on the way from a response to the next request, at the most, that are waited for before the next look. */
-const HOPS = 8;
-
 /** A client, connected from {@link open} or {@link connect} to {@link close}. */
 export class DuplexClient implements IDuplexClient {
   readonly #channel: string;
@@ -257,7 +254,7 @@ export class DuplexClient implements IDuplexClient {
           this.#responses.frameAtHand(undefined) ?? (await this.#responses.readFrameAsync(SLICE_MS));
         this.#settleAll(response.isValid ? response : this.#lookAtServer());
         // The callers go on first, and ask again.
-        for (let i = 0; i < HOPS && this.#pending.unstarted === 0; i++) await undefined;
+        await undefined;
         // What they do may take any time, so look at the clock after each run.
         if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
       }
