@@ -91,8 +91,14 @@ TEST(a_reader_that_posts_without_end_holds_no_writer_beyond_its_wait) {
   pid_t pid = start_child();
   if (pid == 0) post_for_ever(&ring);
   UNTIL(zb_semaphore_value(ring.released) > 1000);
-  int64_t start = zb_now_ns();
-  EQUAL(zb_writer_acquire(ring.writer, 48, 50000), ZB_AGAIN);
+  int64_t start;
+  int32_t code;
+  do {
+    start = zb_now_ns();
+    zb_writer_peer(ring.writer, (uint64_t)getpid());
+    code = zb_writer_acquire(ring.writer, 48, 50000);
+  } while (code == ZB_PEER_CHECK); /* on a busy machine */
+  EQUAL(code, ZB_AGAIN);
   CHECK(elapsed_ms(start) < 3000);
   kill_child(&pid);
   close_ring(&ring);
