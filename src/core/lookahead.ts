@@ -59,7 +59,7 @@ export class Lookahead {
     if (this.#handedOut < this.#available) return true;
     this.guard();
     this.#watch.acceptNextWriter();
-    return this.#look(0) || (this.#watch.isLookDue && this.#lookWithoutToken());
+    return this.#look() || (this.#watch.isLookDue && this.#lookWithoutToken());
   }
 
   /** As {@link hasFrames}, but only for frames with tokens: spins up to `spinUs` microseconds for one. */
@@ -67,7 +67,7 @@ export class Lookahead {
     if (this.#handedOut < this.#available) return true;
     this.guard();
     this.#watch.acceptNextWriter();
-    return this.#look(spinUs);
+    return this.#accept(this.#ring.next(spinUs, Look.FOR_TOKENS));
   }
 
   /**
@@ -80,7 +80,7 @@ export class Lookahead {
     this.guard();
     this.#watch.acceptNextWriter();
     const sliceMs = Math.min(timeoutMs, SLICE_MS);
-    // Not through #block: one call deeper, and the compiler does not inline the foreign call.
+    // Not through #block: a call deeper, and the compiler does not inline the foreign call.
     const code = this.#ring.next(sliceMs * 1000, Look.FOR_TOKENS);
     if (this.#accept(code)) return true;
     // Most reads end here, without a look at the clock. A token without a frame ends the slice early: then the wait may
@@ -118,7 +118,7 @@ export class Lookahead {
   /** True: there is a writer, or a frame. False: a writer has come and gone, and left no frame. Undefined: not known yet. */
   hasWriter(): boolean | undefined {
     this.guard();
-    if (this.#handedOut < this.#available || this.#look(0)) return true;
+    if (this.#handedOut < this.#available || this.#look()) return true;
     this.#watch.acceptNextWriter();
     this.#watch.judge();
     if (this.#watch.state === "connected" || this.#takeWithoutToken()) return true;
@@ -132,8 +132,8 @@ export class Lookahead {
     return this.#ring.next(Math.ceil(milliseconds * 1000), Look.FOR_TOKENS);
   }
 
-  #look(spinUs: number): boolean {
-    return this.#accept(this.#ring.next(spinUs, Look.FOR_TOKENS));
+  #look(): boolean {
+    return this.#accept(this.#ring.next(0, Look.FOR_TOKENS));
   }
 
   /** Finds frames whose tokens were lost. Without any, throws if the writer is gone or the buffer was removed. */

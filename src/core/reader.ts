@@ -221,8 +221,10 @@ export class Reader implements Disposable {
   readFrameAsync(timeoutMs = 5000, { signal }: ReadOptions = {}): Promise<Frame> {
     try {
       checkTimeout("timeoutMs", timeoutMs);
-      const frame = this.frameAtHand(signal);
-      if (frame !== undefined) return this.#inTurn(frame, frame.size, 1);
+      if (this.#areFramesAtHand(signal)) {
+        const frame = this.#frames.takeFrame();
+        return this.#inTurn(frame, frame.size, 1);
+      }
     } catch (error) {
       return Promise.reject(error);
     }
@@ -276,8 +278,9 @@ export class Reader implements Disposable {
       next: (): Promise<IteratorResult<Frame, void>> => {
         if (ended) return Promise.resolve(end);
         try {
-          const value = this.frameAtHand(signal);
-          return value === undefined ? wait() : this.#inTurn({ done: false, value }, value.size, 1);
+          if (!this.#areFramesAtHand(signal)) return wait();
+          const value = this.#frames.takeFrame();
+          return this.#inTurn({ done: false, value }, value.size, 1);
         } catch (error) {
           ended = true;
           return Promise.reject(error);

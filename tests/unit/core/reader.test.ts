@@ -391,6 +391,7 @@ describe("a wrap that a dead writer of another implementation left half done", (
     "keeps no next writer away, though a frame is released only %s that one is awaited",
     (when) => {
       const { reader, frame } = afterHalfAWrap();
+      using _reader = reader;
       expect(thrownBy(() => reader.readFrame(0))).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
       if (when === "before") frame.release();
       expect(reader.readFrame(0).isValid).toBe(false);
@@ -398,18 +399,17 @@ describe("a wrap that a dead writer of another implementation left half done", (
       using writer = new Writer(reader.name);
       writer.writeFrame(bytesOf(1, 4080));
       expect(reader.readFrame(1000).toArray()).toEqual(bytesOf(1, 4080));
-      reader.close();
     },
   );
 
   test("is not touched once a next writer of such an implementation has come", () => {
     const { reader, frame } = afterHalfAWrap();
+    using _reader = reader;
     expect(thrownBy(() => reader.readFrame(0))).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
     editWord(reader.name, OiebWord.writerPid, () => 1n);
     frame.release();
     expect(wordOf(reader.name, OiebWord.payloadFreeBytes)).toBe(116n);
     expect(wordOf(reader.name, OiebWord.writerPid)).toBe(1n);
-    reader.close();
   });
 });
 
