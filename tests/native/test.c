@@ -327,7 +327,7 @@ static int take_part(const char *role, const char *name, const char *frames) {
       if (zb_memory_view(ring.name, &memory) != ZB_OK) continue;
       zb_oieb_load(memory, words);
       zb_memory_close(memory);
-      if (words[0] != 0) break;
+      if ((uint32_t)words[0] != 0) break; /* oieb_size; the version beside it comes earlier */
     }
     write_stream_from_outside(&stream);
   }
