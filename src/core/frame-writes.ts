@@ -4,6 +4,12 @@ import { Code } from "../native/codes.ts";
 import type { RingWriter } from "../native/ring.ts";
 import type { Attempt } from "./write-queue.ts";
 
+/**
+ * The first attempt of a call that may block, in microseconds. With it the helper may wait for an empty ring to rewind, which
+ * takes up to 4 ms and keeps the ring in the caches. A signal does not end so short a wait.
+ */
+export const BRIEFLY_US = 1;
+
 /** Writes frames that fit, and prepares the attempts for those that have to wait. Counts what has been written. */
 export class FrameWrites {
   framesWritten = 0;
@@ -14,9 +20,9 @@ export class FrameWrites {
     this.#ring = ring;
   }
 
-  /** Writes a frame if there is room now. */
-  tryFrame(data: Uint8Array): boolean {
-    if (this.#ring.write(data, 0) !== Code.OK) return false;
+  /** Writes a frame if there is room within `waitUs` microseconds: 0, or {@link BRIEFLY_US}. */
+  tryFrame(data: Uint8Array, waitUs: number): boolean {
+    if (this.#ring.write(data, waitUs) !== Code.OK) return false;
     this.count(data.length, 1);
     return true;
   }
@@ -34,10 +40,10 @@ export class FrameWrites {
 
   /**
    * Writes frames of `frameSize` bytes, the last one perhaps shorter, with one call: up to 64 of those that follow the
-   * first `done` bytes, as many as there is room for now. Returns how many bytes.
+   * first `done` bytes, as many as there is room for as in {@link tryFrame}. Returns how many bytes.
    */
-  tryFrames(data: Uint8Array, frameSize: number, done: number): number {
-    const frames = this.#ring.writeFrames(data, done, frameSize, 0);
+  tryFrames(data: Uint8Array, frameSize: number, done: number, waitUs: number): number {
+    const frames = this.#ring.writeFrames(data, done, frameSize, waitUs);
     return frames > 0 ? this.#countFrames(frames, frameSize, data.length - done) : 0;
   }
 

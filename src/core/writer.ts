@@ -8,7 +8,7 @@ import { type Connection, connect, connectAsync } from "./buffer/connect.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import { type BufferSizes, checkTimeout, maxFrameSize } from "./config.ts";
 import { failure } from "./failures.ts";
-import { FrameWrites } from "./frame-writes.ts";
+import { BRIEFLY_US, FrameWrites } from "./frame-writes.ts";
 import { ReaderWatch } from "./reader-watch.ts";
 import { type Attempt, WriteQueue } from "./write-queue.ts";
 import {
@@ -212,7 +212,8 @@ export class Writer implements Disposable {
    */
   writeFrame(data: Uint8Array): void {
     this.#checkNow(sizeOf(data));
-    if (!this.#writes.tryFrame(data)) this.queue.block(this.#writes.frame(data), this.#writeTimeout);
+    if (!this.#writes.tryFrame(data, BRIEFLY_US))
+      this.queue.block(this.#writes.frame(data), this.#writeTimeout);
   }
 
   /**
@@ -222,7 +223,10 @@ export class Writer implements Disposable {
   tryWriteFrame(data: Uint8Array, timeoutMs = 0): boolean {
     this.#checkNow(sizeOf(data));
     checkTimeout("timeoutMs", timeoutMs);
-    return this.#writes.tryFrame(data) || this.queue.blockFor(this.#writes.frame(data), timeoutMs);
+    return (
+      this.#writes.tryFrame(data, timeoutMs > 0 ? BRIEFLY_US : 0) ||
+      this.queue.blockFor(this.#writes.frame(data), timeoutMs)
+    );
   }
 
   /**
@@ -234,7 +238,7 @@ export class Writer implements Disposable {
     try {
       signal?.throwIfAborted();
       this.#check(sizeOf(data));
-      if (this.queue.isFree && this.#writes.tryFrame(data)) return this.queue.written(data.length, 1);
+      if (this.queue.isFree && this.#writes.tryFrame(data, 0)) return this.queue.written(data.length, 1);
       return this.queue.write(this.#writes.frame(data), this.#writeTimeout, signal);
     } catch (error) {
       return Promise.reject(error);
@@ -248,7 +252,7 @@ export class Writer implements Disposable {
    */
   writeFrames(data: Uint8Array, frameSize: number): void {
     this.#checkFramesNow(data, frameSize);
-    const done = this.#writeWhileRoom(data, frameSize);
+    const done = this.#writeWhileRoom(data, frameSize, BRIEFLY_US);
     if (done < data.length) this.queue.block(this.#writes.frames(data, frameSize, done), this.#writeTimeout);
   }
 
@@ -260,7 +264,7 @@ export class Writer implements Disposable {
     this.#checkFramesNow(data, frameSize);
     checkTimeout("timeoutMs", timeoutMs);
     const before = this.bytesWritten;
-    const done = this.#writeWhileRoom(data, frameSize);
+    const done = this.#writeWhileRoom(data, frameSize, timeoutMs > 0 ? BRIEFLY_US : 0);
     if (done < data.length) this.queue.blockFor(this.#writes.frames(data, frameSize, done), timeoutMs);
     return this.bytesWritten - before;
   }
@@ -273,7 +277,7 @@ export class Writer implements Disposable {
     try {
       signal?.throwIfAborted();
       this.#checkFrames(data, frameSize);
-      const done = this.queue.isFree ? this.#writes.tryFrames(data, frameSize, 0) : 0;
+      const done = this.queue.isFree ? this.#writes.tryFrames(data, frameSize, 0, 0) : 0;
       if (done === data.length) return this.queue.written(done, Math.ceil(done / frameSize));
       return this.queue.write(this.#writes.frames(data, frameSize, done), this.#writeTimeout, signal);
     } catch (error) {
@@ -281,10 +285,10 @@ export class Writer implements Disposable {
     }
   }
 
-  #writeWhileRoom(data: Uint8Array, frameSize: number): number {
+  #writeWhileRoom(data: Uint8Array, frameSize: number, waitUs: number): number {
     let done = 0;
     for (let size = 1; size > 0 && done < data.length; done += size) {
-      size = this.#writes.tryFrames(data, frameSize, done);
+      size = this.#writes.tryFrames(data, frameSize, done, waitUs);
     }
     return done;
   }
@@ -297,7 +301,7 @@ export class Writer implements Disposable {
    */
   acquireFrame(size: number): AcquiredFrame {
     this.#checkNow(size);
-    if (this.#ring.acquire(size, 0) !== Code.OK)
+    if (this.#ring.acquire(size, BRIEFLY_US) !== Code.OK)
       this.queue.block(this.#writes.place(size), this.#writeTimeout);
     return this.#handOut(size);
   }
@@ -307,7 +311,7 @@ export class Writer implements Disposable {
     this.#checkNow(size);
     checkTimeout("timeoutMs", timeoutMs);
     if (
-      this.#ring.acquire(size, 0) !== Code.OK &&
+      this.#ring.acquire(size, timeoutMs > 0 ? BRIEFLY_US : 0) !== Code.OK &&
       !this.queue.blockFor(this.#writes.place(size), timeoutMs)
     ) {
       return undefined;

@@ -60,13 +60,13 @@ static uint64_t unread_bytes(const struct ring *ring) {
 
 /* A ring that is used from its start again and again stays in the processor's caches. That is worth a short wait for an
  * empty ring while the reader keeps up. If it does not keep up, the wait ends early, and the next one comes after twice
- * as many bytes. A call whose own time ends first leaves the rest of the wait to the next call. */
+ * as many bytes. A call that must not wait leaves the rest of the wait to the next call. */
 void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size, int32_t wait_us) {
   uint64_t unread = unread_bytes(ring);
   if (unread > 0 && unread <= 2 * tuning.warm_bytes && may_spin(&ring->idle)) {
     const int64_t start = zb_now_ns();
     const int64_t half_copy_ns = (int64_t)(size / tuning.bytes_per_ns / 2);
-    int64_t call_ns = (int64_t)wait_us * 1000;
+    int64_t call_ns = INT64_MAX;
     if (wait_us <= 0) call_ns = half_copy_ns > tuning.warm_call_ns ? half_copy_ns : tuning.warm_call_ns;
     if (keep_warm->left_ns <= 0)
       keep_warm->left_ns = tuning.gather_ns + (int64_t)(unread / tuning.bytes_per_ns);

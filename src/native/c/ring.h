@@ -128,8 +128,8 @@ struct keep_warm {
 /* For a ring that has just been rewound. */
 struct keep_warm zb_keep_warm_start(const struct ring *ring);
 /* Called when `rewind_after` is reached, before a frame of `size` bytes: waits briefly for an empty ring, which can be
- * rewound. The wait is at most `wait_us`. If that is 0, it is at most tuning.warm_call_ns, or half the time that
- * copying the frame takes, whichever is longer. */
+ * rewound. A call that may wait takes up to 4 ms for it, however short its `wait_us` is. If that is 0, it takes at most
+ * tuning.warm_call_ns, or half the time that copying the frame takes, whichever is longer. */
 void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size, int32_t wait_us);
 
 /* Fills the page table up to `end` and some bytes beyond. One page fault per page would take longer. */
