@@ -6,7 +6,7 @@ import { flagOf, type Option, type Options } from "./options.ts";
 import { report } from "./report.ts";
 import { Descriptor, plain, type Style } from "./terminal.ts";
 
-/** How the values of options are written, by what stands for them in the help. */
+/** How the values of options are written, by their names in the help. */
 export const UNITS: Readonly<Record<string, string>> = {
   SIZE: "SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.",
   TIME: "TIME is in milliseconds, or has a suffix: us, ms, s, m.",

@@ -14,7 +14,7 @@ const ALL_NOTICED_MS = 3 * NOTICED_MS;
 
 const ENDLESS = 0;
 
-/** Where the OIEB keeps `payload_read_count` (PROTOCOL.md, section 1). */
+/** Where the OIEB keeps `payload_read_count` (docs/protocol.md, section 1). */
 const READ_COUNT_OFFSET = 72;
 
 interface PipelineOptions {

@@ -94,7 +94,7 @@ static DWORD WINAPI run_waiter(void *argument) {
     if (code == ZB_INTERRUPTED) break;
     going = finish(waiter, &operation, WriteFile(waiter->pipe, "", 1, NULL, &operation));
   }
-  /* acquire and release: whoever frees it comes after all that the other one did */
+  /* acquire and release: the thread that frees it sees everything that the other one did */
   if (atomic_exchange_explicit(&waiter->abandoned, true, memory_order_acq_rel)) free_waiter(waiter);
   return 0;
 }
