@@ -73,8 +73,6 @@ void zb_thread_ended(void);
 void zb_object_opened(struct zb_object *object);
 /* Ends the owner's use of the mapping. It is unmapped now, or when its last window is gone. */
 void zb_object_close(struct zb_object *object);
-/* Whether another mapping of this process holds the role of the same memory. Guarded. */
-bool zb_memory_held_elsewhere(const zb_memory *memory, int32_t role);
 
 /* posix.c, win32.c and win32_objects.c */
 

@@ -22,23 +22,6 @@ void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place *frame
   }
 }
 
-/* ---- roles ------------------------------------------------------------------------------------------------------ */
-
-bool zb_memory_held_elsewhere(const zb_memory *memory, int32_t role) {
-  for (const struct zb_object *object = zb_first_object(); object != NULL; object = object->next) {
-    if (object != &memory->object && object->holds[role] != 0 && zb_object_is(object, &memory->object))
-      return true;
-  }
-  return false;
-}
-
-int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
-  zb_guard();
-  bool held = zb_memory_held_elsewhere(memory, role);
-  zb_unguard();
-  return held;
-}
-
 /* ---- the end of a mapping --------------------------------------------------------------------------------------- */
 
 /* For a thread that has ended and still holds its roles. Peers judge a role by its pid: they find a dead process. */

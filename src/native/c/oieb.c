@@ -42,6 +42,24 @@ void zb_oieb_publish(zb_memory *memory) {
   STORE(oieb->oieb_size, (uint32_t)sizeof *oieb, release);
 }
 
+/* ---- roles ------------------------------------------------------------------------------------------------------ */
+
+/* Whether another mapping of the memory in this process holds the role. Guarded. */
+static bool held_elsewhere(const zb_memory *memory, int32_t role) {
+  for (const struct zb_object *object = zb_first_object(); object != NULL; object = object->next) {
+    if (object != &memory->object && object->holds[role] != 0 && zb_object_is(object, &memory->object))
+      return true;
+  }
+  return false;
+}
+
+int32_t zb_memory_held_here(zb_memory *memory, int32_t role) {
+  zb_guard();
+  bool held = held_elsewhere(memory, role);
+  zb_unguard();
+  return held;
+}
+
 int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid) {
   struct zb_oieb *oieb = oieb_of(memory);
   _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
@@ -49,11 +67,11 @@ int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64
   ZB_POINT(claim_pid);
   zb_guard();
   /* The pid does not tell the threads of one process apart. */
-  bool held_elsewhere = zb_memory_held_elsewhere(memory, role);
+  const bool is_taken = held_elsewhere(memory, role);
   /* acquire: the new owner sees what the last one stored. release: a process that sees the pid sees what was stored
    * before it. */
-  if (!held_elsewhere && atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
-                                                                 memory_order_relaxed)) {
+  if (!is_taken && atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,
+                                                           memory_order_relaxed)) {
     memory->object.holds[role] = pid;
     code = ZB_OK;
   }
@@ -70,6 +88,15 @@ bool zb_oieb_sizes(zb_memory *memory, uint64_t *metadata_size, uint64_t *payload
   if (payload <= HEADER || payload > length - sizeof *oieb - metadata) return false;
   *metadata_size = metadata;
   *payload_size = payload;
+  return true;
+}
+
+bool zb_ring_open(struct ring *ring, zb_memory *memory, zb_semaphore *written, zb_semaphore *released) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  *ring = (struct ring){.memory = memory, .written = written, .released = released, .oieb = oieb};
+  if (!zb_oieb_sizes(memory, &ring->metadata_size, &ring->payload_size)) return false;
+  ring->payload = (uint8_t *)(oieb + 1) + ring->metadata_size;
+  ring->payload_offset = (double)(sizeof *oieb + ring->metadata_size);
   return true;
 }
 

@@ -89,15 +89,7 @@ struct ring {
 };
 
 /* Fills everything but `idle`. False if the sizes in the OIEB are impossible. */
-static inline bool zb_ring_open(struct ring *ring, zb_memory *memory, zb_semaphore *written,
-                                zb_semaphore *released) {
-  struct zb_oieb *oieb = oieb_of(memory);
-  *ring = (struct ring){.memory = memory, .written = written, .released = released, .oieb = oieb};
-  if (!zb_oieb_sizes(memory, &ring->metadata_size, &ring->payload_size)) return false;
-  ring->payload = (uint8_t *)(oieb + 1) + ring->metadata_size;
-  ring->payload_offset = (double)(sizeof *oieb + ring->metadata_size);
-  return true;
-}
+bool zb_ring_open(struct ring *ring, zb_memory *memory, zb_semaphore *written, zb_semaphore *released);
 
 static inline bool is_broken(const struct ring *ring) {
   return atomic_load_explicit(&ring->memory->object.broken, memory_order_relaxed) ||

@@ -146,8 +146,8 @@ export const native: readonly Protection[] = [
     file: OIEB,
     changes: [
       [
-        "if (!held_elsewhere && atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,\n                                                                 memory_order_relaxed)) {",
-        "atomic_store(field, pid);\n  if (!held_elsewhere && expected != UINT64_MAX) {",
+        "if (!is_taken && atomic_compare_exchange_strong_explicit(field, &expected, pid, memory_order_acq_rel,\n                                                           memory_order_relaxed)) {",
+        "atomic_store(field, pid);\n  if (!is_taken && expected != UINT64_MAX) {",
       ],
     ],
     test: PLACES,
