@@ -13,12 +13,12 @@ function onMark(): void {
   native.zb_signals_handled();
 }
 
-/** Makes the runtime install its handler of a signal. */
-function placeholder(): void {}
+/** Listens for an instant, because the runtime installs its handler of a signal only for a listener. */
+function installHandler(): void {}
 
 let isOpen = false;
 
-/** Several copies of this module in one program hear of each other's placeholders. */
+/** Several copies of this module in one program hear of each other's {@link installHandler}. */
 let isPlacing = false;
 
 /** Called before the listener is added. The runtime installs its handler of a signal with the first one only. */
@@ -29,10 +29,10 @@ function onNewListener(event: string | symbol, listener: unknown): void {
   if (process.listenerCount(event) > 0) return;
   const signal = event as NodeJS.Signals;
   isPlacing = true;
-  process.on(signal, placeholder);
+  process.on(signal, installHandler);
   isPlacing = false;
   native.zb_signals_watch();
-  queueMicrotask(() => process.off(signal, placeholder));
+  queueMicrotask(() => process.off(signal, installHandler));
 }
 
 /**

@@ -8,7 +8,7 @@ import { findCompiler } from "../../scripts/build-native.ts";
 import { buildSanitizedTests, buildTests, listTests, runTest } from "./programs.ts";
 
 const isLinux = process.platform === "linux";
-const timeoutMs = 60_000;
+const timeoutMs = 300_000;
 
 const directory = mkdtempSync(join(tmpdir(), "zerobuffer-c-tests-"));
 afterAll(() => rmSync(directory, { recursive: true }));
