@@ -5,7 +5,7 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { bufferMade, bytesOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { bufferMade, bytesOf, pseudoRandom, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child, type ChildOptions, run } from "../support/process.ts";
 
 /** How many frames of 1,000 bytes go through; more than a ring of 64 KiB takes. */
@@ -154,17 +154,6 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const hashOf = (bytes: Uint8Array) => Bun.hash(bytes).toString(16);
 
-/** Pseudo-random bytes, the same every time. */
-function bytes(size: number): Buffer {
-  const result = Buffer.alloc(size);
-  let state = size >>> 0 || 1;
-  for (let i = 0; i < size; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    result[i] = state >>> 24;
-  }
-  return result;
-}
-
 describe("an output", () => {
   test("whose reader goes away ends the command quietly, and no more frames are taken", async () => {
     const name = uniqueName();
@@ -182,7 +171,7 @@ describe("an output", () => {
       writeTimeout: WAIT_LIMIT_MS,
     });
     closeSync(readEnd);
-    writer.writeFrame(bytes(1000));
+    writer.writeFrame(pseudoRandom(1000));
     const { code, stderr } = await reader.exited();
     expect(code).toBe(0);
     expect(stderr).toMatch(/^Read 1 frame /);
@@ -250,7 +239,7 @@ describe("an output", () => {
 
   test("that is slow gets everything before the end", async () => {
     const name = uniqueName();
-    const input = bytes(5 * 1024 * 1024);
+    const input = pseudoRandom(5 * 1024 * 1024);
     const pipe = join(directory, "slow");
     Bun.spawnSync(["mkfifo", pipe]);
     await using reader = Child.cli(["reader", name, "-o", pipe, "--buffer-size", "8MiB"]);

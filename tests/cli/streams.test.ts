@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader } from "../../src/core/index.ts";
-import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { bufferMade, pseudoRandom, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child, run, runJson } from "../support/process.ts";
 
 let directory: string;
@@ -14,24 +14,13 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const hashOf = (bytes: Uint8Array) => Bun.hash(bytes).toString(16);
 
-/** Pseudo-random bytes, the same every time. */
-function bytes(size: number): Buffer {
-  const result = Buffer.alloc(size);
-  let state = size >>> 0 || 1;
-  for (let i = 0; i < size; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    result[i] = state >>> 24;
-  }
-  return result;
-}
-
 /** A stream of records of these sizes, each behind its length. */
 function records(...sizes: number[]): Buffer {
   return Buffer.concat(
     sizes.flatMap((size) => {
       const prefix = Buffer.alloc(4);
       prefix.writeUInt32LE(size);
-      return [prefix, bytes(size)];
+      return [prefix, pseudoRandom(size)];
     }),
   );
 }
@@ -66,7 +55,7 @@ describe("a byte stream goes through unchanged", () => {
     ["fixed", 9_000_001, ["-s", "1MiB"]],
     ["fixed", 20_000_000, ["-s", "3MiB"]],
   ])("as %s frames, %p bytes, %p", async (framing, size, sizes) => {
-    const input = bytes(size);
+    const input = pseudoRandom(size);
     const name = uniqueName();
     await using reader = Child.cli(["reader", name, "-o", "-", "--buffer-size", "4MiB", "--json-output"]);
     await bufferMade(name);
@@ -112,9 +101,9 @@ describe("a byte stream goes through unchanged", () => {
   test("from a file to a file, which is overwritten", async () => {
     const name = uniqueName();
     const [source, target] = [join(directory, "source"), join(directory, "target")];
-    const input = bytes(5_000_000);
+    const input = pseudoRandom(5_000_000);
     writeFileSync(source, input);
-    writeFileSync(target, bytes(6_000_000));
+    writeFileSync(target, pseudoRandom(6_000_000));
     await using reader = Child.cli([
       "reader",
       name,
@@ -221,7 +210,7 @@ describe("metadata", () => {
   test("goes from a file to a file", async () => {
     const name = uniqueName();
     const [source, target] = [join(directory, "metadata"), join(directory, "metadata-out")];
-    const metadata = bytes(2000);
+    const metadata = pseudoRandom(2000);
     writeFileSync(source, metadata);
     await using reader = Child.cli([
       "reader",

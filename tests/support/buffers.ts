@@ -105,3 +105,29 @@ export function bytesOf(sequence: number, size: number): Uint8Array {
   for (let i = 0; i < size; i++) data[i] = (sequence - 1 + i) & 0xff;
   return data;
 }
+
+/** Pseudo-random bytes, the same every time. */
+export function pseudoRandom(size: number): Buffer {
+  const result = Buffer.alloc(size);
+  let state = size >>> 0 || 1;
+  for (let i = 0; i < size; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    result[i] = state >>> 24;
+  }
+  return result;
+}
+
+/** Counts the listeners that are on a signal: returns how many more there are than at the call. */
+export function listenersOn(signal: AbortSignal): () => number {
+  let listeners = 0;
+  const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+  signal.addEventListener = (...parameters: Parameters<typeof add>) => {
+    listeners++;
+    add(...parameters);
+  };
+  signal.removeEventListener = (...parameters: Parameters<typeof remove>) => {
+    listeners--;
+    remove(...parameters);
+  };
+  return () => listeners;
+}

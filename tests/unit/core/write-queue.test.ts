@@ -10,7 +10,7 @@ import {
   ReaderDeadError,
   Writer,
 } from "../../../src/core/index.ts";
-import { bytesOf, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
+import { bytesOf, listenersOn, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
 
 const SIZES = { metadataSize: 64, payloadSize: 4096 };
 
@@ -243,16 +243,7 @@ describe("a write that waits", () => {
     const { writer } = ends;
     const controller = new AbortController();
     const { signal } = controller;
-    let listeners = 0;
-    const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
-    signal.addEventListener = (...parameters: Parameters<typeof add>) => {
-      listeners++;
-      add(...parameters);
-    };
-    signal.removeEventListener = (...parameters: Parameters<typeof remove>) => {
-      listeners--;
-      remove(...parameters);
-    };
+    const listeners = listenersOn(signal);
     const filling = fill(ends);
     for (const [, write] of asynchronous) {
       expect(await rejectionOf(write(writer, signal))).toBeInstanceOf(BufferFullError);
@@ -261,7 +252,7 @@ describe("a write that waits", () => {
     const writes = asynchronous.map(([, write]) => write(writer, signal));
     filling.release();
     await Promise.all(writes);
-    expect(listeners).toBe(0);
+    expect(listeners()).toBe(0);
   });
 
   test("of frames lets the event loop have its turn, however much room there is", async () => {

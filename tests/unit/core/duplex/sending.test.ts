@@ -12,7 +12,14 @@ import {
   Reader,
   Writer,
 } from "../../../../src/core/index.ts";
-import { bytesOf, rejectionOf, thrownBy, uniqueName, WAIT_LIMIT_MS } from "../../../support/buffers.ts";
+import {
+  bytesOf,
+  listenersOn,
+  rejectionOf,
+  thrownBy,
+  uniqueName,
+  WAIT_LIMIT_MS,
+} from "../../../support/buffers.ts";
 
 const SMALL = { metadataSize: 0, payloadSize: 64 * 1024 };
 /** A ring for eight frames of a hundred bytes. */
@@ -153,16 +160,7 @@ describe("an acquired request", () => {
     const { client } = channel;
     const controller = new AbortController();
     const { signal } = controller;
-    let listeners = 0;
-    const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
-    signal.addEventListener = (...parameters: Parameters<typeof add>) => {
-      listeners++;
-      add(...parameters);
-    };
-    signal.removeEventListener = (...parameters: Parameters<typeof remove>) => {
-      listeners--;
-      remove(...parameters);
-    };
+    const listeners = listenersOn(signal);
     const tooLarge = rejectionOf(client.request(new Uint8Array(100_000), { signal }));
     expect(await tooLarge).toMatchObject({ code: "FRAME_TOO_LARGE" });
     client.acquireRequestBuffer(50);
@@ -173,7 +171,7 @@ describe("an acquired request", () => {
     client.cancelRequestBuffer();
     channel.answer();
     expect(numberOf(await other)).toBe(1);
-    expect(listeners).toBe(0);
+    expect(listeners()).toBe(0);
   });
 });
 
