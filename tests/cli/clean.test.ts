@@ -1,9 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import {
   existsSync,
   linkSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   rmSync,
   statSync,
@@ -11,13 +10,12 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cFlags, compile, findCompiler, root } from "../../scripts/build-native.ts";
 import { Reader } from "../../src/core/index.ts";
 import { endAll, startReader, startWriter } from "../process/peers.ts";
+import { V1 } from "../process/v1.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { Child, run, runJson } from "../support/process.ts";
+import { run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import {
   kill,
@@ -181,17 +179,9 @@ describe("clean", () => {
   });
 });
 
-describe("a reader of another implementation", () => {
-  let directory: string;
-  const program = () => join(directory, "v1-peer");
-  beforeAll(async () => {
-    directory = mkdtempSync(join(tmpdir(), "zerobuffer-clean-"));
-    const source = join(root, "tests", "process", "fixtures", "v1-peer.c");
-    const flags = [...cFlags, "-O2", "-lrt"];
-    await compile(await findCompiler(), { sources: [source], output: program(), flags });
-  });
-  afterAll(() => rmSync(directory, { recursive: true }));
+const v1 = await V1.build();
 
+describe("a reader of another implementation", () => {
   test.each([
     ["locked", 1],
     ["opened", 2],
@@ -203,7 +193,7 @@ describe("a reader of another implementation", () => {
     "is not disturbed when it is %s, and cleaned up after when it is killed then",
     async (step, files) => {
       const name = uniqueName();
-      await using reader = Child.program([program(), "reader", name, "100", "1000", "4096"]);
+      await using reader = v1.steppingReader(name, 4096, { frames: 100 });
       for (let announced = ""; announced !== step; reader.write(announced === step ? "" : "\n")) {
         announced = (await reader.receiveAny()).event;
       }

@@ -1,38 +1,14 @@
 // Peers of version 1: the same buffer, used by a program that has nothing of ours.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { cFlags, compile, findCompiler } from "../../scripts/build-native.ts";
+import { describe, expect, test } from "bun:test";
 import { Reader, Writer } from "../../src/core/index.ts";
 import { bufferMade, thrownBy, uniqueName } from "../support/buffers.ts";
 import { Child } from "../support/process.ts";
 import { endAll, HEADER, PATIENT, startReader, startWriter } from "./peers.ts";
+import { STEPS, V1 } from "./v1.ts";
 
 const FRAMES = 50_000;
-let directory = "";
-let program = "";
-
-beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));
-  program = join(directory, "v1-peer");
-  const source = join(import.meta.dir, "fixtures", "v1-peer.c");
-  // In older versions of glibc shm_open is in librt.
-  await compile(await findCompiler(), {
-    sources: [source],
-    output: program,
-    flags: [...cFlags, "-O2", "-lrt"],
-  });
-});
-
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
-const v1Writer = (name: string, frames: number, largest: number, step = "") =>
-  Child.program([program, "writer", name, `${frames}`, `${largest}`, step]);
-
-const v1Reader = (name: string, frames: number, largest: number, payloadSize: number) =>
-  Child.program([program, "reader", name, `${frames}`, `${largest}`, `${payloadSize}`]);
+const v1 = await V1.build();
 
 describe("a writer of version 1", () => {
   test.each([
@@ -46,7 +22,7 @@ describe("a writer of version 1", () => {
     async ({ how, frames, largest, payloadSize }) => {
       const name = uniqueName();
       await using reader = await startReader(name, { largest, sizes: "mixed", payloadSize });
-      await using writer = v1Writer(name, frames, largest);
+      await using writer = v1.writer(name, { frames, largest });
       await reader.send({ do: "read", how, frames }).receive("reading");
       const { bytes, markers, tails, exactFits } = await writer.receive("wrote");
       expect(await reader.receive("read")).toMatchObject({
@@ -72,7 +48,7 @@ describe("a writer of version 1", () => {
       const name = uniqueName();
       const stream = { largest: 100, sizes: "mixed" } as const;
       await using reader = await startReader(name, { ...stream, payloadSize: 1024 * 1024 });
-      await using writer = v1Writer(name, 1000, stream.largest);
+      await using writer = v1.writer(name, { frames: 1000, largest: stream.largest });
       await writer.receive("wrote");
       if (reason === "died") writer.kill("SIGKILL");
       await writer.end();
@@ -100,7 +76,7 @@ describe("a writer of version 1", () => {
       const name = uniqueName();
       const stream = { largest: 100, sizes: "mixed" } as const;
       await using reader = await startReader(name, { ...stream, payloadSize: 65_536 });
-      await using writer = v1Writer(name, 100, stream.largest, step);
+      await using writer = v1.writer(name, { frames: 100, largest: stream.largest, manners: [step] });
       await writer.receive("wrote");
       writer.kill("SIGKILL");
       await writer.end();
@@ -124,7 +100,7 @@ describe("a writer of version 1", () => {
     const name = uniqueName();
     await using reader = Child.cli(`reader ${name} --buffer-size 8192 --json-output ${PATIENT}`);
     await bufferMade(name);
-    await using writer = v1Writer(name, FRAMES, 400);
+    await using writer = v1.writer(name, { frames: FRAMES, largest: 400 });
     const { bytes } = await writer.receive("wrote");
     await writer.succeed();
     expect(await reader.report()).toMatchObject({
@@ -135,16 +111,6 @@ describe("a writer of version 1", () => {
 });
 
 describe("a reader of version 1", () => {
-  const STEPS = ["locked", "opened", "sized", "filled", "claimed"];
-
-  async function go(reader: Child): Promise<void> {
-    for (const step of STEPS) {
-      await reader.receive(step);
-      reader.write("\n");
-    }
-    await reader.receive("ready");
-  }
-
   test.each([
     { how: "blocking", frames: FRAMES, largest: 200, payloadSize: 2048 },
     { how: "async", frames: FRAMES, largest: 1000, payloadSize: 16_384 },
@@ -153,15 +119,14 @@ describe("a reader of version 1", () => {
     "gets every byte, though it credits wraps too early: $frames frames, up to $largest bytes, $how",
     async ({ how, frames, largest, payloadSize }) => {
       const name = uniqueName();
-      await using reader = v1Reader(name, frames, largest, payloadSize);
-      await go(reader);
+      await using reader = await v1.reader(name, payloadSize, { frames, largest });
       await using writer = await startWriter(name, { largest, sizes: "mixed" });
       await writer.send({ do: "metadata", text: "metadata of ours" }).receive("sent");
       await writer.send({ do: "write", frames, how }).receive("writing");
       const { bytes, ...wrote } = await writer.receive("wrote");
       expect(wrote).toMatchObject({ frames });
       const { markers, ...read } = await reader.receive("read");
-      expect(read).toEqual({ event: "read", frames, bytes, wrong: 0, metadata: "metadata of ours" });
+      expect(read).toMatchObject({ frames, bytes, wrong: 0, metadata: "metadata of ours", end: "enough" });
       expect(markers).toBeGreaterThan(0);
       await reader.succeed();
       await writer.send({ do: "write", frames: 1e9 }).receive("writing");
@@ -172,7 +137,7 @@ describe("a reader of version 1", () => {
 
   test("is waited for while it makes its buffer, and every step before the last is refused", async () => {
     const name = uniqueName();
-    await using reader = v1Reader(name, 100, 1000, 4096);
+    await using reader = v1.steppingReader(name, 4096, { frames: 100 });
     const stream = { largest: 1000, sizes: "mixed" } as const;
     const patient = startWriter(name, stream);
     for (const step of STEPS) {
@@ -193,8 +158,7 @@ describe("a reader of version 1", () => {
   test("that is killed is noticed by our writer, and its buffer replaced by our reader", async () => {
     const name = uniqueName();
     const stream = { largest: 1000, sizes: "mixed" } as const;
-    await using reader = v1Reader(name, 1e6, 1000, 4096);
-    await go(reader);
+    await using reader = await v1.reader(name, 4096, { frames: 1e6 });
     await using writer = await startWriter(name, stream);
     await writer.send({ do: "write", frames: 1e9 }).receive("writing");
     reader.kill("SIGKILL");

@@ -3,7 +3,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { type BufferConfig, Reader, type WriterOptions } from "../../src/core/index.ts";
 import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
-import { Child } from "../support/process.ts";
+import { Child, fixtureCommand } from "../support/process.ts";
 import type { Sizes } from "./fixtures/frames.ts";
 
 /** Bytes of a frame's header in the ring. */
@@ -18,20 +18,26 @@ interface Stream {
   sizes?: Sizes;
 }
 
-/** A reader that has made its buffer: fixtures/reader.ts. */
-export async function startReader(name: string, options: Stream & BufferConfig): Promise<Child> {
-  const reader = Child.fixture("reader.ts", name, { sizes: "same", metadataSize: 256, ...options });
+/** A reader that has made its buffer: fixtures/reader.ts, perhaps in a container. */
+export async function startReader(
+  name: string,
+  options: Stream & BufferConfig,
+  within: readonly string[] = [],
+): Promise<Child> {
+  const config = { sizes: "same", metadataSize: 256, ...options };
+  const reader = Child.program(fixtureCommand("reader.ts", name, config), { within });
   await reader.receive("ready");
   return reader;
 }
 
-/** A writer that is connected: fixtures/writer.ts. */
-export async function startWriter(name: string, options: Stream & WriterOptions): Promise<Child> {
-  const writer = Child.fixture("writer.ts", name, {
-    sizes: "same",
-    connectTimeoutMs: WAIT_LIMIT_MS,
-    ...options,
-  });
+/** A writer that is connected: fixtures/writer.ts, perhaps in a container. */
+export async function startWriter(
+  name: string,
+  options: Stream & WriterOptions,
+  within: readonly string[] = [],
+): Promise<Child> {
+  const config = { sizes: "same", connectTimeoutMs: WAIT_LIMIT_MS, ...options };
+  const writer = Child.program(fixtureCommand("writer.ts", name, config), { within });
   await writer.receive("connected");
   return writer;
 }
@@ -40,15 +46,25 @@ export async function startWriter(name: string, options: Stream & WriterOptions)
 export const DUPLEX_SIZES = { metadataSize: 256, payloadSize: 4 * 1024 * 1024 };
 
 /** A duplex server at work: fixtures/duplex-server.ts. */
-export async function startDuplexServer(channel: string, options: object = {}): Promise<Child> {
-  const server = Child.fixture("duplex-server.ts", channel, { ...DUPLEX_SIZES, ...options });
+export async function startDuplexServer(
+  channel: string,
+  options: object = {},
+  within: readonly string[] = [],
+): Promise<Child> {
+  const config = { ...DUPLEX_SIZES, ...options };
+  const server = Child.program(fixtureCommand("duplex-server.ts", channel, config), { within });
   await server.receive("ready");
   return server;
 }
 
 /** A duplex client that is connected: fixtures/duplex-client.ts. */
-export async function startDuplexClient(channel: string, options: BufferConfig = {}): Promise<Child> {
-  const client = Child.fixture("duplex-client.ts", channel, { ...DUPLEX_SIZES, ...options });
+export async function startDuplexClient(
+  channel: string,
+  options: BufferConfig = {},
+  within: readonly string[] = [],
+): Promise<Child> {
+  const config = { ...DUPLEX_SIZES, ...options };
+  const client = Child.program(fixtureCommand("duplex-client.ts", channel, config), { within });
   await client.receive("connected");
   return client;
 }

@@ -2,64 +2,20 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { root } from "../../scripts/build-native.ts";
 import { OiebWord } from "../../src/core/buffer/oieb.ts";
 import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
-import { Child, type Event } from "../support/process.ts";
+import { canContain, Namespace } from "../support/containers.ts";
+import type { Child, Event } from "../support/process.ts";
 import { endAll, loseTokens } from "./peers.ts";
 
 const stream = { largest: 1000, sizes: "mixed" } as const;
-
-/** A pid namespace of its own, whose process 1 does nothing. */
-class Namespace implements AsyncDisposable {
-  readonly #init: Child;
-
-  private constructor(init: Child) {
-    this.#init = init;
-  }
-
-  static async start(): Promise<Namespace> {
-    const script = 'echo \'{"event":"ready"}\'; read _';
-    const namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    const init = Child.program([...namespace, "sh", "-c", script]);
-    await init.receive("ready");
-    return new Namespace(init);
-  }
-
-  /** Starts a script of tests/process/fixtures as the process of this number there. */
-  fixture(pid: number, script: string, ...args: unknown[]): Child {
-    const texts = args.map((arg) => (typeof arg === "string" ? arg : JSON.stringify(arg)));
-    return this.start(pid, process.execPath, join(root, "tests", "process", "fixtures", script), ...texts);
-  }
-
-  /** Starts a program as the process of this number there. */
-  start(pid: number, ...program: string[]): Child {
-    const [init] = readFileSync(`/proc/${this.#init.pid}/task/${this.#init.pid}/children`, "latin1").split(
-      " ",
-    );
-    return Child.program([
-      ...["nsenter", "--target", `${init}`, "--pid", "--mount", `--wd=${root}`],
-      // The shell waits for the program: nothing else may get the next number.
-      ...["sh", "-c", 'echo "$1" > /proc/sys/kernel/ns_last_pid; shift; "$@"; exit $?', "sh"],
-      ...[`${pid - 1}`, ...program],
-    ]);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#init[Symbol.asyncDispose]();
-  }
-}
-
-const isPermitted = Bun.spawnSync(["unshare", "--pid", "--fork", "--mount-proc", "true"]).exitCode === 0;
-if (!isPermitted) console.error("Pid namespaces are not permitted here: their tests are skipped.");
 
 /** The pid that stands in the buffer as its writer's. */
 function writerPidOf(name: string): bigint {
   return readFileSync(`/dev/shm/${name}`).readBigUInt64LE(8 * OiebWord.writerPid);
 }
 
-describe.skipIf(!isPermitted)("a pid that is used again", () => {
+describe.skipIf(!canContain)("a pid that is used again", () => {
   const WRITER_PID = 2000;
 
   /** A reader that has seen its writer die, and nothing since. */

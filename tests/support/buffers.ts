@@ -1,6 +1,6 @@
 // What tests of buffers share: names of their own, what these names have left, and waiting for a condition.
 
-import { closeSync, existsSync, openSync, readdirSync, readlinkSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { OIEB_SIZE } from "../../src/core/config.ts";
 
@@ -68,6 +68,15 @@ export function fieldOf(name: string, offset: number): bigint | undefined {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** Puts a value into a field of eight bytes of a buffer's control block. */
+export function setField(name: string, offset: number, value: bigint): void {
+  const descriptor = openSync(`/dev/shm/${name}`, "r+");
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(value);
+  writeSync(descriptor, bytes, 0, 8, offset);
+  closeSync(descriptor);
 }
 
 /** Waits until the condition holds. */

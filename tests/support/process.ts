@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
 import { eventually, WAIT_LIMIT_MS } from "./buffers.ts";
-import { commandOf, processesWith, stateOf } from "./proc.ts";
+import { childrenOf, commandOf, processesWith, stateOf } from "./proc.ts";
 
 /** The command line from source, or the executable that ZB_EXECUTABLE names. */
 export const program: readonly string[] = process.env.ZB_EXECUTABLE
@@ -23,6 +23,12 @@ export interface Event {
   readonly event: string;
   // biome-ignore lint/suspicious/noExplicitAny: every event has its own details, which the test checks
   readonly [detail: string]: any;
+}
+
+/** The command of a script of tests/process/fixtures. Arguments that are no strings are passed as JSON. */
+export function fixtureCommand(script: string, ...args: readonly unknown[]): string[] {
+  const words = args.map((arg) => (typeof arg === "string" ? arg : JSON.stringify(arg)));
+  return [process.execPath, join(fixtures, script), ...words];
 }
 
 /** How a process ended, and what it printed. */
@@ -52,6 +58,11 @@ export interface ChildOptions {
   cwd?: string;
   /** A shell script that runs the command as `"$@"`, to redirect what the process reads and prints. */
   shell?: string;
+  /**
+   * The words of a program that runs the command as a process of its own, and ends with it, as in containers.ts. The pid, the
+   * state and the signals are that process's.
+   */
+  within?: readonly string[];
   /** Runs it on a terminal of this many columns, which shows what it prints to stdout and to stderr. */
   columns?: number;
   /** The limit of each wait for it. */
@@ -64,6 +75,7 @@ export class Child implements AsyncDisposable {
   readonly #command: string;
   readonly #limitMs: number;
   readonly #mark = `${process.pid}-${++started}`;
+  readonly #isWithin: boolean;
   readonly #allRead: Promise<unknown>;
   #chunks: Buffer[] = [];
   #stderr = "";
@@ -73,11 +85,12 @@ export class Child implements AsyncDisposable {
   readonly #sleepers = new Set<() => void>();
 
   private constructor(command: readonly string[], options: ChildOptions) {
-    const { stdin = "pipe", stdout = "pipe", cwd = root, shell, columns, limitMs } = options;
+    const { stdin = "pipe", stdout = "pipe", cwd = root, shell, within = [], columns, limitMs } = options;
     const env = { ...(options.inheritsEnv === false ? {} : process.env), ...options.env, [MARK]: this.#mark };
     this.#command = command.join(" ");
     this.#limitMs = limitMs ?? WAIT_LIMIT_MS;
-    const words = shell === undefined ? [...command] : ["sh", "-c", shell, "sh", ...command];
+    this.#isWithin = within.length > 0;
+    const words = [...within, ...(shell === undefined ? [] : ["sh", "-c", shell, "sh"]), ...command];
     const { promise: hungUp, resolve: hangUp } = Promise.withResolvers<void>();
     const printed = (chunk: Uint8Array) => {
       this.#chunks.push(Buffer.from(chunk));
@@ -111,10 +124,9 @@ export class Child implements AsyncDisposable {
     return new Child([...program, ...words], { stdin: "ignore", ...options });
   }
 
-  /** A script of tests/process/fixtures. Arguments that are no strings are passed as JSON. */
+  /** A script of tests/process/fixtures: {@link fixtureCommand}. */
   static fixture(script: string, ...args: readonly unknown[]): Child {
-    const words = args.map((arg) => (typeof arg === "string" ? arg : JSON.stringify(arg)));
-    return new Child([process.execPath, join(fixtures, script), ...words], {});
+    return new Child(fixtureCommand(script, ...args), {});
   }
 
   /** Any program. */
@@ -122,8 +134,16 @@ export class Child implements AsyncDisposable {
     return new Child(command, options);
   }
 
+  /** Its number in this process's pid namespace. */
   get pid(): number {
-    return this.#process.pid;
+    const pid = this.#runningPid;
+    if (pid === undefined) throw this.#failure("runs no process");
+    return pid;
+  }
+
+  get #runningPid(): number | undefined {
+    const { pid } = this.#process;
+    return this.#isWithin ? childrenOf(pid)[0] : pid;
   }
 
   /** Whether it has exited, and all its output has been read. */
@@ -219,7 +239,9 @@ export class Child implements AsyncDisposable {
 
   /** Sends a signal. A process that has ended gets none. */
   kill(signal: NodeJS.Signals): void {
-    this.#process.kill(signal);
+    const pid = this.#runningPid;
+    if (!this.#isWithin) this.#process.kill(signal);
+    else if (pid !== undefined) process.kill(pid, signal);
   }
 
   /** Stops it, and returns when the system has done so. */
@@ -261,7 +283,7 @@ export class Child implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.kill("SIGKILL");
+    this.#process.kill("SIGKILL");
     this.closeStdin();
     await this.#process.exited;
     // What a killed process has started notices its death a little later.

@@ -1,0 +1,59 @@
+// Peers of version 1: fixtures/v1-peer.c.
+
+import { Child, type ChildOptions } from "../support/process.ts";
+import { compileFixture } from "./compiled.ts";
+
+/** The steps of a reader that makes its buffer, unless it does so `at-once`. */
+export const STEPS = ["locked", "opened", "sized", "filled", "claimed"] as const;
+
+interface Options extends Pick<ChildOptions, "within" | "env"> {
+  frames?: number;
+  largest?: number;
+  /** In what it differs from other implementations: the options of v1-peer.c. */
+  manners?: readonly string[];
+}
+
+/** Starts them. */
+export class V1 {
+  readonly program: string;
+
+  private constructor(program: string) {
+    this.program = program;
+  }
+
+  static async build(): Promise<V1> {
+    return new V1(await compileFixture("v1-peer.c", "v1-buffer.c"));
+  }
+
+  writer(name: string, { frames = 0, largest = 1000, manners = [], ...options }: Options = {}): Child {
+    return Child.program([this.program, "writer", name, `${frames}`, `${largest}`, ...manners], options);
+  }
+
+  /** A reader that stops at each of the {@link STEPS}. */
+  steppingReader(
+    name: string,
+    payloadSize: number,
+    { frames = 0, largest = 1000, manners = [], ...options }: Options = {},
+  ): Child {
+    const words = [`${frames}`, `${largest}`, `${payloadSize}`, ...manners];
+    return Child.program([this.program, "reader", name, ...words], options);
+  }
+
+  /** A reader that has made its buffer. */
+  async reader(name: string, payloadSize: number, options: Options = {}): Promise<Child> {
+    const manners = ["at-once", ...(options.manners ?? [])];
+    const reader = this.steppingReader(name, payloadSize, { ...options, manners });
+    await reader.receive("ready");
+    return reader;
+  }
+
+  /** The client of a duplex channel whose requests have `largest` bytes. */
+  client(
+    channel: string,
+    payloadSize: number,
+    { frames = 0, largest = 1000, manners = [], ...options }: Options = {},
+  ): Child {
+    const words = [`${frames}`, `${largest}`, `${payloadSize}`, "at-once", ...manners];
+    return Child.program([this.program, "client", channel, ...words], options);
+  }
+}
