@@ -54,7 +54,8 @@ async function runFile(file: string, directory: string): Promise<Totals> {
   });
   closeSync(output);
   await child.exited;
-  await Bun.write(Bun.stdout, Bun.file(outputPath));
+  // Its bytes, not the file: the system refuses to copy from file to file where the output is appended to.
+  await Bun.write(Bun.stdout, await Bun.file(outputPath).bytes());
   if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`);
   return readTotals(reportPath, child.exitCode ?? 1);
 }
