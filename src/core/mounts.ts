@@ -3,26 +3,41 @@
 import { files } from "../runtime/files.ts";
 
 /** A mounted file system. */
-interface Mount {
+export interface Mount {
+  /** What of the file system is mounted: a path inside it. */
+  readonly root: string;
   readonly path: string;
+  readonly type: string;
   readonly options: ReadonlySet<string>;
+}
+
+/** The mounts in the text of /proc/self/mountinfo, a later one above those before it. `lines`: which ones. */
+export function parseMounts(mountinfo: string, lines = /./): Mount[] {
+  return mountinfo.split("\n").flatMap((line) => {
+    if (!lines.test(line)) return [];
+    const [own = "", superblock = ""] = line.split(" - ");
+    const [, , , root, path, options] = own.split(" ");
+    if (root === undefined || path === undefined) return [];
+    const [type = "", , superOptions] = superblock.split(" ");
+    const all = [options, superOptions].flatMap((list) => list?.split(",") ?? []);
+    return [{ root: unescaped(root), path: unescaped(path), type, options: new Set(all) }];
+  });
 }
 
 /** The mount that a path is on. */
 export function mountOf(path: string): Mount | undefined {
   const real = files().realpathSync(path);
-  let found: Mount | undefined;
-  for (const line of files().readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-    const [own = "", superblock = ""] = line.split(" - ");
-    const [, , , , point, options = ""] = own.split(" ");
-    if (point === undefined) continue;
-    const mountPoint = point.replace(/\\(\d{3})/g, (_, octal) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    const isAbove = mountPoint === "/" || real === mountPoint || real.startsWith(`${mountPoint}/`);
-    if (!isAbove || mountPoint.length < (found?.path.length ?? 0)) continue;
-    const all = [options, superblock.split(" ")[2] ?? ""].flatMap((list) => list.split(","));
-    found = { path: mountPoint, options: new Set(all) };
-  }
-  return found;
+  const mounts = parseMounts(files().readFileSync("/proc/self/mountinfo", "utf8"));
+  const above = mounts.filter((mount) => isBelow(real, mount.path));
+  return above.sort((one, other) => one.path.length - other.path.length).at(-1);
+}
+
+/** Whether a path is a directory or something in it. */
+export function isBelow(path: string, directory: string): boolean {
+  return directory === "/" || path === directory || path.startsWith(`${directory}/`);
+}
+
+function unescaped(path: string): string {
+  if (!path.includes("\\")) return path;
+  return path.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

@@ -13,6 +13,7 @@ import {
   type ZeroBufferError,
 } from "../errors.ts";
 import { checkHelper, failure, outOfSharedMemory } from "../failures.ts";
+import { checkMemoryLimit } from "../memory-limit.ts";
 import { alreadyOwned, BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
@@ -132,6 +133,7 @@ function create(
     if (code === Code.NO_SPACE) return outOfSharedMemory(name, size + 2 * SEMAPHORE_SIZE);
     return code === Code.EXISTS ? alreadyOwned(name) : failure(code, name, `${what} of buffer "${name}"`);
   };
+  checkMemoryLimit(name, size + 2 * SEMAPHORE_SIZE);
   const memory = SharedMemory.create(name, size, mode);
   if (typeof memory === "number") throw refusal(memory, "The shared memory");
   let buffer: SharedBuffer | undefined;

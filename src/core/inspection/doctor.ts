@@ -1,6 +1,6 @@
 // Checks of the machine: what keeps buffers from working well, and the command that fixes it.
 
-import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { loadFault } from "../../native/library.ts";
@@ -15,6 +15,7 @@ import {
 import { statusOf } from "../buffer/objects.ts";
 import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
+import { memoryFor, memoryLimit } from "../memory-limit.ts";
 import { mountOf } from "../mounts.ts";
 import { inspectBuffer, listBuffers, listLeftoverSemaphores } from "./buffers.ts";
 
@@ -59,6 +60,7 @@ const error = (code: ErrorCode, message: string, remedy: string | null): Verdict
 const checks: readonly Check[] = [
   ["helper", examineHelper],
   ["shared memory", () => examineSharedMemory("/dev/shm"), "linux"],
+  ["memory limit", examineMemoryLimit, "linux"],
   ["lock directory", examineLockDirectory],
   ["C# locks", examineForeignLockDirectories],
   ["temp directory", examineTempDirectory],
@@ -144,8 +146,37 @@ function examineSharedMemory(path: string): Verdict {
 
 /** The command that makes shared memory larger. That of a container can only be set when it is started. */
 function enlarge(path: string): string {
-  const isContainer = existsSync("/.dockerenv") || existsSync("/run/.containerenv");
-  return isContainer ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${path}`;
+  return isContainer() ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${path}`;
+}
+
+function isContainer(): boolean {
+  return existsSync("/.dockerenv") || existsSync("/run/.containerenv");
+}
+
+/** That of a container mostly is not: its cgroups are mounted read-only. */
+function isWritableFile(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function examineMemoryLimit(): Verdict {
+  const limit = memoryLimit();
+  if (limit === undefined) return ok("none");
+  const { path, bytes, freeBytes } = limit;
+  const text = `this process may use ${mebibytes(bytes)}, ${mebibytes(freeBytes)} of it free`;
+  const lacking = memoryFor(DEFAULT_PAYLOAD_SIZE + MIB) - freeBytes;
+  if (lacking <= 0) return ok(text);
+  const enough = `${Math.ceil((bytes + lacking) / MIB)}m`;
+  return warning(
+    `${text}: a buffer needs ${mebibytes(DEFAULT_PAYLOAD_SIZE)} unless \`payloadSize\` is smaller`,
+    isContainer() && !isWritableFile(path)
+      ? `docker run --memory=${enough} …`
+      : `echo ${enough} > ${quoted(path)}`,
+  );
 }
 
 function examineLeftovers(): Verdict {

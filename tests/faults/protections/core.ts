@@ -11,6 +11,13 @@ const SURROUNDINGS = "tests/faults/surroundings.slow.test.ts";
 
 export const core: readonly Protection[] = [
   {
+    what: "a buffer has to fit the memory of its cgroup",
+    file: "src/core/buffer/create.ts",
+    changes: [["  checkMemoryLimit(name, size + 2 * SEMAPHORE_SIZE);\n", ""]],
+    test: "tests/process/memory-limit.test.ts",
+    only: "a buffer is refused before it takes memory",
+  },
+  {
     what: "what a killed creation left is removed",
     file: "src/core/buffer/create.ts",
     changes: [["if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;", ""]],
