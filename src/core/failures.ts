@@ -7,21 +7,51 @@ import { files } from "../runtime/files.ts";
 import { SHARED_MEMORY } from "./buffer/objects.ts";
 import {
   CorruptBufferError,
+  type ErrorDetails,
   PermissionDeniedError,
   ResourceExhaustedError,
   ZeroBufferError,
 } from "./errors.ts";
+import {
+  advice,
+  adviceToRaise,
+  ENOUGH_DESCRIPTORS,
+  faultOfHelper,
+  faultOfSharedMemory,
+  limitOf,
+  type MachineFault,
+} from "./machine.ts";
 
 /** The environment variable that names the directory of temporary files. */
 const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";
 
-/** Throws PermissionDeniedError if the helper cannot be used. Comes before anything else is tried. */
+const SMALLER = "Make the buffer smaller (`payloadSize`), or";
+const END_OTHERS = "end other programs that use much memory.";
+
+/** Throws if the helper cannot be used. Comes before anything else is tried. */
 export function checkHelper(): void {
   if (loadFault === undefined) return;
-  throw new PermissionDeniedError(`The native helper cannot be loaded: ${loadFault.message}.`, {
-    hint: `Set ${TEMP_VARIABLE} to a directory that exists, that you can write to, and that allows programs to be run from it.`,
+  const what = "The native helper cannot be loaded";
+  const fault = faultOfHelper(loadFault.message);
+  if (fault?.code === "RESOURCE_EXHAUSTED") throw machineError(what, fault, { cause: loadFault });
+  const hint = `Set ${TEMP_VARIABLE} to a directory that exists, that you can write to, and that allows programs to be run from it.`;
+  throw new PermissionDeniedError(`${what}: ${fault?.reason ?? loadFault.message}.`, {
+    hint: fault === undefined ? hint : `${hint} Or: ${advice(fault.remedy)}`,
     cause: loadFault,
   });
+}
+
+/** Throws if there is no shared memory on this system. Comes before it is looked at or locks are taken. */
+export function checkSharedMemory(buffer?: string): void {
+  if (SHARED_MEMORY === undefined || files().existsSync(SHARED_MEMORY)) return;
+  const fault = faultOfSharedMemory();
+  if (fault !== undefined) throw machineError("There is no shared memory", fault, { buffer });
+}
+
+/** The error for a fault of the machine. `what` has failed, as a sentence without its full stop. */
+function machineError(what: string, fault: MachineFault, details: ErrorDetails): ZeroBufferError {
+  const Failure = fault.code === "RESOURCE_EXHAUSTED" ? ResourceExhaustedError : PermissionDeniedError;
+  return new Failure(`${what}: ${fault.reason}.`, { ...details, hint: advice(fault.remedy) });
 }
 
 /**
@@ -31,22 +61,38 @@ export function checkHelper(): void {
  */
 export function failure(code: Code, buffer: string, what: string): ZeroBufferError {
   switch (code) {
-    case Code.PERMISSION:
+    case Code.PERMISSION: {
+      const fault = faultOfSharedMemory();
+      if (fault !== undefined) return machineError(`${what} cannot be used`, fault, { buffer });
       return new PermissionDeniedError(`${what} cannot be used: ${codeDescriptions[code]}.`, {
         buffer,
         hint: "Run as the user who created it, or have its reader give it wider permissions (`mode`).",
       });
+    }
     case Code.NO_SPACE:
-    case Code.NO_MEMORY:
-      return new ResourceExhaustedError(`${what} cannot be created: ${codeDescriptions[code]}.`, {
+      return new ResourceExhaustedError(`${what} cannot be created: its file system is full.`, {
         buffer,
-        hint: "Make the buffer smaller (`payloadSize`), or end other programs that use much memory.",
+        hint: "Remove files from that file system.",
       });
-    case Code.NO_DESCRIPTORS:
+    case Code.NO_MEMORY: {
+      const limit = limitOf("addressSpace");
+      const reason =
+        limit && `the address space of this process is limited to ${limit.value} bytes (${limit.name})`;
+      return new ResourceExhaustedError(`${what} cannot be created: ${reason ?? codeDescriptions[code]}.`, {
+        buffer,
+        hint: `${SMALLER} ${limit ? adviceToRaise(limit) : END_OTHERS}`,
+      });
+    }
+    case Code.NO_DESCRIPTORS: {
+      const limit = limitOf("openFiles");
       return new ResourceExhaustedError(`${what} cannot be opened: ${codeDescriptions[code]}.`, {
         buffer,
-        hint: "Raise the limit of open files (ulimit -n), or open fewer buffers at a time.",
+        hint:
+          limit === undefined || limit.value >= ENOUGH_DESCRIPTORS
+            ? "Open fewer buffers at a time, or start it from a shell with a higher limit (ulimit -n)."
+            : `Open fewer buffers at a time, or ${adviceToRaise(limit, ENOUGH_DESCRIPTORS)}`,
       });
+    }
     case Code.UNSAFE:
       return new CorruptBufferError(`${what} is refused: it is not a plain file.`, {
         buffer,
@@ -75,25 +121,41 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
   }
 }
 
+/** The error for a buffer without a reader whose name cannot be taken over: somebody else has created it. */
+export function leftByAnother(name: string): ZeroBufferError {
+  const fault = faultOfSharedMemory();
+  if (fault?.code === "PERMISSION_DENIED")
+    return machineError(`Buffer "${name}" cannot be replaced`, fault, { buffer: name });
+  return new PermissionDeniedError(`Buffer "${name}" exists and belongs to another user.`, {
+    buffer: name,
+    hint: `Use another name, or have its owner remove it: \`cleanBuffer("${name}")\`.`,
+  });
+}
+
 /** The error for shared memory that cannot be allocated: how much is needed, how much is free, what to do. */
-export function outOfSharedMemory(buffer: string, neededBytes: number): ResourceExhaustedError {
+export function outOfSharedMemory(buffer: string, neededBytes: number): ZeroBufferError {
+  const needs = `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory`;
   if (SHARED_MEMORY === undefined) {
-    return new ResourceExhaustedError(
-      `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, and the system has less.`,
-      {
-        buffer,
-        hint: "Make the buffer smaller (`payloadSize`), or end other programs that use much memory.",
-      },
-    );
-  }
-  const { bavail, bsize } = files().statfsSync(SHARED_MEMORY);
-  return new ResourceExhaustedError(
-    `Buffer "${buffer}" needs ${neededBytes} bytes of shared memory, and ${SHARED_MEMORY} has ${bavail * bsize} free.`,
-    {
+    return new ResourceExhaustedError(`${needs}, and the system has less.`, {
       buffer,
-      hint:
-        "Make the buffer smaller (`payloadSize`), or the shared memory larger: in a container with 'docker run --shm-size=…', " +
-        `elsewhere with 'mount -o remount,size=… ${SHARED_MEMORY}'.`,
-    },
-  );
+      hint: `${SMALLER} ${END_OTHERS}`,
+    });
+  }
+  const limit = limitOf("fileSize");
+  if (limit !== undefined && limit.value < neededBytes) {
+    const reason = `and the files of this process are limited to ${limit.value} bytes (${limit.name})`;
+    return new ResourceExhaustedError(`${needs}, ${reason}.`, {
+      buffer,
+      hint: `${SMALLER} ${adviceToRaise(limit)}`,
+    });
+  }
+  const fault = faultOfSharedMemory();
+  if (fault !== undefined) return machineError(`Buffer "${buffer}" cannot be created`, fault, { buffer });
+  const { bavail, bsize } = files().statfsSync(SHARED_MEMORY);
+  return new ResourceExhaustedError(`${needs}, and ${SHARED_MEMORY} has ${bavail * bsize} free.`, {
+    buffer,
+    hint:
+      `${SMALLER} the shared memory larger: in a container with 'docker run --shm-size=…', ` +
+      `elsewhere with 'mount -o remount,size=… ${SHARED_MEMORY}'.`,
+  });
 }

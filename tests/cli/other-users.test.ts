@@ -5,7 +5,7 @@ import { chmodSync, chownSync, existsSync, writeFileSync } from "node:fs";
 import { Reader } from "../../src/core/index.ts";
 import { bufferMade, eventually, uniqueName } from "../support/buffers.ts";
 import { Bundle, isRoot } from "../support/bundle.ts";
-import { Child, run, runJson } from "../support/process.ts";
+import { Child, type Report, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { leaveStaleBuffer, listed, lockOf, objectsOf, removeAll, shm } from "./stale-buffers.ts";
 
@@ -15,6 +15,9 @@ beforeAll(() => {
 });
 
 const bundle = await Bundle.build();
+
+const checkOf = ({ document }: Report, name: string) =>
+  document.checks.find(({ check }: { check: string }) => check === name);
 
 describe.skipIf(!isRoot)("another user's buffer", () => {
   const NOBODY = 65_534;
@@ -70,6 +73,57 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
       hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
     });
     expect((await run("clean", name)).code).toBe(0);
+  });
+
+  test("keeps its name from root, who is told to have its owner remove it, and that helps", async () => {
+    const channel = uniqueName();
+    const name = `${channel}_request`;
+    await leaveNobodysBuffer(name);
+    const commands = [
+      ["reader", name, "--buffer-size", "4096", "--connect-timeout-ms", "1"],
+      ["relay", name, uniqueName(), "--buffer-size", "4096", "--connect-timeout-ms", "1"],
+      ["duplex", "serve", channel, "--buffer-size", "4096"],
+    ];
+    for (const args of commands) {
+      const { code, document } = await runJson(...args);
+      expect({ args, code, error: document.error }).toEqual({
+        args,
+        code: 1,
+        error: {
+          code: "PERMISSION_DENIED",
+          message: `Buffer "${name}" exists and belongs to another user.`,
+          hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
+        },
+      });
+    }
+    expect(checkOf(await runJson("doctor"), "leftovers")).toMatchObject({
+      status: "ok",
+      message: expect.stringContaining("dead processes of other users have left"),
+      remedy: null,
+    });
+    await using owner = asNobody("clean", name);
+    expect((await owner.exited()).code).toBe(0);
+    expect((await runJson(...commands[0]!)).document.error.code).toBe("PEER_TIMEOUT");
+  });
+
+  test("has a lock that only they may open, and the reader is told what helps", async () => {
+    const name = uniqueName();
+    writeFileSync(lockOf(name), "", { mode: 0o600 });
+    const args = ["reader", name, "--buffer-size", "4096", "--connect-timeout-ms", "1", "--json-output"];
+    await using reader = asNobody(...args);
+    expect(await reader.report()).toMatchObject({
+      code: 1,
+      document: {
+        error: {
+          code: "PERMISSION_DENIED",
+          message: `The lock file ${lockOf(name)} cannot be used: the operating system refuses access.`,
+          hint: "Another user has created it: use another name, or remove it as that user.",
+        },
+      },
+    });
+    removeAll([lockOf(name)]);
+    await using next = asNobody(...args);
+    expect((await next.report()).document.error.code).toBe("PEER_TIMEOUT");
   });
 
   test("of which only a semaphore is left keeps the name, and the reader is told which file that is", async () => {

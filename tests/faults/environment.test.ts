@@ -5,42 +5,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { root, run } from "../../scripts/build-native.ts";
-import { Child } from "../support/process.ts";
+import { canBeAlone as isPermitted } from "../support/alone.ts";
+import { type Outcome, runScript } from "../support/namespace.ts";
+import { checkSituation, nothing, withoutNewBuffers } from "./situations.ts";
 
 const command = `${process.execPath} ${join(root, "src", "main.ts")}`;
 const reader = (options: string) => `${command} reader buffer --json-output ${options}`;
 
-const isPermitted =
-  Bun.spawnSync(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]).exitCode === 0;
 /** Where mount namespaces are not permitted, the tests are reported as skipped. */
 const inNamespace = test.skipIf(!isPermitted);
 if (!isPermitted)
   console.error("Mount namespaces are not permitted here: tests of the environment are skipped.");
-
-interface Outcome {
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** What has to stay where it is, even below /tmp. */
-const kept = [root, dirname(process.execPath)].filter((path) => path.startsWith("/tmp/"));
-
-/** Runs a shell script where /tmp is empty but for this checkout, and so is /dev/shm, which has `shmSize` bytes. */
-async function runScript(script: string, shmSize = "64m"): Promise<Outcome> {
-  const setUp = [
-    "mount -t tmpfs -o mode=1777 tmpfs /mnt",
-    ...kept.map((path) => `mkdir -p "/mnt${path.slice(4)}" && mount --bind "${path}" "/mnt${path.slice(4)}"`),
-    "mount --move /mnt /tmp",
-    `mount -t tmpfs -o mode=1777,size=${shmSize} tmpfs /dev/shm`,
-  ].join(" && ");
-  await using child = Child.program(["unshare", "--mount", "sh", "-c", `${setUp} && cd /tmp\n${script}`], {
-    env: { TMPDIR: undefined },
-  });
-  const { stdout, stderr } = await child.end();
-  return { stdout: stdout.toString(), stderr };
-}
 
 /** The last line is the listing that every script ends with. */
 function documentOf({ stdout, stderr }: Outcome) {
@@ -121,8 +98,8 @@ describe("what belongs to another user", () => {
        ls /dev/shm`,
     );
     expect(JSON.parse(stdout.split("\n").find((line) => line.startsWith("{"))!).error).toMatchObject({
-      code: "CORRUPT_BUFFER",
-      message: expect.stringContaining("it belongs to another user"),
+      code: "PERMISSION_DENIED",
+      message: 'Buffer "buffer" exists and belongs to another user.',
     });
     expect(stdout).toContain("\nbuffer\n");
   });
@@ -153,14 +130,58 @@ describe("the executable", () => {
     expect(outcome.stdout).toContain("code 0");
   });
 
-  inNamespace("says what to set where no directory lets it load its helper", async () => {
-    const { stdout, stderr } = await runScript(`
-      for directory in /var/tmp /dev/shm; do mount -t tmpfs -o noexec tmpfs $directory; done
-      mount -o remount,noexec /tmp
-      HOME=/nonexistent ${executable} list; echo "code $?"`);
-    expect(stdout).toBe("code 1\n");
-    expect(stderr).toContain("\n  Set TMPDIR to a directory that exists, that you can write to");
-  });
+  test.skipIf(!isPermitted).each([
+    [
+      "where no directory lets it load its helper",
+      {
+        make: `for directory in /var/tmp /dev/shm; do mount -t tmpfs -o noexec tmpfs $directory; done
+          mount -o remount,noexec /tmp; export HOME=/nonexistent`,
+        codes: nothing("PERMISSION_DENIED"),
+        message:
+          "The native helper cannot be loaded: no directory for temporary files allows it: /tmp is mounted noexec.",
+      },
+    ],
+    [
+      "where directories are read-only or allow no programs",
+      {
+        make: `mount -t tmpfs -o ro tmpfs /var/tmp; mount -o remount,noexec /dev/shm
+          mount -o remount,ro,noexec /tmp; export HOME=/nonexistent`,
+        codes: nothing("PERMISSION_DENIED"),
+        message:
+          "The native helper cannot be loaded: no directory for temporary files allows it: /tmp is mounted read-only and noexec.",
+      },
+    ],
+    [
+      "where it may not write the file of its helper",
+      {
+        limit: "ulimit -S -f 8",
+        codes: nothing("RESOURCE_EXHAUSTED"),
+        message:
+          "The native helper cannot be loaded: it is a larger file than the limit of 4096 (ulimit -f) allows.",
+      },
+    ],
+    [
+      "where it may not open the file of its helper",
+      { limit: "ulimit -n 5", codes: nothing("RESOURCE_EXHAUSTED"), message: undefined },
+    ],
+    [
+      "where it may open few files",
+      {
+        limit: "ulimit -n 7",
+        codes: { ...withoutNewBuffers("RESOURCE_EXHAUSTED"), doctor: "0" },
+        message: undefined,
+      },
+    ],
+    [
+      "where it has too little address space",
+      {
+        limit: "ulimit -S -v 2000000",
+        codes: nothing("RESOURCE_EXHAUSTED"),
+        message:
+          "The native helper cannot be loaded: the runtime needs more address space than the limit of 2048000000 (ulimit -v) allows.",
+      },
+    ],
+  ] as const)("says what helps %s", (_, situation) => checkSituation(executable, situation));
 
   inNamespace("leaves one file in the temp directory, however often it starts", async () => {
     const { stdout } = await runScript(
@@ -213,7 +234,7 @@ describe("the executable", () => {
       "PERMISSION_DENIED",
       expect.stringContaining("/tmp/zerobuffer is refused"),
     ]);
-    const command = /^Run this as its owner or as an administrator: (.+)$/.exec(hint)?.[1];
+    const command = /^Run this as (?:its owner or as )?an administrator: (.+)$/.exec(hint)?.[1];
     const outcome = await runScript(`${restrict}; ${command}; ${other} ${idle()}`);
     expect(documentOf(outcome).error.code).toBe("PEER_TIMEOUT");
   });

@@ -51,9 +51,9 @@ export default defineCommand({
         for (const path of paths) log?.info(`${dryRun ? "Would remove" : "Removed"} ${path}.`);
         continue;
       }
-      const { code, reason } = obstacle;
+      const { code, reason, hint } = obstacle;
       if (code !== "BUFFER_NOT_FOUND") document.left.push({ buffer_name: name, code, reason });
-      if (names.length > 0) failures.push(failureOf(name, code, reason));
+      if (names.length > 0) failures.push(failureOf(name, code, reason, hint));
     }
     const last = failures.pop();
     document.errors.push(...failures.map(({ message }) => message));
@@ -81,11 +81,13 @@ function findAll(): string[] {
   return [...listBuffers(), ...listLeftoverSemaphores()].sort();
 }
 
-function failureOf(name: string, code: ErrorCode, reason: string): CommandError {
+function failureOf(name: string, code: ErrorCode, reason: string, advice?: string): CommandError {
   const message =
     code === "BUFFER_NOT_FOUND" ? `There is no buffer "${name}".` : `Buffer "${name}" was kept: ${reason}.`;
   const hint =
-    code === "CORRUPT_BUFFER" ? `It may not be a buffer. If it is, ${removalAdvice(name)}.` : HINTS[code];
+    code === "CORRUPT_BUFFER"
+      ? `It may not be a buffer. If it is, ${removalAdvice(name)}.`
+      : (advice ?? HINTS[code]);
   return new CommandError(code, message, hint);
 }
 

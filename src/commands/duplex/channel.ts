@@ -59,6 +59,8 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
         hint: "Send smaller requests, or start the server with a larger --buffer-size.",
       };
     case "PERMISSION_DENIED":
+      // Another fault of the machine has its own remedy.
+      if (!error.hint?.includes("`mode`")) return undefined;
       return {
         message: error.message,
         hint: "Run as the user who runs the server, or start the server with a umask that lets others write.",

@@ -139,10 +139,19 @@ export default defineCommand({
     ended.catch(() => {});
     const child = await openChild(options, session, fail);
     const { server, start } = createServer(options, child, stopwatch, session);
-    server.onStop = noteEnd;
+    /** Why the server has last lost a client, or stopped. */
+    let lastFailure: Error | undefined;
+    server.onStop = () => {
+      const isDone = frames > 0 && server.statistics.requests >= frames;
+      if (lastFailure === undefined || isDone) return noteEnd();
+      document.errors.pop();
+      fail(lastFailure);
+    };
     server.onError = (error, sequence) => {
-      if (sequence === 0) document.errors.push(error.message);
-      else if (document.handler_errors++ < MAX_REASONS) {
+      if (sequence === 0) {
+        lastFailure = error;
+        document.errors.push(error.message);
+      } else if (document.handler_errors++ < MAX_REASONS) {
         document.errors.push(`Request ${sequence} got no response: ${error.message}`);
       }
     };

@@ -13,7 +13,7 @@ import {
   WriterAlreadyConnectedError,
   type ZeroBufferError,
 } from "../errors.ts";
-import { checkHelper, failure } from "../failures.ts";
+import { checkHelper, checkSharedMemory, failure } from "../failures.ts";
 import { createForWriter } from "./create.ts";
 import { BufferLocks, PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
@@ -135,6 +135,7 @@ function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Co
 /** One attempt to connect to a buffer that exists. */
 function tryJoin(name: string, readerPid?: bigint): Connection | Obstacle {
   const memory = SharedMemory.open(name);
+  if (memory === Code.NOT_FOUND) checkSharedMemory(name);
   if (memory === Code.NOT_FOUND) return { error: notFound(name), isAbandoned: true };
   if (memory === Code.AGAIN) return unfinished(name);
   if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);

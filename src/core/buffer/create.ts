@@ -12,7 +12,7 @@ import {
   ReaderAlreadyConnectedError,
   type ZeroBufferError,
 } from "../errors.ts";
-import { checkHelper, failure, outOfSharedMemory } from "../failures.ts";
+import { checkHelper, checkSharedMemory, failure, leftByAnother, outOfSharedMemory } from "../failures.ts";
 import { checkMemoryLimit } from "../memory-limit.ts";
 import { alreadyOwned, BufferLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
@@ -45,6 +45,7 @@ const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
 export function createForReader(name: string, config?: BufferConfig, flags = 0n): SharedBuffer {
   checkName(name);
   checkHelper();
+  checkSharedMemory(name);
   watchSignals();
   const resolved = resolveConfig(config);
   removeStaleBuffers();
@@ -92,7 +93,8 @@ export function createForWriter(name: string, config: BufferConfig): SharedBuffe
 function removeIfDead(name: string): boolean {
   const memory = SharedMemory.open(name);
   if (memory === Code.NOT_FOUND) return true;
-  if (typeof memory === "number") return memory === Code.AGAIN && SharedMemory.discard(name);
+  if (memory === Code.AGAIN) return SharedMemory.discard(name);
+  if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
   try {
     if (obstacleToRemoval(memory) !== undefined) return false;
     memory.unlink();
@@ -186,13 +188,8 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
   const memory = SharedMemory.open(name);
   if (memory === Code.NOT_FOUND) return undefined;
   if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;
-  if (memory === Code.PERMISSION) {
-    // Its lock was free: it has no reader any more.
-    throw new PermissionDeniedError(`Buffer "${name}" exists and belongs to another user.`, {
-      buffer: name,
-      hint: `Use another name, or have its owner remove it: \`cleanBuffer("${name}")\`.`,
-    });
-  }
+  // Its lock was free: it has no reader any more.
+  if (memory === Code.PERMISSION) throw leftByAnother(name);
   if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
   let adopted: SharedBuffer | undefined;
   try {
@@ -203,6 +200,7 @@ function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefi
     adopted = adopt(name, memory, oieb, locks);
     if (adopted !== undefined) return adopted;
     const obstacle = obstacleToRemoval(memory);
+    if (obstacle?.code === "PERMISSION_DENIED") throw leftByAnother(name);
     if (obstacle !== undefined) {
       throw new CorruptBufferError(`Buffer "${name}" exists and cannot be replaced: ${obstacle.reason}.`, {
         buffer: name,

@@ -2,7 +2,7 @@
 
 import type { Stats } from "node:fs";
 import { files, paths } from "../../runtime/files.ts";
-import { mountOf } from "../mounts.ts";
+import { faultOfWriting, opening, quoted } from "../machine.ts";
 import { statusOf } from "./objects.ts";
 
 /**
@@ -18,7 +18,7 @@ export const SEPARATOR = process.platform === "win32" ? "\\" : "/";
 
 const STICKY = 0o1000;
 
-/** The mode of a lock directory: every user may create files there, and remove none of another user's. */
+/** The mode of a lock directory: every user may create files there, and remove only files of their own. */
 export const OPEN_TO_EVERYBODY = STICKY | 0o777;
 
 /** Why a lock directory cannot be used. */
@@ -82,10 +82,13 @@ export function faultOfLockDirectory(path: string): DirectoryFault | undefined {
   const status = statusOf(path);
   if (status === undefined) {
     const parent = parentOf(path);
-    const reason = `it is missing and cannot be created in ${parent}`;
-    return { reason, remedy: statusOf(parent) === undefined ? creation(parent) : opening(parent) };
+    if (statusOf(parent) === undefined)
+      return { reason: `it is missing, and so is ${parent}`, remedy: creation(parent) };
+    const denied = faultOfWriting(parent) ?? "does not take it";
+    return { reason: `it is missing, and ${parent} ${denied}`, remedy: opening(parent) };
   }
-  const reason = distrust(path) ?? (isWritable(path) ? undefined : "it cannot be written");
+  const denied = faultOfWriting(path);
+  const reason = distrust(path) ?? (denied && `it ${denied}`);
   if (reason === undefined) return undefined;
   return { reason, remedy: status.isDirectory() ? opening(path) : removal(path) };
 }
@@ -96,7 +99,7 @@ function distrust(path: string): string | undefined {
   if (status === undefined) return "it is missing";
   if (!status.isDirectory()) return "it is not a directory";
   if (!isOwn(status) && (status.mode & STICKY) === 0) {
-    return "it belongs to another user and is not sticky, so that its owner could replace our files";
+    return "it belongs to another user and is not sticky: every user who can write there could replace our files";
   }
   return undefined;
 }
@@ -104,22 +107,6 @@ function distrust(path: string): string | undefined {
 /** Whether a file belongs to the user of this process. On Windows lock directories have one user each. */
 function isOwn({ uid }: Stats): boolean {
   return process.geteuid === undefined || uid === process.geteuid();
-}
-
-/** Whether this process may create files in the directory. */
-export function isWritable(directory: string): boolean {
-  return accessFault(directory) === undefined;
-}
-
-/** The system's code for why this process may not create files in the directory. */
-function accessFault(directory: string): string | undefined {
-  const { accessSync, constants } = files();
-  try {
-    accessSync(directory, constants.W_OK | constants.X_OK);
-    return undefined;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? "";
-  }
 }
 
 /** The directory that a lock directory is in. */
@@ -132,23 +119,9 @@ function parentOf(path: string): string {
 const isWindows = process.platform === "win32";
 
 function creation(directory: string): string {
-  return isWindows ? `mkdir "${directory}"` : `mkdir -p ${quoted(directory)}`;
-}
-
-function opening(directory: string): string {
-  if (isWindows) return `icacls "${directory}" /reset`;
-  if (accessFault(directory) === "EROFS") {
-    const mount = process.platform === "linux" ? mountOf(directory)?.path : undefined;
-    return `mount -o remount,rw ${quoted(mount ?? directory)}`;
-  }
-  return `chmod 1777 ${quoted(directory)}`;
+  return isWindows ? `mkdir "${directory}"` : `mkdir -p -m 1777 ${quoted(directory)}`;
 }
 
 function removal(path: string): string {
   return isWindows ? `del "${path}"` : `rm ${quoted(path)}`;
-}
-
-/** A path as the shell takes it. */
-export function quoted(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -5,6 +5,7 @@ import { LockFile } from "../../native/lock-file.ts";
 import { files } from "../../runtime/files.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError, type ZeroBufferError } from "../errors.ts";
 import { failure } from "../failures.ts";
+import { advice } from "../machine.ts";
 import {
   foreignLockDirectories,
   LOCK_DIRECTORY,
@@ -65,7 +66,7 @@ export class BufferLocks {
     if (fault !== undefined) {
       throw new PermissionDeniedError(`The lock directory ${LOCK_DIRECTORY} is refused: ${fault.reason}.`, {
         buffer: name,
-        hint: `Run this as its owner or as an administrator: ${fault.remedy}`,
+        hint: advice(fault.remedy),
       });
     }
     const locks: LockFile[] = [];

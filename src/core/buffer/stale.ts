@@ -4,7 +4,8 @@ import { Code, codeDescriptions } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
 import { Semaphore } from "../../native/semaphore.ts";
 import { type ErrorCode, ZeroBufferError } from "../errors.ts";
-import { checkHelper } from "../failures.ts";
+import { checkHelper, checkSharedMemory } from "../failures.ts";
+import { advice, faultOfWriting, opening } from "../machine.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { isOurs, memoryPath, semaphorePath, statusOf } from "./objects.ts";
@@ -70,6 +71,8 @@ export interface CleanupObstacle {
   >;
   /** What is in the way, as half a sentence whose subject is the buffer. */
   readonly reason: string;
+  /** What the user can do, as one sentence; undefined if the code says enough. */
+  readonly hint?: string | undefined;
 }
 
 /** Why shared memory must not be removed; undefined if it is ours and stale: then a process that holds its locks may. */
@@ -118,13 +121,24 @@ export interface Cleanup {
 export function cleanBuffer(name: string, { dryRun = false }: { dryRun?: boolean } = {}): Cleanup {
   checkName(name);
   checkHelper();
+  checkSharedMemory(name);
   const objects = objectsOf(name).filter(({ path }) => isOurs(path));
   const obstacle =
     obstacleTo(name) ?? lacksEvidence(name, objects) ?? (dryRun ? heldLock(name) : takeAndRemove(name));
   if (obstacle !== undefined) return { paths: [], bytes: 0, obstacle };
   const removed = dryRun ? objects : objects.filter(({ path }) => statusOf(path) === undefined);
+  if (removed.length === 0 && objects.length > 0)
+    return { paths: [], bytes: 0, obstacle: unremovable(objects[0]?.path) };
   const bytes = removed.reduce((sum, { size }) => sum + size, 0);
   return { paths: removed.map(({ path }) => path), bytes, obstacle };
+}
+
+/** The obstacle if a file stays that could be removed. */
+function unremovable(path: string | undefined): CleanupObstacle {
+  const directory = path?.slice(0, path.lastIndexOf("/"));
+  const denied = directory && faultOfWriting(directory);
+  if (!denied) return foreign("the system keeps it");
+  return { ...foreign(`${directory} ${denied}`), hint: advice(opening(directory)) };
 }
 
 /** Whether shared memory of the name begins as a buffer's does, even if it is corrupt. */
@@ -192,9 +206,8 @@ function takeAndRemove(name: string): CleanupObstacle | undefined {
     return removeWith(name, BufferLocks.takeAbandoned(name) ?? BufferLocks.take(name));
   } catch (error) {
     if (!(error instanceof ZeroBufferError)) throw error;
-    return (
-      heldLock(name) ?? { code: "PERMISSION_DENIED", reason: `its lock cannot be taken: ${error.message}` }
-    );
+    const reason = `its lock cannot be taken: ${error.message.replace(/\.$/, "")}`;
+    return heldLock(name) ?? { ...foreign(reason), hint: error.hint };
   }
 }
 
@@ -211,7 +224,9 @@ function removeWith(name: string, locks: BufferLocks): CleanupObstacle | undefin
       if (path === undefined || isOurs(path)) Semaphore.remove(name, role);
     }
     if (typeof memory !== "number") memory.unlink();
-    else if (memory === Code.AGAIN) SharedMemory.discard(name);
+    const isRemoved =
+      typeof memory === "number" ? memory !== Code.AGAIN || SharedMemory.discard(name) : !memory.isNamed;
+    if (!isRemoved) return unremovable(memoryPath(name));
     remove = lockFilesOf(name).every(isOurs);
     return undefined;
   } finally {

@@ -10,7 +10,7 @@ import { memoryPath, namesInSharedMemory, statusOf } from "../buffer/objects.ts"
 import { decodeOieb, type Oieb } from "../buffer/oieb.ts";
 import { type BufferState, beginsAsBuffer, judge } from "../buffer/stale.ts";
 import { OIEB_SIZE } from "../config.ts";
-import { checkHelper } from "../failures.ts";
+import { checkHelper, checkSharedMemory } from "../failures.ts";
 
 /** A preview of metadata has up to this many bytes. */
 const PREVIEW_SIZE = 256;
@@ -78,6 +78,7 @@ export interface SemaphoreValues {
  */
 export function listBuffers(): string[] {
   checkHelper();
+  checkSharedMemory();
   const { memories, semaphores } = namesInSharedMemory();
   const locks = namesOfLocks();
   const buffers = memories.filter((name) => locks.has(name) || semaphores.has(name) || beginsAsBuffer(name));
@@ -103,6 +104,7 @@ export function listLeftoverSemaphores(): string[] {
 export function inspectBuffer(name: string): InspectedBuffer | undefined {
   checkName(name);
   checkHelper();
+  checkSharedMemory(name);
   // Opening a FIFO would wake the process that waits for its reader.
   const isFile = statusOf(memoryPath(name))?.isFile() ?? true;
   const memory = isFile ? SharedMemory.view(name) : Code.UNSAFE;

@@ -1,20 +1,30 @@
 // Checks of the machine: what keeps buffers from working well, and the command that fixes it.
 
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { loadFault } from "../../native/library.ts";
 import {
   faultOfLockDirectory,
   foreignLockDirectories,
-  isWritable,
   LOCK_DIRECTORY,
   OPEN_TO_EVERYBODY,
-  quoted,
 } from "../buffer/lock-directories.ts";
 import { statusOf } from "../buffer/objects.ts";
+import { cleanBuffer } from "../buffer/stale.ts";
 import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
+import {
+  ENOUGH_DESCRIPTORS,
+  faultOfHelper,
+  faultOfLoading,
+  faultOfSharedMemory,
+  isClosedContainer,
+  isWritable,
+  limitOf,
+  type MachineFault,
+  quoted,
+} from "../machine.ts";
 import { memoryFor, memoryLimit } from "../memory-limit.ts";
 import { mountOf } from "../mounts.ts";
 import { inspectBuffer, listBuffers, listLeftoverSemaphores } from "./buffers.ts";
@@ -45,7 +55,7 @@ const MIB = 2 ** 20;
 /** f_type of tmpfs in statfs(2). */
 const TMPFS = 0x01021994;
 
-/** A reader needs about ten descriptors, the runtime twenty. */
+/** A reader and the runtime need about twenty descriptors. */
 const FEW_DESCRIPTORS = 64;
 
 const ok = (message: string): Verdict => ({ status: "ok", message, remedy: null });
@@ -56,6 +66,7 @@ const error = (code: ErrorCode, message: string, remedy: string | null): Verdict
   message,
   remedy,
 });
+const errorOf = ({ code, reason, remedy }: MachineFault): Verdict => error(code, reason, remedy ?? null);
 
 const checks: readonly Check[] = [
   ["helper", examineHelper],
@@ -65,12 +76,8 @@ const checks: readonly Check[] = [
   ["C# locks", examineForeignLockDirectories],
   ["temp directory", examineTempDirectory],
   ["open files", examineOpenFiles, "linux"],
-  [
-    "address space",
-    () => examineLimit("Max address space", "v", "each buffer is mapped as a whole"),
-    "linux",
-  ],
-  ["file size", () => examineLimit("Max file size", "f", "each buffer is a file"), "linux"],
+  ["address space", () => examineLimit("addressSpace", "each buffer is mapped as a whole"), "linux"],
+  ["file size", () => examineLimit("fileSize", "each buffer is a file"), "linux"],
   ["processes", examineProcesses, "linux"],
   ["processors", examineProcessors],
   ["libc", examineLibc, "linux"],
@@ -93,40 +100,41 @@ export function diagnose(): Finding[] {
 
 function examineHelper(): Verdict {
   if (loadFault === undefined) return ok("the native helper is loaded");
-  const remedy = isWindows ? "set TEMP=%USERPROFILE%" : 'export TMPDIR="$HOME"';
+  const fault = faultOfHelper(loadFault.message);
+  if (fault !== undefined)
+    return errorOf({ ...fault, reason: `the native helper cannot be loaded: ${fault.reason}` });
+  const remedy = isWindows ? "set TEMP=%USERPROFILE%" : null;
   return error("PERMISSION_DENIED", `the native helper cannot be loaded: ${loadFault.message}`, remedy);
 }
 
+/** Where the helper is also unpacked to. */
+const OTHER_TEMP_DIRECTORIES = ["/tmp", "/var/tmp"];
+
 function examineTempDirectory(): Verdict {
-  const path = isWindows ? tmpdir() : process.env.TMPDIR || "/tmp";
-  const status = statusOf(path);
-  const elsewhere = isWindows ? "set TEMP=%USERPROFILE%" : "export TMPDIR=/var/tmp";
-  const make = isWindows ? `mkdir "${path}"` : `mkdir -p ${quoted(path)}`;
-  const consequence = "the helper is unpacked to another directory";
-  if (status === undefined) return warning(`${path} is missing: ${consequence}`, make);
-  if (!isWritable(path)) return warning(`${path} cannot be written: ${consequence}`, elsewhere);
-  if (process.platform !== "linux") return ok(`${path} is writable`);
-  const mount = mountOf(path);
-  if (mount?.options.has("noexec")) {
-    return warning(
-      `${path} is mounted noexec: ${consequence}`,
-      `mount -o remount,exec ${quoted(mount.path)}`,
-    );
+  if (isWindows) {
+    const path = tmpdir();
+    const consequence = "the helper is unpacked to another directory";
+    if (statusOf(path) === undefined) return warning(`${path} is missing: ${consequence}`, `mkdir "${path}"`);
+    return isWritable(path)
+      ? ok(`${path} is writable`)
+      : warning(`${path} cannot be written: ${consequence}`, "set TEMP=%USERPROFILE%");
   }
-  return ok(`${path} is writable and executable`);
+  const path = process.env.TMPDIR || "/tmp";
+  const fault = faultOfLoading(path);
+  if (fault === undefined) return ok(`${path} is writable and executable`);
+  const other = OTHER_TEMP_DIRECTORIES.find((directory) => faultOfLoading(directory) === undefined);
+  const consequence = other === undefined ? "" : ": the helper is unpacked to another directory";
+  return warning(
+    `${fault.reason}${consequence}`,
+    other === undefined ? fault.remedy : `export TMPDIR=${other}`,
+  );
 }
 
 // ---- shared memory -------------------------------------------------------------------------------------------------
 
 function examineSharedMemory(path: string): Verdict {
-  if (statusOf(path) === undefined) {
-    const remedy = `mkdir -m 1777 ${path} && mount -t tmpfs -o mode=1777 tmpfs ${path}`;
-    return error("RESOURCE_EXHAUSTED", `${path} is missing`, remedy);
-  }
-  if (!isWritable(path)) {
-    const remedy = `mount -o remount,rw,mode=1777 ${path}`;
-    return error("PERMISSION_DENIED", `${path} cannot be written`, remedy);
-  }
+  const fault = faultOfSharedMemory();
+  if (fault !== undefined) return errorOf(fault);
   const { type, bsize, blocks, bavail } = statfsSync(path);
   const [size, free] = [bsize * blocks, bsize * bavail];
   const text = `${path} has ${mebibytes(size)}, ${mebibytes(free)} of it free`;
@@ -146,21 +154,7 @@ function examineSharedMemory(path: string): Verdict {
 
 /** The command that makes shared memory larger. That of a container can only be set when it is started. */
 function enlarge(path: string): string {
-  return isContainer() ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${path}`;
-}
-
-function isContainer(): boolean {
-  return existsSync("/.dockerenv") || existsSync("/run/.containerenv");
-}
-
-/** That of a container mostly is not: its cgroups are mounted read-only. */
-function isWritableFile(path: string): boolean {
-  try {
-    accessSync(path, constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
+  return isClosedContainer() ? "docker run --shm-size=1g …" : `mount -o remount,size=1G ${path}`;
 }
 
 function examineMemoryLimit(): Verdict {
@@ -173,9 +167,7 @@ function examineMemoryLimit(): Verdict {
   const enough = `${Math.ceil((bytes + lacking) / MIB)}m`;
   return warning(
     `${text}: a buffer needs ${mebibytes(DEFAULT_PAYLOAD_SIZE)} unless \`payloadSize\` is smaller`,
-    isContainer() && !isWritableFile(path)
-      ? `docker run --memory=${enough} …`
-      : `echo ${enough} > ${quoted(path)}`,
+    isClosedContainer() ? `docker run --memory=${enough} …` : `echo ${enough} > ${quoted(path)}`,
   );
 }
 
@@ -185,12 +177,17 @@ function examineLeftovers(): Verdict {
     using view = inspectBuffer(name);
     return view?.snapshot().state === "stale";
   });
-  const count = stale.length + listLeftoverSemaphores().length;
-  if (count === 0) return ok("dead processes have left no buffers");
-  return warning(
-    `dead processes have left ${count === 1 ? "1 buffer" : `${count} buffers`}`,
-    "`cleanBuffer`",
+  const all = [...stale, ...listLeftoverSemaphores()];
+  const ours = all.filter((name) => cleanBuffer(name, { dryRun: true }).obstacle === undefined);
+  if (ours.length > 0) return warning(`dead processes have left ${buffers(ours.length)}`, "`cleanBuffer`");
+  if (all.length === 0) return ok("dead processes have left no buffers");
+  return ok(
+    `dead processes of other users have left ${buffers(all.length)}: only their owners can remove them`,
   );
+}
+
+function buffers(count: number): string {
+  return count === 1 ? "1 buffer" : `${count} buffers`;
 }
 
 // ---- locks ---------------------------------------------------------------------------------------------------------
@@ -222,25 +219,16 @@ function examineForeignLockDirectories(): Verdict {
 // ---- limits --------------------------------------------------------------------------------------------------------
 
 function examineOpenFiles(): Verdict {
-  const limit = softLimit("Max open files");
-  const text = limit === undefined ? "unlimited" : `at most ${limit}`;
-  if (limit === undefined || limit >= FEW_DESCRIPTORS) return ok(text);
-  return warning(text, "ulimit -n 1024");
+  const limit = limitOf("openFiles");
+  const text = limit === undefined ? "unlimited" : `at most ${limit.value}`;
+  if (limit === undefined || limit.value >= FEW_DESCRIPTORS) return ok(text);
+  return warning(text, limit.raise(ENOUGH_DESCRIPTORS) ?? null);
 }
 
-function examineLimit(name: string, letter: string, why: string): Verdict {
-  const limit = softLimit(name);
+function examineLimit(kind: "addressSpace" | "fileSize", why: string): Verdict {
+  const limit = limitOf(kind);
   if (limit === undefined) return ok("unlimited");
-  return warning(`at most ${mebibytes(limit)}, and ${why}`, `ulimit -${letter} unlimited`);
-}
-
-/** A limit of this process; undefined if there is none. */
-function softLimit(name: string): number | undefined {
-  const line = readFileSync("/proc/self/limits", "utf8")
-    .split("\n")
-    .find((line) => line.startsWith(name));
-  const value = line?.slice(name.length).trim().split(/\s+/)[0];
-  return value === undefined || value === "unlimited" ? undefined : Number(value);
+  return warning(`at most ${mebibytes(limit.value)}, and ${why}`, limit.raise() ?? null);
 }
 
 // ---- the machine ---------------------------------------------------------------------------------------------------
