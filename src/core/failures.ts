@@ -28,6 +28,9 @@ const TEMP_VARIABLE = process.platform === "win32" ? "TEMP" : "TMPDIR";
 const SMALLER = "Make the buffer smaller (`payloadSize`), or";
 const END_OTHERS = "end other programs that use much memory.";
 
+/** What to do where a file system is full. */
+export const ROOM_FOR_FILES = "Remove files from that file system.";
+
 /** Throws if the helper cannot be used. Comes before anything else is tried. */
 export function checkHelper(): void {
   if (loadFault === undefined) return;
@@ -72,7 +75,7 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
     case Code.NO_SPACE:
       return new ResourceExhaustedError(`${what} cannot be created: its file system is full.`, {
         buffer,
-        hint: "Remove files from that file system.",
+        hint: ROOM_FOR_FILES,
       });
     case Code.NO_MEMORY: {
       const limit = limitOf("addressSpace");

@@ -2,10 +2,11 @@
 //
 // Each situation is made in a mount namespace of its own, twice: to ask every command, and to follow its advice first.
 
-import { describe, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
 import { canBeAlone } from "../support/alone.ts";
+import { runScript } from "../support/namespace.ts";
 import { checkSituation, nothing, type Situation, withoutNewBuffers } from "./situations.ts";
 
 if (!canBeAlone) console.error("Mount namespaces are not permitted here: tests of remedies are skipped.");
@@ -100,4 +101,59 @@ describe("every command says what keeps buffers from working, and what helps, wh
   test.skipIf(!canBeAlone).each(Object.entries(SITUATIONS))("%s", (_, situation) =>
     checkSituation(program, situation),
   );
+});
+
+describe.skipIf(!canBeAlone)("one command says what has failed", () => {
+  /** The exit code and the error of the only command in a script that prints JSON. */
+  async function failureOf(script: string) {
+    const { stdout, stderr } = await runScript(script);
+    const [, json, code] = /^(\{.*\})\ncode (\d+)$/m.exec(stdout) ?? [];
+    if (json === undefined) throw new Error(`no document:\n${stdout}${stderr}`);
+    return { exitCode: Number(code), ...JSON.parse(json).error };
+  }
+
+  const reader = `${program} reader cam --buffer-size 64KiB --json-output --connect-timeout-ms`;
+
+  test.each([
+    ["a lock file", "cannot be created: its file system is full.", "mkdir -m 1777 /tmp/zerobuffer"],
+    ["a lock directory", "is refused: it is missing, and its file system is full.", "true"],
+  ])("where there is no room for %s, and works when there is", async (_, message, make) => {
+    const fill = `${make}
+      mount -o remount,nr_inodes=$(($(df --output=iused /tmp | tail -1) + 8)) /tmp
+      i=0; while touch /tmp/surplus$i 2> /dev/null; do i=$((i + 1)); done`;
+    expect(await failureOf(`${fill}; ${reader} 1; echo "code $?"`)).toMatchObject({
+      exitCode: 1,
+      message: expect.stringContaining(message),
+      hint: "Remove files from that file system.",
+    });
+    const helped = await failureOf(`${fill}; rm /tmp/surplus*; ${reader} 1; echo "code $?"`);
+    expect(helped.code).toBe("PEER_TIMEOUT");
+  });
+
+  test("where the file of its output becomes larger than a limit, instead of being killed", async () => {
+    const script = `ulimit -S -f 200
+      ${reader} 30s --output /tmp/out & child=$!
+      ${program} writer cam -n 20 -s 32KiB --connect-timeout-ms 30s > /dev/null 2>&1
+      wait $child; echo "code $?"`;
+    expect(await failureOf(script)).toMatchObject({
+      exitCode: 2,
+      code: "IO_ERROR",
+      message: "Cannot write /tmp/out: file too large.",
+    });
+  });
+
+  test("where a server cannot replace its buffer, instead of ending as if it was done", async () => {
+    const script = `
+      ${program} duplex serve channel --buffer-size 64KiB --json-output & child=$!
+      until [ -s /dev/shm/channel_request ] && [ "$(od -An -tu1 -N1 /dev/shm/channel_request)" -eq 128 ]; do :; done
+      mv /tmp/zerobuffer /tmp/old; : > /tmp/zerobuffer
+      truncate -s 0 /dev/shm/channel_request
+      wait $child; echo "code $?"`;
+    expect(await failureOf(script)).toMatchObject({
+      exitCode: 1,
+      code: "PERMISSION_DENIED",
+      message: "The lock directory /tmp/zerobuffer is refused: it is not a directory.",
+      hint: "Run this as its owner or as an administrator: rm /tmp/zerobuffer",
+    });
+  });
 });

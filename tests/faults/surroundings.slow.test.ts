@@ -141,11 +141,16 @@ describe("a limit of the process", () => {
     await reader.receive("ready");
     const used =
       Number(/^VmSize:\s+(\d+)/m.exec(await Bun.file(`/proc/${reader.pid}/status`).text())?.[1]) * 1024;
-    Bun.spawnSync(["prlimit", `--pid=${reader.pid}`, `--as=${used + 32 * 2 ** 20}`]);
+    const limit = used + 32 * 2 ** 20;
+    Bun.spawnSync(["prlimit", `--pid=${reader.pid}`, `--as=${limit}:`]);
     const config = { metadataSize: 64, payloadSize: 256 * 2 ** 20 };
     expect(await reader.send({ do: "open", config }).receiveAny()).toMatchObject({
       code: "RESOURCE_EXHAUSTED",
+      message: `The shared memory of buffer "${name}" cannot be created: the address space of this process is limited to ${limit} bytes (ulimit -v).`,
     });
+    // As the hint says: ulimit -S -v unlimited.
+    Bun.spawnSync(["prlimit", `--pid=${reader.pid}`, "--as=unlimited:"]);
+    expect((await reader.send({ do: "open", config }).receiveAny()).event).toBe("did");
     await reader.succeed();
   });
 });

@@ -25,8 +25,8 @@ export const OPEN_TO_EVERYBODY = STICKY | 0o777;
 export interface DirectoryFault {
   /** As half a sentence, whose subject is the directory. */
   readonly reason: string;
-  /** The shell command that changes that. */
-  readonly remedy: string;
+  /** The shell command that changes that; undefined if files have to be removed from the file system. */
+  readonly remedy: string | undefined;
 }
 
 /** The C# implementation's lock directories: the usual one, and the one that this TMPDIR gives it. */
@@ -60,7 +60,9 @@ function prepare(path: string): DirectoryFault | undefined {
   try {
     files().mkdirSync(path, OPEN_TO_EVERYBODY);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") return faultOfLockDirectory(path);
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOSPC") return { reason: "it is missing, and its file system is full", remedy: undefined };
+    if (code !== "EEXIST") return faultOfLockDirectory(path);
   }
   if (distrust(path) === undefined) openToEverybody(path);
   return faultOfLockDirectory(path);
@@ -84,7 +86,7 @@ export function faultOfLockDirectory(path: string): DirectoryFault | undefined {
     const parent = parentOf(path);
     if (statusOf(parent) === undefined)
       return { reason: `it is missing, and so is ${parent}`, remedy: creation(parent) };
-    const denied = faultOfWriting(parent) ?? "does not take it";
+    const denied = faultOfWriting(parent) ?? "cannot be written";
     return { reason: `it is missing, and ${parent} ${denied}`, remedy: opening(parent) };
   }
   const denied = faultOfWriting(path);

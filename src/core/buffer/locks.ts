@@ -4,7 +4,7 @@ import { Code } from "../../native/codes.ts";
 import { LockFile } from "../../native/lock-file.ts";
 import { files } from "../../runtime/files.ts";
 import { PermissionDeniedError, ReaderAlreadyConnectedError, type ZeroBufferError } from "../errors.ts";
-import { failure } from "../failures.ts";
+import { failure, ROOM_FOR_FILES } from "../failures.ts";
 import { advice } from "../machine.ts";
 import {
   foreignLockDirectories,
@@ -66,7 +66,7 @@ export class BufferLocks {
     if (fault !== undefined) {
       throw new PermissionDeniedError(`The lock directory ${LOCK_DIRECTORY} is refused: ${fault.reason}.`, {
         buffer: name,
-        hint: advice(fault.remedy),
+        hint: fault.remedy === undefined ? ROOM_FOR_FILES : advice(fault.remedy),
       });
     }
     const locks: LockFile[] = [];

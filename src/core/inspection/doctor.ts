@@ -197,7 +197,7 @@ function examineLockDirectory(): Verdict {
     return ok(`${LOCK_DIRECTORY} is missing: the first reader creates it`);
   const fault = faultOfLockDirectory(LOCK_DIRECTORY);
   if (fault !== undefined)
-    return error("PERMISSION_DENIED", `${LOCK_DIRECTORY} is refused: ${fault.reason}`, fault.remedy);
+    return error("PERMISSION_DENIED", `${LOCK_DIRECTORY} is refused: ${fault.reason}`, fault.remedy ?? null);
   if (isWindows) return ok(`${LOCK_DIRECTORY} can be written`);
   const mode = (statusOf(LOCK_DIRECTORY)?.mode ?? 0) & 0o7777;
   const text = `${LOCK_DIRECTORY} has mode ${mode.toString(8)}`;
@@ -211,7 +211,7 @@ function examineForeignLockDirectories(): Verdict {
     const fault = faultOfLockDirectory(path);
     if (fault === undefined) continue;
     const consequence = "readers written in C# are not noticed";
-    return warning(`${path} is passed over: ${fault.reason}; ${consequence}`, fault.remedy);
+    return warning(`${path} is passed over: ${fault.reason}; ${consequence}`, fault.remedy ?? null);
   }
   return ok(present.length === 0 ? "the first reader creates the directory" : present.join(", "));
 }
