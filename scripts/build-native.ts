@@ -27,9 +27,16 @@ export const hostSystem: OperatingSystem = systems[process.platform] ?? "linux";
 /** The helper's C sources for a system. */
 export function helperSources(system: OperatingSystem): string[] {
   const files = {
-    linux: ["posix.c", "posix_signals.c", "linux.c", "waiter.c"],
-    darwin: ["posix.c", "posix_signals.c", "darwin.c", "waiter.c"],
-    windows: ["win32.c", "win32_objects.c", "win32_waiting.c", "win32_locks.c", "freestanding.c"],
+    linux: ["posix.c", "posix_signals.c", "linux.c", "linux_presence.c", "waiter.c"],
+    darwin: ["posix.c", "posix_signals.c", "darwin.c", "no_presence.c", "waiter.c"],
+    windows: [
+      "win32.c",
+      "win32_objects.c",
+      "win32_waiting.c",
+      "win32_locks.c",
+      "no_presence.c",
+      "freestanding.c",
+    ],
   };
   const everywhere = [
     "oieb.c",

@@ -90,7 +90,7 @@ static void open_reader(struct buffer *buffer) {
 }
 
 static void open_writer(struct buffer *buffer) {
-  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner, wait_mode,
+  int32_t code = zb_writer_open(buffer->memory, buffer->written, buffer->released, (uint64_t)owner, 1, wait_mode,
                                 &buffer->writer);
   if (code != ZB_OK) fail("writer", code);
 }

@@ -3,7 +3,13 @@
 
 export { removalAdvice } from "./buffer/objects.ts";
 export type { Oieb } from "./buffer/oieb.ts";
-export { type BufferState, type Cleanup, type CleanupObstacle, cleanBuffer } from "./buffer/stale.ts";
+export {
+  type BufferState,
+  type Cleanup,
+  type CleanupObstacle,
+  type CleanupOptions,
+  cleanBuffer,
+} from "./buffer/stale.ts";
 export {
   type BufferSnapshot,
   type InspectedBuffer,

@@ -148,7 +148,9 @@ export class Lookahead {
 
   #takeWithoutToken(): boolean {
     const flags = this.#watch.acceptsFirstFrame ? Look.NEW_WRITER : 0;
-    return this.#accept(this.#ring.next(0, Look.WITHOUT_TOKEN | flags));
+    const code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
+    if (code > 0) this.#watch.noteMissingTokens(code);
+    return this.#accept(code);
   }
 
   /** Whether `code`, what {@link RingReader.next} has returned, means frames to hand out. Throws what else it means. */

@@ -2,7 +2,8 @@
 
 import { Role } from "../native/memory.ts";
 import type { RingWriter } from "../native/ring.ts";
-import { describeAbsentReader } from "./buffer/connect.ts";
+import { writerAlreadyConnected } from "./buffer/connect.ts";
+import { hasLeftLock } from "./buffer/locks.ts";
 import { Peer } from "./buffer/presence.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import { CorruptBufferError, ReaderDeadError } from "./errors.ts";
@@ -12,19 +13,26 @@ export class ReaderWatch {
   readonly #buffer: SharedBuffer;
   readonly #ring: RingWriter;
   readonly #reader: Peer;
+  readonly #onRoleLost: () => void;
   /** The reader at the last check; 0 until a reader adopts a buffer that this writer made. */
   #readerPid: bigint;
 
-  constructor(buffer: SharedBuffer, ring: RingWriter, readerPid: bigint) {
+  /** @param onRoleLost ends the writer, whose place another one has taken. */
+  constructor(buffer: SharedBuffer, ring: RingWriter, readerPid: bigint, onRoleLost: () => void) {
     this.#buffer = buffer;
+    this.#onRoleLost = onRoleLost;
     this.#ring = ring;
-    this.#reader = new Peer(buffer.memory, Role.READER);
+    this.#reader = new Peer(buffer.memory, Role.READER, {
+      isHolder: true,
+      hasLeftLock: () => hasLeftLock(buffer.name),
+    });
     this.#readerPid = readerPid;
   }
 
-  /** Whether the reader's process lives and has the buffer open. */
+  /** Whether there is a reader that is not known to be gone. */
   isConnected(): boolean {
-    return this.#reader.isAlive(this.#buffer.loadOieb().readerPid);
+    const oieb = this.#buffer.loadOieb();
+    return oieb.readerPid !== 0n && this.#reader.judge(oieb) !== "dead";
   }
 
   /** Whether no reader has adopted the buffer that this writer made. One that came and left has removed it. */
@@ -35,26 +43,41 @@ export class ReaderWatch {
   /**
    * Lets writing go on, also for a reader that has just adopted the buffer.
    *
-   * @throws ReaderDeadError if the reader has gone, CorruptBufferError if the buffer was removed while it lives.
+   * @throws ReaderDeadError if the reader has gone, CorruptBufferError if the buffer was removed while it lives,
+   *   WriterAlreadyConnectedError if another writer has taken this one's place, which it then gives up.
    */
   check(): void {
     const { name, memory } = this.#buffer;
-    const { readerPid } = this.#buffer.loadOieb();
-    if (!this.#reader.isAlive(readerPid) && !this.isAwaited(readerPid)) throw this.#departure(readerPid);
+    this.#keepRole();
+    // In this order: a reader that leaves stores 0 first, and removes the names later.
+    const { isNamed } = memory;
+    const oieb = this.#buffer.loadOieb();
+    const { readerPid } = oieb;
+    const isThere = readerPid !== 0n && this.#reader.judge(oieb) !== "dead";
+    if (!isThere && !this.isAwaited(readerPid)) throw this.#departure(readerPid);
     this.#readerPid = readerPid;
     this.#ring.confirmPeer(readerPid);
-    if (memory.isNamed) return;
+    if (isNamed) return;
     throw new CorruptBufferError(`Buffer "${name}" was removed while its reader lives.`, {
       buffer: name,
       hint: "Somebody removed or replaced its shared memory: start its reader again.",
     });
   }
 
+  /** A v1 writer that is refused stores 0 for the pid of this one, and one that cannot see this one takes its place. */
+  #keepRole(): void {
+    const { name, memory } = this.#buffer;
+    if (memory.restore(Role.WRITER, process.pid)) return;
+    const error = writerAlreadyConnected(name, this.#buffer.loadOieb().writerPid);
+    this.#onRoleLost();
+    throw error;
+  }
+
   #departure(readerPid: bigint): ReaderDeadError {
     const { name } = this.#buffer;
     // It may have left, and its process ended, since the pid was loaded.
     const left = this.#buffer.loadOieb().readerPid === 0n;
-    const what = left ? "its reader has left" : describeAbsentReader(name, readerPid);
+    const what = left ? "its reader has left" : `its reader (process ${readerPid}) is dead`;
     return new ReaderDeadError(
       left ? "left" : "died",
       `Buffer "${name}" takes no frames any more: ${what}.`,

@@ -89,7 +89,7 @@ export class Reader implements Disposable {
     }
     this.name = name;
     this.#buffer = buffer;
-    this.#watch = new WriterWatch(buffer, new Peer(memory, Role.WRITER), ring);
+    this.#watch = new WriterWatch(buffer, new Peer(memory, Role.WRITER, { isHolder: true }), ring);
     this.#lender = new Lender(name, memory, ring, this.#watch);
     this.#reads = new ReadQueue({
       hasFrames: () => this.#frames.hasFrames(),

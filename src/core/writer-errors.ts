@@ -12,6 +12,12 @@ import {
 /** Length of the prefix in front of the metadata, in bytes. */
 const METADATA_PREFIX_SIZE = 8;
 
+/** Length of what is to be written. What is no Uint8Array must not reach the helper, which copies what it is pointed to. */
+export function sizeOf(data: Uint8Array): number {
+  if (data instanceof Uint8Array) return data.length;
+  throw new TypeError(`The bytes to write are a Uint8Array, not ${data === null ? "null" : typeof data}.`);
+}
+
 /** Why a frame of `size` bytes, which is none of 1 to `most`, cannot be written. */
 export function wrongFrameSize(buffer: string, size: number, most: number) {
   if (!(Number.isInteger(size) && size > most)) {
@@ -43,6 +49,14 @@ export function metadataAlreadyWritten(buffer: string): MetadataAlreadyWrittenEr
   return new MetadataAlreadyWrittenError(`This writer of buffer "${buffer}" has sent its metadata already.`, {
     buffer,
     hint: "A writer sends metadata once: send what changes as frames.",
+  });
+}
+
+/** The error where a reader of version 1 may still want the metadata of an earlier writer. */
+export function metadataOfAnother(buffer: string) {
+  return new MetadataAlreadyWrittenError(`Buffer "${buffer}" holds other metadata, of an earlier writer.`, {
+    buffer,
+    hint: "Its reader takes the metadata of one writer: restart it, or send the same.",
   });
 }
 

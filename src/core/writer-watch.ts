@@ -1,5 +1,6 @@
 // Tells a reader whether its writer is there, has left or has died (docs/protocol.md, sections 4.3 to 4.5).
 
+import { Code } from "../native/codes.ts";
 import { Role, type SharedMemory } from "../native/memory.ts";
 import type { RingReader } from "../native/ring.ts";
 import type { Oieb } from "./buffer/oieb.ts";
@@ -7,6 +8,9 @@ import type { Peer } from "./buffer/presence.ts";
 
 /** How long a wait goes on before the writer is judged. */
 export const SLICE_MS = 100;
+
+/** A v1 writer whose pid is 0 has left at the latest after this long without a new frame, in milliseconds. */
+const DOUBT_MS = 1000;
 
 /**
  * - `awaited`: no writer has come since the last departure was reported.
@@ -18,13 +22,19 @@ export type WriterState = "awaited" | "connected" | "left" | "died";
 /** The parts of a buffer that the watch uses: the control block, and the writer's place in it. */
 export interface WatchedBuffer {
   loadOieb(): Oieb;
-  readonly memory: Pick<SharedMemory, "claim" | "clearMetadata">;
+  readonly memory: Pick<SharedMemory, "claim" | "clearMetadata" | "lockRole" | "restore" | "unlockRole">;
 }
+
+/** What the watch asks about the writer. */
+type WatchedWriter = Pick<
+  Peer,
+  "forget" | "hasLetGo" | "isOurs" | "isStillVisible" | "judge" | "lastPid" | "processes"
+>;
 
 /** Follows the writers of one buffer, also when one takes the place of the last one unseen. */
 export class WriterWatch {
   readonly #buffer: WatchedBuffer;
-  readonly #writer: Pick<Peer, "isAlive" | "processes">;
+  readonly #writer: WatchedWriter;
   readonly #ring: Pick<RingReader, "surplusTokens" | "settle">;
 
   #state: WriterState = "awaited";
@@ -39,13 +49,17 @@ export class WriterWatch {
   #writtenCountBefore = 0;
   #metadataBytesBefore = 0;
   #surplusTokensBefore = 0;
+  /** Frames that were taken without their tokens, which may still come and are surplus then. */
+  #owedTokens = 0;
+  /** When a pid of 0 was seen first, and the count of frames then. Undefined: it is another one. */
+  #zeroed: { readonly at: number; readonly writtenCount: number } | undefined;
   /** Surplus tokens and time at the last {@link look}. */
   #surplusTokensSeen = 0;
   #lookedAt = 0;
 
   constructor(
     buffer: WatchedBuffer,
-    writer: Pick<Peer, "isAlive" | "processes">,
+    writer: WatchedWriter,
     ring: Pick<RingReader, "surplusTokens" | "settle">,
   ) {
     this.#buffer = buffer;
@@ -78,10 +92,17 @@ export class WriterWatch {
     this.#isWriterNew = false;
   }
 
+  /** Notes how many frames were taken without their tokens. */
+  noteMissingTokens(frames: number): void {
+    this.#owedTokens += frames;
+  }
+
   /** Process id of the living writer; 0 if there is none. */
   livingPid(): bigint {
-    const { writerPid } = this.#buffer.loadOieb();
-    return this.#writer.isAlive(writerPid) ? writerPid : 0n;
+    const oieb = this.#buffer.loadOieb();
+    if (this.#writer.judge(oieb) === "dead") return 0n;
+    // Somebody may have overwritten the pid of a writer that lives.
+    return oieb.writerPid === 0n && this.#state === "connected" ? this.#writer.lastPid : oieb.writerPid;
   }
 
   /** Judges the writer as part of a look without a token. The next look is due a slice later. */
@@ -94,18 +115,39 @@ export class WriterWatch {
   /** Judges the writer. Call it before a look at the ring, or the last frame of a dying writer is missed. */
   judge(): void {
     let oieb = this.#buffer.loadOieb();
-    let isAlive = this.#writer.isAlive(oieb.writerPid);
-    if (!isAlive && oieb.writerPid !== 0n) {
+    let isThere = this.#writer.judge(oieb) !== "dead";
+    if (!isThere && oieb.writerPid !== 0n) {
       // The writer may have left, and its process ended, since the pid was loaded. Load it once more, and no more often: a
       // hostile peer can change the pid all the time.
       oieb = this.#buffer.loadOieb();
-      isAlive = this.#writer.isAlive(oieb.writerPid);
+      isThere = this.#writer.judge(oieb) !== "dead";
     }
     this.#judged = oieb;
-    if (isAlive) this.#noteWriter();
-    else if (oieb.writerPid !== 0n) this.#state = "died";
-    else if (this.#state === "connected") this.#state = "left";
-    else if (this.#state === "awaited" && this.#hasTraces(oieb)) this.#state = "left";
+    if (oieb.writerPid !== 0n) {
+      this.#zeroed = undefined;
+      if (isThere) this.#noteWriter();
+      else this.#state = "died";
+    } else if (!isThere) {
+      const wasThere = this.#state === "connected" || (this.#state === "awaited" && this.#hasTraces(oieb));
+      if (wasThere && this.#hasLeft(oieb)) this.#state = "left";
+    }
+    // Without a pid and with the lock of its role, a writer is about to come, or another one has overwritten its pid.
+  }
+
+  /**
+   * Whether a writer has left that was there, and whose pid is 0 now: a second v1 writer that is refused overwrites the pid
+   * of the first.
+   */
+  #hasLeft(oieb: Oieb): boolean {
+    if (this.#writer.isOurs || this.#hasClosed() || this.#writer.hasLetGo()) return true;
+    const now = performance.now();
+    const { payloadWrittenCount: writtenCount } = oieb;
+    this.#zeroed ??= { at: now, writtenCount };
+    if (writtenCount === this.#zeroed.writtenCount) return now - this.#zeroed.at >= DOUBT_MS;
+    this.#zeroed = { at: now, writtenCount };
+    // It goes on writing.
+    if (this.#writer.isStillVisible()) this.#buffer.memory.restore(Role.WRITER, this.#writer.lastPid);
+    return false;
   }
 
   #noteWriter(): void {
@@ -113,6 +155,7 @@ export class WriterWatch {
     const isAnother = this.#writer.processes !== this.#process || this.#hasClosed();
     if (isAnother) this.#isWriterNew = true;
     this.#process = this.#writer.processes;
+    this.#owedTokens = Math.max(0, this.#owedTokens - (this.#ring.surplusTokens - this.#surplusTokensBefore));
     this.#surplusTokensBefore = this.#ring.surplusTokens;
     this.#state = "connected";
   }
@@ -125,7 +168,7 @@ export class WriterWatch {
 
   /** Whether the token of a close has come that belongs to no reported writer. */
   #hasClosed(): boolean {
-    return this.#ring.surplusTokens > this.#surplusTokensBefore;
+    return this.#ring.surplusTokens > this.#surplusTokensBefore + this.#owedTokens;
   }
 
   /**
@@ -135,12 +178,14 @@ export class WriterWatch {
   reportDeparture(): "left" | "died" | undefined {
     if (this.#judged === undefined || (this.#state !== "left" && this.#state !== "died")) return undefined;
     const { writerPid, payloadWrittenCount, metadataWrittenBytes } = this.#judged;
-    this.#inPlaceOf(writerPid, () => this.#ring.settle());
+    if (!this.#inPlaceOf(writerPid, () => this.#ring.settle())) return undefined;
     this.#departureReported = true;
+    this.#zeroed = undefined;
     this.#writtenCountBefore = payloadWrittenCount;
     this.#metadataBytesBefore = metadataWrittenBytes;
-    // A writer that leaves gives its place up and then posts one token. If that has not come yet, it will.
-    const isOwed = this.#state === "left" && this.#surplusTokensSeen <= this.#surplusTokensBefore;
+    // A writer of this package that leaves gives its place up and then posts one token. If that has not come yet, it will.
+    const isOwed =
+      this.#state === "left" && this.#writer.isOurs && this.#surplusTokensSeen <= this.#surplusTokensBefore;
     this.#surplusTokensBefore = this.#surplusTokensSeen + (isOwed ? 1 : 0);
     return this.#state;
   }
@@ -155,6 +200,7 @@ export class WriterWatch {
     if (!this.#departureReported) return;
     this.#departureReported = false;
     this.#state = "awaited";
+    this.#writer.forget();
     this.#inPlaceOf(0n, () => {
       // Another writer may have come and gone since the report. Its frames and metadata are still to be read.
       if (this.#hasTraces(this.#buffer.loadOieb())) return;
@@ -163,11 +209,24 @@ export class WriterWatch {
     });
   }
 
-  /** Acts in the place of the writer `pid`, so that nobody connects meanwhile. Does nothing if the pid has changed. */
-  #inPlaceOf(pid: bigint, act: () => void): void {
+  /**
+   * Acts in the place of the writer `pid`, with the lock of its role, so that nobody connects meanwhile. Does nothing if the
+   * pid has changed: another writer has come. False, and it has done nothing, if somebody else has the lock and the pid is the
+   * same: then the writer lives, or the next one is about to come.
+   */
+  #inPlaceOf(pid: bigint, act: () => void): boolean {
     const { memory } = this.#buffer;
-    if (!memory.claim(Role.WRITER, pid, process.pid)) return;
-    act();
-    memory.claim(Role.WRITER, process.pid, 0);
+    if (memory.lockRole(Role.WRITER) === Code.LOCKED) return this.#buffer.loadOieb().writerPid !== pid;
+    try {
+      const oieb = this.#buffer.loadOieb();
+      // A v1 writer that takes the place knows no locks. If it has, there is nothing to do here.
+      if (oieb.writerPid !== pid || (pid !== 0n && this.#writer.judge(oieb) !== "dead")) return true;
+      if (!memory.claim(Role.WRITER, pid, process.pid)) return true;
+      act();
+      memory.claim(Role.WRITER, process.pid, 0);
+      return true;
+    } finally {
+      memory.unlockRole(Role.WRITER);
+    }
   }
 }

@@ -14,7 +14,9 @@ import { type Attempt, WriteQueue } from "./write-queue.ts";
 import {
   frameAcquired,
   metadataAlreadyWritten,
+  metadataOfAnother,
   nothingAcquired,
+  sizeOf,
   writerClosed,
   wrongFrameSize,
   wrongMetadataSize,
@@ -71,9 +73,9 @@ export class Writer implements Disposable {
   constructor(name: string, options: WriterOptions = {}, connection?: Connection) {
     const { connectTimeoutMs, writeTimeout, create, wait } = resolveOptions(options);
     this.#writeTimeout = writeTimeout;
-    const { buffer, readerPid } = connection ?? connect(name, connectTimeoutMs, create);
+    const { buffer, readerPid, sequence } = connection ?? connect(name, connectTimeoutMs, create);
     const { memory, written, released } = buffer;
-    const ring = RingWriter.open(memory, written, released, readerPid, Wait[wait]);
+    const ring = RingWriter.open(memory, written, released, { readerPid, sequence, wait: Wait[wait] });
     if (typeof ring === "number") {
       takeAllSteps(
         () => memory.claim(Role.WRITER, process.pid, 0),
@@ -84,7 +86,7 @@ export class Writer implements Disposable {
     this.name = name;
     this.#buffer = buffer;
     this.#ring = ring;
-    this.#reader = new ReaderWatch(buffer, ring, readerPid);
+    this.#reader = new ReaderWatch(buffer, ring, readerPid, () => this.close());
     this.#writes = new FrameWrites(ring);
     this.queue = new WriteQueue(name, released, this.#reader);
     this.maxFrameSize = maxFrameSize(buffer.sizes.payloadSize);
@@ -192,7 +194,8 @@ export class Writer implements Disposable {
     const wrongSize = wrongMetadataSize(this.name, sizeOf(data), this.config);
     if (wrongSize !== undefined) throw wrongSize;
     if (this.#isMetadataWritten) throw metadataAlreadyWritten(this.name);
-    const written = this.#buffer.memory.writeMetadata(data);
+    const written = this.#buffer.sendMetadata(data);
+    if (written === Code.ALREADY) throw metadataOfAnother(this.name);
     // It fitted when this writer came: somebody has changed the size since.
     const code = written === Code.TOO_LARGE ? Code.BAD_CONTROL : written;
     if (code !== Code.OK) throw failure(code, this.name, `The metadata of buffer "${this.name}"`);
@@ -421,17 +424,17 @@ export class Writer implements Disposable {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { memory, written } = this.#buffer;
+    const { memory } = this.#buffer;
     let isAbandoned = false;
     takeAllSteps(
       () => this.queue.close(writerClosed(this.name)),
+      () => this.#ring.leave(),
       () => this.#ring.close(),
       () => {
         // Taking the reader's place keeps one from adopting the buffer while it is being removed.
         isAbandoned = this.#reader.isAwaited() && memory.claim(Role.READER, 0, process.pid);
       },
-      () => memory.claim(Role.WRITER, process.pid, 0),
-      () => written.post(),
+      () => this.#buffer.leaveAsWriter(),
       () => isAbandoned && this.#buffer.abandon(),
       () => this.#buffer.close(),
     );
@@ -441,10 +444,4 @@ export class Writer implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** Length of what is to be written. What is no Uint8Array must not reach the helper, which copies what it is pointed to. */
-function sizeOf(data: Uint8Array): number {
-  if (data instanceof Uint8Array) return data.length;
-  throw new TypeError(`The bytes to write are a Uint8Array, not ${data === null ? "null" : typeof data}.`);
 }

@@ -21,6 +21,7 @@ export const Code = {
   BROKEN: -16,
   TOO_LARGE: -17,
   ALREADY: -18,
+  UNSUPPORTED: -19,
 } as const;
 
 export type Code = (typeof Code)[keyof typeof Code];
@@ -46,4 +47,5 @@ export const codeDescriptions: Readonly<Record<Code, string>> = {
   [Code.BROKEN]: "the shared memory was truncated under its mapping",
   [Code.TOO_LARGE]: "larger than the space it was meant for",
   [Code.ALREADY]: "done before, and possible only once",
+  [Code.UNSUPPORTED]: "this system does not tell",
 };

@@ -14,11 +14,11 @@ export const Role = { WRITER: 0, READER: 1 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** Flags of the OIEB (docs/protocol.md, section 1). */
-export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n } as const;
+export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n, LOCKED_ROLES: 16n } as const;
 
 /**
- * The shared memory of a buffer, mapped into this process. The process that has created it removes its name. All
- * offsets and sizes are in bytes, and offsets count from the start of the memory.
+ * The shared memory of a buffer, open in this process and usually mapped into it. The process that has created it removes
+ * its name. All offsets and sizes are in bytes, and offsets count from the start of the memory.
  */
 export class SharedMemory extends Handle {
   readonly size: number;
@@ -46,31 +46,32 @@ export class SharedMemory extends Handle {
     return native.zb_memory_link(this.address) as Code;
   }
 
-  /** Maps the memory of a name. NOT_FOUND, UNSAFE, PERMISSION. AGAIN: it is smaller than an OIEB. */
+  /**
+   * Opens the memory of a name, or whatever file has its place, without mapping it. Until {@link map} it can be looked at,
+   * locked and removed. NOT_FOUND, UNSAFE, PERMISSION.
+   *
+   * @param access `write` to take a role, or to remove it; `read` needs only permission to read.
+   */
+  static look(name: string, access: "read" | "write"): SharedMemory | Code {
+    return openHandle(
+      (result) => native.zb_memory_look(cString(name), access === "write" ? 1 : 0, result),
+      (address) => new SharedMemory(address),
+    );
+  }
+
+  /** Opens and maps the memory of a name. As {@link look} and {@link map}. */
   static open(name: string): SharedMemory | Code {
-    return openHandle(
-      (result) => native.zb_memory_open(cString(name), result),
-      (address) => new SharedMemory(address),
-    );
+    const memory = SharedMemory.look(name, "write");
+    if (typeof memory === "number") return memory;
+    const code = memory.map();
+    if (code === Code.OK) return memory;
+    memory.close();
+    return code;
   }
 
-  /**
-   * As {@link open}, but only to read: permission to read is enough. Everything that writes, {@link claim} included,
-   * would end the process.
-   */
-  static view(name: string): SharedMemory | Code {
-    return openHandle(
-      (result) => native.zb_memory_view(cString(name), result),
-      (address) => new SharedMemory(address),
-    );
-  }
-
-  /**
-   * Removes the empty file that a killed creation has left under the name, if this user owns it. The caller holds the
-   * locks of the buffer. False if the name means anything else.
-   */
-  static discard(name: string): boolean {
-    return native.zb_memory_discard(cString(name)) === Code.OK;
+  /** Maps memory that was opened to write. AGAIN: it is smaller than an OIEB. NO_MEMORY. */
+  map(): Code {
+    return native.zb_memory_map(this.address) as Code;
   }
 
   // ---- the bytes ---------------------------------------------------------------------------------------------------
@@ -92,7 +93,8 @@ export class SharedMemory extends Handle {
   }
 
   /**
-   * Copies bytes to the start of `target` without a view. The caller guarantees the range, and the room in `target`.
+   * Copies bytes to the start of `target` without a view. The caller guarantees the range, and the room in `target`. Bytes
+   * past the end of memory that is not mapped are 0.
    */
   copy(offset: number, size: number, target: Uint8Array): void {
     native.zb_memory_copy(this.address, offset, size, target);
@@ -128,17 +130,49 @@ export class SharedMemory extends Handle {
   }
 
   /**
-   * Replaces the pid of a role by compare-and-swap. If `pid` is not 0, this mapping holds the role afterwards; if it
-   * is 0, it does not. False if the field does not hold `expected`, or if another mapping of this process holds the
-   * role.
+   * Replaces the pid of a role by compare-and-swap. If `pid` is not 0, this object holds the role afterwards; if it
+   * is 0, it does not. With the lock of the writer's role, the mark follows its pid. False if the field does not hold
+   * `expected`, or if this process holds the role through another object.
    */
   claim(role: Role, expected: bigint | number, pid: number): boolean {
     return native.zb_oieb_claim(this.address, role, expected, pid) === Code.OK;
   }
 
-  /** Whether another mapping of this process holds the role. */
+  /** Puts the pid of a role back if somebody has overwritten it with 0. Whether the field holds it now. */
+  restore(role: Role, pid: bigint | number): boolean {
+    return native.zb_oieb_restore(this.address, role, pid) === 1;
+  }
+
+  /** Whether this process holds the role through another object. */
   isHeldHere(role: Role): boolean {
     return native.zb_memory_held_here(this.address, role) === 1;
+  }
+
+  // ---- who has it open ---------------------------------------------------------------------------------------------
+
+  /**
+   * Takes the lock of a role, which a peer in any namespace sees as long as this object is open. LOCKED: somebody else
+   * has it. UNSUPPORTED: this system has no such locks.
+   */
+  lockRole(role: Role): Code {
+    return native.zb_role_lock(this.address, role) as Code;
+  }
+
+  /** Gives the lock of a role up, if this object has it. */
+  unlockRole(role: Role): void {
+    native.zb_role_unlock(this.address, role);
+  }
+
+  /** Whether somebody else has the lock of a role; undefined if this system has no such locks. */
+  isRoleLocked(role: Role): boolean | undefined {
+    const answer = native.zb_role_locked(this.address, role);
+    return answer < 0 ? undefined : answer === 1;
+  }
+
+  /** Whether nobody else has the memory open, in any process; undefined if that cannot be asked. */
+  isAlone(): boolean | undefined {
+    const answer = native.zb_memory_alone(this.address);
+    return answer < 0 ? undefined : answer === 1;
   }
 
   // ---- the metadata ------------------------------------------------------------------------------------------------
@@ -168,15 +202,9 @@ export class SharedMemory extends Handle {
     return native.zb_memory_named(this.address) === Code.OK;
   }
 
-  /** Whether the user of this process owns the memory. */
+  /** Whether the user of this process owns the memory, or is root. */
   get isOwned(): boolean {
     return native.zb_memory_owned(this.address) === 1;
-  }
-
-  /** Whether the process maps this memory; undefined if that cannot be read. */
-  isMappedBy(pid: number): boolean | undefined {
-    const mappings = this.mappingsOf(pid);
-    return mappings === undefined ? undefined : mappings > 0;
   }
 
   /** How often the process maps this memory, counted up to 2; undefined if that cannot be read. */

@@ -1,6 +1,6 @@
 // The two ends of a ring.
 
-import type { Code } from "./codes.ts";
+import { Code } from "./codes.ts";
 import { Handle, openHandle } from "./handle.ts";
 import { native } from "./library.ts";
 import type { SharedMemory } from "./memory.ts";
@@ -137,6 +137,35 @@ export class RingReader extends Handle {
   }
 }
 
+/** How long a {@link Walk} goes on at a time, in microseconds. */
+const WALK_SLICE_US = 5000;
+
+/** Finds the number that the next frame must have for a reader that goes on counting when another writer comes. */
+export class Walk {
+  readonly #memory: SharedMemory;
+  /** struct zb_walk */
+  readonly #state = new Float64Array(2);
+  #result: Code = Code.AGAIN;
+
+  /** @param memory with an empty ring, whose writer's place this process has. */
+  constructor(memory: SharedMemory) {
+    this.#memory = memory;
+  }
+
+  /** Goes on for some milliseconds. False once it has ended. */
+  step(): boolean {
+    if (this.#result === Code.AGAIN) {
+      this.#result = native.zb_ring_follow(this.#memory.address, this.#state, WALK_SLICE_US) as Code;
+    }
+    return this.#result === Code.AGAIN;
+  }
+
+  /** The number, once the walk has ended; undefined if it cannot be found. */
+  get sequence(): number | undefined {
+    return this.#result === Code.OK ? this.#state[1] : undefined;
+  }
+}
+
 /** The writing end of a ring. Its memory and semaphores belong to the caller, and must stay open as long as it is. */
 export class RingWriter extends Handle {
   readonly #view: Float64Array;
@@ -147,19 +176,22 @@ export class RingWriter extends Handle {
   }
 
   /**
-   * Starts at the write position of the OIEB with sequence number 1, for the reader `readerPid`. BAD_CONTROL,
+   * Starts at the write position of the OIEB with the number `sequence`, for the reader `readerPid`. BAD_CONTROL,
    * NO_MEMORY.
    */
   static open(
     memory: SharedMemory,
     written: Semaphore,
     released: Semaphore,
-    readerPid: bigint,
-    wait: Wait,
+    { readerPid, sequence, wait }: { readerPid: bigint; sequence: number; wait: Wait },
   ): RingWriter | Code {
+    const { address } = memory;
     return openHandle(
       (result) =>
-        native.zb_writer_open(memory.address, written.address, released.address, readerPid, wait, result),
+        native.zb_writer_open(
+          ...([address, written.address, released.address] as const),
+          ...([readerPid, sequence, wait, result] as const),
+        ),
       (address) => new RingWriter(address),
     );
   }
@@ -209,6 +241,11 @@ export class RingWriter extends Handle {
   /** Gives the acquired frame up. Its sequence number is not used. */
   cancel(): void {
     native.zb_writer_cancel(this.address);
+  }
+
+  /** Before the writer gives its place up: puts back what it has moved in an empty ring and not used. */
+  leave(): void {
+    native.zb_writer_leave(this.address);
   }
 
   /** How many writes have found too little room. */

@@ -23,9 +23,8 @@ export const SYMBOLS = {
 
   zb_memory_create: { args: ["ptr", "u64", "i32", "ptr"], returns: "i32" },
   zb_memory_link: { args: ["ptr"], returns: "i32" },
-  zb_memory_open: { args: ["ptr", "ptr"], returns: "i32" },
-  zb_memory_view: { args: ["ptr", "ptr"], returns: "i32" },
-  zb_memory_discard: { args: ["ptr"], returns: "i32" },
+  zb_memory_look: { args: ["ptr", "i32", "ptr"], returns: "i32" },
+  zb_memory_map: { args: ["ptr"], returns: "i32" },
   zb_memory_close: { args: ["ptr"], returns: "void" },
   zb_memory_lend: { args: ["ptr"], returns: "void" },
   zb_memory_return: { args: ["ptr", "ptr"], returns: "void" },
@@ -37,6 +36,11 @@ export const SYMBOLS = {
   zb_memory_owned: { args: ["ptr"], returns: "i32" },
   zb_memory_unlink: { args: ["ptr"], returns: "i32" },
   zb_memory_held_here: { args: ["ptr", "i32"], returns: "i32" },
+  zb_memory_alone: { args: ["ptr"], returns: "i32" },
+
+  zb_role_lock: { args: ["ptr", "i32"], returns: "i32" },
+  zb_role_unlock: { args: ["ptr", "i32"], returns: "void" },
+  zb_role_locked: { args: ["ptr", "i32"], returns: "i32" },
 
   zb_semaphore_create: { args: ["ptr", "i32", "i32", "ptr"], returns: "i32" },
   zb_semaphore_open: { args: ["ptr", "i32", "ptr"], returns: "i32" },
@@ -54,6 +58,7 @@ export const SYMBOLS = {
   zb_oieb_fill: { args: ["ptr", "u64", "u64", "i32", "u64", "u64"], returns: "void" },
   zb_oieb_publish: { args: ["ptr"], returns: "void" },
   zb_oieb_claim: { args: ["ptr", "i32", "u64", "u64"], returns: "i32" },
+  zb_oieb_restore: { args: ["ptr", "i32", "u64"], returns: "i32" },
 
   zb_metadata_write: { args: ["ptr", "ptr", "f64"], returns: "i32" },
   zb_metadata_read: { args: ["ptr", "ptr", "f64"], returns: "f64" },
@@ -65,7 +70,9 @@ export const SYMBOLS = {
   zb_reader_release: { args: ["ptr", "u32", "u32"], returns: "i32" },
   zb_reader_settle: { args: ["ptr"], returns: "i32" },
 
-  zb_writer_open: { args: ["ptr", "ptr", "ptr", "u64", "i32", "ptr"], returns: "i32" },
+  zb_ring_follow: { args: ["ptr", "ptr", "i32"], returns: "i32" },
+  zb_writer_open: { args: ["ptr", "ptr", "ptr", "u64", "f64", "i32", "ptr"], returns: "i32" },
+  zb_writer_leave: { args: ["ptr"], returns: "void" },
   zb_writer_close: { args: ["ptr"], returns: "void" },
   zb_writer_peer: { args: ["ptr", "u64"], returns: "void" },
   zb_writer_write: { args: ["ptr", "ptr", "f64", "i32"], returns: "i32" },

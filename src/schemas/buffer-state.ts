@@ -6,11 +6,20 @@ import { count, figure, orNull } from "./common.ts";
 const participant = orNull(
   Type.Object(
     {
-      pid: count("Process id stored in the buffer; 0 if the lock is held but no id is stored yet."),
+      pid: count(
+        "Process id stored in the buffer, of the pid namespace that the process is in; 0 if none is stored yet.",
+      ),
+      host_pid: orNull(
+        count(
+          "Process id here, another one if the process is in another container; null if it cannot be seen.",
+        ),
+      ),
       command: orNull(
         Type.String({ description: "Command line of the process; null if it cannot be read." }),
       ),
-      alive: Type.Boolean({ description: "Whether the process is alive and uses the buffer." }),
+      alive: Type.Boolean({
+        description: "Whether the process uses the buffer and is alive, or cannot be told to be dead.",
+      }),
     },
     { additionalProperties: false },
   ),

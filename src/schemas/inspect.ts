@@ -31,7 +31,10 @@ export const InspectDocument = Type.Object(
           payload_read_count: count("Frames read."),
           writer_pid: count("Process id of the writer; 0: none."),
           reader_pid: count("Process id of the reader; 0: none."),
-          flags: count("Bit 0: created by its writer. Bit 1: sequence numbers may come in any order."),
+          mark: count("Process id of the writer if it locks its role; 0: none, or one of version 1."),
+          flags: count(
+            "Bit 0: created by its writer. Bit 1: sequence numbers may come in any order. Bit 4: its reader locks its role.",
+          ),
         },
         {
           additionalProperties: false,

@@ -4,6 +4,7 @@ import { expect } from "bun:test";
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
+import { startReader } from "../process/peers.ts";
 import { bytesOf, thrownBy, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { expectNoHalfBuffer, type Scenario, type Stage } from "./stage.ts";
 
@@ -335,11 +336,11 @@ const bereaved: Scenario = {
   name: "a writer that finds its reader dead",
   program: asWriter,
   play: async (stage) => {
-    const reader = new Reader(stage.name, RING);
+    await using reader = await startReader(stage.name, { largest: 1000, ...RING });
     await stage.perform(async () => {
       await stage.ask({ do: "open" });
-      // A pid that nobody has stands for one whose process has been killed.
-      pokeOieb(stage.name, 88, deadPid);
+      reader.kill("SIGKILL");
+      await reader.end();
       stage.begin();
       for (let i = 0; i < 3; i++) {
         const answer = await stage.ask({ do: "write", size: 1000 });
@@ -347,8 +348,7 @@ const bereaved: Scenario = {
       }
       await stage.ask({ do: "close" });
     });
-    pokeOieb(stage.name, 88, process.pid);
-    reader.close();
+    reader.kill("SIGKILL");
     stage.expectTheNextReaderToWork();
   },
 };

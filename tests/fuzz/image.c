@@ -50,12 +50,20 @@ int LLVMFuzzerInitialize(int *count, char ***arguments) {
   return 0;
 }
 
+static int32_t open_memory(const char *name, zb_memory **memory) {
+  int32_t code = zb_memory_look(name, true, memory);
+  if (code != ZB_OK) return code;
+  code = zb_memory_map(*memory);
+  if (code != ZB_OK) zb_memory_close(*memory);
+  return code;
+}
+
 /* Opens the image as shared memory. Then a block of its own takes the mapping's place, so that AddressSanitizer sees
  * each access outside the image and not only beyond its last page. */
 static bool open_image(const uint8_t *image, size_t size) {
   must(ftruncate(buffer.file, (off_t)size) == 0, "the file takes the size");
   must(pwrite(buffer.file, image, size, 0) == (ssize_t)size, "the file takes the image");
-  int32_t code = zb_memory_open(buffer.name, &buffer.memory);
+  int32_t code = open_memory(buffer.name, &buffer.memory);
   must(code == (size < sizeof(struct zb_oieb) ? ZB_AGAIN : ZB_OK), "whatever has room for an OIEB is mapped");
   if (code != ZB_OK) return false;
   must(zb_memory_size(buffer.memory) == (double)size, "the mapping is as large as the file");
@@ -187,7 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length) {
       ZB_OK)
     ends.reader = NULL;
   uint64_t reader_pid = words[11];
-  if (zb_writer_open(buffer.memory, buffer.written, buffer.released, reader_pid, ZB_WAIT_ADAPTIVE,
+  if (zb_writer_open(buffer.memory, buffer.written, buffer.released, reader_pid, 1, ZB_WAIT_ADAPTIVE,
                      &ends.writer) != ZB_OK)
     ends.writer = NULL;
   for (size_t i = 0; i < operations; i++) do_operation(&ends, input[1 + 2 * i], input[2 + 2 * i]);

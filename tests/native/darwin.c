@@ -37,7 +37,7 @@ TEST(a_name_that_is_too_long_is_cut_and_told_apart_by_its_md5) {
   OK(zb_semaphore_unlink(semaphore));
   zb_memory_close(memory);
   zb_semaphore_close(semaphore);
-  EQUAL(zb_memory_open(LONG_NAME, &memory), ZB_NOT_FOUND);
+  EQUAL(open_memory(LONG_NAME, &memory), ZB_NOT_FOUND);
 }
 
 TEST(libc_opens_our_semaphore_and_both_count_on_it) {

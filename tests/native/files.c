@@ -74,7 +74,7 @@ TEST(memory_is_allocated_and_filled_before_it_has_its_name_and_takes_no_other_fi
   OK(zb_memory_named(memory));
   EQUAL(stat(shm_path("", name), &status), 0);
   CHECK(status.st_blocks * 512 >= 100032);
-  OK(zb_memory_open(name, &peer));
+  OK(open_memory(name, &peer));
   EQUAL(((struct zb_oieb *)zb_memory_address(peer))->payload_size, 256);
   zb_memory_close(peer);
   OK(zb_memory_unlink(memory));
@@ -105,33 +105,38 @@ TEST(memory_that_there_is_no_space_for_is_refused_and_leaves_nothing_behind) {
 TEST(memory_that_is_still_too_small_for_an_oieb_is_not_there_yet) {
   zb_memory *memory;
   const char *name = unique_name();
-  EQUAL(zb_memory_open(name, &memory), ZB_NOT_FOUND);
+  EQUAL(open_memory(name, &memory), ZB_NOT_FOUND);
   make_file(shm_path("", name), 0);
-  EQUAL(zb_memory_open(name, &memory), ZB_AGAIN);
+  EQUAL(open_memory(name, &memory), ZB_AGAIN);
   EQUAL(truncate(shm_path("", name), 127), 0);
-  EQUAL(zb_memory_open(name, &memory), ZB_AGAIN);
+  EQUAL(open_memory(name, &memory), ZB_AGAIN);
   EQUAL(truncate(shm_path("", name), 128), 0);
-  OK(zb_memory_open(name, &memory));
+  OK(open_memory(name, &memory));
   OK(zb_memory_unlink(memory));
   zb_memory_close(memory);
 }
 
-TEST(only_an_empty_file_is_discarded_as_the_rest_of_a_creation_that_was_killed) {
-  char path[128];
+TEST(memory_that_is_looked_at_is_not_mapped_and_reads_as_zeros_past_its_end) {
+  zb_memory *memory;
+  uint64_t words[16];
+  uint8_t bytes[32];
   const char *name = unique_name();
-  snprintf(path, sizeof path, "%s", shm_path("", name));
-  EQUAL(zb_memory_discard(name), ZB_NOT_FOUND);
-  for (off_t size = 1; size <= 128; size += 127) {
-    make_file(path, size);
-    EQUAL(zb_memory_discard(name), ZB_EXISTS);
-    EQUAL(unlink(path), 0);
-  }
-  make_file(path, 0);
-  EQUAL(zb_memory_discard(name), ZB_OK);
-  CHECK(!exists(path));
-  EQUAL(symlink("/etc/hostname", path), 0);
-  EQUAL(zb_memory_discard(name), ZB_EXISTS);
-  EQUAL(unlink(path), 0);
+  make_file(shm_path("", name), 0);
+  EQUAL(truncate(shm_path("", name), 12), 0);
+  OK(zb_memory_look(name, true, &memory));
+  CHECK(zb_memory_address(memory) == NULL);
+  EQUAL(zb_process_maps((uint32_t)getpid(), memory), 0);
+  EQUAL(zb_memory_size(memory), 12);
+  memset(words, 1, sizeof words);
+  zb_oieb_load(memory, words);
+  for (int i = 0; i < 16; i++) EQUAL(words[i], 0);
+  memset(bytes, 1, sizeof bytes);
+  zb_memory_copy(memory, 4, sizeof bytes, bytes);
+  for (size_t i = 0; i < sizeof bytes; i++) EQUAL(bytes[i], 0);
+  EQUAL(zb_memory_map(memory), ZB_AGAIN);
+  OK(zb_memory_unlink(memory));
+  CHECK(!exists(shm_path("", name)));
+  zb_memory_close(memory);
 }
 
 TEST(what_is_no_plain_file_is_refused_as_memory_and_as_semaphore) {
@@ -146,7 +151,7 @@ TEST(what_is_no_plain_file_is_refused_as_memory_and_as_semaphore) {
       if (kind == 1) EQUAL(mkfifo(path, 0600), 0);
       if (kind == 2) EQUAL(mkdir(path, 0700), 0);
     }
-    EQUAL(zb_memory_open(name, &memory), ZB_UNSAFE);
+    EQUAL(open_memory(name, &memory), ZB_UNSAFE);
     EQUAL(zb_semaphore_open(name, ZB_WRITER, &semaphore), ZB_UNSAFE);
     EQUAL(make_memory(name, 4096, -1, &memory), ZB_EXISTS);
     for (int i = 0; i < 2; i++) EQUAL(remove(shm_path(prefixes[i], name)), 0);
@@ -185,8 +190,8 @@ static int look_without_permission_to_write(const struct ring *ring) {
   zb_semaphore *semaphore;
   uint64_t words[16];
   if (geteuid() == 0 && setuid(65534) != 0) return 1;
-  if (zb_memory_open(ring->name, &memory) != ZB_PERMISSION) return 2;
-  if (zb_memory_view(ring->name, &memory) != ZB_OK) return 3;
+  if (open_memory(ring->name, &memory) != ZB_PERMISSION) return 2;
+  if (zb_memory_look(ring->name, false, &memory) != ZB_OK) return 3;
   zb_oieb_load(memory, words);
   if (words[4] != 256 || words[11] != (uint64_t)getppid()) return 4;
   if (zb_semaphore_open(ring->name, ZB_WRITER, &semaphore) != ZB_PERMISSION) return 5;
@@ -215,7 +220,8 @@ TEST(a_view_survives_the_truncation_of_its_file_and_cannot_be_written) {
   zb_memory *view;
   uint64_t words[16];
   open_buffer(&ring, 64, 256);
-  OK(zb_memory_view(ring.name, &view));
+  OK(zb_memory_look(ring.name, false, &view));
+  OK(zb_memory_map(view));
   pid_t child = fork();
   if (child == 0) {
     signal(SIGSEGV, SIG_DFL);
@@ -302,7 +308,8 @@ TEST(metadata_that_is_replaced_by_as_many_bytes_while_it_is_copied_is_not_taken)
   const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
   EQUAL(sigaction(SIGSEGV, &action, NULL), 0);
   open_buffer(&replaced.ring, METADATA_PAGES * page, 256);
-  OK(zb_memory_view(replaced.ring.name, &replaced.view));
+  OK(zb_memory_look(replaced.ring.name, false, &replaced.view));
+  OK(zb_memory_map(replaced.view));
   replaced.page_size = page;
   replaced.size = (double)(METADATA_PAGES * page - sizeof(uint64_t));
   memset(replaced.bytes, 'A', sizeof replaced.bytes);

@@ -68,7 +68,7 @@ TEST(a_process_maps_a_buffer_as_long_as_it_has_it_open) {
   zb_memory *more[2];
   EQUAL(zb_process_maps((uint32_t)getpid(), ring.memory), 1);
   for (int i = 0; i < 2; i++) {
-    OK(zb_memory_open(ring.name, &more[i]));
+    OK(open_memory(ring.name, &more[i]));
     EQUAL(zb_process_maps((uint32_t)getpid(), ring.memory), 2);
   }
   for (int i = 0; i < 2; i++) zb_memory_close(more[i]);

@@ -17,7 +17,7 @@ TEST(memory_is_made_once_with_all_its_bytes_zero_and_opened_whole) {
   zb_memory *memory, *second;
   char name[64];
   snprintf(name, sizeof name, "%s", unique_name());
-  EQUAL(zb_memory_open(name, &memory), ZB_NOT_FOUND);
+  EQUAL(open_memory(name, &memory), ZB_NOT_FOUND);
   OK(make_memory(name, 100032, -1, &memory));
   EQUAL(make_memory(name, 4096, -1, &second), ZB_EXISTS);
   EQUAL(zb_memory_size(memory), 100032);
@@ -26,14 +26,14 @@ TEST(memory_is_made_once_with_all_its_bytes_zero_and_opened_whole) {
   EQUAL(zb_memory_owned(memory), 1);
   OK(zb_memory_named(memory));
   bytes[100031] = 7;
-  OK(zb_memory_open(name, &second));
+  OK(open_memory(name, &second));
   CHECK(zb_memory_size(second) >= 100032);
   CHECK(zb_memory_address(second) != (void *)bytes);
   EQUAL(((uint8_t *)zb_memory_address(second))[100031], 7);
   zb_memory_close(second);
   OK(zb_memory_unlink(memory));
   zb_memory_close(memory);
-  EQUAL(zb_memory_open(name, &memory), ZB_NOT_FOUND);
+  EQUAL(open_memory(name, &memory), ZB_NOT_FOUND);
 }
 
 TEST(memory_that_there_is_no_space_for_is_refused) {
@@ -41,7 +41,7 @@ TEST(memory_that_there_is_no_space_for_is_refused) {
   const char *name = unique_name();
   EQUAL(zb_memory_create(name, (uint64_t)1 << 60, -1, &memory), ZB_NO_SPACE);
   EQUAL(zb_memory_create(name, UINT64_MAX, -1, &memory), ZB_NO_SPACE);
-  EQUAL(zb_memory_open(name, &memory), ZB_NOT_FOUND);
+  EQUAL(open_memory(name, &memory), ZB_NOT_FOUND);
 }
 
 TEST(a_role_is_held_here_only_by_another_mapping_of_the_same_memory) {
@@ -50,7 +50,7 @@ TEST(a_role_is_held_here_only_by_another_mapping_of_the_same_memory) {
   const uint64_t pid = (uint64_t)getpid();
   open_buffer(&ring, 64, 256);
   open_buffer(&stranger, 64, 256);
-  OK(zb_memory_open(ring.name, &second));
+  OK(open_memory(ring.name, &second));
   EQUAL(zb_memory_held_here(second, ZB_READER), 1); /* ring's creation */
   EQUAL(zb_memory_held_here(ring.memory, ZB_READER), 0);
   EQUAL(zb_memory_held_here(second, ZB_WRITER), 0);
@@ -62,7 +62,7 @@ TEST(a_role_is_held_here_only_by_another_mapping_of_the_same_memory) {
   OK(zb_oieb_claim(second, ZB_WRITER, 0, pid));
   zb_memory_close(second);
   EQUAL(zb_memory_held_here(ring.memory, ZB_WRITER), 0);
-  OK(zb_memory_open(ring.name, &second));
+  OK(open_memory(ring.name, &second));
   EQUAL(zb_memory_held_here(ring.memory, ZB_WRITER), 0);
   zb_memory_close(second);
   close_ring(&ring);
@@ -93,7 +93,7 @@ TEST(an_oieb_has_its_size_only_once_it_is_published) {
   const uint64_t expected[16] = {(uint64_t)1 << 32, 64, 64, 0, 256, 256, 0, 0, 0, 0, pid, 0, 0, 0, 0, 1};
   EQUAL(memcmp(words, expected, sizeof words), 0);
   OK(zb_memory_link(memory));
-  OK(zb_memory_open(name, &peer));
+  OK(open_memory(name, &peer));
   EQUAL(zb_memory_held_here(peer, ZB_WRITER), 1);
   EQUAL(zb_memory_held_here(peer, ZB_READER), 0);
   zb_oieb_publish(memory);
@@ -148,7 +148,7 @@ TEST(a_writer_withdraws_the_metadata_of_the_last_one_and_leaves_its_bytes_to_who
   zb_writer *writer;
   open_buffer(&ring, 64, 256);
   OK(zb_metadata_write(ring.memory, "first one", 9));
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, 1, 1, ZB_WAIT_ADAPTIVE, &writer));
   EQUAL(zb_metadata_read(ring.memory, bytes, 64), 0);
   EQUAL(ring.oieb->metadata_written_bytes, 0);
   EQUAL(ring.oieb->metadata_free_bytes, 64);

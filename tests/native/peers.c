@@ -47,7 +47,7 @@ TEST(a_write_position_at_the_end_means_the_start) {
   OK(zb_reader_release(ring.reader, 0, 1));
   set_word(&ring.oieb->payload_write_pos, 256);
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                     &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   OK(write_frame(&ring, 30, 1));
@@ -76,7 +76,7 @@ TEST(a_writer_that_finds_less_than_a_header_ahead_waits_for_the_empty_ring) {
     publish(&ring, 256 - tail, 1);
     set_word(&ring.oieb->payload_write_pos, 256 - tail);
     zb_writer_close(ring.writer);
-    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                       &ring.writer));
     EQUAL(write_frame(&ring, 1, 1), ZB_AGAIN);
     read_frame(&ring, 256 - tail - HEADER, 1);
@@ -109,7 +109,7 @@ TEST(the_half_done_wrap_of_a_v1_writer_is_no_frame_and_is_settled_when_it_is_gon
     EQUAL(word(&ring.oieb->payload_write_pos), position);
 
     zb_writer_close(ring.writer);
-    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+    OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                       &ring.writer));
     OK(write_frame(&ring, 24, 1));
     read_frame(&ring, 24, 1);
@@ -404,7 +404,7 @@ TEST(positions_behind_the_end_are_refused) {
     expect_refusal(&ring, ZB_BAD_CONTROL, (double)values[i], (double)values[i]);
     zb_writer *writer;
     set_word(&ring.oieb->payload_write_pos, values[i]);
-    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &writer),
+    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, 1, ZB_WAIT_ADAPTIVE, &writer),
           ZB_BAD_CONTROL);
   }
   close_ring(&ring);
@@ -424,7 +424,7 @@ TEST(sizes_in_the_oieb_that_do_not_fit_the_memory_are_refused_by_everything) {
     set_word(&ring.oieb->payload_size, sizes[i][1]);
     EQUAL(zb_reader_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &reader),
           ZB_BAD_CONTROL);
-    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, ZB_WAIT_ADAPTIVE, &writer),
+    EQUAL(zb_writer_open(ring.memory, ring.written, ring.released, 1, 1, ZB_WAIT_ADAPTIVE, &writer),
           ZB_BAD_CONTROL);
     EQUAL(zb_metadata_write(ring.memory, bytes, 8), ZB_BAD_CONTROL);
     EQUAL(zb_metadata_read(ring.memory, bytes, 64), ZB_BAD_CONTROL);

@@ -71,6 +71,14 @@ void set_word(uint64_t *field, uint64_t value) {
   atomic_store_explicit((_Atomic(uint64_t) *)field, value, memory_order_release);
 }
 
+int32_t open_memory(const char *name, zb_memory **memory) {
+  int32_t code = zb_memory_look(name, true, memory);
+  if (code != ZB_OK) return code;
+  code = zb_memory_map(*memory);
+  if (code != ZB_OK) zb_memory_close(*memory);
+  return code;
+}
+
 int32_t make_memory(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
   int32_t code = zb_memory_create(name, size, mode, memory);
   if (code != ZB_OK) return code;
@@ -106,7 +114,7 @@ static void open_reader(struct ring *ring) {
 
 static void open_ends(struct ring *ring) {
   open_reader(ring);
-  OK(zb_writer_open(ring->memory, ring->written, ring->released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+  OK(zb_writer_open(ring->memory, ring->written, ring->released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                     &ring->writer));
   ring->writer_view = (const struct zb_writer_view *)ring->writer;
 }
@@ -295,13 +303,13 @@ void wait_while_interrupted(struct ring *ring) {
 void write_stream_from_outside(void *argument) {
   struct stream *stream = argument;
   struct ring ring = {.oieb = NULL};
-  OK(zb_memory_open(stream->ring->name, &ring.memory));
+  OK(open_memory(stream->ring->name, &ring.memory));
   OK(zb_semaphore_open(stream->ring->name, ZB_WRITER, &ring.written));
   OK(zb_semaphore_open(stream->ring->name, ZB_READER, &ring.released));
   ring.oieb = zb_memory_address(ring.memory);
   ring.payload_size = word(&ring.oieb->payload_size);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), ZB_WAIT_ADAPTIVE,
-                    &ring.writer));
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, word(&ring.oieb->reader_pid), 1,
+                    ZB_WAIT_ADAPTIVE, &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   write_stream(&(struct stream){.ring = &ring, .frames = stream->frames});
 }
@@ -324,7 +332,7 @@ static int take_part(const char *role, const char *name, const char *frames) {
     /* An emulator may take a while to start. */
     for (int64_t give_up_ns = zb_now_ns() + 60000000000;; usleep(1000)) {
       CHECK(zb_now_ns() < give_up_ns);
-      if (zb_memory_view(ring.name, &memory) != ZB_OK) continue;
+      if (zb_memory_look(ring.name, false, &memory) != ZB_OK) continue;
       zb_oieb_load(memory, words);
       zb_memory_close(memory);
       if ((uint32_t)words[0] != 0) break; /* oieb_size; the version beside it comes earlier */

@@ -47,6 +47,8 @@ int64_t elapsed_ms(int64_t start_ns);
 extern char name_prefix[32];
 /* A buffer name that nobody else uses. What it names goes with the program. */
 const char *unique_name(void);
+/* Opens the memory of a name to write, and maps it. Codes as zb_memory_look and zb_memory_map. */
+int32_t open_memory(const char *name, zb_memory **memory);
 /* Memory under its name. Codes as zb_memory_create and zb_memory_link. */
 int32_t make_memory(const char *name, uint64_t size, int32_t mode, zb_memory **memory);
 

@@ -25,9 +25,9 @@ struct opener {
   bool lends;
 };
 
-static void *open_memory(void *argument) {
+static void *open_in_thread(void *argument) {
   struct opener *opener = argument;
-  OK(zb_memory_open(opener->name, &opener->memory));
+  OK(open_memory(opener->name, &opener->memory));
   OK(zb_oieb_claim(opener->memory, opener->role, 0, PID));
   if (opener->lends) zb_memory_lend(opener->memory);
   return NULL;
@@ -40,7 +40,7 @@ TEST(a_role_is_given_up_at_the_end_of_its_thread_as_if_its_process_had_died) {
     uint64_t *field = role == ZB_WRITER ? &ring.oieb->writer_pid : &ring.oieb->reader_pid;
     if (role == ZB_READER) OK(zb_oieb_claim(ring.memory, ZB_READER, word(field), 0));
     struct opener opener = {.name = ring.name, .role = role};
-    run_in_thread(open_memory, &opener);
+    run_in_thread(open_in_thread, &opener);
     EQUAL(word(field), ZB_PID_OF_NOBODY);
     EQUAL(zb_memory_held_here(ring.memory, role), 0);
     EQUAL(zb_process_start(ZB_PID_OF_NOBODY), -1);
@@ -54,7 +54,7 @@ TEST(a_role_that_somebody_else_has_taken_is_left_alone_at_the_end_of_a_thread) {
   open_buffer(&ring, 0, 4096);
   struct opener opener = {.name = ring.name, .role = ZB_WRITER};
   pthread_t thread;
-  start_thread(&thread, open_memory, &opener);
+  start_thread(&thread, open_in_thread, &opener);
   UNTIL(word(&ring.oieb->writer_pid) != 0);
   set_word(&ring.oieb->writer_pid, PID + 1);
   join_thread(thread);
@@ -68,10 +68,10 @@ TEST(memory_is_unmapped_at_the_end_of_its_thread) {
   open_buffer(&ring, 0, 4096);
   struct opener opener = {.name = ring.name, .role = ZB_WRITER};
   void *address;
-  run_in_thread(open_memory, &opener);
+  run_in_thread(open_in_thread, &opener);
   /* Its object is recycled: the next one to be opened is where it was. */
   zb_memory *next;
-  OK(zb_memory_open(ring.name, &next));
+  OK(open_memory(ring.name, &next));
   EQUAL(next == opener.memory, true);
   address = zb_memory_address(next);
   zb_memory_close(next);
@@ -83,7 +83,7 @@ TEST(memory_stays_mapped_as_long_as_a_window_onto_it) {
   struct ring ring;
   open_buffer(&ring, 0, 4096);
   struct opener opener = {.name = ring.name, .role = ZB_WRITER, .lends = true};
-  run_in_thread(open_memory, &opener);
+  run_in_thread(open_in_thread, &opener);
   void *address = zb_memory_address(opener.memory);
   CHECK(is_mapped(address));
   zb_memory_return(address, opener.memory);
@@ -130,7 +130,7 @@ TEST(a_role_is_taken_by_one_mapping_of_a_process_only) {
   struct ring ring;
   zb_memory *second;
   open_buffer(&ring, 0, 4096);
-  OK(zb_memory_open(ring.name, &second));
+  OK(open_memory(ring.name, &second));
   OK(zb_oieb_claim(ring.memory, ZB_WRITER, 0, PID));
   EQUAL(zb_oieb_claim(second, ZB_WRITER, PID, 0), ZB_EXISTS);
   EQUAL(zb_oieb_claim(second, ZB_WRITER, PID, PID), ZB_EXISTS);

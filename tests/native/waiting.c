@@ -33,13 +33,13 @@ TEST(frames_pass_between_two_threads_on_two_mappings_until_the_writer_closes) {
   struct ring ring, other = {.payload_size = 2048};
   pthread_t thread;
   open_ring(&ring, other.payload_size);
-  OK(zb_memory_open(ring.name, &other.memory));
+  OK(open_memory(ring.name, &other.memory));
   OK(zb_semaphore_open(ring.name, ZB_WRITER, &other.written));
   OK(zb_semaphore_open(ring.name, ZB_READER, &other.released));
   other.oieb = zb_memory_address(other.memory);
   CHECK(other.oieb != ring.oieb);
   OK(zb_oieb_claim(other.memory, ZB_WRITER, 0, (uint64_t)getpid()));
-  OK(zb_writer_open(other.memory, other.written, other.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+  OK(zb_writer_open(other.memory, other.written, other.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                     &other.writer));
   other.writer_view = (const struct zb_writer_view *)other.writer;
   struct stream stream = {.ring = &other, .frames = long_run(STREAM_FRAMES / 3)};
@@ -74,7 +74,7 @@ TEST(frames_whose_posts_are_all_lost_pass_between_two_threads) {
   open_ring(&ring, 1024);
   open_buffer(&elsewhere, 0, 64);
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, elsewhere.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+  OK(zb_writer_open(ring.memory, elsewhere.written, ring.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                     &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   struct stream stream = {.ring = &ring, .frames = long_run(STREAM_FRAMES / 10)};

@@ -116,7 +116,7 @@ static int as_child(void) {
     Sleep(INFINITE);
   } else if (strcmp(work, "hold") == 0) {
     zb_memory *memory;
-    OK(zb_memory_open(name, &memory));
+    OK(open_memory(name, &memory));
     OK(zb_oieb_claim(memory, ZB_WRITER, 0, (uint64_t)getpid()));
     Sleep(INFINITE);
   } else {
@@ -249,7 +249,7 @@ TEST(a_name_lasts_as_long_as_anybody_has_its_object_open) {
   char name[64];
   snprintf(name, sizeof name, "%s", unique_name());
   OK(make_memory(name, 4096, -1, &first));
-  OK(zb_memory_open(name, &second));
+  OK(open_memory(name, &second));
   OK(zb_memory_unlink(first));
   zb_memory_close(first);
   EQUAL(make_memory(name, 4096, -1, &first), ZB_EXISTS);
@@ -270,7 +270,7 @@ TEST(a_name_that_is_used_by_an_object_of_another_kind_is_refused) {
   zb_memory_close(memory);
   OK(zb_semaphore_create(name, ZB_WRITER, -1, &semaphore));
   EQUAL(make_memory(prefixed, 4096, -1, &memory), ZB_EXISTS);
-  EQUAL(zb_memory_open(prefixed, &memory), ZB_UNSAFE);
+  EQUAL(open_memory(prefixed, &memory), ZB_UNSAFE);
   zb_semaphore_close(semaphore);
 }
 
@@ -279,7 +279,7 @@ TEST(a_view_cannot_be_written_shows_what_is_written_and_keeps_no_name) {
   zb_memory *view;
   MEMORY_BASIC_INFORMATION region;
   open_buffer(&ring, 64, 256);
-  OK(zb_memory_view(ring.name, &view));
+  OK(zb_memory_look(ring.name, false, &view));
   CHECK(VirtualQuery(zb_memory_address(view), &region, sizeof region) > 0);
   EQUAL(region.Protect, PAGE_READONLY);
   ring.payload[5] = 9;

@@ -63,7 +63,7 @@ TEST(a_writer_that_comes_to_an_empty_ring_takes_old_tokens_away_and_rewinds_it) 
   OK(zb_reader_release(ring.reader, 0, 1));
   zb_semaphore_post(ring.written, 100);
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                     &ring.writer));
   ring.writer_view = (const struct zb_writer_view *)ring.writer;
   EQUAL(zb_semaphore_value(ring.written), 0);
@@ -80,7 +80,7 @@ TEST(a_writer_that_comes_to_a_ring_with_frames_goes_on_behind_them_from_number_1
   OK(write_frame(&ring, 24, 1));
   OK(write_frame(&ring, 24, 2));
   zb_writer_close(ring.writer);
-  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), ZB_WAIT_ADAPTIVE,
+  OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
                     &ring.writer));
   EQUAL(zb_semaphore_value(ring.written), 2);
   OK(write_frame(&ring, 30, 1));

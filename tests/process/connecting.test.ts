@@ -1,9 +1,10 @@
 // A writer that connects while the writer's place changes hands, beside another writer, or to what dead processes left.
 
 import { describe, expect, test } from "bun:test";
-import { closeSync, existsSync, openSync, writeFileSync, writeSync } from "node:fs";
-import { OiebWord } from "../../src/core/buffer/oieb.ts";
+import { existsSync, writeFileSync } from "node:fs";
 import { Reader, Writer } from "../../src/core/index.ts";
+import { Code } from "../../src/native/codes.ts";
+import { Role, SharedMemory } from "../../src/native/memory.ts";
 import { rejectionOf, thrownBy, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child } from "../support/process.ts";
 import { endAll, startReader, startWriter, sweep } from "./peers.ts";
@@ -11,13 +12,11 @@ import { endAll, startReader, startWriter, sweep } from "./peers.ts";
 const stream = { largest: 1000, sizes: "mixed", payloadSize: 4096 } as const;
 const SMALL = { metadataSize: 0, payloadSize: 4096 };
 
-/** Writes the pid into the writer's place, as its reader does for an instant between two writers. */
-function holdPlace(name: string, pid: number): void {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(pid));
-  const descriptor = openSync(`/dev/shm/${name}`, "r+");
-  writeSync(descriptor, bytes, 0, 8, 8 * OiebWord.writerPid);
-  closeSync(descriptor);
+/** Has the lock of the writer's role, as the reader does for an instant between two writers, until it is closed. */
+function holdPlace(name: string): SharedMemory {
+  const memory = SharedMemory.look(name, "write") as SharedMemory;
+  expect(memory.lockRole(Role.WRITER)).toBe(Code.OK);
+  return memory;
 }
 
 /** Whether the promise settles before the event loop has its turn. */
@@ -36,7 +35,7 @@ describe("while the reader goes on from one writer to the next", () => {
   test("an asynchronous writer waits for its place within its timeout, and the event loop goes on", async () => {
     const name = uniqueName();
     await using reader = await startReader(name, stream);
-    holdPlace(name, reader.pid);
+    const place = holdPlace(name);
     const connecting = Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
     let isConnected = false;
     void connecting.then(() => (isConnected = true));
@@ -45,7 +44,7 @@ describe("while the reader goes on from one writer to the next", () => {
       await new Promise((resolve) => setImmediate(resolve));
       expect(isConnected).toBe(false);
     }
-    holdPlace(name, 0);
+    place.close();
     using writer = await connecting;
     expect(writer.isReaderConnected()).toBe(true);
     writer.close();
@@ -55,12 +54,12 @@ describe("while the reader goes on from one writer to the next", () => {
   test("a blocking writer waits for its place within its timeout", async () => {
     const name = uniqueName();
     await using reader = await startReader(name, stream);
-    holdPlace(name, reader.pid);
+    const place = holdPlace(name);
     await using writer = Child.fixture("writer.ts", name, { ...stream, connectTimeoutMs: WAIT_LIMIT_MS });
     await using other = Child.fixture("writer.ts", name, stream);
     // The one without a timeout has given up: the first has had as long.
-    expect(await other.receive("refused")).toMatchObject({ code: "PEER_TIMEOUT" });
-    holdPlace(name, 0);
+    expect(await other.receive("refused")).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
+    place.close();
     await writer.receive("connected");
     await endAll(other, writer, reader);
   });
@@ -68,14 +67,14 @@ describe("while the reader goes on from one writer to the next", () => {
   test("an asynchronous writer without a timeout looks for a moment, and does not block the event loop", async () => {
     const name = uniqueName();
     await using reader = await startReader(name, stream);
-    holdPlace(name, reader.pid);
+    const place = holdPlace(name);
     const connecting = Writer.connect(name);
     expect(await settlesAtOnce(connecting)).toBe(false);
     expect(await rejectionOf(connecting)).toMatchObject({
-      code: "PEER_TIMEOUT",
-      message: expect.stringContaining("going on from one writer to the next"),
+      code: "WRITER_ALREADY_CONNECTED",
+      message: expect.stringContaining("becoming the writer"),
     });
-    holdPlace(name, 0);
+    place.close();
     await endAll(reader);
   });
 });

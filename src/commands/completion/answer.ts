@@ -135,8 +135,8 @@ async function valuesOf({ offers = [] }: Option<unknown>): Promise<Offer[] | "fi
 
 function buffers(): Offer[] {
   return listBuffers().flatMap((name) => {
-    using view = inspectBuffer(name);
-    return view === undefined ? [] : { value: name, description: view.snapshot().state ?? "" };
+    const buffer = inspectBuffer(name);
+    return buffer === undefined ? [] : { value: name, description: buffer.snapshot().state ?? "" };
   });
 }
 

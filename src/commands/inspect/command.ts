@@ -107,7 +107,7 @@ function look(
   document: InspectDocument,
   before: { readonly frames: number | null; readonly at: number } | null,
 ): boolean {
-  using view = inspectBuffer(name);
+  const view = inspectBuffer(name);
   if (view === undefined) return false;
   const snapshot = view.snapshot();
   const seconds = before === null ? 0 : (performance.now() - before.at) / 1000;
@@ -144,6 +144,7 @@ function publish(oieb: Oieb): InspectDocument["oieb"] {
     payload_read_count: oieb.payloadReadCount,
     writer_pid: Number(oieb.writerPid),
     reader_pid: Number(oieb.readerPid),
+    mark: Number(oieb.mark),
     flags: Number(oieb.flags),
   };
 }

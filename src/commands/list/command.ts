@@ -36,7 +36,6 @@ export default defineCommand({
 
   async run({ intervalMs }, session, document) {
     const views = listBuffers().flatMap((name) => inspectBuffer(name) ?? []);
-    for (const view of views) session.own(view);
     session.log?.info(`Found ${views.length} buffers and lock files.`);
     const rates = intervalMs > 0 ? await measureRates(views, intervalMs, session) : new Map();
     document.buffers = views

@@ -21,8 +21,8 @@ export function entryOf(snapshot: BufferSnapshot, framesPerSecond: number | null
     frames_written: oieb?.payloadWrittenCount ?? null,
     frames_read: oieb?.payloadReadCount ?? null,
     frames_per_second: framesPerSecond,
-    writer,
-    reader,
+    writer: publish(writer),
+    reader: publish(reader),
   };
 }
 
@@ -37,12 +37,20 @@ export function paintOf(state: BufferEntry["state"]): keyof Style {
   return state === "corrupt" ? "red" : "yellow";
 }
 
-/** A writer or reader in a few words: `4711 zerobuffer writer cam`. */
-export function participantText(participant: Participant | null, length: number): string {
+function publish(participant: Participant | null): BufferEntry["writer"] {
+  if (participant === null) return null;
+  const { pid, localPid, command, alive } = participant;
+  return { pid, host_pid: localPid, command, alive };
+}
+
+/** A writer or reader in a few words: `4711 zerobuffer writer cam`, `7 of another container (host pid 4211)`. */
+export function participantText(participant: BufferEntry["writer"], length: number): string {
   if (participant === null) return "-";
-  const { pid, command, alive } = participant;
+  const { pid, host_pid, command, alive } = participant;
   if (pid === 0) return "starting";
   if (!alive) return `${pid} dead`;
-  if (command === null) return `${pid} alive, out of sight`;
+  if (host_pid === null) return `${pid}, not visible from here`;
+  if (host_pid !== pid) return `${pid} of another container (host pid ${host_pid})`;
+  if (command === null) return `${pid}`;
   return `${pid} ${command.length > length ? `${command.slice(0, length - 1)}…` : command}`;
 }

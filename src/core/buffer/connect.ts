@@ -3,26 +3,26 @@
 import { Code } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
 import { sleep } from "../../native/process.ts";
+import { Walk } from "../../native/ring.ts";
 import { watchSignals } from "../../native/signals.ts";
 import { raceAbort } from "../../runtime/abort.ts";
+import { takeAllSteps } from "../../runtime/steps.ts";
 import type { BufferConfig } from "../config.ts";
 import {
   BufferNotFoundError,
   CorruptBufferError,
   PeerTimeoutError,
+  SequenceError,
   WriterAlreadyConnectedError,
-  type ZeroBufferError,
 } from "../errors.ts";
 import { checkHelper, checkSharedMemory, failure } from "../failures.ts";
 import { createForWriter } from "./create.ts";
-import { BufferLocks, PROBE_PATIENCE_MS } from "./locks.ts";
+import { PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { decodeOieb, faultOfOieb } from "./oieb.ts";
-import { Peer } from "./presence.ts";
+import { type Obstacle, Patience, POLL_MS } from "./patience.ts";
+import { areRolesLocked, Peer } from "./presence.ts";
 import { closeSemaphores, openSemaphores, SharedBuffer } from "./shared-buffer.ts";
-
-/** The pause between two attempts, in milliseconds: nobody announces that a buffer is ready. */
-const POLL_MS = 5;
 
 /** How long a writer waits at least while the writer before it is leaving, in milliseconds. */
 const CHANGE_MS = 20;
@@ -35,41 +35,8 @@ export interface Connection {
   readonly buffer: SharedBuffer;
   /** As it stood in the OIEB; 0 if the writer created the buffer and no reader has come yet. */
   readonly readerPid: bigint;
-}
-
-/** Why an attempt failed, if the next one may succeed. */
-interface Obstacle {
-  /** What to throw after the last attempt. */
-  readonly error: ZeroBufferError;
-  /** Attempts go on for at least this long, even if the timeout is shorter, in milliseconds. */
-  readonly leastMs?: number;
-  /** Attempts go on for at most this long, even if the timeout is longer, in milliseconds. */
-  readonly mostMs?: number;
-  /** Whether dead processes may have left the buffer. */
-  readonly isAbandoned?: boolean;
-}
-
-/** How long to go on with attempts to connect. */
-class Patience {
-  readonly #deadline: number;
-  /** Why the last attempt failed, and when attempts began to fail for that reason. */
-  #reason: string | undefined;
-  #since = 0;
-
-  constructor(timeoutMs: number) {
-    this.#deadline = performance.now() + timeoutMs;
-  }
-
-  /** Throws the obstacle's error if no time is left for another attempt. */
-  check({ error, leastMs = 0, mostMs = Number.POSITIVE_INFINITY }: Obstacle): void {
-    const now = performance.now();
-    if (error.message !== this.#reason) {
-      this.#reason = error.message;
-      this.#since = now;
-    }
-    const elapsedMs = now - this.#since;
-    if (elapsedMs >= mostMs || (now >= this.#deadline && elapsedMs >= leastMs)) throw error;
-  }
+  /** Sequence number of this writer's first frame. */
+  readonly sequence: number;
 }
 
 /**
@@ -77,7 +44,7 @@ class Patience {
  *
  * @param config creates the buffer if there is none.
  * @throws InvalidNameError, BufferNotFoundError, PeerTimeoutError, WriterAlreadyConnectedError, CorruptBufferError,
- *   PermissionDeniedError. Nothing has been changed then.
+ *   SequenceError, PermissionDeniedError. Of a dead writer the pid may have been taken away then; nothing else has changed.
  */
 export function connect(name: string, timeoutMs: number, config?: BufferConfig): Connection {
   checkName(name);
@@ -86,7 +53,11 @@ export function connect(name: string, timeoutMs: number, config?: BufferConfig):
   const patience = new Patience(timeoutMs);
   for (;;) {
     const result = tryConnect(name, config);
-    if ("buffer" in result) return result;
+    if ("buffer" in result) {
+      const walk = walkFor(result);
+      while (walk?.step()) {}
+      return follow(result, walk);
+    }
     patience.check(result);
     // A signal ends the wait.
     if (!sleep(POLL_MS)) throw result.error;
@@ -114,7 +85,11 @@ export async function connectAsync(
   signal?.throwIfAborted();
   for (;;) {
     const result = tryConnect(name, config, readerPid);
-    if ("buffer" in result) return result;
+    if ("buffer" in result) {
+      const walk = walkFor(result);
+      while (walk?.step()) await Bun.sleep(0);
+      return follow(result, walk);
+    }
     patience.check(result);
     await raceAbort(Bun.sleep(POLL_MS), signal);
   }
@@ -125,7 +100,7 @@ function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Co
   const result = tryJoin(name, readerPid);
   if ("buffer" in result || config === undefined || !result.isAbandoned) return result;
   const buffer = createForWriter(name, config);
-  if (buffer !== undefined) return { buffer, readerPid: 0n };
+  if (buffer !== undefined) return { buffer, readerPid: 0n, sequence: 1 };
   const isMissing = result.error instanceof BufferNotFoundError;
   const obstacle = isMissing ? notReady(name, "another process is creating it") : result;
   // A process that only asks whether a lock is held has it for an instant.
@@ -134,13 +109,15 @@ function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Co
 
 /** One attempt to connect to a buffer that exists. */
 function tryJoin(name: string, readerPid?: bigint): Connection | Obstacle {
-  const memory = SharedMemory.open(name);
+  const memory = SharedMemory.look(name, "write");
   if (memory === Code.NOT_FOUND) checkSharedMemory(name);
   if (memory === Code.NOT_FOUND) return { error: notFound(name), isAbandoned: true };
-  if (memory === Code.AGAIN) return unfinished(name);
   if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
   let isJoined = false;
   try {
+    // Without the lock of the role the memory is only looked at, so that nobody takes this process for a writer.
+    const obstacle = obstacleToJoining(name, memory, readerPid) ?? takeRole(name, memory);
+    if (obstacle !== undefined) return obstacle;
     const result = joinAsWriter(name, memory, readerPid);
     isJoined = "buffer" in result;
     return result;
@@ -149,37 +126,63 @@ function tryJoin(name: string, readerPid?: bigint): Connection | Obstacle {
   }
 }
 
-function joinAsWriter(name: string, memory: SharedMemory, wantedReaderPid?: bigint): Connection | Obstacle {
+/** What the control block says against joining: the buffer is not complete, or has not the right reader. */
+function obstacleToJoining(
+  name: string,
+  memory: SharedMemory,
+  wantedReaderPid?: bigint,
+): Obstacle | undefined {
   const oieb = decodeOieb(memory.loadOieb());
-  const { readerPid } = oieb;
   if (oieb.oiebSize === 0) return unfinished(name);
   const fault = faultOfOieb(oieb, memory.size);
   if (fault !== undefined)
     throw new CorruptBufferError(`Buffer "${name}" is corrupt: ${fault}.`, { buffer: name });
-  if (wantedReaderPid !== undefined && readerPid !== wantedReaderPid) {
+  if (wantedReaderPid !== undefined && oieb.readerPid !== wantedReaderPid) {
     return notReady(name, `its reader is not process ${wantedReaderPid}`);
   }
+  return undefined;
+}
+
+/** Locks the writer's role, and maps the memory. */
+function takeRole(name: string, memory: SharedMemory): Obstacle | undefined {
+  const locked = memory.lockRole(Role.WRITER);
+  if (locked === Code.LOCKED) {
+    const { writerPid, mark } = decodeOieb(memory.loadOieb());
+    // Somebody who connects, or takes the place of a dead writer, has the lock for an instant.
+    if (writerPid === 0n || mark !== writerPid) return takenRole(name);
+    return { error: writerAlreadyConnected(name, writerPid), leastMs: CHANGE_MS, mostMs: CHANGE_MS };
+  }
+  const mapped = memory.map();
+  if (mapped !== Code.OK) throw failure(mapped, name, `The shared memory of buffer "${name}"`);
+  return undefined;
+}
+
+function joinAsWriter(name: string, memory: SharedMemory, wantedReaderPid?: bigint): Connection | Obstacle {
+  const obstacle = obstacleToJoining(name, memory, wantedReaderPid);
+  if (obstacle !== undefined) return obstacle;
   const lastWriterPid = findLastWriter(name, memory);
   if (typeof lastWriterPid !== "bigint") return lastWriterPid;
+  const oieb = decodeOieb(memory.loadOieb());
+  const { readerPid } = oieb;
   if (readerPid === 0n) return { ...notReady(name, "it has no reader"), isAbandoned: true };
-  if (!new Peer(memory, Role.READER).isAlive(readerPid)) {
-    return { ...notReady(name, describeAbsentReader(name, readerPid)), isAbandoned: true };
-  }
+  if (new Peer(memory, Role.READER).judge(oieb) === "dead") return readerIsDead(name, readerPid);
   const semaphores = openSemaphores(name);
   if (typeof semaphores === "number") {
     if (semaphores === Code.NOT_FOUND || semaphores === Code.AGAIN)
       return notReady(name, "its semaphores are missing");
     throw failure(semaphores, name, `A semaphore of buffer "${name}"`);
   }
-  let obstacle: Obstacle | undefined;
-  let isJoined = false;
+  let result: Connection | Obstacle | undefined;
   try {
-    obstacle = claimForWriter(name, memory, lastWriterPid);
-    isJoined = obstacle === undefined;
+    result = claimForWriter(name, memory, lastWriterPid) ?? {
+      buffer: new SharedBuffer(name, oieb, memory, semaphores, undefined),
+      readerPid,
+      sequence: 1,
+    };
+    return result;
   } finally {
-    if (!isJoined) closeSemaphores(semaphores);
+    if (result === undefined || !("buffer" in result)) closeSemaphores(semaphores);
   }
-  return obstacle ?? { buffer: new SharedBuffer(name, oieb, memory, semaphores, undefined), readerPid };
 }
 
 /**
@@ -195,9 +198,13 @@ function claimForWriter(name: string, memory: SharedMemory, lastWriterPid: bigin
     const holder = findLastWriter(name, memory);
     return typeof holder === "bigint" ? changingWriters(name) : holder;
   }
-  if (isEmpty(memory) && memory.isNamed) return undefined;
+  const oieb = decodeOieb(memory.loadOieb());
+  // Now that the writer is known, whoever else has the memory open is the reader, even if it cannot be seen from here.
+  const isTaken = oieb.writerPid !== BigInt(process.pid) && oieb.writerPid !== 0n;
+  const isDead = new Peer(memory, Role.READER, { isHolder: true }).judge(oieb) === "dead";
+  if (!isTaken && !isDead && isEmpty(memory) && memory.isNamed) return undefined;
   memory.claim(Role.WRITER, process.pid, 0);
-  return notReady(name, "it is changing");
+  return isDead ? readerIsDead(name, oieb.readerPid) : notReady(name, "it is changing");
 }
 
 function isEmpty(memory: SharedMemory): boolean {
@@ -211,10 +218,14 @@ function isEmpty(memory: SharedMemory): boolean {
  * @throws WriterAlreadyConnectedError if there is a living writer.
  */
 function findLastWriter(name: string, memory: SharedMemory): bigint | Obstacle {
-  const { writerPid, readerPid } = decodeOieb(memory.loadOieb());
-  if (!new Peer(memory, Role.WRITER).isAlive(writerPid)) return writerPid;
+  const oieb = decodeOieb(memory.loadOieb());
+  const { writerPid, readerPid } = oieb;
+  const presence = new Peer(memory, Role.WRITER).judge(oieb);
+  if (presence === "dead") return writerPid;
   // It may have left since.
   if (decodeOieb(memory.loadOieb()).writerPid !== writerPid) return changingWriters(name);
+  // Its reader, which sees more, takes the pid of a dead one away.
+  if (presence === "unknown") return { error: hiddenWriter(name, writerPid) };
   const error = writerAlreadyConnected(name, writerPid);
   if (writerPid !== readerPid) throw error;
   // Between two writers the reader takes the writer's place for an instant. It maps the memory once, and a writer in the
@@ -224,19 +235,62 @@ function findLastWriter(name: string, memory: SharedMemory): bigint | Obstacle {
   return { error, leastMs: CHANGE_MS, mostMs: mappings === undefined ? DOUBT_MS : CHANGE_MS };
 }
 
-/** Why a reader counts as absent: its process died, or is not visible from this container. */
-export function describeAbsentReader(name: string, readerPid: bigint): string {
-  return BufferLocks.areHeld(name)
-    ? `its reader (process ${readerPid}) holds the lock but is not visible: it runs in another pid namespace, ` +
-        "so share that (docker run --pid=container:…)"
-    : `its reader (process ${readerPid}) is dead`;
+// ---- the number of the first frame ---------------------------------------------------------------------------------
+
+/** The search for the number with which the writer has to go on: a v1 reader counts on when another writer comes. */
+function walkFor({ buffer }: Connection): Walk | undefined {
+  return areRolesLocked(buffer.loadOieb()) ? undefined : new Walk(buffer.memory);
 }
 
-function writerAlreadyConnected(name: string, pid: bigint): WriterAlreadyConnectedError {
+/** The connection with the number that the walk, once it has ended, has found. Undoes it if it has found none. */
+function follow(connection: Connection, walk: Walk | undefined): Connection {
+  if (walk === undefined) return connection;
+  const { sequence } = walk;
+  if (sequence !== undefined) return { ...connection, sequence };
+  const { buffer } = connection;
+  takeAllSteps(
+    () => buffer.memory.claim(Role.WRITER, process.pid, 0),
+    () => buffer.close(),
+  );
+  throw new SequenceError(
+    `Buffer "${buffer.name}" does not show the number of the last frame that its reader has read, after which it wants the next.`,
+    { buffer: buffer.name, hint: "Restart the reader: it counts on from an earlier writer." },
+  );
+}
+
+// ---- obstacles and errors ------------------------------------------------------------------------------------------
+
+/** The error of a second writer. */
+export function writerAlreadyConnected(name: string, pid: bigint): WriterAlreadyConnectedError {
   return new WriterAlreadyConnectedError(`Buffer "${name}" has a writer already (process ${pid}).`, {
     buffer: name,
     hint: "A buffer has one writer: end the other one, or use another name.",
   });
+}
+
+function hiddenWriter(name: string, pid: bigint): WriterAlreadyConnectedError {
+  return new WriterAlreadyConnectedError(
+    `Buffer "${name}" has a writer already, or has had one: process ${pid}, which is not visible from here.`,
+    {
+      buffer: name,
+      hint: `If it is gone, restart the reader, or remove the buffer: \`cleanBuffer("${name}", { force: true })\`.`,
+    },
+  );
+}
+
+function readerIsDead(name: string, pid: bigint): Obstacle {
+  return { ...notReady(name, `its reader (process ${pid}) is dead`), isAbandoned: true };
+}
+
+function takenRole(name: string): Obstacle {
+  const error = new WriterAlreadyConnectedError(
+    `Another process is becoming the writer of buffer "${name}".`,
+    {
+      buffer: name,
+      hint: "A buffer has one writer: end the other one, or use another name.",
+    },
+  );
+  return { error, leastMs: CHANGE_MS };
 }
 
 function notFound(name: string): BufferNotFoundError {

@@ -5,6 +5,7 @@ import { OiebFlag, Role, SharedMemory } from "../../native/memory.ts";
 import { sleep } from "../../native/process.ts";
 import { Semaphore } from "../../native/semaphore.ts";
 import { watchSignals } from "../../native/signals.ts";
+import { raceAbort } from "../../runtime/abort.ts";
 import { type BufferConfig, OIEB_SIZE, resolveConfig } from "../config.ts";
 import {
   CorruptBufferError,
@@ -14,19 +15,25 @@ import {
 } from "../errors.ts";
 import { checkHelper, checkSharedMemory, failure, leftByAnother, outOfSharedMemory } from "../failures.ts";
 import { checkMemoryLimit } from "../memory-limit.ts";
-import { alreadyOwned, BufferLocks } from "./locks.ts";
+import { alreadyOwned, BufferLocks, lockFilesOf, PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
-import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
-import { Peer } from "./presence.ts";
+import { decodeOieb, faultOfOieb } from "./oieb.ts";
+import { type Obstacle, Patience, pauseMs } from "./patience.ts";
+import { areRolesLocked, Peer } from "./presence.ts";
 import { closeSemaphores, openSemaphores, type SemaphorePair, SharedBuffer } from "./shared-buffer.ts";
-import { obstacleToRemoval, removeStaleBuffers } from "./stale.ts";
+import { obstacleToRemoval, removeStaleBuffers, SECOND_LOOK_MS } from "./stale.ts";
+
+type ResolvedConfig = ReturnType<typeof resolveConfig>;
 
 /** The shared memory that a semaphore needs, in bytes: a page. */
 const SEMAPHORE_SIZE = 4096;
 
-/** The pause between two attempts, in milliseconds: nobody announces that a name is free. */
-const POLL_MS = 5;
+/**
+ * A held lock is waited for up to this long, in milliseconds, while its holder is no reader that lives: who makes a buffer for
+ * another, or removes one, has it for a short time.
+ */
+const LOCK_PATIENCE_MS = 2000;
 
 /**
  * On Windows a name exists until the last process has closed its object. The next reader waits this long for the writer to
@@ -36,29 +43,98 @@ const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
 
 /**
  * Creates the buffer for its reader, which is this process, or adopts one that its writer has created (docs/protocol.md,
- * sections 5.2 and 5.3).
+ * sections 5.2 and 5.3). Blocks the thread while somebody else is about to release the name.
  *
  * @param flags of {@link OiebFlag}, for a new buffer.
  * @throws InvalidNameError, RangeError, ReaderAlreadyConnectedError, ResourceExhaustedError, PermissionDeniedError,
  *   CorruptBufferError. Nothing is left behind then.
  */
 export function createForReader(name: string, config?: BufferConfig, flags = 0n): SharedBuffer {
-  checkName(name);
-  checkHelper();
-  checkSharedMemory(name);
-  watchSignals();
-  const resolved = resolveConfig(config);
-  removeStaleBuffers();
-  const locks = takeLocks(name);
-  const deadline = performance.now() + NAME_LINGERS_MS;
+  const creation = new Creation(name, config, flags);
   for (;;) {
+    const result = creation.attempt();
+    if (result instanceof SharedBuffer) return result;
+    if (!sleep(pauseMs())) throw result.error;
+  }
+}
+
+/** {@link createForReader} without blocking the event loop. Rejects with the signal's reason when it is aborted. */
+export async function createForReaderAsync(
+  name: string,
+  config: BufferConfig | undefined,
+  flags: bigint,
+  signal: AbortSignal | undefined,
+): Promise<SharedBuffer> {
+  signal?.throwIfAborted();
+  const creation = new Creation(name, config, flags);
+  for (;;) {
+    const result = creation.attempt();
+    if (result instanceof SharedBuffer) return result;
+    await raceAbort(Bun.sleep(pauseMs()), signal);
+  }
+}
+
+/** The attempts of a reader to create its buffer. */
+class Creation {
+  readonly #name: string;
+  readonly #config: ResolvedConfig;
+  readonly #flags: bigint;
+  readonly #start = performance.now();
+  readonly #patience = new Patience(0);
+
+  constructor(name: string, config: BufferConfig | undefined, flags: bigint) {
+    checkName(name);
+    checkHelper();
+    checkSharedMemory(name);
+    watchSignals();
+    this.#name = name;
+    this.#config = resolveConfig(config);
+    this.#flags = flags;
+    removeStaleBuffers();
+  }
+
+  /** Makes one attempt, without any wait. Throws what waiting cannot change, and what has been in the way for too long. */
+  attempt(): SharedBuffer | Obstacle {
     try {
-      return adoptOrReplace(name, locks) ?? create(name, resolved, Role.READER, flags, locks);
+      const result = this.#tryCreate();
+      if (!(result instanceof SharedBuffer)) this.#patience.check(result);
+      return result;
     } catch (error) {
-      if (performance.now() < deadline && sleep(POLL_MS)) continue;
-      locks.release({ remove: true });
-      throw error;
+      if (performance.now() - this.#start >= NAME_LINGERS_MS) throw error;
+      return { error: error as ZeroBufferError };
     }
+  }
+
+  #tryCreate(): SharedBuffer | Obstacle {
+    const name = this.#name;
+    // Before this process makes any: its own are no evidence of anything.
+    const lockFiles = lockFilesOf(name);
+    const locks = BufferLocks.take(name);
+    if (locks === undefined) return heldLock(name);
+    let result: SharedBuffer | Obstacle | undefined;
+    try {
+      const hasWaited = performance.now() - this.#start >= SECOND_LOOK_MS;
+      result =
+        adoptOrReplace(name, locks, lockFiles, hasWaited) ?? create(name, this.#config, this.#flags, locks);
+      return result;
+    } finally {
+      // What is left of the name is found by the lock files that it had.
+      if (!(result instanceof SharedBuffer)) locks.release("new");
+    }
+  }
+}
+
+/** Somebody has a lock of the name: the reader, or a process that is busy with it for a short time. */
+function heldLock(name: string): Obstacle {
+  const memory = SharedMemory.look(name, "read");
+  if (typeof memory === "number") return { error: alreadyOwned(name), leastMs: LOCK_PATIENCE_MS };
+  try {
+    const oieb = decodeOieb(memory.loadOieb());
+    const pid = oieb.readerPid === 0n ? undefined : Number(oieb.readerPid);
+    const lives = pid !== undefined && new Peer(memory, Role.READER).judge(oieb) === "alive";
+    return { error: alreadyOwned(name, pid), leastMs: lives ? PROBE_PATIENCE_MS : LOCK_PATIENCE_MS };
+  } finally {
+    memory.close();
   }
 }
 
@@ -71,90 +147,123 @@ export function createForReader(name: string, config?: BufferConfig, flags = 0n)
  */
 export function createForWriter(name: string, config: BufferConfig): SharedBuffer | undefined {
   const resolved = resolveConfig(config);
-  let locks: BufferLocks | undefined;
-  let remove = true;
+  const lockFiles = lockFilesOf(name);
+  // The locks are held while names are made, not while memory is allocated or freed. The lock files stay: a cleanup finds a
+  // buffer without a reader by them.
+  if (!withFreeName(name, lockFiles, () => true)) return undefined;
+  let memory: SharedMemory | undefined;
+  let buffer: SharedBuffer | undefined;
   try {
-    locks = BufferLocks.take(name, 0);
-    remove = removeIfDead(name);
-    if (!remove) return undefined;
-    const buffer = create(name, resolved, Role.WRITER, OiebFlag.CREATED_BY_WRITER);
-    // The lock files of a buffer without a reader stay: a cleanup finds it by them.
-    remove = false;
+    const allocated = allocate(name, resolved, Role.WRITER, OiebFlag.CREATED_BY_WRITER);
+    memory = allocated;
+    buffer = withFreeName(name, lockFiles, () => publish(name, resolved, allocated), allocated);
     return buffer;
   } catch (error) {
     if (error instanceof ReaderAlreadyConnectedError) return undefined;
     throw error;
   } finally {
-    locks?.release({ remove });
-  }
-}
-
-/** With the locks held: removes memory that no process uses. False if there is memory that must stay. */
-function removeIfDead(name: string): boolean {
-  const memory = SharedMemory.open(name);
-  if (memory === Code.NOT_FOUND) return true;
-  if (memory === Code.AGAIN) return SharedMemory.discard(name);
-  if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
-  try {
-    if (obstacleToRemoval(memory) !== undefined) return false;
-    memory.unlink();
-    return true;
-  } finally {
-    memory.close();
-  }
-}
-
-function takeLocks(name: string): BufferLocks {
-  try {
-    return BufferLocks.take(name);
-  } catch (error) {
-    if (!(error instanceof ReaderAlreadyConnectedError)) throw error;
-    const memory = SharedMemory.open(name);
-    if (typeof memory === "number") throw error;
-    const { readerPid } = decodeOieb(memory.loadOieb());
-    memory.close();
-    throw alreadyOwned(name, readerPid === 0n ? undefined : Number(readerPid));
+    if (buffer === undefined) {
+      memory?.unlink();
+      memory?.close();
+      if (lockFiles.length === 0) BufferLocks.takeAbandoned(name)?.release("all");
+    }
   }
 }
 
 /**
- * Creates all objects of a buffer for this process, which has `role`. What was created is removed again if a step fails.
+ * Acts with the locks of a name that nobody uses: what dead processes left of it is removed first.
  *
- * The memory is allocated and filled before it has its name, and `oieb_size` is stored last. So no peer waits for the
- * allocation, and none finds a complete OIEB without semaphores (docs/protocol.md, section 5.2).
+ * @param own memory that this process has made for the name, which may have it already.
+ * @returns what `act` returns; undefined if somebody uses the name, or has a lock of it.
  */
-function create(
+function withFreeName<T>(
   name: string,
-  { metadataSize, payloadSize, mode }: ReturnType<typeof resolveConfig>,
-  role: Role,
-  flags: bigint,
-  locks?: BufferLocks,
-): SharedBuffer {
-  const size = OIEB_SIZE + metadataSize + payloadSize;
-  const refusal = (code: Code, what: string): ZeroBufferError => {
-    if (code === Code.NO_SPACE) return outOfSharedMemory(name, size + 2 * SEMAPHORE_SIZE);
-    return code === Code.EXISTS ? alreadyOwned(name) : failure(code, name, `${what} of buffer "${name}"`);
-  };
-  checkMemoryLimit(name, size + 2 * SEMAPHORE_SIZE);
-  const memory = SharedMemory.create(name, size, mode);
-  if (typeof memory === "number") throw refusal(memory, "The shared memory");
+  lockFiles: readonly string[],
+  act: () => T,
+  own?: SharedMemory,
+): T | undefined {
+  const locks = BufferLocks.take(name);
+  if (locks === undefined) return undefined;
+  let existing: SharedMemory | Code = Code.NOT_FOUND;
+  let result: T | undefined;
+  try {
+    if (own?.isNamed !== true) existing = SharedMemory.look(name, "write");
+    if (existing instanceof SharedMemory) {
+      if (obstacleToRemoval(name, existing, lockFiles) !== undefined) return undefined;
+      existing.unlink();
+    } else if (existing !== Code.NOT_FOUND) {
+      throw failure(existing, name, `The shared memory of buffer "${name}"`);
+    }
+    result = act();
+    return result;
+  } finally {
+    locks.release(result === undefined ? "new" : "none");
+    if (existing instanceof SharedMemory) existing.close();
+  }
+}
+
+/** Creates all objects of a buffer for its reader. What was created is removed again if a step fails. */
+function create(name: string, config: ResolvedConfig, flags: bigint, locks: BufferLocks): SharedBuffer {
+  const memory = allocate(name, config, Role.READER, flags);
   let buffer: SharedBuffer | undefined;
   try {
-    memory.fillOieb(metadataSize, payloadSize, role, process.pid, flags);
-    const linked = memory.link();
-    if (linked !== Code.OK) throw refusal(linked, "The shared memory");
+    buffer = publish(name, config, memory, locks);
+    return buffer;
+  } finally {
+    if (buffer === undefined) memory.close();
+  }
+}
+
+/**
+ * Memory whose OIEB lacks only its size, and whose role this process has locked. It is allocated, filled and locked before it
+ * has its name, so that no peer waits for that (docs/protocol.md, section 5.2).
+ */
+function allocate(
+  name: string,
+  { metadataSize, payloadSize, mode }: ResolvedConfig,
+  role: Role,
+  flags: bigint,
+): SharedMemory {
+  const size = OIEB_SIZE + metadataSize + payloadSize;
+  checkMemoryLimit(name, size + 2 * SEMAPHORE_SIZE);
+  const memory = SharedMemory.create(name, size, mode);
+  if (memory === Code.NO_SPACE) throw outOfSharedMemory(name, size + 2 * SEMAPHORE_SIZE);
+  if (typeof memory === "number") throw refusal(name, memory, "The shared memory");
+  // On other systems the flag says only that the reader is one of this package.
+  const isLocked = memory.lockRole(role) === Code.OK || process.platform !== "linux";
+  const allFlags = isLocked ? flags | OiebFlag.LOCKED_ROLES : flags;
+  memory.fillOieb(metadataSize, payloadSize, role, process.pid, allFlags);
+  return memory;
+}
+
+/**
+ * Gives memory its name, makes the semaphores and completes the OIEB, in this order: no peer finds a complete OIEB without
+ * semaphores. Removes what it has made if a step fails.
+ */
+function publish(
+  name: string,
+  { metadataSize, payloadSize, mode }: ResolvedConfig,
+  memory: SharedMemory,
+  locks?: BufferLocks,
+): SharedBuffer {
+  const linked = memory.link();
+  if (linked !== Code.OK) throw refusal(name, linked, "The shared memory");
+  let buffer: SharedBuffer | undefined;
+  try {
     const semaphores = createSemaphores(name, mode);
+    if (semaphores === Code.NO_SPACE) throw outOfSharedMemory(name, 2 * SEMAPHORE_SIZE);
     if (typeof semaphores === "number")
-      throw foreignSemaphore(name, semaphores) ?? refusal(semaphores, "A semaphore");
+      throw foreignSemaphore(name, semaphores) ?? refusal(name, semaphores, "A semaphore");
     memory.publishOieb();
     buffer = new SharedBuffer(name, { metadataSize, payloadSize }, memory, semaphores, locks);
     return buffer;
   } finally {
-    if (buffer === undefined) {
-      memory.unlink();
-      memory.close();
-    }
+    if (buffer === undefined) memory.unlink();
   }
+}
+
+function refusal(name: string, code: Code, what: string): ZeroBufferError {
+  return code === Code.EXISTS ? alreadyOwned(name) : failure(code, name, `${what} of buffer "${name}"`);
 }
 
 function createSemaphores(name: string, mode: number | undefined): SemaphorePair | Code {
@@ -184,43 +293,76 @@ function foreignSemaphore(name: string, code: Code): PermissionDeniedError | und
 }
 
 /** With the locks held: adopts a buffer that a writer has created, removes a stale one, refuses one that is alive. */
-function adoptOrReplace(name: string, locks: BufferLocks): SharedBuffer | undefined {
-  const memory = SharedMemory.open(name);
+function adoptOrReplace(
+  name: string,
+  locks: BufferLocks,
+  lockFiles: readonly string[],
+  hasWaited: boolean,
+): SharedBuffer | Obstacle | undefined {
+  const memory = SharedMemory.look(name, "write");
   if (memory === Code.NOT_FOUND) return undefined;
-  if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;
   // Its lock was free: it has no reader any more.
   if (memory === Code.PERMISSION) throw leftByAnother(name);
   if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
-  let adopted: SharedBuffer | undefined;
+  let result: SharedBuffer | Obstacle | undefined;
   try {
-    const oieb = decodeOieb(memory.loadOieb());
-    if (oieb.readerPid !== 0n && new Peer(memory, Role.READER).isAlive(oieb.readerPid)) {
-      throw alreadyOwned(name, Number(oieb.readerPid));
+    if (memory.lockRole(Role.READER) === Code.LOCKED) {
+      // Its reader has its lock files in another /tmp.
+      const { readerPid } = decodeOieb(memory.loadOieb());
+      const pid = readerPid === 0n ? undefined : Number(readerPid);
+      result = {
+        error: alreadyOwned(name, pid),
+        leastMs: pid === undefined ? LOCK_PATIENCE_MS : PROBE_PATIENCE_MS,
+      };
+    } else {
+      result = adopt(name, memory, locks) ?? obstacleToTakeover(name, memory, lockFiles, hasWaited);
+      if (result === undefined) memory.unlink();
     }
-    adopted = adopt(name, memory, oieb, locks);
-    if (adopted !== undefined) return adopted;
-    const obstacle = obstacleToRemoval(memory);
-    if (obstacle?.code === "PERMISSION_DENIED") throw leftByAnother(name);
-    if (obstacle !== undefined) {
-      throw new CorruptBufferError(`Buffer "${name}" exists and cannot be replaced: ${obstacle.reason}.`, {
-        buffer: name,
-        hint: `Use another name, or ${removalAdvice(name)}.`,
-      });
-    }
-    memory.unlink();
-    return undefined;
+    return result;
   } finally {
-    if (adopted === undefined) memory.close();
+    if (!(result instanceof SharedBuffer)) memory.close();
   }
 }
 
-function adopt(name: string, memory: SharedMemory, oieb: Oieb, locks: BufferLocks): SharedBuffer | undefined {
+/** With the reader's role locked: why the memory of the name must not be replaced, also while its writer lives. */
+function obstacleToTakeover(
+  name: string,
+  memory: SharedMemory,
+  lockFiles: readonly string[],
+  hasWaited: boolean,
+): Obstacle | undefined {
+  const oieb = decodeOieb(memory.loadOieb());
+  const isWhole = memory.isOwned && faultOfOieb(oieb, memory.size) === undefined;
+  if (isWhole && oieb.readerPid !== 0n) {
+    const presence = new Peer(memory, Role.READER).judge(oieb);
+    if (presence === "dead") return undefined;
+    if (presence === "alive") throw alreadyOwned(name, Number(oieb.readerPid));
+  } else if (isWhole && areRolesLocked(oieb) && (oieb.flags & OiebFlag.CREATED_BY_WRITER) === 0n) {
+    return undefined; // its reader was about to remove it
+  }
+  const obstacle = obstacleToRemoval(name, memory, lockFiles, { hasWaited });
+  if (obstacle === undefined) return undefined;
+  if (obstacle.code === "PERMISSION_DENIED") throw leftByAnother(name);
+  const error = new CorruptBufferError(
+    `Buffer "${name}" exists and cannot be replaced: ${obstacle.reason}.`,
+    {
+      buffer: name,
+      hint: obstacle.isForceable
+        ? `If that is gone, remove the buffer: \`cleanBuffer("${name}", { force: true })\`. Or use another name.`
+        : `Use another name, or ${removalAdvice(name)}.`,
+    },
+  );
+  return { error, leastMs: obstacle.isPassing && !hasWaited ? SECOND_LOOK_MS : 0 };
+}
+
+function adopt(name: string, memory: SharedMemory, locks: BufferLocks): SharedBuffer | undefined {
+  const oieb = decodeOieb(memory.loadOieb());
   if ((oieb.flags & OiebFlag.CREATED_BY_WRITER) === 0n || oieb.readerPid !== 0n) return undefined;
   if (faultOfOieb(oieb, memory.size) !== undefined) return undefined;
-  if (!new Peer(memory, Role.WRITER).isAlive(oieb.writerPid)) return undefined;
+  if (new Peer(memory, Role.WRITER).judge(oieb) !== "alive" || memory.map() !== Code.OK) return undefined;
   const semaphores = openSemaphores(name);
   if (typeof semaphores === "number") return undefined;
-  if (!memory.claim(Role.READER, 0, process.pid)) {
+  if (!memory.isNamed || !memory.claim(Role.READER, 0, process.pid)) {
     closeSemaphores(semaphores);
     return undefined;
   }

@@ -15,12 +15,15 @@ import {
   trustedLockDirectories,
 } from "./lock-directories.ts";
 import { isName } from "./names.ts";
-import { statusOf } from "./objects.ts";
+import { memoryPath, statusOf } from "./objects.ts";
 
 const SUFFIX = ".lock";
 
 /** A process that only asks whether a lock is held has it for an instant; an owner has it for longer than this, in ms. */
 export const PROBE_PATIENCE_MS = 50;
+
+/** A reader of version 1 makes its lock file at most this long before its memory, in milliseconds. */
+const LOCK_BEFORE_MEMORY_MS = 1000;
 
 function lockPath(directory: string, name: string): string {
   return `${directory}${SEPARATOR}${name}${SUFFIX}`;
@@ -47,21 +50,39 @@ function filesIn(directory: string): string[] {
   }
 }
 
+/**
+ * Whether the lock file that the reader of a buffer has made with its memory lies here, and nobody holds it. In another /tmp
+ * there may be another one.
+ */
+export function hasLeftLock(name: string): boolean {
+  const memory = statusOf(memoryPath(name));
+  if (memory === undefined) return false;
+  return lockFilesOf(name).some((path) => {
+    const lock = statusOf(path);
+    if (lock === undefined || lock.uid !== memory.uid || LockFile.isHeld(path)) return false;
+    const before = memory.birthtimeMs - lock.birthtimeMs;
+    return before >= 0 && before <= LOCK_BEFORE_MEMORY_MS;
+  });
+}
+
+/** How the locks of a name are given up: with or without their files, or without those that were made with them. */
+export type LockRemoval = "all" | "none" | "new";
+
 /** All locks of one buffer name, held by this process. */
 export class BufferLocks {
-  readonly #locks: readonly LockFile[];
+  readonly #locks: ReadonlyMap<LockFile, { readonly isNew: boolean }>;
 
-  private constructor(locks: readonly LockFile[]) {
+  private constructor(locks: ReadonlyMap<LockFile, { readonly isNew: boolean }>) {
     this.#locks = locks;
   }
 
   /**
-   * Takes the locks of `name`, and creates missing files. If a lock is held, tries for `patienceMs`, blocking the thread.
+   * Takes the locks of `name`, and creates missing files. Never waits.
    *
-   * @throws ReaderAlreadyConnectedError if one of them is held; PermissionDeniedError if the directory or a lock file
-   *   cannot be trusted or used.
+   * @returns undefined if one of them is held.
+   * @throws PermissionDeniedError if the directory or a lock file cannot be trusted or used.
    */
-  static take(name: string, patienceMs = PROBE_PATIENCE_MS): BufferLocks {
+  static take(name: string): BufferLocks | undefined {
     const fault = prepareLockDirectory();
     if (fault !== undefined) {
       throw new PermissionDeniedError(`The lock directory ${LOCK_DIRECTORY} is refused: ${fault.reason}.`, {
@@ -69,16 +90,18 @@ export class BufferLocks {
         hint: fault.remedy === undefined ? ROOM_FOR_FILES : advice(fault.remedy),
       });
     }
-    const locks: LockFile[] = [];
+    const locks = new Map<LockFile, { isNew: boolean }>();
     for (const directory of [LOCK_DIRECTORY, ...prepareForeignLockDirectories()]) {
       const path = lockPath(directory, name);
-      const lock = openPatiently(path, patienceMs);
+      const isNew = statusOf(path) === undefined;
+      const lock = LockFile.open(path, true);
       if (lock instanceof LockFile) {
-        locks.push(lock);
+        locks.set(lock, { isNew });
         continue;
       }
-      for (const taken of locks) taken.close({ remove: true });
-      throw lock === Code.LOCKED ? alreadyOwned(name) : lockFailure(lock, name, path);
+      new BufferLocks(locks).release("new");
+      if (lock === Code.LOCKED) return undefined;
+      throw lockFailure(lock, name, path);
     }
     return new BufferLocks(locks);
   }
@@ -89,13 +112,13 @@ export class BufferLocks {
     if (directory !== LOCK_DIRECTORY) return undefined;
     const main = LockFile.open(lockPath(directory, name), false);
     if (!(main instanceof LockFile)) return undefined;
-    const locks = [main];
+    const locks = new Map([[main, { isNew: false }]]);
     for (const directory of foreign) {
       const lock = LockFile.open(lockPath(directory, name), false);
       if (lock instanceof LockFile) {
-        locks.push(lock);
+        locks.set(lock, { isNew: false });
       } else if (lock !== Code.NOT_FOUND) {
-        for (const taken of locks) taken.close({ remove: false });
+        new BufferLocks(locks).release("none");
         return undefined;
       }
     }
@@ -109,9 +132,11 @@ export class BufferLocks {
     );
   }
 
-  /** Releases the locks; with `remove`, removes their files first. */
-  release({ remove }: { remove: boolean }): void {
-    for (const lock of this.#locks) lock.close({ remove });
+  /** Gives the locks up, and removes their files first: all that are this user's, none, or those that were made with them. */
+  release(removal: LockRemoval): void {
+    for (const [lock, { isNew }] of this.#locks) {
+      lock.close({ remove: removal === "all" || (removal === "new" && isNew) });
+    }
   }
 }
 
@@ -131,12 +156,4 @@ export function alreadyOwned(name: string, pid?: number): ReaderAlreadyConnected
     buffer: name,
     hint: "A buffer has one reader: end the other one, or use another name.",
   });
-}
-
-function openPatiently(path: string, patienceMs: number): LockFile | Code {
-  for (let waitedMs = 0; ; waitedMs += 5) {
-    const lock = LockFile.open(path, true);
-    if (lock !== Code.LOCKED || waitedMs >= patienceMs) return lock;
-    Bun.sleepSync(5);
-  }
 }

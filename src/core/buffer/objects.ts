@@ -51,8 +51,22 @@ export function statusOf(path: string | undefined): Stats | undefined {
   }
 }
 
-/** Whether the path exists and belongs to the user of this process. On Windows our directories have one user. */
+/** Whether the path exists and this user may remove what dead processes have left there: its owner, and root. */
 export function isOurs(path: string): boolean {
   const status = statusOf(path);
-  return status !== undefined && (process.geteuid === undefined || status.uid === process.geteuid());
+  if (status === undefined) return false;
+  // On Windows our directories have one user.
+  const user = process.geteuid?.();
+  return user === undefined || user === 0 || status.uid === user;
+}
+
+/**
+ * Whether a semaphore, or one of these lock files, shows that the memory of a name is a buffer's. It must have the memory's
+ * owner: anybody can make a file of that name.
+ */
+export function hasEvidence(name: string, lockFiles: readonly string[]): boolean {
+  const memory = statusOf(memoryPath(name));
+  if (memory === undefined) return true;
+  const semaphores = [semaphorePath(name, Role.WRITER), semaphorePath(name, Role.READER)];
+  return [...semaphores, ...lockFiles].some((path) => statusOf(path)?.uid === memory.uid);
 }

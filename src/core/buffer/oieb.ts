@@ -34,6 +34,8 @@ export interface Oieb {
   readonly writerPid: bigint;
   /** Process id of the reader; 0 if there is none. */
   readonly readerPid: bigint;
+  /** Process id of the writer if it locks its role, otherwise 0. Equal to `writerPid` as long as that writer holds it. */
+  readonly mark: bigint;
   /** Bits that the creator sets. */
   readonly flags: bigint;
 }
@@ -51,6 +53,7 @@ export const OiebWord = {
   payloadReadCount: 9,
   writerPid: 10,
   readerPid: 11,
+  mark: 14,
   flags: 15,
 } as const;
 
@@ -73,6 +76,7 @@ export function decodeOieb(words: BigUint64Array): Oieb {
     payloadReadCount: number(OiebWord.payloadReadCount),
     writerPid: word(OiebWord.writerPid),
     readerPid: word(OiebWord.readerPid),
+    mark: word(OiebWord.mark),
     flags: word(OiebWord.flags),
   };
 }

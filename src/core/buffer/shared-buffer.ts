@@ -1,12 +1,13 @@
 // The operating-system objects of one buffer that this process has open.
 
-import type { Code } from "../../native/codes.ts";
+import { Code } from "../../native/codes.ts";
 import { Role, type SharedMemory } from "../../native/memory.ts";
 import { Semaphore } from "../../native/semaphore.ts";
 import { takeAllSteps } from "../../runtime/steps.ts";
 import type { BufferSizes } from "../config.ts";
 import { BufferLocks } from "./locks.ts";
 import { decodeOieb, type Oieb } from "./oieb.ts";
+import { areRolesLocked } from "./presence.ts";
 
 /** The operating-system objects of one buffer, open in this process. The process with the locks owns the buffer. */
 export class SharedBuffer {
@@ -40,6 +41,32 @@ export class SharedBuffer {
     return decodeOieb(this.memory.loadOieb());
   }
 
+  /**
+   * Sends a writer's metadata. A v1 reader may still want that of an earlier writer: it stays, and only the same is accepted.
+   * ALREADY, TOO_LARGE, BAD_CONTROL.
+   */
+  sendMetadata(data: Uint8Array): Code {
+    const oieb = this.loadOieb();
+    if (areRolesLocked(oieb) || oieb.metadataWrittenBytes === 0) return this.memory.writeMetadata(data);
+    const before = new Uint8Array(this.sizes.metadataSize);
+    const length = this.memory.readMetadata(before);
+    const isSame = length >= 0 && Buffer.compare(before.subarray(0, length), data) === 0;
+    return isSame ? Code.OK : Code.ALREADY;
+  }
+
+  /** Gives the writer's role up, and wakes a reader of this package. */
+  leaveAsWriter(): void {
+    const { memory } = this;
+    // A v1 writer that was refused may have overwritten the pid with 0, or taken the place.
+    const isHeld = memory.restore(Role.WRITER, process.pid);
+    takeAllSteps(
+      () => memory.claim(Role.WRITER, process.pid, 0),
+      () => memory.unlockRole(Role.WRITER),
+      // A v1 reader would take a token without a frame for the end, or for a frame of the next writer.
+      () => isHeld && areRolesLocked(this.loadOieb()) && this.written.post(),
+    );
+  }
+
   /** Removes the names of the semaphores and of the memory if they still mean these objects. */
   unlink(): void {
     takeAllSteps(
@@ -53,17 +80,17 @@ export class SharedBuffer {
   abandon(): void {
     takeAllSteps(
       () => this.unlink(),
-      () => BufferLocks.takeAbandoned(this.name)?.release({ remove: true }),
+      () => BufferLocks.takeAbandoned(this.name)?.release("all"),
     );
   }
 
-  /** Closes all objects, and gives up the locks last. */
+  /** Closes all objects. The locks of roles are given up last, and freeing the memory keeps nobody waiting. */
   close(): void {
     takeAllSteps(
-      () => this.memory.close(),
       () => this.written.close(),
       () => this.released.close(),
-      () => this.#locks?.release({ remove: true }),
+      () => this.#locks?.release("all"),
+      () => this.memory.close(),
     );
   }
 }

@@ -2,15 +2,23 @@
 
 import { Code, codeDescriptions } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
+import { sleep } from "../../native/process.ts";
 import { Semaphore } from "../../native/semaphore.ts";
 import { type ErrorCode, ZeroBufferError } from "../errors.ts";
 import { checkHelper, checkSharedMemory } from "../failures.ts";
 import { advice, faultOfWriting, opening } from "../machine.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "./locks.ts";
 import { checkName } from "./names.ts";
-import { isOurs, memoryPath, semaphorePath, statusOf } from "./objects.ts";
+import { hasEvidence, isOurs, memoryPath, semaphorePath, statusOf } from "./objects.ts";
 import { beginsAsOieb, decodeOieb, faultOfOieb, faultOfUnfinishedOieb, type Oieb } from "./oieb.ts";
-import { Peer } from "./presence.ts";
+import { pauseMs } from "./patience.ts";
+import { areRolesLocked, Peer, type Presence } from "./presence.ts";
+
+/**
+ * Who has the memory open may only look at it, and a v1 reader stores 0 for its pid a moment before it removes what has the
+ * names then. So who removes or replaces a buffer looks again for this long, in milliseconds.
+ */
+export const SECOND_LOOK_MS = 1000;
 
 /**
  * The state of a buffer.
@@ -23,38 +31,33 @@ import { Peer } from "./presence.ts";
 export type BufferState = "live" | "idle" | "orphan" | "stale" | "corrupt";
 
 /** What the shared memory says about its buffer at one moment. */
-interface Judgement {
+export interface Judgement {
   readonly state: BufferState;
   readonly oieb: Oieb;
   /** Why the OIEB is refused, as half a sentence; undefined unless the state is `corrupt`. */
   readonly fault: string | undefined;
-  readonly writerAlive: boolean;
-  /** True also if a process holds a lock of the buffer and the reader's pid is not a visible process. */
-  readonly readerAlive: boolean;
-  /** Whether only that lock shows that there is a reader. */
-  readonly isReaderHidden: boolean;
+  readonly writer: Presence;
+  readonly reader: Presence;
 }
 
 /**
- * Judges a buffer by its OIEB and by the processes that it names.
+ * Judges a buffer by its OIEB and by the processes that it names. Who is not known to be dead counts as alive.
  *
- * @param hasOwner whether a process holds a lock of the buffer. Asked only if its reader is not visible: that may run in
- *   another pid namespace, or be creating the buffer.
+ * @param isBeingCreated whether a process that is about to create the buffer has its lock. Asked only without a reader.
  */
-export function judge(memory: SharedMemory, hasOwner: () => boolean = () => false): Judgement {
+export function judge(memory: SharedMemory, isBeingCreated: () => boolean = () => false): Judgement {
   const oieb = decodeOieb(memory.loadOieb());
   const fault = oieb.oiebSize === 0 ? faultOfUnfinishedOieb(oieb) : faultOfOieb(oieb, memory.size);
-  const writerAlive = new Peer(memory, Role.WRITER).isAlive(oieb.writerPid);
-  const isReaderSeen = new Peer(memory, Role.READER).isAlive(oieb.readerPid);
-  const isReaderHidden = !isReaderSeen && hasOwner();
-  const readerAlive = isReaderSeen || isReaderHidden;
-  const state = fault === undefined ? stateOf(writerAlive, readerAlive) : "corrupt";
-  return { state, oieb, fault, writerAlive, readerAlive, isReaderHidden };
+  const writer = new Peer(memory, Role.WRITER).judge(oieb);
+  let reader = new Peer(memory, Role.READER).judge(oieb);
+  if (reader === "dead" && oieb.readerPid === 0n && isBeingCreated()) reader = "alive";
+  const state = fault === undefined ? stateOf(writer !== "dead", reader !== "dead") : "corrupt";
+  return { state, oieb, fault, writer, reader };
 }
 
-function stateOf(writerAlive: boolean, readerAlive: boolean): BufferState {
-  if (readerAlive) return writerAlive ? "live" : "idle";
-  return writerAlive ? "orphan" : "stale";
+function stateOf(hasWriter: boolean, hasReader: boolean): BufferState {
+  if (hasReader) return hasWriter ? "live" : "idle";
+  return hasWriter ? "orphan" : "stale";
 }
 
 /** Why a buffer is not removed. */
@@ -73,31 +76,85 @@ export interface CleanupObstacle {
   readonly reason: string;
   /** What the user can do, as one sentence; undefined if the code says enough. */
   readonly hint?: string | undefined;
-}
-
-/** Why shared memory must not be removed; undefined if it is ours and stale: then a process that holds its locks may. */
-export function obstacleToRemoval(memory: SharedMemory): CleanupObstacle | undefined {
-  if (!memory.isOwned) return foreign("it belongs to another user");
-  const { state, fault, oieb } = judge(memory);
-  switch (state) {
-    case "stale":
-      return undefined;
-    case "corrupt":
-      return { code: "CORRUPT_BUFFER", reason: fault ?? "" };
-    case "orphan":
-      return { code: "WRITER_ALREADY_CONNECTED", reason: `its writer (process ${oieb.writerPid}) is alive` };
-    default:
-      return { code: "READER_ALREADY_CONNECTED", reason: `its reader (process ${oieb.readerPid}) is alive` };
-  }
+  /** Whether it may be gone a moment later: somebody who only looks at the memory has it open, too. */
+  readonly isPassing?: boolean;
+  /** Whether `force` removes the buffer all the same: nothing shows that its processes live. */
+  readonly isForceable?: boolean;
 }
 
 const foreign = (reason: string): CleanupObstacle => ({ code: "PERMISSION_DENIED", reason });
 
-/** Removes the buffers of readers that have died. Leaves alone what may belong to anybody else. */
+/**
+ * Why the memory of a name must not be removed (docs/protocol.md, section 6). It is opened to write, and not by the caller a
+ * second time. Locks both roles: they stay locked until the memory is closed. Undefined: nobody uses it, and its name still
+ * means it.
+ *
+ * @param lockFiles those that the name had before the caller made any.
+ * @param options.hasWaited whether the first look was {@link SECOND_LOOK_MS} ago.
+ */
+export function obstacleToRemoval(
+  name: string,
+  memory: SharedMemory,
+  lockFiles: readonly string[],
+  { force = false, hasWaited = false }: RemovalOptions = {},
+): CleanupObstacle | undefined {
+  if (!memory.isOwned) return foreign("it belongs to another user");
+  const { readerPid, writerPid } = decodeOieb(memory.loadOieb());
+  if (memory.lockRole(Role.READER) === Code.LOCKED) return inUse(Role.READER, readerPid, "alive");
+  if (memory.lockRole(Role.WRITER) === Code.LOCKED) return inUse(Role.WRITER, writerPid, "alive");
+  if (!memory.isNamed)
+    return { code: "BUFFER_NOT_FOUND", reason: "it has just been removed", isPassing: true };
+  const { state, fault, oieb, reader, writer } = judge(memory);
+  if (!hasWaited && fault === undefined && isOfV1ReaderThatLeaves(oieb)) return leaving;
+  const isAlone = memory.isAlone();
+  // Other content may be any program's, and so may zeros.
+  const isUnfinished = oieb.oiebSize === 0 && fault === undefined && hasEvidence(name, lockFiles);
+  const isBuffer = beginsAsOieb(oieb) || isUnfinished;
+  if (isAlone === true) return isBuffer ? undefined : unlikeABuffer;
+  if (force && isBuffer && reader !== "alive" && writer !== "alive") return undefined;
+  if (state === "corrupt")
+    return { code: "CORRUPT_BUFFER", reason: fault ?? "", isPassing: isAlone === false };
+  if (reader !== "dead") return inUse(Role.READER, oieb.readerPid, reader, isAlone);
+  if (writer !== "dead") return inUse(Role.WRITER, oieb.writerPid, writer, isAlone);
+  if (isAlone === undefined) return isBuffer ? undefined : unlikeABuffer;
+  const reason = "a process that is neither its reader nor its writer has it open";
+  return { code: "READER_ALREADY_CONNECTED", reason, isPassing: true, isForceable: true };
+}
+
+interface RemovalOptions {
+  readonly force?: boolean;
+  readonly hasWaited?: boolean;
+}
+
+function isOfV1ReaderThatLeaves(oieb: Oieb): boolean {
+  return oieb.oiebSize !== 0 && oieb.readerPid === 0n && !areRolesLocked(oieb);
+}
+
+const leaving: CleanupObstacle = {
+  code: "READER_ALREADY_CONNECTED",
+  reason: "its reader is about to remove it",
+  isPassing: true,
+};
+
+const unlikeABuffer: CleanupObstacle = { code: "CORRUPT_BUFFER", reason: "it does not look like a buffer" };
+
+function inUse(role: Role, pid: bigint, presence: Presence, isAlone?: boolean): CleanupObstacle {
+  const who = `its ${role === Role.READER ? "reader" : "writer"} (process ${pid})`;
+  const isUnknown = presence === "unknown";
+  return {
+    code: role === Role.READER ? "READER_ALREADY_CONNECTED" : "WRITER_ALREADY_CONNECTED",
+    reason: isUnknown ? `${who} is not visible from here, and may be alive` : `${who} is alive`,
+    isPassing: isUnknown && isAlone === false,
+    isForceable: isUnknown,
+  };
+}
+
+/** Removes the buffers of readers that have died. Leaves alone what may belong to anybody else. Never waits. */
 export function removeStaleBuffers(): void {
   for (const name of namesOfLocks()) {
+    const lockFiles = lockFilesOf(name);
     const locks = BufferLocks.takeAbandoned(name);
-    if (locks !== undefined) removeWith(name, locks);
+    if (locks !== undefined) removeWith(name, locks, lockFiles);
   }
 }
 
@@ -111,26 +168,42 @@ export interface Cleanup {
   readonly obstacle: CleanupObstacle | undefined;
 }
 
+/** Options of {@link cleanBuffer}. All optional. */
+export interface CleanupOptions {
+  /** Only says what would be removed. Default false. */
+  readonly dryRun?: boolean;
+  /**
+   * Removes also what may be in use by a process that cannot be seen from here, such as one of another container: that loses
+   * its buffer if it lives. Never removes what a lock or a mapping shows to be alive. Default false.
+   */
+  readonly force?: boolean;
+}
+
 /**
- * Removes a buffer of this user whose processes are dead: its shared memory, its semaphores and its lock files. A buffer
- * that is in use, corrupt or another user's stays, and the result says why.
+ * Removes a buffer of this user, or as root of any user, whose processes are dead: its shared memory, its semaphores and its
+ * lock files. A buffer that is in use, corrupt or another user's stays, and the result says why. Blocks the thread for up to
+ * a second while somebody else has the memory open who may only look at it.
  *
- * @param options.dryRun only says what would be removed. Default false.
  * @throws InvalidNameError; PermissionDeniedError if the helper cannot be loaded.
  */
-export function cleanBuffer(name: string, { dryRun = false }: { dryRun?: boolean } = {}): Cleanup {
+export function cleanBuffer(name: string, options: CleanupOptions = {}): Cleanup {
   checkName(name);
   checkHelper();
   checkSharedMemory(name);
   const objects = objectsOf(name).filter(({ path }) => isOurs(path));
-  const obstacle =
-    obstacleTo(name) ?? lacksEvidence(name, objects) ?? (dryRun ? heldLock(name) : takeAndRemove(name));
-  if (obstacle !== undefined) return { paths: [], bytes: 0, obstacle };
-  const removed = dryRun ? objects : objects.filter(({ path }) => statusOf(path) === undefined);
-  if (removed.length === 0 && objects.length > 0)
-    return { paths: [], bytes: 0, obstacle: unremovable(objects[0]?.path) };
-  const bytes = removed.reduce((sum, { size }) => sum + size, 0);
-  return { paths: removed.map(({ path }) => path), bytes, obstacle };
+  const start = performance.now();
+  for (;;) {
+    const hasWaited = performance.now() - start >= SECOND_LOOK_MS;
+    const how = { ...options, hasWaited };
+    const obstacle = options.dryRun ? obstacleTo(name, how) : takeAndRemove(name, how);
+    if (obstacle?.isPassing && !hasWaited && sleep(pauseMs())) continue;
+    if (obstacle !== undefined) return { paths: [], bytes: 0, obstacle };
+    const removed = options.dryRun ? objects : objects.filter(({ path }) => statusOf(path) === undefined);
+    if (removed.length === 0 && objects.length > 0)
+      return { paths: [], bytes: 0, obstacle: unremovable(objects[0]?.path) };
+    const bytes = removed.reduce((sum, { size }) => sum + size, 0);
+    return { paths: removed.map(({ path }) => path), bytes, obstacle };
+  }
 }
 
 /** The obstacle if a file stays that could be removed. */
@@ -143,7 +216,7 @@ function unremovable(path: string | undefined): CleanupObstacle {
 
 /** Whether shared memory of the name begins as a buffer's does, even if it is corrupt. */
 export function beginsAsBuffer(name: string): boolean {
-  const memory = SharedMemory.view(name);
+  const memory = SharedMemory.look(name, "read");
   if (typeof memory === "number") return false;
   const oieb = decodeOieb(memory.loadOieb());
   memory.close();
@@ -158,18 +231,19 @@ function objectsOf(name: string): { path: string; size: number }[] {
   });
 }
 
-function obstacleTo(name: string): CleanupObstacle | undefined {
-  const memory = SharedMemory.view(name);
-  if (typeof memory === "number") return obstacleWithoutOieb(name, memory);
+/** Why a buffer would not be removed. */
+function obstacleTo(name: string, options: RemovalOptions): CleanupObstacle | undefined {
+  const memory = SharedMemory.look(name, "write");
+  if (typeof memory === "number") return obstacleWithoutMemory(name, memory) ?? heldLock(name);
   try {
-    return obstacleToRemoval(memory);
+    return obstacleToRemoval(name, memory, lockFilesOf(name), options) ?? heldLock(name);
   } finally {
     memory.close();
   }
 }
 
-/** Why nothing of the name must be removed, if it has no shared memory that can be read. */
-function obstacleWithoutOieb(name: string, code: Code): CleanupObstacle | undefined {
+/** Why nothing of the name must be removed, if it has no shared memory that can be opened. */
+function obstacleWithoutMemory(name: string, code: Code): CleanupObstacle | undefined {
   if (code === Code.NOT_FOUND) {
     const objects = objectsOf(name);
     if (objects.length === 0) return { code: "BUFFER_NOT_FOUND", reason: "no object of that name exists" };
@@ -180,57 +254,69 @@ function obstacleWithoutOieb(name: string, code: Code): CleanupObstacle | undefi
   const isForeign = path !== undefined && !isOurs(path);
   if (code === Code.PERMISSION || isForeign) return foreign("it belongs to another user");
   if (code === Code.UNSAFE) return { code: "CORRUPT_BUFFER", reason: codeDescriptions[code] };
-  if (code !== Code.AGAIN) return { code: "RESOURCE_EXHAUSTED", reason: codeDescriptions[code] };
-  // A creation that was killed leaves an empty file. On systems without such files the removal looks at the size.
-  return path === undefined || statusOf(path)?.size === 0
-    ? undefined
-    : { code: "CORRUPT_BUFFER", reason: "it is too small to be a buffer" };
-}
-
-/** Memory without an OIEB may be any program's. A semaphore or a lock of its name shows that it is a buffer's. */
-function lacksEvidence(name: string, objects: { path: string }[]): CleanupObstacle | undefined {
-  if (objects.some(({ path }) => path !== memoryPath(name)) || beginsAsBuffer(name)) return undefined;
-  return { code: "CORRUPT_BUFFER", reason: "it does not look like a buffer" };
+  return { code: "RESOURCE_EXHAUSTED", reason: codeDescriptions[code] };
 }
 
 function heldLock(name: string): CleanupObstacle | undefined {
   if (!BufferLocks.areHeld(name)) return undefined;
   return {
     code: "READER_ALREADY_CONNECTED",
-    reason: "its lock is held, by a reader that is starting or that runs in another pid namespace",
+    reason: "its lock is held: a reader is starting, or is being started",
   };
 }
 
-function takeAndRemove(name: string): CleanupObstacle | undefined {
+function takeAndRemove(name: string, options: RemovalOptions): CleanupObstacle | undefined {
+  // Without any object of its own there is nothing to lock.
+  const lockFiles = lockFilesOf(name);
+  if (lockFiles.length === 0 && objectsOf(name).length === 0)
+    return obstacleWithoutMemory(name, Code.NOT_FOUND);
+  let locks: BufferLocks | undefined;
   try {
-    return removeWith(name, BufferLocks.takeAbandoned(name) ?? BufferLocks.take(name));
+    locks = BufferLocks.takeAbandoned(name) ?? BufferLocks.take(name);
   } catch (error) {
     if (!(error instanceof ZeroBufferError)) throw error;
     const reason = `its lock cannot be taken: ${error.message.replace(/\.$/, "")}`;
-    return heldLock(name) ?? { ...foreign(reason), hint: error.hint };
+    return { ...foreign(reason), hint: error.hint };
   }
+  if (locks === undefined) return obstacleTo(name, options) ?? heldLock(name) ?? justHeld;
+  return removeWith(name, locks, lockFiles, options);
 }
 
+/** A lock that was held a moment ago, and is not any more. */
+const justHeld: CleanupObstacle = {
+  code: "READER_ALREADY_CONNECTED",
+  reason: "its lock was held by another process",
+  isPassing: true,
+};
+
 /** Removes what is stale and ours, with its lock files, and gives the locks back. Returns why it removed nothing. */
-function removeWith(name: string, locks: BufferLocks): CleanupObstacle | undefined {
-  const memory = SharedMemory.view(name);
-  let remove = false;
+function removeWith(
+  name: string,
+  locks: BufferLocks,
+  lockFiles: readonly string[],
+  options: RemovalOptions = {},
+): CleanupObstacle | undefined {
+  const memory = SharedMemory.look(name, "write");
+  let isRemoved = false;
   try {
     const obstacle =
-      typeof memory === "number" ? obstacleWithoutOieb(name, memory) : obstacleToRemoval(memory);
+      typeof memory === "number"
+        ? obstacleWithoutMemory(name, memory)
+        : obstacleToRemoval(name, memory, lockFiles, options);
     if (obstacle !== undefined) return obstacle;
     for (const role of [Role.WRITER, Role.READER]) {
       const path = semaphorePath(name, role);
       if (path === undefined || isOurs(path)) Semaphore.remove(name, role);
     }
-    if (typeof memory !== "number") memory.unlink();
-    const isRemoved =
-      typeof memory === "number" ? memory !== Code.AGAIN || SharedMemory.discard(name) : !memory.isNamed;
-    if (!isRemoved) return unremovable(memoryPath(name));
-    remove = lockFilesOf(name).every(isOurs);
+    if (memory instanceof SharedMemory) {
+      memory.unlink();
+      if (memory.isNamed) return unremovable(memoryPath(name));
+    }
+    isRemoved = lockFilesOf(name).every(isOurs);
     return undefined;
   } finally {
-    if (typeof memory !== "number") memory.close();
-    locks.release({ remove });
+    // First the locks: whoever waits for them need not wait until the memory is freed.
+    locks.release(isRemoved ? "all" : "new");
+    if (memory instanceof SharedMemory) memory.close();
   }
 }

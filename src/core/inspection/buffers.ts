@@ -3,14 +3,15 @@
 import { Code, codeDescriptions } from "../../native/codes.ts";
 import { Role, SharedMemory } from "../../native/memory.ts";
 import { Semaphore } from "../../native/semaphore.ts";
-import { files } from "../../runtime/files.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "../buffer/locks.ts";
 import { checkName } from "../buffer/names.ts";
 import { memoryPath, namesInSharedMemory, statusOf } from "../buffer/objects.ts";
 import { decodeOieb, type Oieb } from "../buffer/oieb.ts";
+import type { Presence } from "../buffer/presence.ts";
 import { type BufferState, beginsAsBuffer, judge } from "../buffer/stale.ts";
 import { OIEB_SIZE } from "../config.ts";
 import { checkHelper, checkSharedMemory } from "../failures.ts";
+import { locate } from "./places.ts";
 
 /** A preview of metadata has up to this many bytes. */
 const PREVIEW_SIZE = 256;
@@ -18,16 +19,18 @@ const PREVIEW_SIZE = 256;
 /** Length of the prefix in front of the metadata, in bytes. */
 const METADATA_PREFIX_SIZE = 8;
 
-/** Longest command line that a snapshot has, in characters. */
-const MAX_COMMAND_LENGTH = 200;
-
 /** The writer or the reader of a buffer, as its control block names it. */
 export interface Participant {
-  /** Its process id, exact up to 2^53. 0 if it is a reader that has not stored its pid yet. */
+  /**
+   * Its process id, exact up to 2^53, in the pid namespace that it is in. 0 if it has not stored its pid yet, or somebody has
+   * overwritten that.
+   */
   readonly pid: number;
+  /** Its process id here: another one if it is in another container. Null if it is dead, or cannot be seen from here. */
+  readonly localPid: number | null;
   /** Its command line, without control characters, at most 200 characters; null if it cannot be read. */
   readonly command: string | null;
-  /** Whether that process is alive and takes part in this buffer. */
+  /** Whether that process takes part in this buffer and is alive, or cannot be told to be dead. */
   readonly alive: boolean;
 }
 
@@ -96,7 +99,7 @@ export function listLeftoverSemaphores(): string[] {
 }
 
 /**
- * Opens a buffer for looking at it. That never disturbs its reader and its writer: its memory is mapped for reading only.
+ * A buffer to look at. That never disturbs its reader and its writer: its memory is opened for each look, and not mapped.
  *
  * @returns undefined if there is neither shared memory nor a lock file of that name.
  * @throws InvalidNameError; PermissionDeniedError if the helper cannot be loaded.
@@ -105,53 +108,59 @@ export function inspectBuffer(name: string): InspectedBuffer | undefined {
   checkName(name);
   checkHelper();
   checkSharedMemory(name);
-  // Opening a FIFO would wake the process that waits for its reader.
-  const isFile = statusOf(memoryPath(name))?.isFile() ?? true;
-  const memory = isFile ? SharedMemory.view(name) : Code.UNSAFE;
-  if (memory === Code.NOT_FOUND && lockFilesOf(name).length === 0) return undefined;
-  return new InspectedBuffer(name, memory);
+  const buffer = new InspectedBuffer(name);
+  return buffer.exists ? buffer : undefined;
 }
 
-/** A buffer that is looked at, from {@link inspectBuffer} to {@link close}. */
-export class InspectedBuffer implements Disposable {
+/** A buffer that is looked at. */
+export class InspectedBuffer {
   /** Its name. */
   readonly name: string;
-  /** Its memory, or why there is none to read. */
-  readonly #memory: SharedMemory | Code;
+  /** The file of its memory, where memory is a file. */
+  readonly #inode: number | undefined;
 
   /** @internal Use {@link inspectBuffer}. */
-  constructor(name: string, memory: SharedMemory | Code) {
+  constructor(name: string) {
     this.name = name;
-    this.#memory = memory;
+    this.#inode = statusOf(memoryPath(name))?.ino;
   }
 
-  /** Whether the name still means the buffer that was opened. */
+  /** Whether the name still means the buffer that {@link inspectBuffer} has found. */
   get exists(): boolean {
-    if (typeof this.#memory !== "number") return this.#memory.isNamed;
-    return statusOf(memoryPath(this.name)) !== undefined || lockFilesOf(this.name).length > 0;
+    const inode = statusOf(memoryPath(this.name))?.ino;
+    if (inode !== undefined || this.#inode !== undefined) return inode === this.#inode;
+    return this.#look((memory) => memory !== Code.NOT_FOUND) || lockFilesOf(this.name).length > 0;
   }
 
   /** The buffer as it is now. */
   snapshot(): BufferSnapshot {
+    return this.#look((memory) =>
+      typeof memory === "number" ? this.#snapshotWithoutMemory(memory) : this.#snapshotOf(memory),
+    );
+  }
+
+  #snapshotOf(memory: SharedMemory): BufferSnapshot {
     const { name } = this;
-    const memory = this.#memory;
-    if (typeof memory === "number") return this.#snapshotWithoutOieb(memory);
-    const judgement = judge(memory, () => BufferLocks.areHeld(name));
-    const { state, fault = null, oieb, writerAlive, readerAlive, isReaderHidden } = judgement;
+    const { size } = memory;
+    if (size === 0) return this.#snapshotWithoutMemory(Code.NOT_FOUND);
+    if (size < OIEB_SIZE) {
+      const fault = `its ${size} bytes have no room for a control block`;
+      return { name, state: "corrupt", fault, size, oieb: null, writer: null, reader: null };
+    }
+    const { state, fault = null, oieb, writer, reader } = judge(memory, () => BufferLocks.areHeld(name));
+    const isTwice = oieb.writerPid === oieb.readerPid;
     return {
-      name,
-      state,
-      fault,
-      size: memory.size,
-      oieb,
-      writer: participant(oieb.writerPid, writerAlive),
-      reader: isReaderHidden ? hiddenReader(oieb.readerPid) : participant(oieb.readerPid, readerAlive),
+      ...{ name, state, fault, size, oieb },
+      writer: participant(oieb.writerPid, writer, memory, isTwice),
+      reader: participant(oieb.readerPid, reader, memory, isTwice),
     };
   }
 
   /** How many frames were written so far, wrap markers included; null if there is no control block. */
   framesWritten(): number | null {
-    return typeof this.#memory === "number" ? null : decodeOieb(this.#memory.loadOieb()).payloadWrittenCount;
+    return this.#look((memory) =>
+      typeof memory === "number" ? null : decodeOieb(memory.loadOieb()).payloadWrittenCount,
+    );
   }
 
   /** The tokens in both semaphores. */
@@ -161,69 +170,60 @@ export class InspectedBuffer implements Disposable {
 
   /** The metadata of the writer; null if there is none, if it is being written, or if the buffer is corrupt. */
   metadata(): MetadataPreview | null {
-    const memory = this.#memory;
-    if (typeof memory === "number") return null;
-    const { state, oieb } = judge(memory);
-    const size = oieb.metadataWrittenBytes - METADATA_PREFIX_SIZE;
-    if (state === "corrupt" || size < 0 || oieb.metadataWrittenBytes > oieb.metadataSize) return null;
-    const length = Math.min(size, PREVIEW_SIZE);
-    const block = Buffer.alloc(METADATA_PREFIX_SIZE + length);
-    memory.copy(OIEB_SIZE, block.length, block);
-    // A writer that replaces it meanwhile has set the field to 0 first.
-    const after = decodeOieb(memory.loadOieb()).metadataWrittenBytes;
-    if (after !== oieb.metadataWrittenBytes || block.readBigUInt64LE() !== BigInt(size)) return null;
-    const isTruncated = length < size;
-    return { size, ...textOrHex(block.subarray(METADATA_PREFIX_SIZE), isTruncated), isTruncated };
+    return this.#look((memory) => (typeof memory === "number" ? null : previewOf(memory)));
   }
 
-  #snapshotWithoutOieb(code: Code): BufferSnapshot {
+  /** Opens the memory for one look, or says why it cannot be opened. */
+  #look<T>(show: (memory: SharedMemory | Code) => T): T {
+    const memory = SharedMemory.look(this.name, "read");
+    try {
+      return show(memory);
+    } finally {
+      if (typeof memory !== "number") memory.close();
+    }
+  }
+
+  #snapshotWithoutMemory(code: Code): BufferSnapshot {
     const { name } = this;
     const size = statusOf(memoryPath(name))?.size ?? null;
     const snapshot = { name, fault: null, size, oieb: null, writer: null, reader: null };
-    if (code === Code.NOT_FOUND || (code === Code.AGAIN && size === 0)) {
-      const isBeingCreated = BufferLocks.areHeld(name);
-      return {
-        ...snapshot,
-        state: isBeingCreated ? "idle" : "stale",
-        reader: isBeingCreated ? hiddenReader(0n) : null,
-      };
+    if (code !== Code.NOT_FOUND) {
+      return { ...snapshot, state: code === Code.UNSAFE ? "corrupt" : null, fault: codeDescriptions[code] };
     }
-    if (code === Code.AGAIN) {
-      return { ...snapshot, state: "corrupt", fault: `its ${size} bytes have no room for a control block` };
-    }
-    return { ...snapshot, state: code === Code.UNSAFE ? "corrupt" : null, fault: codeDescriptions[code] };
-  }
-
-  /** Ends the looking. The buffer stays as it is. */
-  close(): void {
-    if (typeof this.#memory !== "number") this.#memory.close();
-  }
-
-  /** As {@link close}. */
-  [Symbol.dispose](): void {
-    this.close();
+    return BufferLocks.areHeld(name)
+      ? { ...snapshot, state: "idle", reader: STARTING }
+      : { ...snapshot, state: "stale" };
   }
 }
 
-function participant(pid: bigint, alive: boolean): Participant | null {
+/** A reader that has no pid yet. */
+const STARTING: Participant = { pid: 0, localPid: null, command: null, alive: true };
+
+function participant(
+  pid: bigint,
+  presence: Presence,
+  memory: SharedMemory,
+  isTwice: boolean,
+): Participant | null {
+  if (pid === 0n) return presence === "dead" ? null : STARTING;
+  const alive = presence !== "dead";
   // A process that is not alive in this buffer may have got the pid of one that was.
-  return pid === 0n ? null : { pid: Number(pid), command: alive ? commandOf(pid) : null, alive };
+  const place = alive ? locate(Number(pid), memory, isTwice) : { localPid: null, command: null };
+  return { pid: Number(pid), ...place, alive };
 }
 
-/** A reader that only its lock shows: its pid is not visible here, or not stored yet. */
-function hiddenReader(pid: bigint): Participant {
-  return { pid: Number(pid), command: null, alive: true };
-}
-
-function commandOf(pid: bigint): string | null {
-  let text: string;
-  try {
-    text = files().readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    return null;
-  }
-  const words = text.replaceAll("\0", " ").trim();
-  return words === "" ? null : words.replace(/\p{C}/gu, "?").slice(0, MAX_COMMAND_LENGTH);
+function previewOf(memory: SharedMemory): MetadataPreview | null {
+  const { state, oieb } = judge(memory);
+  const size = oieb.metadataWrittenBytes - METADATA_PREFIX_SIZE;
+  if (state === "corrupt" || size < 0 || oieb.metadataWrittenBytes > oieb.metadataSize) return null;
+  const length = Math.min(size, PREVIEW_SIZE);
+  const block = Buffer.alloc(METADATA_PREFIX_SIZE + length);
+  memory.copy(OIEB_SIZE, block.length, block);
+  // A writer that replaces it meanwhile has set the field to 0 first.
+  const after = decodeOieb(memory.loadOieb()).metadataWrittenBytes;
+  if (after !== oieb.metadataWrittenBytes || block.readBigUInt64LE() !== BigInt(size)) return null;
+  const isTruncated = length < size;
+  return { size, ...textOrHex(block.subarray(METADATA_PREFIX_SIZE), isTruncated), isTruncated };
 }
 
 function tokens(name: string, role: Role): number | null {

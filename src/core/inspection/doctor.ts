@@ -174,8 +174,7 @@ function examineMemoryLimit(): Verdict {
 function examineLeftovers(): Verdict {
   if (loadFault !== undefined) return warning("cannot be found without the helper", null);
   const stale = listBuffers().filter((name) => {
-    using view = inspectBuffer(name);
-    return view?.snapshot().state === "stale";
+    return inspectBuffer(name)?.snapshot().state === "stale";
   });
   const all = [...stale, ...listLeftoverSemaphores()];
   const ours = all.filter((name) => cleanBuffer(name, { dryRun: true }).obstacle === undefined);

@@ -93,6 +93,18 @@ static mode_t permissions(int32_t mode) { return mode < 0 ? 0666 : (mode_t)mode;
 
 /* ---- shared memory ------------------------------------------------------------------------------------------- */
 
+/* Its descriptor cannot be read, so that it is mapped at once, unless it is smaller than an OIEB: then it reads as 0. */
+static int32_t add_mapped(int fd, size_t length, const char *path, zb_memory **memory) {
+  int32_t code = zb_object_add(fd, length, path, (struct zb_object **)memory);
+  if (code != ZB_OK || length < sizeof(struct zb_oieb)) return code;
+  code = zb_memory_map(*memory);
+  if (code == ZB_OK)
+    zb_object_close_handle(&(*memory)->object);
+  else
+    zb_memory_close(*memory);
+  return code;
+}
+
 int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memory **memory) {
   char path[ZB_OBJECT_PATH_MAX];
   if (size > (uint64_t)INT64_MAX) return ZB_NO_SPACE;
@@ -106,10 +118,12 @@ int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memor
   /* The system has several error codes for too little space. */
   if (ftruncate(fd, (off_t)size) != 0)
     code = errno == EINVAL || errno == ENOMEM ? ZB_NO_SPACE : zb_code_of(errno);
-  if (code == ZB_OK) code = zb_object_map(fd, (size_t)size, path, (struct zb_object **)memory);
+  if (code != ZB_OK)
+    close(fd);
+  else
+    code = add_mapped(fd, (size_t)size, path, memory);
   if (code == ZB_NO_MEMORY) code = ZB_NO_SPACE;
   if (code != ZB_OK) shm_unlink(path);
-  close(fd);
   return code;
 }
 
@@ -118,34 +132,16 @@ int32_t zb_memory_link(zb_memory *memory) {
   return ZB_OK;
 }
 
-static int32_t open_memory(const char *name, int access, zb_memory **memory) {
+int32_t zb_memory_look(const char *name, int32_t writable, zb_memory **memory) {
   char path[ZB_OBJECT_PATH_MAX];
   struct stat status;
   object_name(path, "", name);
-  int fd = shm_open(path, access, 0);
+  int fd = shm_open(path, writable ? O_RDWR : O_RDONLY, 0);
   if (fd < 0) return zb_code_of(errno);
-  int32_t code = fstat(fd, &status) == 0 ? ZB_OK : zb_code_of(errno);
-  if (code == ZB_OK && (uint64_t)status.st_size < sizeof(struct zb_oieb)) code = ZB_AGAIN;
-  if (code == ZB_OK) code = zb_object_map(fd, (size_t)status.st_size, path, (struct zb_object **)memory);
+  if (fstat(fd, &status) == 0) return add_mapped(fd, (size_t)status.st_size, path, memory);
+  int32_t code = zb_code_of(errno);
   close(fd);
   return code;
-}
-
-int32_t zb_memory_open(const char *name, zb_memory **memory) { return open_memory(name, O_RDWR, memory); }
-
-int32_t zb_memory_view(const char *name, zb_memory **memory) { return open_memory(name, O_RDONLY, memory); }
-
-int32_t zb_memory_discard(const char *name) {
-  char path[ZB_OBJECT_PATH_MAX];
-  struct stat status;
-  object_name(path, "", name);
-  int fd = shm_open(path, O_RDONLY, 0);
-  if (fd < 0) return zb_code_of(errno);
-  int32_t code = fstat(fd, &status) == 0 ? ZB_OK : zb_code_of(errno);
-  close(fd);
-  if (code != ZB_OK) return code;
-  if (status.st_uid != geteuid() || status.st_size != 0) return ZB_EXISTS;
-  return shm_unlink(path) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
 int32_t zb_object_named(const struct zb_object *object) {
@@ -153,7 +149,9 @@ int32_t zb_object_named(const struct zb_object *object) {
   int fd = shm_open(object->path, O_RDONLY, 0);
   if (fd < 0) return zb_code_of(errno);
   int32_t code = ZB_EXISTS;
-  if (fstat(fd, &status) == 0 && (uint64_t)status.st_size >= sizeof(struct zb_oieb)) {
+  if (fstat(fd, &status) == 0 && object->length < sizeof(struct zb_oieb)) {
+    if ((uint64_t)status.st_size == object->length) code = ZB_OK;
+  } else if ((uint64_t)status.st_size >= sizeof(struct zb_oieb)) {
     void *there = mmap(NULL, sizeof(struct zb_oieb), PROT_READ, MAP_SHARED, fd, 0);
     if (there != MAP_FAILED) {
       struct zb_oieb *ours = (void *)atomic_load_explicit(&object->start, memory_order_relaxed);
@@ -283,10 +281,4 @@ double zb_process_start(uint32_t pid) {
   if (size == 0 || process.kp_proc.p_stat == SZOMB) return -1;
   const struct timeval start = process.kp_proc.p_starttime;
   return (double)start.tv_sec * 1000000 + start.tv_usec;
-}
-
-int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
-  (void)pid; /* the system does not tell what another process has mapped */
-  (void)memory;
-  return ZB_PERMISSION;
 }

@@ -22,19 +22,22 @@ struct zb_resource {
 /* The struct that the resource is a part of. */
 #define ZB_RESOURCE_OF(type, part) ((type *)(void *)((char *)(part)-offsetof(type, resource)))
 
-/* A file mapped into this process: the memory or a semaphore of a buffer. Objects are reused and never freed, so that
- * the SIGBUS handler can walk their list at any time. */
+/* A file that this process has open, and perhaps mapped: the memory or a semaphore of a buffer. Objects are reused and
+ * never freed, so that the SIGBUS handler can walk their list at any time. */
 struct zb_object {
-  _Atomic(uintptr_t) start; /* 0: not in use */
-  size_t length;
-  atomic_bool broken;  /* the file was truncated; zero pages replace what it lost */
-  uint64_t holds[2];   /* by role: the pid with which this mapping holds it; 0: it does not. Guarded */
-  uint32_t references; /* by the owner, and by each window of JavaScript. Guarded */
+  bool in_use;              /* guarded */
+  _Atomic(uintptr_t) start; /* 0: not mapped */
+  size_t length;            /* of the file */
+  atomic_bool broken;       /* the file was truncated; zero pages replace what it lost */
+  uint64_t holds[2];        /* by role: the pid with which this object holds it; 0: it does not. Guarded */
+  bool locked[2];           /* by role: whether this object has the lock of its bytes */
+  uint32_t references;      /* by the owner, and by each window of JavaScript. Guarded */
   struct zb_resource resource;
   dev_t device;
   ino_t inode;
-  bool owned;                    /* the user of this process owns the file */
-  int unnamed;                   /* Linux: the descriptor of a file that has no name yet; -1 otherwise */
+  bool owned;                    /* the user of this process owns the file, or is root */
+  bool named;                    /* false: link_file is still to give it its name */
+  int descriptor;                /* POSIX: of the file, as long as the memory is open; -1: closed */
   char path[ZB_OBJECT_PATH_MAX]; /* the path or name that it was opened by */
   void *handle;                  /* Windows; NULL for a view */
   struct zb_object *next;
@@ -82,9 +85,11 @@ void zb_guard(void);
 void zb_unguard(void);
 /* The first object of this process. Unused objects hold no role. Guarded. */
 struct zb_object *zb_first_object(void);
-/* Whether both are mappings of the same memory. */
+/* Whether both are the same memory. */
 bool zb_object_is(const struct zb_object *one, const struct zb_object *other);
-/* Closes what the object has open besides its mapping. */
+/* Copies bytes of an object that is not mapped. Those past its end are 0. */
+void zb_object_read(const struct zb_object *object, uint64_t offset, size_t size, void *target);
+/* Closes what the object has open besides its mapping. The locks of its bytes end with it. */
 void zb_object_close_handle(struct zb_object *object);
 /* The number of this thread, which no other living thread has. */
 uintptr_t zb_this_thread(void);
@@ -119,9 +124,10 @@ static inline bool zb_ended_by_interruption(void) {
 
 /* posix.c */
 
-/* Maps `length` bytes of the file and registers the mapping. It is writable if the descriptor is. The descriptor stays
- * the caller's. */
-int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb_object **object);
+/* Makes an object of `length` bytes of the file. It takes the descriptor over, also if it fails. */
+int32_t zb_object_add(int descriptor, size_t length, const char *path, struct zb_object **object);
+/* Maps it, for writing if its descriptor is for that. */
+int32_t zb_object_map(struct zb_object *object);
 void zb_object_unmap(struct zb_object *object);
 /* Stores `error` for zb_system_error, and returns the code for it. */
 int32_t zb_code_of(int error);

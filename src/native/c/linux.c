@@ -99,6 +99,12 @@ static int allocate(int fd, uint64_t size) {
   return error;
 }
 
+#define PROC_PATH_MAX 64
+
+static void path_of_descriptor(char path[PROC_PATH_MAX], int descriptor) {
+  snprintf(path, PROC_PATH_MAX, "/proc/self/fd/%d", descriptor);
+}
+
 /* Makes a file of zeros, allocates and maps it, and fills its first bytes. link_file gives it a name later, so a
  * process that is killed in between leaves nothing. */
 static int32_t make_file(const char *path, uint64_t size, int32_t mode, const void *head, size_t head_size,
@@ -123,40 +129,60 @@ static int32_t make_file(const char *path, uint64_t size, int32_t mode, const vo
   if (code == ZB_OK && head_size > 0 &&
       ZB_CALL(create_head, pwrite(fd, head, head_size, 0), -1) != (ssize_t)head_size)
     code = zb_code_of(errno);
-  if (code == ZB_OK) code = zb_object_map(fd, (size_t)size, path, object);
-  if (code == ZB_OK && !named) {
-    (*object)->unnamed = fd;
-    return ZB_OK;
+  if (code != ZB_OK)
+    close(fd);
+  else
+    code = zb_object_add(fd, (size_t)size, path, object);
+  if (code == ZB_OK) {
+    (*object)->named = named;
+    code = zb_object_map(*object);
+    if (code != ZB_OK) zb_object_close(*object);
   }
   if (code != ZB_OK && named) unlink(path);
-  close(fd);
   return code;
 }
 
 /* Gives a file of make_file its name. ZB_EXISTS if something else has that name. */
 static int32_t link_file(struct zb_object *object) {
-  if (object->unnamed < 0) return ZB_OK;
-  char unnamed[64];
-  snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", object->unnamed);
+  if (object->named) return ZB_OK;
+  char unnamed[PROC_PATH_MAX];
+  path_of_descriptor(unnamed, object->descriptor);
   if (ZB_CALL(create_link, linkat(AT_FDCWD, unnamed, AT_FDCWD, object->path, AT_SYMLINK_FOLLOW), -1) != 0)
     return zb_code_of(errno);
-  close(object->unnamed);
-  object->unnamed = -1;
+  object->named = true;
   return ZB_OK;
 }
 
-/* Maps an existing file: all of it, or its first `length` bytes. `access` is O_RDWR or O_RDONLY. */
+/* Opens the file that a descriptor of O_PATH means. A process that asks whether it is alone with the file
+ * (zb_memory_alone) makes this wait for some microseconds; with O_NONBLOCK it would fail. */
+static int open_again(int handle, const char *path, int access) {
+  const int64_t give_up = zb_now_ns() + 1000000000;
+  char again[PROC_PATH_MAX];
+  path_of_descriptor(again, handle);
+  for (;;) {
+    int fd = ZB_CALL(open_existing, open(again, access | O_CLOEXEC), -1);
+    /* Without /proc the name has to do. It meant a plain file a moment ago. */
+    if (fd < 0 && errno == ENOENT) fd = open(path, access | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 || (errno != EINTR && errno != EWOULDBLOCK) || zb_now_ns() >= give_up) return fd;
+  }
+}
+
+/* Opens an existing file of at least `least` bytes, but does not map it. `access` is O_RDWR or O_RDONLY. `length`: of what
+ * is to be mapped; 0 means all of it. */
 static int32_t open_file(const char *path, int access, size_t least, size_t length,
                          struct zb_object **object) {
-  int fd = ZB_CALL(open_existing, open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK), -1);
-  if (fd < 0) return zb_code_of(errno);
+  /* O_PATH opens nothing: no FIFO blocks it, and no device notices. */
+  int handle = ZB_CALL(open_handle, open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), -1);
+  if (handle < 0) return zb_code_of(errno);
   struct stat status;
-  int32_t code = ZB_CALL(open_status, fstat(fd, &status), -1) == 0 ? ZB_OK : zb_code_of(errno);
+  int32_t code = ZB_CALL(open_status, fstat(handle, &status), -1) == 0 ? ZB_OK : zb_code_of(errno);
   if (code == ZB_OK && !S_ISREG(status.st_mode)) code = ZB_UNSAFE;
   if (code == ZB_OK && (uint64_t)status.st_size < least) code = ZB_AGAIN;
-  if (code == ZB_OK) code = zb_object_map(fd, length > 0 ? length : (size_t)status.st_size, path, object);
-  close(fd);
-  return code;
+  int fd = code == ZB_OK ? open_again(handle, path, access) : -1;
+  if (code == ZB_OK && fd < 0) code = zb_code_of(errno);
+  close(handle);
+  if (code != ZB_OK) return code;
+  return zb_object_add(fd, length > 0 ? length : (size_t)status.st_size, path, object);
 }
 
 int32_t zb_object_named(const struct zb_object *object) {
@@ -197,25 +223,10 @@ int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, zb_memor
 
 int32_t zb_memory_link(zb_memory *memory) { return link_file(&memory->object); }
 
-int32_t zb_memory_open(const char *name, zb_memory **memory) {
+int32_t zb_memory_look(const char *name, int32_t writable, zb_memory **memory) {
   char path[ZB_OBJECT_PATH_MAX];
   memory_path(path, name);
-  return open_file(path, O_RDWR, sizeof(struct zb_oieb), 0, (struct zb_object **)memory);
-}
-
-int32_t zb_memory_view(const char *name, zb_memory **memory) {
-  char path[ZB_OBJECT_PATH_MAX];
-  memory_path(path, name);
-  return open_file(path, O_RDONLY, sizeof(struct zb_oieb), 0, (struct zb_object **)memory);
-}
-
-int32_t zb_memory_discard(const char *name) {
-  char path[ZB_OBJECT_PATH_MAX];
-  struct stat status;
-  memory_path(path, name);
-  if (ZB_CALL(discard_status, lstat(path, &status), -1) != 0) return zb_code_of(errno);
-  if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || status.st_size != 0) return ZB_EXISTS;
-  return ZB_CALL(discard_unlink, unlink(path), -1) == 0 ? ZB_OK : zb_code_of(errno);
+  return open_file(path, writable ? O_RDWR : O_RDONLY, 0, 0, (struct zb_object **)memory);
 }
 
 /* ---- semaphores ---------------------------------------------------------------------------------------------- */
@@ -232,20 +243,32 @@ int32_t zb_semaphore_create(const char *name, int32_t role, int32_t mode, zb_sem
   int32_t code = make_file(path, SEMAPHORE_FILE_SIZE, mode, &initial, sizeof initial, object);
   if (code != ZB_OK) return code;
   code = link_file(*object);
-  if (code != ZB_OK) zb_object_close(*object);
+  if (code == ZB_OK)
+    zb_object_close_handle(*object);
+  else
+    zb_object_close(*object);
+  return code;
+}
+
+static int32_t open_semaphore(const char *name, int32_t role, int access, struct zb_object **object) {
+  char path[ZB_OBJECT_PATH_MAX];
+  semaphore_path(path, name, role);
+  int32_t code = open_file(path, access, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, object);
+  if (code != ZB_OK) return code;
+  code = zb_object_map(*object);
+  if (code == ZB_OK)
+    zb_object_close_handle(*object);
+  else
+    zb_object_close(*object);
   return code;
 }
 
 int32_t zb_semaphore_open(const char *name, int32_t role, zb_semaphore **semaphore) {
-  char path[ZB_OBJECT_PATH_MAX];
-  semaphore_path(path, name, role);
-  return open_file(path, O_RDWR, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, (struct zb_object **)semaphore);
+  return open_semaphore(name, role, O_RDWR, (struct zb_object **)semaphore);
 }
 
 int32_t zb_semaphore_view(const char *name, int32_t role, zb_semaphore **semaphore) {
-  char path[ZB_OBJECT_PATH_MAX];
-  semaphore_path(path, name, role);
-  return open_file(path, O_RDONLY, SEMAPHORE_FILE_SIZE, SEMAPHORE_FILE_SIZE, (struct zb_object **)semaphore);
+  return open_semaphore(name, role, O_RDONLY, (struct zb_object **)semaphore);
 }
 
 void zb_semaphore_close(zb_semaphore *semaphore) { zb_object_close(&semaphore->object); }
@@ -330,51 +353,3 @@ int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const a
 }
 
 void zb_semaphore_wake(zb_semaphore *semaphore) { futex(data_of(semaphore), FUTEX_WAKE, INT_MAX, NULL); }
-
-/* ---- processes ----------------------------------------------------------------------------------------------- */
-
-double zb_process_start(uint32_t pid) {
-  if (pid == 0 || pid > INT_MAX) return -1;
-  /* tgkill instead of kill, which also succeeds for the id of a thread: only the first thread of a process is in the
-   * thread group of its own id. /proc does not help: it has a hidden directory for each thread. */
-  if (syscall(SYS_tgkill, (pid_t)pid, (pid_t)pid, 0) != 0 && errno != EPERM) return -1;
-  char text[1024];
-  snprintf(text, sizeof text, "/proc/%u/stat", pid);
-  int fd = ZB_CALL(process_open, open(text, O_RDONLY | O_CLOEXEC), -1);
-  if (fd < 0) return 0;
-  ssize_t length = ZB_CALL(process_read, read(fd, text, sizeof text - 1), -1);
-  close(fd);
-  if (length <= 0) return 0;
-  text[length] = '\0';
-  /* "pid (command) state ppid …": the command can contain anything, so start after the last parenthesis. */
-  const char *field = strrchr(text, ')');
-  if (field == NULL || field[1] != ' ') return 0;
-  field += 2;
-  if (*field == 'Z' || *field == 'X') return -1;
-  for (int number = 3; number < 22 && field != NULL; number++) {
-    field = strchr(field, ' ');
-    if (field != NULL) field++;
-  }
-  return field == NULL ? 0 : strtod(field, NULL);
-}
-
-int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%u/maps", pid);
-  FILE *maps = ZB_CALL(maps_open, fopen(path, "re"), NULL);
-  if (maps == NULL) return ZB_PERMISSION;
-  int32_t found = 0;
-  char *line = NULL;
-  size_t capacity = 0;
-  while (found < 2 && getline(&line, &capacity, maps) > 0) {
-    unsigned device_major, device_minor;
-    unsigned long long inode;
-    if (sscanf(line, "%*s %*s %*s %x:%x %llu", &device_major, &device_minor, &inode) != 3) continue;
-    if (makedev(device_major, device_minor) == memory->object.device && (ino_t)inode == memory->object.inode)
-      found++;
-  }
-  bool unreadable = found == 0 && ferror(maps);
-  free(line);
-  fclose(maps);
-  return unreadable ? ZB_PERMISSION : found;
-}

@@ -10,7 +10,16 @@ void *zb_memory_address(zb_memory *memory) { return zb_object_address(&memory->o
 double zb_memory_size(zb_memory *memory) { return (double)memory->object.length; }
 
 void zb_memory_copy(zb_memory *memory, double offset, double size, void *target) {
-  memcpy(target, (const uint8_t *)zb_object_address(&memory->object) + (size_t)offset, (size_t)size);
+  const uint8_t *bytes = zb_object_address(&memory->object);
+  if (bytes == NULL)
+    zb_object_read(&memory->object, (uint64_t)offset, (size_t)size, target);
+  else
+    memcpy(target, bytes + (size_t)offset, (size_t)size);
+}
+
+int32_t zb_memory_map(zb_memory *memory) {
+  if (memory->object.length < sizeof(struct zb_oieb)) return ZB_AGAIN;
+  return zb_object_address(&memory->object) != NULL ? ZB_OK : zb_object_map(&memory->object);
 }
 
 void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place *frames, int32_t count,
@@ -24,7 +33,8 @@ void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place *frame
 
 /* ---- the end of a mapping --------------------------------------------------------------------------------------- */
 
-/* For a thread that has ended and still holds its roles. Peers judge a role by its pid: they find a dead process. */
+/* For a thread that has ended and still holds its roles. Peers that know no locks judge a role by its pid: they find a dead
+ * process. */
 static void give_up_roles(zb_memory *memory) {
   for (int32_t role = ZB_WRITER; role <= ZB_READER; role++) {
     uint64_t pid = memory->object.holds[role];
@@ -41,6 +51,7 @@ static void close_resource(struct zb_resource *resource) {
 void zb_object_opened(struct zb_object *object) {
   object->references = 1;
   object->holds[ZB_WRITER] = object->holds[ZB_READER] = 0;
+  object->locked[ZB_WRITER] = object->locked[ZB_READER] = false;
   zb_resource_add(&object->resource, close_resource);
 }
 

@@ -8,6 +8,10 @@
 
 void zb_oieb_load(zb_memory *memory, uint64_t words[16]) {
   const _Atomic(uint64_t) *shared = (const _Atomic(uint64_t) *)oieb_of(memory);
+  if (shared == NULL) {
+    zb_object_read(&memory->object, 0, sizeof(struct zb_oieb), words);
+    return;
+  }
   /* acquire: pairs with zb_oieb_publish. A size of 128 in the first word means that the other words are filled. */
   for (int i = 0; i < 16; i++) words[i] = atomic_load_explicit(&shared[i], memory_order_acquire);
 }
@@ -29,6 +33,7 @@ void zb_oieb_fill(zb_memory *memory, uint64_t metadata_size, uint64_t payload_si
   oieb->payload_size = payload_size;
   oieb->payload_free_bytes = payload_size;
   *(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid) = pid;
+  if (memory->object.locked[ZB_WRITER]) oieb->mark = pid;
   oieb->flags = flags;
   zb_guard();
   memory->object.holds[role] = pid;
@@ -64,6 +69,9 @@ int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64
   struct zb_oieb *oieb = oieb_of(memory);
   _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
   int32_t code = ZB_EXISTS;
+  const bool marks = role == ZB_WRITER && memory->object.locked[ZB_WRITER];
+  /* With the lock held, the mark is that of a writer that is gone, or this one's own. */
+  if (marks) STORE(oieb->mark, 0, relaxed);
   ZB_POINT(claim_pid);
   zb_guard();
   /* The pid does not tell the threads of one process apart. */
@@ -76,7 +84,19 @@ int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64
     code = ZB_OK;
   }
   zb_unguard();
+  ZB_POINT(claim_mark);
+  /* release: a process that sees mark and pid equal sees what was stored before them */
+  if (marks && code == ZB_OK && pid != 0) STORE(oieb->mark, pid, release);
   return code;
+}
+
+int32_t zb_oieb_restore(zb_memory *memory, int32_t role, uint64_t pid) {
+  struct zb_oieb *oieb = oieb_of(memory);
+  _Atomic(uint64_t) *field = (_Atomic(uint64_t) *)(role == ZB_WRITER ? &oieb->writer_pid : &oieb->reader_pid);
+  uint64_t found = 0;
+  return atomic_compare_exchange_strong_explicit(field, &found, pid, memory_order_relaxed,
+                                                 memory_order_relaxed) ||
+         found == pid;
 }
 
 bool zb_oieb_sizes(zb_memory *memory, uint64_t *metadata_size, uint64_t *payload_size) {

@@ -116,8 +116,7 @@ static void guard_sigbus(void) {
 
 static struct zb_object *unused_object(void) {
   struct zb_object *object = atomic_load_explicit(&objects, memory_order_relaxed);
-  while (object != NULL && atomic_load_explicit(&object->start, memory_order_relaxed) != 0)
-    object = object->next;
+  while (object != NULL && object->in_use) object = object->next;
   if (object != NULL) return object;
   object = ZB_CALL(map_register, calloc(1, sizeof *object), NULL);
   if (object == NULL) return NULL;
@@ -127,46 +126,62 @@ static struct zb_object *unused_object(void) {
   return object;
 }
 
-int32_t zb_object_map(int descriptor, size_t length, const char *path, struct zb_object **result) {
-  static pthread_once_t guarded = PTHREAD_ONCE_INIT;
-  pthread_once(&guarded, guard_sigbus);
-
+int32_t zb_object_add(int descriptor, size_t length, const char *path, struct zb_object **result) {
   struct stat status;
-  if (ZB_CALL(map_status, fstat(descriptor, &status), -1) != 0) return zb_code_of(errno);
-  bool writable = (fcntl(descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
-  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-  void *start = ZB_CALL(map_memory, mmap(NULL, length, protection, MAP_SHARED, descriptor, 0), MAP_FAILED);
-  if (start == MAP_FAILED) return zb_code_of(errno);
-
-  pthread_mutex_lock(&objects_mutex);
-  struct zb_object *object = unused_object();
-  if (object != NULL) {
-    object->length = length;
-    object->device = status.st_dev;
-    object->inode = status.st_ino;
-    object->owned = status.st_uid == geteuid();
-    object->unnamed = -1;
-    snprintf(object->path, sizeof object->path, "%s", path);
-    atomic_store_explicit(&object->broken, false, memory_order_relaxed);
-    /* release: if the handler sees the start, it sees the length */
-    atomic_store_explicit(&object->start, (uintptr_t)start, memory_order_release);
+  int32_t code = ZB_CALL(map_status, fstat(descriptor, &status), -1) == 0 ? ZB_OK : zb_code_of(errno);
+  struct zb_object *object = NULL;
+  if (code == ZB_OK) {
+    pthread_mutex_lock(&objects_mutex);
+    object = unused_object();
+    if (object != NULL) {
+      object->in_use = true;
+      object->length = length;
+      object->device = status.st_dev;
+      object->inode = status.st_ino;
+      object->owned = status.st_uid == geteuid() || geteuid() == 0;
+      object->named = true;
+      object->descriptor = descriptor;
+      snprintf(object->path, sizeof object->path, "%s", path);
+      atomic_store_explicit(&object->broken, false, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&objects_mutex);
+    if (object == NULL) code = ZB_NO_MEMORY;
   }
-  pthread_mutex_unlock(&objects_mutex);
-  if (object == NULL) {
-    munmap(start, length);
-    return ZB_NO_MEMORY;
+  if (code != ZB_OK) {
+    close(descriptor);
+    return code;
   }
   zb_object_opened(object);
   *result = object;
   return ZB_OK;
 }
 
+int32_t zb_object_map(struct zb_object *object) {
+  static pthread_once_t guarded = PTHREAD_ONCE_INIT;
+  pthread_once(&guarded, guard_sigbus);
+  bool writable = (fcntl(object->descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
+  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  void *start = ZB_CALL(map_memory, mmap(NULL, object->length, protection, MAP_SHARED, object->descriptor, 0),
+                        MAP_FAILED);
+  if (start == MAP_FAILED) return zb_code_of(errno);
+  /* release: if the handler sees the start, it sees the length */
+  atomic_store_explicit(&object->start, (uintptr_t)start, memory_order_release);
+  return ZB_OK;
+}
+
 void zb_object_unmap(struct zb_object *object) {
   pthread_mutex_lock(&objects_mutex);
   ZB_POINT(unmap_object);
-  munmap(zb_object_address(object), object->length);
+  if (zb_object_address(object) != NULL) munmap(zb_object_address(object), object->length);
   atomic_store_explicit(&object->start, 0, memory_order_release);
+  object->in_use = false;
   pthread_mutex_unlock(&objects_mutex);
+}
+
+void zb_object_read(const struct zb_object *object, uint64_t offset, size_t size, void *target) {
+  ssize_t length = pread(object->descriptor, target, size, (off_t)offset);
+  size_t got = length > 0 ? (size_t)length : 0;
+  memset((char *)target + got, 0, size - got);
 }
 
 int32_t zb_memory_named(zb_memory *memory) { return zb_object_named(&memory->object); }
@@ -184,8 +199,10 @@ bool zb_object_is(const struct zb_object *one, const struct zb_object *other) {
 }
 
 void zb_object_close_handle(struct zb_object *object) {
-  if (object->unnamed >= 0) close(object->unnamed);
-  object->unnamed = -1;
+  /* A mapping that is still in use would keep a lock after the descriptor is closed. */
+  for (int32_t role = ZB_WRITER; role <= ZB_READER; role++) zb_role_unlock((zb_memory *)object, role);
+  if (object->descriptor >= 0) close(object->descriptor);
+  object->descriptor = -1;
 }
 
 /* ---- threads ------------------------------------------------------------------------------------------------- */

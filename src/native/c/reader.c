@@ -145,8 +145,9 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   if (!without_token && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
   if (count == 0) return reader->failed;
   ZB_POINT(read_positions);
-  /* relaxed: the addition of zb_reader_release (release) comes later and orders them before a rewind */
-  STORE(oieb->payload_read_pos, reader->read_pos, relaxed);
+  /* relaxed: the addition of zb_reader_release (release) comes later and orders them before a rewind. After a frame that
+   * ends the ring this stores P and not 0: a v1 writer in Python that finds 0 there and P in its own position is stuck. */
+  STORE(oieb->payload_read_pos, reader->read_pos == 0 ? size : reader->read_pos, relaxed);
   STORE(oieb->payload_read_count, reader->read_count, relaxed);
   return count;
 }
@@ -215,7 +216,8 @@ int32_t zb_reader_settle(zb_reader *reader) {
   struct zb_oieb *oieb = reader->ring.oieb;
   uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
   uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
-  if (free_bytes > reader->ring.payload_size || position >= reader->ring.payload_size) return ZB_OK;
+  if (free_bytes > reader->ring.payload_size || position > reader->ring.payload_size) return ZB_OK;
+  if (position == reader->ring.payload_size) position = 0;
   bool marker;
   uint64_t unread = reader->ring.payload_size - free_bytes;
   if (unread > waste_at(reader, position, &marker)) return ZB_OK;

@@ -43,6 +43,10 @@ static inline struct zb_oieb *oieb_of(zb_memory *memory) { return zb_object_addr
 
 /* Loads the two sizes from the OIEB. False if they do not fit this mapping. */
 bool zb_oieb_sizes(zb_memory *memory, uint64_t *metadata_size, uint64_t *payload_size);
+/* Whether the reader is one of ours, as its flag says: it drops tokens without frames, and clears metadata. */
+static inline bool zb_is_reader_ours(struct zb_oieb *oieb) {
+  return (LOAD(oieb->flags, relaxed) & ZB_FLAG_LOCKED_ROLES) != 0;
+}
 /* Makes the metadata unavailable. Its bytes stay, so that a v1 reader that is copying them gets all of them. */
 void zb_metadata_withdraw(struct zb_oieb *oieb, uint64_t metadata_size);
 

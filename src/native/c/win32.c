@@ -164,9 +164,3 @@ double zb_process_start(uint32_t pid) {
   CloseHandle(process);
   return start;
 }
-
-int32_t zb_process_maps(uint32_t pid, zb_memory *memory) {
-  (void)pid; /* the system does not tell what another process has mapped */
-  (void)memory;
-  return ZB_PERMISSION;
-}

@@ -101,35 +101,33 @@ int32_t zb_memory_link(zb_memory *memory) {
   return ZB_OK;
 }
 
-static int32_t open_memory(const char *name, DWORD access, zb_memory **memory) {
+int32_t zb_memory_look(const char *name, int32_t writable, zb_memory **memory) {
   wchar_t wide[ZB_NAME_CAPACITY];
+  const DWORD access = writable ? FILE_MAP_READ | FILE_MAP_WRITE : FILE_MAP_READ;
   zb_object_name(wide, "", name);
   HANDLE mapping = OpenFileMappingW(access, FALSE, wide);
   if (mapping == NULL) return zb_last_code();
-  return map_view(mapping, access, 0, name, (struct zb_object **)memory);
+  int32_t code = map_view(mapping, access, 0, name, (struct zb_object **)memory);
+  /* Who only looks must not keep the name. */
+  if (code == ZB_OK && !writable) zb_object_close_handle(&(*memory)->object);
+  return code;
 }
 
-int32_t zb_memory_open(const char *name, zb_memory **memory) {
-  return open_memory(name, FILE_MAP_READ | FILE_MAP_WRITE, memory);
-}
-
-int32_t zb_memory_view(const char *name, zb_memory **memory) {
-  int32_t code = open_memory(name, FILE_MAP_READ, memory);
-  if (code != ZB_OK) return code;
-  /* Close the handle, so that a view does not keep the name. */
-  zb_object_close_handle(&(*memory)->object);
+int32_t zb_object_map(struct zb_object *object) {
+  (void)object; /* it has been mapped when it was opened */
   return ZB_OK;
 }
 
-int32_t zb_memory_discard(const char *name) {
-  (void)name; /* a killed creation leaves nothing */
-  return ZB_NOT_FOUND;
+void zb_object_read(const struct zb_object *object, uint64_t offset, size_t size, void *target) {
+  (void)object; /* all memory is mapped */
+  (void)offset;
+  memset(target, 0, size);
 }
 
 int32_t zb_memory_named(zb_memory *memory) {
   zb_memory *there;
   if (memory->object.handle != NULL) return ZB_OK; /* while the handle is open, the name means this memory */
-  int32_t code = zb_memory_view(memory->object.path, &there);
+  int32_t code = zb_memory_look(memory->object.path, false, &there);
   if (code != ZB_OK) return code;
   bool same = zb_oieb_agrees(zb_object_address(&memory->object), zb_object_address(&there->object));
   zb_memory_close(there);

@@ -17,6 +17,10 @@ struct zb_writer {
   uint64_t free_when_placed; /* bytes that place_first last found */
   uint64_t reader_pid;
   int64_t peer_seen_ns;
+  struct {
+    bool unused; /* no frame has been published since */
+    uint64_t write_pos, read_pos;
+  } rewound;       /* the positions before the last rewind */
   bool found_full; /* the current frame is already counted in view.waits */
   struct {
     uint64_t position, size, waste;
@@ -38,6 +42,11 @@ static bool reader_seen_lately(const zb_writer *writer) {
 }
 
 static void rewind_ring(zb_writer *writer) {
+  if (!writer->rewound.unused) {
+    writer->rewound.write_pos = LOAD(writer->ring.oieb->payload_write_pos, relaxed);
+    writer->rewound.read_pos = LOAD(writer->ring.oieb->payload_read_pos, relaxed);
+    writer->rewound.unused = true;
+  }
   ZB_POINT(rewind_read);
   /* relaxed: the next publication (release) orders both, and the reader loads neither before it */
   STORE(writer->ring.oieb->payload_read_pos, 0, relaxed);
@@ -48,7 +57,7 @@ static void rewind_ring(zb_writer *writer) {
 }
 
 int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released, uint64_t reader_pid,
-                       int32_t wait, zb_writer **result) {
+                       double sequence, int32_t wait, zb_writer **result) {
   struct ring ring;
   if (!zb_ring_open(&ring, memory, written, released)) return ZB_BAD_CONTROL;
   uint64_t write_pos = LOAD(ring.oieb->payload_write_pos, relaxed);
@@ -60,8 +69,9 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   writer->write_pos =
       write_pos == ring.payload_size ? 0 : write_pos; /* a v1 writer leaves P after an exact fit */
   writer->written_count = LOAD(ring.oieb->payload_written_count, relaxed);
-  writer->view.sequence = 1;
-  zb_metadata_withdraw(ring.oieb, ring.metadata_size);
+  writer->view.sequence = sequence;
+  /* A v1 reader may still want the metadata of the last writer. */
+  if (zb_is_reader_ours(ring.oieb)) zb_metadata_withdraw(ring.oieb, ring.metadata_size);
   writer->reader_pid = reader_pid;
   writer->peer_seen_ns = zb_now_coarse_ns();
   writer->keep_warm = zb_keep_warm_start(&writer->ring);
@@ -78,6 +88,43 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
 void zb_writer_close(zb_writer *writer) {
   zb_resource_remove(&writer->resource);
   free(writer);
+}
+
+void zb_writer_leave(zb_writer *writer) {
+  struct zb_oieb *oieb = writer->ring.oieb;
+  if (!writer->rewound.unused || LOAD(oieb->payload_free_bytes, relaxed) != writer->ring.payload_size) return;
+  ZB_POINT(leave_positions);
+  STORE(oieb->payload_read_pos, writer->rewound.read_pos, relaxed);
+  STORE(oieb->payload_write_pos, writer->rewound.write_pos, relaxed);
+  writer->rewound.unused = false;
+}
+
+/* How many headers are looked at between two looks at the clock. */
+enum { HEADERS_AT_ONCE = 1024 };
+
+int32_t zb_ring_follow(zb_memory *memory, struct zb_walk *walk, int32_t slice_us) {
+  struct ring ring;
+  if (!zb_ring_open(&ring, memory, NULL, NULL)) return ZB_BAD_CONTROL;
+  const int64_t deadline_ns = zb_now_ns() + (int64_t)slice_us * 1000;
+  uint64_t end = LOAD(ring.oieb->payload_read_pos, relaxed);
+  uint64_t position = (uint64_t)walk->position, sequence = (uint64_t)walk->sequence;
+  if (LOAD(ring.oieb->payload_written_count, relaxed) == 0)
+    end = position = sequence = 0;
+  else if (end == 0)
+    end = ring.payload_size;
+  if (end > ring.payload_size) return ZB_BAD_CONTROL;
+  for (int count = 1; position != end; count++) {
+    if (position > end || end - position <= HEADER) return ZB_BAD_SEQUENCE;
+    struct zb_frame_header header = load_header(ring.payload + position);
+    if (header.size < 1 || header.size > end - position - HEADER) return ZB_BAD_SEQUENCE;
+    if (header.sequence == 0 || (sequence != 0 && header.sequence != sequence + 1)) return ZB_BAD_SEQUENCE;
+    sequence = header.sequence;
+    position += HEADER + header.size;
+    if (count % HEADERS_AT_ONCE == 0 && zb_now_ns() >= deadline_ns) break;
+  }
+  walk->position = (double)position;
+  walk->sequence = (double)(position == end ? sequence + 1 : sequence);
+  return position == end ? ZB_OK : ZB_AGAIN;
 }
 
 void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
@@ -198,6 +245,7 @@ static void publish(zb_writer *writer) {
   zb_semaphore_post(writer->ring.written, frames);
   writer->staged = 0;
   writer->staged_frames = 0;
+  writer->rewound.unused = false;
   writer->keep_warm.since_rewind += bytes;
   /* The reader's tokens must not fill their semaphore. Emptying it costs both sides, so do it only now and then. */
   uint32_t before = writer->published;

@@ -19,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 4
+#define ZB_ABI_VERSION 5
 
 enum zb_code {
   ZB_OK = 0,
@@ -42,9 +42,10 @@ struct zb_oieb {
   uint64_t payload_read_pos;       /* reader; the writer when it rewinds an empty ring */
   uint64_t payload_written_count;  /* writer */
   uint64_t payload_read_count;     /* reader */
-  uint64_t writer_pid;             /* writer; the reader between two writers */
+  uint64_t writer_pid;             /* writer; whoever takes the pid of one that is gone away */
   uint64_t reader_pid;             /* reader */
-  uint64_t reserved[3];            /* nobody */
+  uint64_t reserved[2];            /* nobody */
+  uint64_t mark;                   /* a writer with the lock of its role: its pid as long as it has it */
   uint64_t flags;                  /* creator: ZB_FLAG_* */
 };
 
@@ -63,12 +64,15 @@ _Static_assert(offsetof(struct zb_oieb, payload_read_count) == 72, "OIEB layout"
 _Static_assert(offsetof(struct zb_oieb, writer_pid) == 80, "OIEB layout");
 _Static_assert(offsetof(struct zb_oieb, reader_pid) == 88, "OIEB layout");
 _Static_assert(offsetof(struct zb_oieb, reserved) == 96, "OIEB layout");
+_Static_assert(offsetof(struct zb_oieb, mark) == 112, "OIEB layout");
 _Static_assert(offsetof(struct zb_oieb, flags) == 120, "OIEB layout");
 
 /* Its writer has made it and waits for a reader to adopt it. */
 #define ZB_FLAG_CREATED_BY_WRITER 1u
 /* Its reader accepts sequence numbers in any order (responses of a duplex channel). */
 #define ZB_FLAG_ANY_SEQUENCE 2u
+/* Its reader has the lock of its role as long as it lives, and drops a token that comes without a frame. */
+#define ZB_FLAG_LOCKED_ROLES 16u
 
 /* Before each frame in the ring. A header of two zeros is a wrap marker. */
 struct zb_frame_header {
@@ -146,14 +150,13 @@ ZB_API int32_t zb_memory_create(const char *name, uint64_t size, int32_t mode, z
 /* Gives new memory its name, exclusively, if it has none yet. ZB_EXISTS if something else has the name; the caller then
  * still has to close the memory. */
 ZB_API int32_t zb_memory_link(zb_memory *memory);
-/* Maps all of the shared memory of a buffer. ZB_AGAIN if it is smaller than an OIEB. */
-ZB_API int32_t zb_memory_open(const char *name, zb_memory **memory);
-/* As zb_memory_open, but the mapping is read-only, and permission to read is enough. */
-ZB_API int32_t zb_memory_view(const char *name, zb_memory **memory);
-/* Removes the empty file that a killed creation has left, if this process's user owns it. Only for a caller that holds
- * the locks of the buffer. ZB_EXISTS if it is anything else. */
-ZB_API int32_t zb_memory_discard(const char *name);
-/* Ends the owner's use of the memory. It is unmapped now, or when its last window is gone. */
+/* Opens the shared memory of a buffer, or whatever file has its place, without mapping it: nobody takes this process for a
+ * peer that has the memory mapped. Until zb_memory_map it has no address and takes no changes of the OIEB. `writable`: to
+ * take a role of it; otherwise permission to read is enough. On a system whose memory is no file it is mapped at once. */
+ZB_API int32_t zb_memory_look(const char *name, int32_t writable, zb_memory **memory);
+/* Maps all of the memory, once. ZB_AGAIN if it is smaller than an OIEB. */
+ZB_API int32_t zb_memory_map(zb_memory *memory);
+/* Ends the owner's use of the memory, and gives up its locks. It is unmapped now, or when its last window is gone. */
 ZB_API void zb_memory_close(zb_memory *memory);
 /* Notes one more window onto the memory. The memory stays mapped until the window is given back. */
 ZB_API void zb_memory_lend(zb_memory *memory);
@@ -162,7 +165,8 @@ ZB_API void zb_memory_lend(zb_memory *memory);
 ZB_API void zb_memory_return(void *bytes, zb_memory *memory);
 ZB_API void *zb_memory_address(zb_memory *memory);
 ZB_API double zb_memory_size(zb_memory *memory);
-/* Copies `size` bytes at `offset` to the target. The caller guarantees that the range is inside the memory. */
+/* Copies `size` bytes at `offset` to the target. The caller guarantees that the range is inside the memory, unless it is
+ * not mapped: bytes past its end are 0 then. */
 ZB_API void zb_memory_copy(zb_memory *memory, double offset, double size, void *target);
 /* Copies the bytes of `count` frames of a zb_reader_view, one after the other, to the target. The caller guarantees
  * that they are lent and that the target has room. */
@@ -170,12 +174,16 @@ ZB_API void zb_memory_copy_frames(zb_memory *memory, const struct zb_frame_place
                                   void *target);
 /* 0 if the buffer's name still means this memory, ZB_NOT_FOUND if it means none, ZB_EXISTS if another. */
 ZB_API int32_t zb_memory_named(zb_memory *memory);
-/* 1 if the user of this process owns the memory. */
+/* 1 if the user of this process owns the memory, or is root. */
 ZB_API int32_t zb_memory_owned(zb_memory *memory);
 /* Removes the name if it still means this memory. */
 ZB_API int32_t zb_memory_unlink(zb_memory *memory);
-/* 1 if another mapping of this memory in this process holds the role (zb_oieb_claim). */
+/* 1 if this process has the memory open once more and holds the role there (zb_oieb_claim). */
 ZB_API int32_t zb_memory_held_here(zb_memory *memory, int32_t role);
+/* 1 if nobody else has the memory open, in any process; 0 if somebody has. ZB_UNSUPPORTED if this cannot be asked: on this
+ * system, or about this file, which is another user's, or while a buffer that refers to its frames is read. Whoever opens
+ * the memory meanwhile waits for some microseconds. */
+ZB_API int32_t zb_memory_alone(zb_memory *memory);
 
 /* ---- semaphores ---------------------------------------------------------------------------------------------- */
 
@@ -201,9 +209,20 @@ ZB_API double zb_process_start(uint32_t pid);
 /* How often the process has the memory mapped, counted up to 2. ZB_PERMISSION if that cannot be read. */
 ZB_API int32_t zb_process_maps(uint32_t pid, zb_memory *memory);
 
+/* ---- the locks of roles --------------------------------------------------------------------------------------- */
+
+/* Locks the bytes of the role's pid for this object, without waiting; the memory has to be writable. As long as it has the
+ * lock, a peer in any namespace takes the role for one that a living process holds. ZB_LOCKED: somebody else has it.
+ * ZB_UNSUPPORTED: the system has no such locks. ZB_OK also if this object has the lock already. */
+ZB_API int32_t zb_role_lock(zb_memory *memory, int32_t role);
+/* Gives the lock up, if this object has it. */
+ZB_API void zb_role_unlock(zb_memory *memory, int32_t role);
+/* 1 if somebody else has the lock, 0 if nobody else has it. ZB_UNSUPPORTED. */
+ZB_API int32_t zb_role_locked(zb_memory *memory, int32_t role);
+
 /* ---- the OIEB ------------------------------------------------------------------------------------------------ */
 
-/* Loads the sixteen 8-byte words of the OIEB, each once. */
+/* Loads the sixteen 8-byte words of the OIEB, each once. Words past the end of a memory that is not mapped are 0. */
 ZB_API void zb_oieb_load(zb_memory *memory, uint64_t words[16]);
 /* Fills the OIEB of new memory except `oieb_size`. Peers wait while that is 0. `role` and `pid` are those of the
  * creator, whose mapping holds the role from now on. */
@@ -214,10 +233,12 @@ ZB_API void zb_oieb_publish(zb_memory *memory);
 /* The pid of no process on any system. A peer with this pid is dead. */
 #define ZB_PID_OF_NOBODY 0x7fffffff
 
-/* Replaces the pid of a role by compare-and-swap. If `pid` is not 0, this mapping holds the role afterwards; if it is
- * 0, it does not. ZB_EXISTS if the field does not hold `expected`, or if another mapping of this process holds the
- * role. */
+/* Replaces the pid of a role by compare-and-swap. If `pid` is not 0, this object holds the role afterwards; if it is
+ * 0, it does not. With the lock of the writer's role, the mark follows the pid: it is `pid` afterwards. ZB_EXISTS if the
+ * field does not hold `expected`, or if this process holds the role through another object. */
 ZB_API int32_t zb_oieb_claim(zb_memory *memory, int32_t role, uint64_t expected, uint64_t pid);
+/* Puts a pid that somebody has overwritten with 0 back, by compare-and-swap. 1 if the field holds `pid` now. */
+ZB_API int32_t zb_oieb_restore(zb_memory *memory, int32_t role, uint64_t pid);
 
 /* ---- metadata ------------------------------------------------------------------------------------------------ */
 
@@ -300,11 +321,24 @@ struct zb_writer_view {
   double sequence; /* of the next frame; the caller may change it */
 };
 
-/* Makes a writer that continues at the write position of the OIEB. Its first frame carries sequence 1. It removes what
- * an earlier writer has left: metadata and, in an empty ring, tokens. `reader_pid` is the reader that the caller has
- * looked at. If the OIEB holds another one, calls return ZB_PEER_CHECK. */
+/* How far zb_ring_follow has come: zeros to begin with. */
+struct zb_walk {
+  double position; /* in the ring */
+  double sequence; /* of the last frame; of the next one when the walk has ended */
+};
+
+/* Finds the number that the next frame must have for a reader that goes on counting when another writer comes, as v1 readers
+ * do: walks over the headers in the empty ring of a buffer whose writer's place the caller has, before zb_writer_open. Takes
+ * up to `slice_us`, and then returns ZB_AGAIN. ZB_BAD_SEQUENCE: the headers do not lead there. ZB_BAD_CONTROL. */
+ZB_API int32_t zb_ring_follow(zb_memory *memory, struct zb_walk *walk, int32_t slice_us);
+/* Makes a writer that continues at the write position of the OIEB. Its first frame carries `sequence`. It removes what
+ * an earlier writer has left: in an empty ring tokens and, for a reader of ours, metadata. `reader_pid` is the reader that
+ * the caller has looked at. If the OIEB holds another one, calls return ZB_PEER_CHECK. */
 ZB_API int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
-                              uint64_t reader_pid, int32_t wait, zb_writer **writer);
+                              uint64_t reader_pid, double sequence, int32_t wait, zb_writer **writer);
+/* Before the writer gives its place up: puts the positions of a ring that it has rewound and not used back, where the next
+ * writer of a v1 reader looks for them (zb_ring_follow). */
+ZB_API void zb_writer_leave(zb_writer *writer);
 ZB_API void zb_writer_close(zb_writer *writer);
 /* Tells the writer that the caller has looked at the reader: `reader_pid` lives. */
 ZB_API void zb_writer_peer(zb_writer *writer, uint64_t reader_pid);

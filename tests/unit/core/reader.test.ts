@@ -341,6 +341,7 @@ describe("a departure", () => {
       );
     for (let round = 0; round < 3; round++) {
       const writer = new Writer(reader.name);
+      expect(reader.isWriterConnected()).toBe(true);
       writer.writeFrame(bytesOf(1, 10));
       reader.readFrame(0).release();
       writer.close();

@@ -2,7 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import type { Oieb } from "../../../src/core/buffer/oieb.ts";
+import type { Holders, Presence } from "../../../src/core/buffer/presence.ts";
 import { type WriterState, WriterWatch } from "../../../src/core/writer-watch.ts";
+import { Code } from "../../../src/native/codes.ts";
 
 /** A buffer whose writer does what the test says. */
 class Stage {
@@ -13,6 +15,12 @@ class Stage {
   /** Processes that are alive: pid, and which process that is, one number for each. */
   readonly alive = new Map<bigint, number>();
   surplusTokens = 0;
+  /** Whether a writer of this package has the lock of its role, if another one than the watch has it. */
+  isLocked = false;
+  /** Whether writers are of this package. */
+  isOurs = true;
+  /** Whether the last writer is known to use the memory no more. */
+  hasLetGo = true;
   /** What the watch has done, in order. */
   readonly deeds: string[] = [];
   /** Happens once the watch has loaded the control block that many times more. */
@@ -24,12 +32,22 @@ class Stage {
     let processes = 0;
     let known = -1;
     const peer = {
-      isAlive: (pid: bigint) => {
-        const process = stage.alive.get(pid);
-        if (process === undefined) return false;
+      lastPid: 0n,
+      judge: ({ writerPid }: Holders): Presence => {
+        const process = stage.alive.get(writerPid);
+        if (process === undefined) return stage.isLocked ? "alive" : "dead";
         if (process !== known) processes++;
         known = process;
-        return true;
+        peer.lastPid = writerPid;
+        return "alive";
+      },
+      forget: () => {
+        known = -1;
+      },
+      hasLetGo: () => stage.hasLetGo,
+      isStillVisible: () => !stage.hasLetGo,
+      get isOurs() {
+        return stage.isOurs && known !== -1;
       },
       get processes() {
         return processes;
@@ -43,11 +61,17 @@ class Stage {
         stage.deeds.push(`settle as ${stage.#placeHolder()}`);
       },
     };
-    this.watch = new WriterWatch(
-      { loadOieb: () => this.#load(), memory: { claim: this.#claim, clearMetadata: this.#clearMetadata } },
-      peer,
-      ring,
-    );
+    const memory = {
+      claim: this.#claim,
+      clearMetadata: this.#clearMetadata,
+      lockRole: () => (this.isLocked ? Code.LOCKED : Code.OK),
+      unlockRole: () => {},
+      restore: (_role: number, pid: bigint | number) => {
+        this.deeds.push(`restore ${pid}`);
+        return this.#claim(_role, 0n, Number(pid));
+      },
+    };
+    this.watch = new WriterWatch({ loadOieb: () => this.#load(), memory }, peer, ring);
   }
 
   #load(): Oieb {
@@ -175,6 +199,54 @@ describe("a writer", () => {
     stage.die();
     stage.watch.acceptNextWriter();
     expect(stage.lookAndReport()).toBe("died");
+  });
+});
+
+describe("a pid that somebody has overwritten with 0", () => {
+  /** A stage whose writer has been seen, and lives on without its pid. */
+  function overwritten(state: Partial<Pick<Stage, "isLocked" | "isOurs" | "hasLetGo">>): Stage {
+    const stage = new Stage();
+    Object.assign(stage, state);
+    stage.connect(7n);
+    stage.look();
+    stage.writerPid = 0n;
+    return stage;
+  }
+
+  test("is that of a living writer as long as it has the lock of its role", () => {
+    const stage = overwritten({ isLocked: true });
+    for (let look = 0; look < 3; look++) expect(stage.look()).toBe("connected");
+    expect(stage.lookAndReport()).toBeUndefined();
+    expect(stage.watch.livingPid()).toBe(7n);
+    stage.isLocked = false;
+    expect(stage.lookAndReport()).toBe("left");
+  });
+
+  test("is put back for a writer of version 1 that goes on writing", () => {
+    const stage = overwritten({ isOurs: false, hasLetGo: false });
+    expect(stage.look()).toBe("connected");
+    expect(stage.deeds).toEqual([]);
+    stage.payloadWrittenCount++;
+    expect(stage.look()).toBe("connected");
+    expect(stage.deeds).toEqual(["restore 7"]);
+    expect(stage.writerPid).toBe(7n);
+  });
+
+  test("is that of a writer of version 1 that has left once it uses the memory no more", () => {
+    const stage = overwritten({ isOurs: false, hasLetGo: false });
+    expect(stage.look()).toBe("connected");
+    stage.hasLetGo = true;
+    expect(stage.lookAndReport()).toBe("left");
+  });
+
+  test("is that of a writer that has left before, if the lock belongs to one that is about to come", () => {
+    const stage = overwritten({});
+    expect(stage.look()).toBe("left");
+    stage.isLocked = true;
+    expect(stage.lookAndReport()).toBeUndefined();
+    expect(stage.deeds).toEqual([]);
+    stage.isLocked = false;
+    expect(stage.lookAndReport()).toBe("left");
   });
 });
 

@@ -24,6 +24,7 @@ describe("an image of another implementation", () => {
         version: oieb.version as [number, number, number, number],
         writerPid: BigInt(oieb.writerPid),
         readerPid: BigInt(oieb.readerPid),
+        mark: 0n,
         flags: 0n,
       });
       expect(faultOfOieb(decoded, bytes.length)).toBeUndefined();

@@ -1,7 +1,7 @@
 // What is seen of a buffer from outside, of every image of another implementation and of memory that cannot be right.
 
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cleanBuffer } from "../../../../src/core/buffer/stale.ts";
 import { Reader, Writer } from "../../../../src/core/index.ts";
@@ -58,7 +58,7 @@ function deadImage(change: (bytes: Bytes) => void = () => {}, image = "04-three-
 }
 
 function lookAt(name: string) {
-  using view = inspectBuffer(name);
+  const view = inspectBuffer(name);
   return view?.snapshot();
 }
 
@@ -76,7 +76,7 @@ describe("an image of another implementation", () => {
         semaphore.close();
         planted.push(shm(`sem.sem-${role === Role.WRITER ? "w" : "r"}-${name}`));
       }
-      using view = inspectBuffer(name);
+      const view = inspectBuffer(name);
       expect(view?.snapshot()).toMatchObject({
         name,
         fault: null,
@@ -111,20 +111,9 @@ describe("an OIEB that cannot be right", () => {
     ["a size of 64", (bytes: Bytes) => bytes.writeUInt32LE(64, 0)],
     ["no size and frames written", (bytes: Bytes) => bytes.writeUInt32LE(0, 0)],
     ["another version", (bytes: Bytes) => bytes.writeUInt8(2, 4)],
-    ["a ring larger than the file", (bytes: Bytes) => bytes.writeBigUInt64LE(HUGE, 32)],
-    ["a ring without room for a frame", (bytes: Bytes) => bytes.writeBigUInt64LE(16n, 32)],
-    ["metadata larger than the file", (bytes: Bytes) => bytes.writeBigUInt64LE(2n ** 63n, 8)],
-    ["more free than there is", (bytes: Bytes) => bytes.writeBigUInt64LE(4033n, 40)],
-    ["a write position past the end", (bytes: Bytes) => bytes.writeBigUInt64LE(4033n, 48)],
-    ["a read position past the end", (bytes: Bytes) => bytes.writeBigUInt64LE(HUGE, 56)],
-  ])("with %s is corrupt: it is shown, and not removed", (_, change) => {
-    const bytes = deadImage(change);
-    const name = plantMemory(bytes);
-    plant(lockOf(name), "");
-    expect(listBuffers()).toContain(name);
-    using view = inspectBuffer(name);
-    expect(view?.snapshot()).toMatchObject({ state: "corrupt", fault: expect.any(String) });
-    expect(view?.metadata()).toBeNull();
+  ])("with %s is no buffer's: it is shown, and not removed", (_, change) => {
+    const name = plantCorrupt(change);
+    const bytes = readFileSync(shm(name));
     expect(cleanBuffer(name)).toMatchObject({
       paths: [],
       obstacle: { code: "CORRUPT_BUFFER" },
@@ -132,6 +121,33 @@ describe("an OIEB that cannot be right", () => {
     expect(readFileSync(shm(name))).toEqual(bytes);
     expect(statSync(lockOf(name)).isFile()).toBe(true);
   });
+
+  test.each([
+    ["a ring larger than the file", (bytes: Bytes) => bytes.writeBigUInt64LE(HUGE, 32)],
+    ["a ring without room for a frame", (bytes: Bytes) => bytes.writeBigUInt64LE(16n, 32)],
+    ["metadata larger than the file", (bytes: Bytes) => bytes.writeBigUInt64LE(2n ** 63n, 8)],
+    ["more free than there is", (bytes: Bytes) => bytes.writeBigUInt64LE(4033n, 40)],
+    ["a write position past the end", (bytes: Bytes) => bytes.writeBigUInt64LE(4033n, 48)],
+    ["a read position past the end", (bytes: Bytes) => bytes.writeBigUInt64LE(HUGE, 56)],
+  ])("with %s is corrupt: it is shown, and removed unless somebody has it open", (_, change) => {
+    const name = plantCorrupt(change);
+    const descriptor = openSync(shm(name), "r");
+    expect(cleanBuffer(name)).toMatchObject({ paths: [], obstacle: { code: "CORRUPT_BUFFER" } });
+    expect(statSync(shm(name)).isFile()).toBe(true);
+    closeSync(descriptor);
+    expect(cleanBuffer(name)).toMatchObject({ paths: [shm(name), lockOf(name)], obstacle: undefined });
+  });
+
+  /** A buffer of dead processes whose control block is not right, with its lock file. */
+  function plantCorrupt(change: (bytes: Bytes) => void): string {
+    const name = plantMemory(deadImage(change));
+    plant(lockOf(name), "");
+    expect(listBuffers()).toContain(name);
+    const view = inspectBuffer(name);
+    expect(view?.snapshot()).toMatchObject({ state: "corrupt", fault: expect.any(String) });
+    expect(view?.metadata()).toBeNull();
+    return name;
+  }
 
   test.each([0n, 1n << 22n, 1n << 32n, HUGE])("and the pid %p is no process", (pid) => {
     const name = plantMemory(
@@ -159,7 +175,7 @@ describe("an OIEB that cannot be right", () => {
 
   test.each([7, 57, 2 ** 40])("and a metadata length of %p is not believed", (length) => {
     const name = plantMemory(deadImage((bytes) => bytes.writeBigUInt64LE(BigInt(length), 128)));
-    using view = inspectBuffer(name);
+    const view = inspectBuffer(name);
     expect(view?.metadata()).toBeNull();
   });
 });
@@ -169,7 +185,7 @@ test("metadata that would reach into the ring is not believed", () => {
     bytes.writeBigUInt64LE(2000n, 24);
     bytes.writeBigUInt64LE(1992n, 128);
   };
-  using view = inspectBuffer(plantMemory(deadImage(change)));
+  const view = inspectBuffer(plantMemory(deadImage(change)));
   expect(view?.metadata()).toBeNull();
 });
 
@@ -212,7 +228,7 @@ describe("the metadata", () => {
     using reader = new Reader(uniqueName(), { metadataSize: 4096, payloadSize: 4096 });
     using writer = new Writer(reader.name);
     writer.setMetadata(metadata);
-    using view = inspectBuffer(reader.name);
+    const view = inspectBuffer(reader.name);
     return view?.metadata();
   };
 
