@@ -56,10 +56,16 @@ function textUnder(heading: string): string {
 const field = (row: Row, column: string) => row[column] ?? "";
 const number = (row: Row, column: string) => Number(field(row, column) || Number.NaN);
 
-/** Bytes of a type as the page writes it: u64, or 3 × u64. */
-function sizeOf(type: string): number {
+/** How many words of how many bits a type has, as the page writes it: u64, or 2 × u64. */
+function wordsOf(type: string): { count: number; bits: number } {
   const [, count = "1", bits] = /^(?:(\d+) × )?u(\d+)$/.exec(type) ?? [];
-  return (Number(count) * Number(bits)) / 8;
+  return { count: Number(count), bits: Number(bits) };
+}
+
+/** Bytes of a type. */
+function sizeOf(type: string): number {
+  const { count, bits } = wordsOf(type);
+  return (count * bits) / 8;
 }
 
 // ---- reading the header --------------------------------------------------------------------------------------------
@@ -114,9 +120,10 @@ describe("the layout in docs/protocol.md", () => {
     const drawn = [...textUnder("### 1.3").matchAll(/^ +(\d+) +│(.*)│$/gm)];
     expect(drawn.map(([, offset]) => Number(offset))).toEqual([0, 32, 64, 96]);
     const names = drawn.flatMap(([, , cells = ""]) => cells.split("│").map((cell) => cell.trim()));
-    const expected = oiebRows.flatMap((row) =>
-      Array(field(row, "type") === "3 × u64" ? 3 : 1).fill(field(row, "field")),
-    );
+    const expected = oiebRows.flatMap((row) => {
+      const { count, bits } = wordsOf(field(row, "type"));
+      return Array(bits === 64 ? count : 1).fill(field(row, "field"));
+    });
     expect(names).toEqual(expected);
   });
 
@@ -141,9 +148,9 @@ describe("the layout in docs/protocol.md", () => {
 
 /** The value of a field as it stands in memory, as the page writes it: words and bytes one after another. */
 function valueIn(memory: Buffer, row: Row): string {
-  const [, count = "1", bits] = /^(?:(\d+) × )?u(\d+)$/.exec(field(row, "type")) ?? [];
-  const width = Number(bits) / 8;
-  return Array.from({ length: Number(count) }, (_, i) => {
+  const { count, bits } = wordsOf(field(row, "type"));
+  const width = bits / 8;
+  return Array.from({ length: count }, (_, i) => {
     const at = number(row, "offset") + i * width;
     return `${width === 8 ? memory.readBigUInt64LE(at) : memory.readUIntLE(at, width)}`;
   }).join(" ");
@@ -158,8 +165,8 @@ function initialValues(values: Record<string, number>): string[] {
   return oiebRows.map((row) => {
     const initial = field(row, "initial value");
     const value = `${values[field(row, "field")] ?? values[initial] ?? initial}`;
-    const [, count = "1"] = /^(\d+) ×/.exec(field(row, "type")) ?? [];
-    return value.includes(" ") ? value : Array(Number(count)).fill(value).join(" ");
+    const { count } = wordsOf(field(row, "type"));
+    return value.includes(" ") ? value : Array(count).fill(value).join(" ");
   });
 }
 
@@ -194,7 +201,10 @@ describe("a live buffer and docs/protocol.md", () => {
     const { metadataSize, payloadSize } = writer.config;
     const memory = memoryOf(name);
     expect(oiebRows.map((row) => valueIn(memory, row))).toEqual(
-      initialValues({ M: metadataSize, P: payloadSize, pid: 0, writer_pid: process.pid, flags: 1 }),
+      initialValues({
+        ...{ M: metadataSize, P: payloadSize, pid: 0 },
+        ...{ writer_pid: process.pid, mark: process.pid, flags: 1 + 16 },
+      }),
     );
   });
 
