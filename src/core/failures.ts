@@ -20,6 +20,7 @@ import {
   faultOfSharedMemory,
   limitOf,
   type MachineFault,
+  opening,
 } from "./machine.ts";
 
 /** The environment variable that names the directory of temporary files. */
@@ -49,6 +50,16 @@ export function checkSharedMemory(buffer?: string): void {
   if (SHARED_MEMORY === undefined || files().existsSync(SHARED_MEMORY)) return;
   const fault = faultOfSharedMemory();
   if (fault !== undefined) throw machineError("There is no shared memory", fault, { buffer });
+}
+
+/** The error for a system call that has refused to list shared memory. */
+export function notListed(cause: NodeJS.ErrnoException): ZeroBufferError {
+  const what = `${SHARED_MEMORY} cannot be listed`;
+  if (cause.code !== "EACCES") return new ResourceExhaustedError(`${what}: ${cause.message}.`, { cause });
+  return new PermissionDeniedError(`${what}: ${codeDescriptions[Code.PERMISSION]}.`, {
+    hint: advice(opening(`${SHARED_MEMORY}`)),
+    cause,
+  });
 }
 
 /** The error for a fault of the machine. `what` has failed, as a sentence without its full stop. */

@@ -167,15 +167,17 @@ export function adviceToRaise(limit: ProcessLimit, count?: number): string {
 const CAP_SYS_ADMIN = 21n;
 const CAP_SYS_RESOURCE = 24n;
 
-function hasCapability(number: bigint): boolean {
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(textOf("/proc/self/status"))?.[1] ?? "0";
-  return ((BigInt(`0x${effective}`) >> number) & 1n) === 1n;
+/** Whether this process has a capability, or with `CapBnd` an administrator can have it. */
+function hasCapability(number: bigint, set = "CapEff"): boolean {
+  const bits = new RegExp(`^${set}:\\s*([0-9a-f]+)$`, "m").exec(textOf("/proc/self/status"))?.[1] ?? "0";
+  return ((BigInt(`0x${bits}`) >> number) & 1n) === 1n;
 }
 
 /** Whether this is a container whose mounts and limits can only be set when it is started. */
 export function isClosedContainer(): boolean {
   const { existsSync } = files();
-  return (existsSync("/.dockerenv") || existsSync("/run/.containerenv")) && !hasCapability(CAP_SYS_ADMIN);
+  const isContainer = existsSync("/.dockerenv") || existsSync("/run/.containerenv");
+  return isContainer && !hasCapability(CAP_SYS_ADMIN, "CapBnd");
 }
 
 function textOf(path: string): string {

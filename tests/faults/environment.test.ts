@@ -4,7 +4,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { root, run } from "../../scripts/build-native.ts";
 import { canBeAlone as isPermitted } from "../support/alone.ts";
@@ -223,20 +223,67 @@ describe("the executable", () => {
   });
 
   test.skipIf(!isPermitted).each([
-    ["a lock directory of another user", "mkdir -m 755 /tmp/zerobuffer"],
-    ["a sticky one", "mkdir -m 1755 /tmp/zerobuffer"],
-    ["a read-only one", "mkdir /tmp/zerobuffer; mount -t tmpfs -o ro,mode=1777 tmpfs /tmp/zerobuffer"],
-    ["a temp directory", "chmod 755 /tmp"],
-  ])("says which command makes %s usable", async (_, restrict) => {
+    ["a lock directory of another user", "mkdir -m 755 /tmp/zerobuffer", "/tmp/zerobuffer is refused"],
+    ["a sticky one", "mkdir -m 1755 /tmp/zerobuffer", "/tmp/zerobuffer is refused"],
+    [
+      "a read-only one",
+      "mkdir /tmp/zerobuffer; mount -t tmpfs -o ro,mode=1777 tmpfs /tmp/zerobuffer",
+      "/tmp/zerobuffer is refused",
+    ],
+    ["a temp directory", "chmod 755 /tmp", "/tmp/zerobuffer is refused"],
+    ["shared memory", "chmod 755 /dev/shm", "/dev/shm cannot be written"],
+  ])("says which command makes %s usable", async (_, restrict, reason) => {
     const refused = await runScript(`${restrict}; ${other} ${idle()}`);
     const { code, message, hint } = documentOf(refused).error;
-    expect([code, message]).toEqual([
-      "PERMISSION_DENIED",
-      expect.stringContaining("/tmp/zerobuffer is refused"),
-    ]);
+    expect([code, message]).toEqual(["PERMISSION_DENIED", expect.stringContaining(reason)]);
     const command = /^Run this as (?:its owner or as )?an administrator: (.+)$/.exec(hint)?.[1];
     const outcome = await runScript(`${restrict}; ${command}; ${other} ${idle()}`);
     expect(documentOf(outcome).error.code).toBe("PEER_TIMEOUT");
+  });
+
+  test.skipIf(!isPermitted).each(["list", "clean"])(
+    "says which command lets %s look into shared memory",
+    async (name) => {
+      const ask = (script: string) =>
+        runScript(
+          `chmod 711 /dev/shm\n${script}\n${other} ${executable} ${name} --json-output; echo "code $?"`,
+        );
+      const refused = await ask("");
+      const { code, hint } = documentOf(refused).error;
+      expect([code, refused.stdout]).toEqual(["PERMISSION_DENIED", expect.stringContaining("code 1")]);
+      const helped = await ask(/administrator: (.+)$/.exec(hint)?.[1] ?? "");
+      expect(helped.stdout).toContain("code 0");
+    },
+  );
+
+  const noPrograms = (directory: string) => `mount -t tmpfs -o noexec,mode=1777 tmpfs ${directory}`;
+
+  test
+    .skipIf(!isPermitted)
+    .each([
+      ["shared memory", "error", "mount -o remount,size=512k /dev/shm"],
+      ["shared memory", "warning", "mount -o remount,size=64m /dev/shm"],
+      ["shared memory", "warning", "mount -t ramfs -o mode=1777 ramfs /dev/shm"],
+      ["shared memory", "error", "chmod 755 /dev/shm"],
+      ["lock directory", "error", ": > /tmp/zerobuffer"],
+      ["lock directory", "error", "mkdir -m 777 /tmp/zerobuffer"],
+      ["lock directory", "warning", "mkdir -m 1700 /tmp/zerobuffer; chown 12345 /tmp/zerobuffer"],
+      ["C# locks", "warning", "mkdir -m 1777 /tmp/zerobuffer; mkdir -m 777 /tmp/zerobuffer/locks"],
+      ["temp directory", "warning", "export TMPDIR=/nonexistent"],
+      ["temp directory", "warning", "mount -o remount,noexec /tmp"],
+      ["temp directory", "warning", `mount -o remount,noexec /tmp; ${noPrograms("/var/tmp")}`],
+      ["address space", "warning", "ulimit -S -v 16000000"],
+      ["file size", "warning", "ulimit -S -f 1000"],
+      ...(availableParallelism() > 1 ? [["processors", "warning", "taskset -pc 0 $$"]] : []),
+      ["processes", "warning", "mount -t proc -o hidepid=2 proc /proc"],
+    ])("has a doctor that says which command fixes this: %s, %s, after %s", async (check, status, make) => {
+    const examine = async (script: string) => {
+      const outcome = await runScript(`${script}\n${other} ${executable} doctor --json-output`, "512m");
+      return documentOf(outcome).checks.find((finding: { check: string }) => finding.check === check);
+    };
+    const { remedy, ...finding } = await examine(make);
+    expect(finding).toMatchObject({ status });
+    expect(await examine(`${make}\n${remedy}`)).toMatchObject({ status: "ok", remedy: null });
   });
 
   test.skipIf(!isPermitted).each([755, 1755])(

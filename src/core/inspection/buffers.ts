@@ -10,7 +10,7 @@ import { decodeOieb, type Oieb } from "../buffer/oieb.ts";
 import type { Presence } from "../buffer/presence.ts";
 import { type BufferState, beginsAsBuffer, judge } from "../buffer/stale.ts";
 import { OIEB_SIZE } from "../config.ts";
-import { checkHelper, checkSharedMemory } from "../failures.ts";
+import { checkHelper, checkSharedMemory, notListed } from "../failures.ts";
 import { locate } from "./places.ts";
 
 /** A preview of metadata has up to this many bytes. */
@@ -77,12 +77,11 @@ export interface SemaphoreValues {
  * memory that begin as a buffer does or have a semaphore or a lock of their name; elsewhere those of lock files. Other
  * programs' shared memory is left out.
  *
- * @throws PermissionDeniedError if the helper cannot be loaded.
+ * @throws PermissionDeniedError, ResourceExhaustedError if the helper cannot be loaded, or shared memory not be listed.
  */
 export function listBuffers(): string[] {
   checkHelper();
-  checkSharedMemory();
-  const { memories, semaphores } = namesInSharedMemory();
+  const { memories, semaphores } = findNames();
   const locks = namesOfLocks();
   const buffers = memories.filter((name) => locks.has(name) || semaphores.has(name) || beginsAsBuffer(name));
   return [...new Set([...locks, ...buffers])].sort();
@@ -93,9 +92,18 @@ export function listBuffers(): string[] {
  * {@link cleanBuffer} does. Empty on other systems than Linux.
  */
 export function listLeftoverSemaphores(): string[] {
-  const { memories, semaphores } = namesInSharedMemory();
+  const { memories, semaphores } = findNames();
   const others = new Set([...memories, ...namesOfLocks()]);
   return [...semaphores].filter((name) => !others.has(name)).sort();
+}
+
+function findNames(): ReturnType<typeof namesInSharedMemory> {
+  checkSharedMemory();
+  try {
+    return namesInSharedMemory();
+  } catch (error) {
+    throw notListed(error as NodeJS.ErrnoException);
+  }
 }
 
 /**
