@@ -77,7 +77,8 @@ export function failure(code: Code, buffer: string, what: string): ZeroBufferErr
   switch (code) {
     case Code.PERMISSION: {
       const fault = faultOfSharedMemory();
-      if (fault !== undefined) return machineError(`${what} cannot be used`, fault, { buffer });
+      if (fault?.code === "PERMISSION_DENIED")
+        return machineError(`${what} cannot be used`, fault, { buffer });
       return new PermissionDeniedError(`${what} cannot be used: ${codeDescriptions[code]}.`, {
         buffer,
         hint: "Run as the user who created it, or have its reader give it wider permissions (`mode`).",

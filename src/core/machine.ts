@@ -196,7 +196,11 @@ export const ENOUGH_DESCRIPTORS = 1024;
 /** More than the helper has, in bytes. */
 const HELPER_SIZE = 2 ** 20;
 
-/** Why the native helper cannot be loaded, if it is the machine's fault. `message`: what the loader says. */
+/**
+ * Why the native helper cannot be loaded, if it is the machine's fault.
+ *
+ * @param message of the loader.
+ */
 export function faultOfHelper(message: string): MachineFault | undefined {
   const addressSpace = message.includes("JIT") ? limitOf("addressSpace") : undefined;
   if (addressSpace !== undefined) return tooLow(addressSpace, "the runtime needs more address space");

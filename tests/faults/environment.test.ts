@@ -85,26 +85,6 @@ describe("a lock directory is refused, and left as it is,", () => {
   });
 });
 
-describe("what belongs to another user", () => {
-  inNamespace("is not removed, whatever locks are planted beside it", async () => {
-    const { stdout } = await runScript(
-      `${reader("--buffer-size 64KiB --connect-timeout-ms 1m")} > /dev/null & child=$!
-       until [ -s /dev/shm/buffer ] && [ "$(od -An -tu1 -N1 /dev/shm/buffer)" -eq 128 ]; do :; done
-       kill -9 $child; wait $child
-       chown 12345 /dev/shm/buffer
-       touch /tmp/zerobuffer/buffer.lock
-       ${command} reader other --buffer-size 64KiB --connect-timeout-ms 1 --json-output > /dev/null
-       ${reader("--buffer-size 64KiB --connect-timeout-ms 1")}
-       ls /dev/shm`,
-    );
-    expect(JSON.parse(stdout.split("\n").find((line) => line.startsWith("{"))!).error).toMatchObject({
-      code: "PERMISSION_DENIED",
-      message: 'Buffer "buffer" exists and belongs to another user.',
-    });
-    expect(stdout).toContain("\nbuffer\n");
-  });
-});
-
 describe("the executable", () => {
   let directory: string;
   let executable: string;
@@ -211,6 +191,27 @@ describe("the executable", () => {
 
   /** A reader that gets its buffer: nobody writes. */
   const idle = () => `${executable} reader buffer --buffer-size 64KiB --connect-timeout-ms 1 --json-output`;
+
+  inNamespace(
+    "removes nothing that belongs to another user, whatever locks are planted beside it",
+    async () => {
+      const outcome = await runScript(
+        `${executable} reader buffer --mode 666 --buffer-size 64KiB --connect-timeout-ms 1m > /dev/null & child=$!
+       until [ -s /dev/shm/buffer ] && [ "$(od -An -tu1 -N1 /dev/shm/buffer)" -eq 128 ]; do :; done
+       kill -9 $child; wait $child
+       chown 54321 /dev/shm/buffer
+       chown 12345 /tmp/zerobuffer/buffer.lock
+       ${other} ${idle().replace("reader buffer", "reader another")} > /dev/null
+       ${other} ${idle()}
+       ls /dev/shm`,
+      );
+      expect(documentOf(outcome).error).toMatchObject({
+        code: "PERMISSION_DENIED",
+        message: 'Buffer "buffer" exists and belongs to another user.',
+      });
+      expect(outcome.stdout).toContain("\nbuffer\n");
+    },
+  );
 
   inNamespace("opens lock directories of its own user to everybody", async () => {
     const outcome = await runScript(`
