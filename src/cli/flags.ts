@@ -14,9 +14,10 @@ const WORDS: Readonly<Record<string, string>> = {
 
 /** A message of the core in the words of the command line. */
 export function withFlags(text: string): string {
-  return text.replace(/`(\w+)(?:\("([^"]*)"\))?`/g, (quoted, name, argument) => {
+  return text.replace(/`(\w+)(?:\("([^"]*)"(, \{ force: true \})?\))?`/g, (quoted, name, argument, force) => {
     const words = Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
     if (words === undefined) return quoted;
-    return argument === undefined ? words : `${words} ${argument}`;
+    if (argument === undefined) return words;
+    return force === undefined ? `${words} ${argument}` : `${words} --force ${argument}`;
   });
 }

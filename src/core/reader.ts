@@ -7,7 +7,7 @@ import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { takeAllSteps } from "../runtime/steps.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
-import { createForReader } from "./buffer/create.ts";
+import { createForReader, createForReaderAsync } from "./buffer/create.ts";
 import { Peer } from "./buffer/presence.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
@@ -43,6 +43,14 @@ export interface ReadOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** What this package gives its own readers besides. */
+interface InternalOptions extends ReaderOptions {
+  /** Takes frames with any sequence numbers (docs/protocol.md, section 9). */
+  readonly anySequence?: boolean;
+  /** The buffer, if it has been created. */
+  readonly created?: SharedBuffer;
+}
+
 /**
  * Creates a buffer and reads its frames. It owns the buffer: shared memory, semaphores and lock files exist from the
  * constructor to {@link close}. One buffer has one reader and one writer at a time.
@@ -63,21 +71,22 @@ export class Reader implements Disposable {
   #contradictedAt: number | undefined;
 
   /**
-   * Creates the buffer.
+   * Creates the buffer. Blocks the thread for up to two seconds while somebody else is about to release its name: {@link create}
+   * does not.
    *
    * @throws InvalidNameError, RangeError for a bad configuration or option, ReaderAlreadyConnectedError, ResourceExhaustedError,
    *   PermissionDeniedError, CorruptBufferError if something else has the name. Nothing is left behind then.
    */
   constructor(name: string, config?: BufferConfig, options?: ReaderOptions);
-  /** @internal With `anySequence` it takes frames with any sequence numbers (docs/protocol.md, section 9). */
-  constructor(name: string, config: BufferConfig | undefined, options: ReaderOptions & { anySequence: true });
+  /** @internal */
+  constructor(name: string, config: BufferConfig | undefined, options: InternalOptions);
   constructor(
     name: string,
     config?: BufferConfig,
-    { wait = "adaptive", anySequence = false }: ReaderOptions & { anySequence?: boolean } = {},
+    { wait = "adaptive", anySequence = false, created }: InternalOptions = {},
   ) {
     checkWaitMode(wait);
-    const buffer = createForReader(name, config, anySequence ? OiebFlag.ANY_SEQUENCE : 0n);
+    const buffer = created ?? createForReader(name, config, flagsFor(anySequence));
     const { memory, written, released } = buffer;
     const ring = RingReader.open(memory, written, released, anySequence ? 0 : 1, Wait[wait]);
     if (typeof ring === "number") {
@@ -96,6 +105,24 @@ export class Reader implements Disposable {
       sleep: (milliseconds) => this.#sleepUntilWoken(milliseconds),
     });
     this.#frames = new Lookahead(buffer, this.#lender, this.#watch, this.#reads);
+  }
+
+  /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
+  static create(name: string, config?: BufferConfig, options?: ReaderOptions & ReadOptions): Promise<Reader>;
+  /** @internal */
+  static create(
+    name: string,
+    config: BufferConfig | undefined,
+    options: InternalOptions & ReadOptions,
+  ): Promise<Reader>;
+  static async create(
+    name: string,
+    config?: BufferConfig,
+    { signal, ...options }: InternalOptions & ReadOptions = {},
+  ): Promise<Reader> {
+    checkWaitMode(options.wait ?? "adaptive");
+    const created = await createForReaderAsync(name, config, flagsFor(options.anySequence), signal);
+    return new Reader(name, config, { ...options, created });
   }
 
   /** Sizes of the buffer in bytes, multiples of 64. */
@@ -371,4 +398,8 @@ export class Reader implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function flagsFor(anySequence = false): bigint {
+  return anySequence ? OiebFlag.ANY_SEQUENCE : 0n;
 }

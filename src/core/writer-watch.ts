@@ -100,9 +100,11 @@ export class WriterWatch {
   /** Process id of the living writer; 0 if there is none. */
   livingPid(): bigint {
     const oieb = this.#buffer.loadOieb();
-    if (this.#writer.judge(oieb) === "dead") return 0n;
+    const isThere = this.#writer.judge(oieb) !== "dead";
+    if (oieb.writerPid !== 0n) return isThere ? oieb.writerPid : 0n;
     // Somebody may have overwritten the pid of a writer that lives.
-    return oieb.writerPid === 0n && this.#state === "connected" ? this.#writer.lastPid : oieb.writerPid;
+    const isOverwritten = this.#state === "connected" && (isThere || !this.#hasLeft(oieb));
+    return isOverwritten ? this.#writer.lastPid : 0n;
   }
 
   /** Judges the writer as part of a look without a token. The next look is due a slice later. */

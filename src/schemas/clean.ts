@@ -16,6 +16,9 @@ export const CleanDocument = Type.Object(
             description: "The removed files; with --dry-run, the files that would be removed.",
           }),
           bytes: count("Their total size."),
+          forced: Type.Boolean({
+            description: "Whether a process that is not visible from here may have been using it (--force).",
+          }),
         },
         { additionalProperties: false },
       ),

@@ -11,6 +11,10 @@ import type { CleanDocument } from "../../schemas/clean.ts";
 const args = {
   names: bufferNames("names of the buffers to remove", "all stale buffers"),
   dryRun: flag({ group: "Cleaning", description: "show what would be removed, change nothing" }),
+  force: flag({
+    group: "Cleaning",
+    description: "remove the named buffers also if a process may use them that is not visible from here",
+  }),
   ...outputOptions,
 };
 
@@ -18,13 +22,15 @@ export default defineCommand({
   meta: {
     name: "clean",
     description:
-      "Removes your stale buffers with their semaphores and locks. A buffer is stale if its processes are dead. " +
-      "Exits with code 1 if a named buffer is missing, in use or not yours, and with 4 if it is corrupt.",
+      "Removes your stale buffers with their semaphores and locks. As root, it removes those of all users. A buffer is " +
+      "stale if its processes are dead, in every container. Exits with code 1 if a named buffer is missing, in use or " +
+      "not yours, and with 4 if it is corrupt.",
   },
   args,
   examples: [
     { purpose: "show what can be removed", line: "zerobuffer clean --dry-run" },
     { purpose: "remove one buffer if it is stale", line: "zerobuffer clean cam" },
+    { purpose: "remove what a container has left that is gone", line: "zerobuffer clean --force cam" },
   ],
 
   blank: (): CleanDocument => ({
@@ -36,17 +42,18 @@ export default defineCommand({
     errors: [],
   }),
 
-  async run({ names, dryRun }, { signal, log }, document) {
+  async run({ names, dryRun, force }, { signal, log }, document) {
     document.dry_run = dryRun;
     for (const name of names) checkName(name);
+    if (force && names.length === 0) throw forceWithoutName();
     const failures: CommandError[] = [];
     for (const name of names.length > 0 ? new Set(names) : findAll()) {
       // Signals are handled between two buffers.
       await Bun.sleep(0);
       signal.throwIfAborted();
-      const { paths, bytes, obstacle } = cleanBuffer(name, { dryRun });
+      const { paths, bytes, obstacle, isForced } = cleanBuffer(name, { dryRun, force });
       if (obstacle === undefined) {
-        document.removed.push({ buffer_name: name, paths: [...paths], bytes });
+        document.removed.push({ buffer_name: name, paths: [...paths], bytes, forced: isForced });
         document.bytes_freed += bytes;
         for (const path of paths) log?.info(`${dryRun ? "Would remove" : "Removed"} ${path}.`);
         continue;
@@ -63,8 +70,9 @@ export default defineCommand({
   summarize({ dry_run, removed, left, bytes_freed }, style, failed) {
     const verb = dry_run ? "Would remove" : "Removed";
     const lines = removed.map(
-      ({ buffer_name, paths, bytes }) =>
-        `${verb} ${style.bold(buffer_name)}: ${count(paths.length, "files")}, ${bytesText(bytes)}.`,
+      ({ buffer_name, paths, bytes, forced }) =>
+        `${verb} ${style.bold(buffer_name)}: ${count(paths.length, "files")}, ${bytesText(bytes)}.` +
+        (forced ? " A process that is not visible from here may lose it." : ""),
     );
     // The reasons for named buffers go to stderr.
     if (failed) return lines;
@@ -76,6 +84,14 @@ export default defineCommand({
   },
 });
 
+function forceWithoutName(): CommandError {
+  return new CommandError(
+    "USAGE",
+    "--force removes only buffers that are named.",
+    "Run zerobuffer clean to see what is kept and why, then zerobuffer clean --force NAME.",
+  );
+}
+
 /** The names of all buffers, and of semaphores whose buffer is gone. */
 function findAll(): string[] {
   return [...listBuffers(), ...listLeftoverSemaphores()].sort();
@@ -85,9 +101,8 @@ function failureOf(name: string, code: ErrorCode, reason: string, advice?: strin
   const message =
     code === "BUFFER_NOT_FOUND" ? `There is no buffer "${name}".` : `Buffer "${name}" was kept: ${reason}.`;
   const hint =
-    code === "CORRUPT_BUFFER"
-      ? `It may not be a buffer. If it is, ${removalAdvice(name)}.`
-      : (advice ?? HINTS[code]);
+    advice ??
+    (code === "CORRUPT_BUFFER" ? `It may not be a buffer. If it is, ${removalAdvice(name)}.` : HINTS[code]);
   return new CommandError(code, message, hint);
 }
 

@@ -167,7 +167,7 @@ function corrupt({ buffer_name, fault }: InspectDocument): CommandError {
   return new CommandError(
     "CORRUPT_BUFFER",
     `Buffer "${buffer_name}" is corrupt: ${fault}.`,
-    `zerobuffer clean keeps it, as it may not be a buffer. Stop the processes that use it, then ${removalAdvice(buffer_name ?? "")}.`,
+    `Stop the processes that use it, then run zerobuffer clean ${buffer_name}. If that keeps it, as it may not be a buffer, ${removalAdvice(buffer_name ?? "")}.`,
   );
 }
 

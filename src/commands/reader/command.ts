@@ -133,7 +133,8 @@ export default defineCommand({
     // Before the buffer is created, so that a bad path harms nothing.
     const output = await openOutput(options.output, session);
     const metadataOutput = await openOutput(options.metadataOutput, session);
-    const reader = session.own(new Reader(buffer, { metadataSize, payloadSize: bufferSize, mode }, { wait }));
+    const config = { metadataSize, payloadSize: bufferSize, mode };
+    const reader = session.own(await Reader.create(buffer, config, { wait, signal: session.signal }));
     log?.info(`Created buffer "${buffer}" of ${count(reader.config.payloadSize, "bytes")}.`);
     output?.restart();
     metadataOutput?.restart();

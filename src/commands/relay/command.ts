@@ -94,7 +94,7 @@ export default defineCommand({
 
     const config: BufferConfig = { metadataSize, payloadSize: bufferSize };
     // The input comes first, so that its writer can start while the relay waits for the output.
-    const reader = session.own(new Reader(input, config, { wait }));
+    const reader = session.own(await Reader.create(input, config, { wait, signal }));
     log?.info(`Created buffer "${input}" of ${count(reader.config.payloadSize, "bytes")}.`);
     const writer = session.own(
       await Writer.connect(output, {

@@ -23,6 +23,7 @@ import { decodeOieb, faultOfOieb } from "./oieb.ts";
 import { type Obstacle, Patience, POLL_MS } from "./patience.ts";
 import { areRolesLocked, Peer } from "./presence.ts";
 import { closeSemaphores, openSemaphores, SharedBuffer } from "./shared-buffer.ts";
+import { forceAdvice } from "./stale.ts";
 
 /** How long a writer waits at least while the writer before it is leaving, in milliseconds. */
 const CHANGE_MS = 20;
@@ -273,7 +274,7 @@ function hiddenWriter(name: string, pid: bigint): WriterAlreadyConnectedError {
     `Buffer "${name}" has a writer already, or has had one: process ${pid}, which is not visible from here.`,
     {
       buffer: name,
-      hint: `If it is gone, restart the reader, or remove the buffer: \`cleanBuffer("${name}", { force: true })\`.`,
+      hint: forceAdvice(name),
     },
   );
 }

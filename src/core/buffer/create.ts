@@ -347,9 +347,7 @@ function obstacleToTakeover(
     `Buffer "${name}" exists and cannot be replaced: ${obstacle.reason}.`,
     {
       buffer: name,
-      hint: obstacle.isForceable
-        ? `If that is gone, remove the buffer: \`cleanBuffer("${name}", { force: true })\`. Or use another name.`
-        : `Use another name, or ${removalAdvice(name)}.`,
+      hint: obstacle.hint ?? `Use another name, or ${removalAdvice(name)}.`,
     },
   );
   return { error, leastMs: obstacle.isPassing && !hasWaited ? SECOND_LOOK_MS : 0 };

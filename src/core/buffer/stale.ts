@@ -100,8 +100,8 @@ export function obstacleToRemoval(
 ): CleanupObstacle | undefined {
   if (!memory.isOwned) return foreign("it belongs to another user");
   const { readerPid, writerPid } = decodeOieb(memory.loadOieb());
-  if (memory.lockRole(Role.READER) === Code.LOCKED) return inUse(Role.READER, readerPid, "alive");
-  if (memory.lockRole(Role.WRITER) === Code.LOCKED) return inUse(Role.WRITER, writerPid, "alive");
+  if (memory.lockRole(Role.READER) === Code.LOCKED) return inUse(Role.READER, readerPid);
+  if (memory.lockRole(Role.WRITER) === Code.LOCKED) return inUse(Role.WRITER, writerPid);
   if (!memory.isNamed)
     return { code: "BUFFER_NOT_FOUND", reason: "it has just been removed", isPassing: true };
   const { state, fault, oieb, reader, writer } = judge(memory);
@@ -112,13 +112,26 @@ export function obstacleToRemoval(
   const isBuffer = beginsAsOieb(oieb) || isUnfinished;
   if (isAlone === true) return isBuffer ? undefined : unlikeABuffer;
   if (force && isBuffer && reader !== "alive" && writer !== "alive") return undefined;
-  if (state === "corrupt")
-    return { code: "CORRUPT_BUFFER", reason: fault ?? "", isPassing: isAlone === false };
-  if (reader !== "dead") return inUse(Role.READER, oieb.readerPid, reader, isAlone);
-  if (writer !== "dead") return inUse(Role.WRITER, oieb.writerPid, writer, isAlone);
-  if (isAlone === undefined) return isBuffer ? undefined : unlikeABuffer;
+  const isOpen = isAlone === false;
+  const byForce = { isForceable: isBuffer, hint: forceAdvice(name) };
+  if (state === "corrupt") {
+    return { code: "CORRUPT_BUFFER", reason: fault ?? "", isPassing: isOpen, ...(isOpen && byForce) };
+  }
+  for (const [role, pid, presence] of [
+    [Role.READER, oieb.readerPid, reader],
+    [Role.WRITER, oieb.writerPid, writer],
+  ] as const) {
+    if (presence === "alive") return inUse(role, pid);
+    if (presence === "unknown") return { ...mayBeInUse(role, pid), isPassing: isOpen, ...byForce };
+  }
+  if (!isOpen) return isBuffer ? undefined : unlikeABuffer;
   const reason = "a process that is neither its reader nor its writer has it open";
-  return { code: "READER_ALREADY_CONNECTED", reason, isPassing: true, isForceable: true };
+  return { code: "READER_ALREADY_CONNECTED", reason, isPassing: true, ...byForce };
+}
+
+/** How a user can remove a buffer that may be in use by a process that is not visible, as a sentence. */
+export function forceAdvice(name: string): string {
+  return `If the process is gone, remove the buffer: \`cleanBuffer("${name}", { force: true })\`.`;
 }
 
 interface RemovalOptions {
@@ -138,15 +151,16 @@ const leaving: CleanupObstacle = {
 
 const unlikeABuffer: CleanupObstacle = { code: "CORRUPT_BUFFER", reason: "it does not look like a buffer" };
 
-function inUse(role: Role, pid: bigint, presence: Presence, isAlone?: boolean): CleanupObstacle {
-  const who = `its ${role === Role.READER ? "reader" : "writer"} (process ${pid})`;
-  const isUnknown = presence === "unknown";
-  return {
-    code: role === Role.READER ? "READER_ALREADY_CONNECTED" : "WRITER_ALREADY_CONNECTED",
-    reason: isUnknown ? `${who} is not visible from here, and may be alive` : `${who} is alive`,
-    isPassing: isUnknown && isAlone === false,
-    isForceable: isUnknown,
-  };
+function inUse(role: Role, pid: bigint): CleanupObstacle {
+  return role === Role.READER
+    ? { code: "READER_ALREADY_CONNECTED", reason: `its reader (process ${pid}) is alive` }
+    : { code: "WRITER_ALREADY_CONNECTED", reason: `its writer (process ${pid}) is alive` };
+}
+
+function mayBeInUse(role: Role, pid: bigint): CleanupObstacle {
+  const { code } = inUse(role, pid);
+  const who = role === Role.READER ? "reader" : "writer";
+  return { code, reason: `its ${who} (process ${pid}) is not visible from here, and may be alive` };
 }
 
 /** Removes the buffers of readers that have died. Leaves alone what may belong to anybody else. Never waits. */
@@ -166,6 +180,8 @@ export interface Cleanup {
   readonly bytes: number;
   /** Why nothing was removed; undefined if something was. */
   readonly obstacle: CleanupObstacle | undefined;
+  /** Whether it was removed only because of `force`: a process that cannot be seen from here may have been using it. */
+  readonly isForced: boolean;
 }
 
 /** Options of {@link cleanBuffer}. All optional. */
@@ -191,18 +207,23 @@ export function cleanBuffer(name: string, options: CleanupOptions = {}): Cleanup
   checkHelper();
   checkSharedMemory(name);
   const objects = objectsOf(name).filter(({ path }) => isOurs(path));
+  const kept = (obstacle: CleanupObstacle) => ({ paths: [], bytes: 0, obstacle, isForced: false });
   const start = performance.now();
+  let isForced = false;
   for (;;) {
     const hasWaited = performance.now() - start >= SECOND_LOOK_MS;
-    const how = { ...options, hasWaited };
+    const how = { force: isForced, hasWaited };
     const obstacle = options.dryRun ? obstacleTo(name, how) : takeAndRemove(name, how);
     if (obstacle?.isPassing && !hasWaited && sleep(pauseMs())) continue;
-    if (obstacle !== undefined) return { paths: [], bytes: 0, obstacle };
+    if (obstacle?.isForceable && options.force && !isForced) {
+      isForced = true;
+      continue;
+    }
+    if (obstacle !== undefined) return kept(obstacle);
     const removed = options.dryRun ? objects : objects.filter(({ path }) => statusOf(path) === undefined);
-    if (removed.length === 0 && objects.length > 0)
-      return { paths: [], bytes: 0, obstacle: unremovable(objects[0]?.path) };
+    if (removed.length === 0 && objects.length > 0) return kept(unremovable(objects[0]?.path));
     const bytes = removed.reduce((sum, { size }) => sum + size, 0);
-    return { paths: removed.map(({ path }) => path), bytes, obstacle };
+    return { paths: removed.map(({ path }) => path), bytes, obstacle, isForced };
   }
 }
 
@@ -212,6 +233,23 @@ function unremovable(path: string | undefined): CleanupObstacle {
   const denied = directory && faultOfWriting(directory);
   if (!denied) return foreign("the system keeps it");
   return { ...foreign(`${directory} ${denied}`), hint: advice(opening(directory)) };
+}
+
+/** The pid of a reader of the name that is not known to be dead; 0: it is about to store it. Undefined: there is none. */
+export function readerOf(name: string): bigint | undefined {
+  const memory = SharedMemory.look(name, "read");
+  if (typeof memory === "number") return undefined;
+  try {
+    const { oieb, reader } = judge(memory);
+    return reader === "dead" ? undefined : oieb.readerPid;
+  } finally {
+    memory.close();
+  }
+}
+
+/** Removes a buffer that dead processes have left, at once or not at all. */
+export function removeStaleBuffer(name: string): void {
+  takeAndRemove(name, {});
 }
 
 /** Whether shared memory of the name begins as a buffer's does, even if it is corrupt. */

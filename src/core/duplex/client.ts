@@ -3,11 +3,13 @@
 import { Code } from "../../native/codes.ts";
 import { sleep } from "../../native/process.ts";
 import { waitsEndedBySignals } from "../../native/signals.ts";
+import { raceAbort } from "../../runtime/abort.ts";
 import { takeAllSteps } from "../../runtime/steps.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
-import { type BufferConfig, checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
-import { BufferFullError, ClosedError, CorruptBufferError } from "../errors.ts";
+import { readerOf } from "../buffer/stale.ts";
+import { checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
+import { BufferFullError, ClosedError, CorruptBufferError, WriterAlreadyConnectedError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import { Reader } from "../reader.ts";
 import { Writer } from "../writer.ts";
@@ -39,32 +41,26 @@ export class DuplexClient implements IDuplexClient {
   #isReceiving = false;
   #closed = false;
 
-  private constructor(
-    channel: string,
-    requests: Writer,
-    { responses }: ChannelBuffers,
-    config?: BufferConfig,
-  ) {
-    try {
-      this.#responses = new Reader(responses, config, { anySequence: true });
-    } catch (error) {
-      requests.close();
-      throw error;
-    }
+  private constructor(channel: string, requests: Writer, responses: Reader) {
     this.#channel = channel;
     this.#requests = requests;
+    this.#responses = responses;
   }
 
   /** Connects, blocking the thread for up to `connectTimeoutMs`. */
   static open(channel: string, { config, connectTimeoutMs = 0 }: ClientOptions = {}): DuplexClient {
-    const buffers = buffersOf(channel);
-    const deadline = performance.now() + Math.max(HANDOVER_MS, connectTimeoutMs);
-    for (let timeoutMs = connectTimeoutMs; ; timeoutMs = Math.max(0, deadline - performance.now())) {
-      const requests = new Writer(buffers.requests, { connectTimeoutMs: timeoutMs });
+    const attempts = new Attempts(channel, connectTimeoutMs);
+    for (;;) {
+      let requests: Writer | undefined;
       try {
-        return new DuplexClient(channel, requests, buffers, config);
+        attempts.checkFree();
+        requests = new Writer(attempts.buffers.requests, { connectTimeoutMs: attempts.leftMs });
+        const responses = new Reader(attempts.buffers.responses, config, { anySequence: true });
+        return new DuplexClient(channel, requests, responses);
       } catch (error) {
-        if (!isHandover(error) || performance.now() >= deadline || !sleep(RETRY_MS)) throw error;
+        requests?.close();
+        attempts.check(error);
+        if (!sleep(RETRY_MS)) throw error;
       }
     }
   }
@@ -74,16 +70,23 @@ export class DuplexClient implements IDuplexClient {
     channel: string,
     { config, connectTimeoutMs = 0, signal }: ClientOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<DuplexClient> {
-    const buffers = buffersOf(channel);
-    const deadline = performance.now() + Math.max(HANDOVER_MS, connectTimeoutMs);
-    for (let timeoutMs = connectTimeoutMs; ; timeoutMs = Math.max(0, deadline - performance.now())) {
-      const requests = await Writer.connect(buffers.requests, { connectTimeoutMs: timeoutMs, signal });
+    const attempts = new Attempts(channel, connectTimeoutMs);
+    for (;;) {
+      let requests: Writer | undefined;
       try {
-        return new DuplexClient(channel, requests, buffers, config);
+        attempts.checkFree();
+        requests = await Writer.connect(attempts.buffers.requests, {
+          connectTimeoutMs: attempts.leftMs,
+          signal,
+        });
+        const options = { anySequence: true, signal };
+        const responses = await Reader.create(attempts.buffers.responses, config, options);
+        return new DuplexClient(channel, requests, responses);
       } catch (error) {
-        if (!isHandover(error) || performance.now() >= deadline) throw error;
+        requests?.close();
+        attempts.check(error);
       }
-      await Bun.sleep(RETRY_MS);
+      await raceAbort(Bun.sleep(RETRY_MS), signal);
     }
   }
 
@@ -341,10 +344,48 @@ export class DuplexClient implements IDuplexClient {
   }
 }
 
-/**
- * Whether the client could not make its response buffer because the server still writes to that of a client that was
- * killed. The server hangs up once the request buffer has no writer.
- */
-function isHandover(error: unknown): boolean {
-  return error instanceof CorruptBufferError;
+/** How long a client tries to connect, and what keeps it trying. */
+class Attempts {
+  readonly buffers: ChannelBuffers;
+  readonly #channel: string;
+  readonly #deadline: number;
+  /** The server writes to the response buffer of a client that was killed until it sees that the requests have no writer. */
+  readonly #handoverDeadline: number;
+
+  constructor(channel: string, connectTimeoutMs: number) {
+    checkTimeout("connectTimeoutMs", connectTimeoutMs);
+    this.buffers = buffersOf(channel);
+    this.#channel = channel;
+    const now = performance.now();
+    this.#deadline = now + connectTimeoutMs;
+    this.#handoverDeadline = now + Math.max(HANDOVER_MS, connectTimeoutMs);
+  }
+
+  /** The rest of the time for connecting, in milliseconds. */
+  get leftMs(): number {
+    return Math.max(0, this.#deadline - performance.now());
+  }
+
+  /**
+   * Throws if another client has the channel. A client of version 1 makes its response buffer before it connects: it must not
+   * see that this one has come and gone.
+   */
+  checkFree(): void {
+    const pid = readerOf(this.buffers.responses);
+    if (pid === undefined) return;
+    const who = pid === 0n ? "" : ` (process ${pid})`;
+    throw new WriterAlreadyConnectedError(`Channel "${this.#channel}" has a client already${who}.`, {
+      buffer: this.buffers.responses,
+      hint: "A channel has one client: end the other one, or use another name.",
+    });
+  }
+
+  /** Throws the error of an attempt, unless the next one may succeed. */
+  check(error: unknown): void {
+    const now = performance.now();
+    const isTaken = error instanceof WriterAlreadyConnectedError && error.buffer === this.buffers.responses;
+    const deadline =
+      error instanceof CorruptBufferError ? this.#handoverDeadline : isTaken ? this.#deadline : 0;
+    if (now >= deadline) throw error;
+  }
 }

@@ -2,6 +2,7 @@
 
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
+import { removeStaleBuffer } from "../buffer/stale.ts";
 import type { BufferConfig } from "../config.ts";
 import {
   CorruptBufferError,
@@ -15,14 +16,17 @@ import { Reader } from "../reader.ts";
 import { Writer } from "../writer.ts";
 import type { RequestHandler, ServerStatistics } from "./types.ts";
 
-/** How long to wait for a client's response buffer before looking whether the client is still there, in milliseconds. */
-const ATTACH_SLICE_MS = 250;
+/** The pause before the next attempt to connect to a client's response buffer, in milliseconds. */
+const ATTACH_PAUSE_MS = 5;
 
-/** The pause before the next attempt to connect to a response buffer that cannot be used yet, in milliseconds. */
-const ATTACH_PAUSE_MS = 50;
+/**
+ * How long to wait for a request before looking for a new client, for its response buffer and for its metadata, in
+ * milliseconds. A client of version 1 looks for its server at its response buffer, which the server has to connect to.
+ */
+const SLICE_MS = 50;
 
-/** How long to wait for a client's first request before looking for its metadata again, in milliseconds. */
-const METADATA_SLICE_MS = 100;
+/** The same while a client is there that has sent a request. */
+const LONG_SLICE_MS = 250;
 
 const NO_METADATA = new Uint8Array(0);
 
@@ -83,6 +87,8 @@ export class Service {
   #metadata: Uint8Array = NO_METADATA;
   /** The Frame object of an answered request, to be used for the next one. */
   #answered: Frame | undefined;
+  /** What was last told to be in the way of connecting to the response buffer. */
+  #lastWarning = "";
   /** Whether the client may still send metadata. It sends none after its first request. */
   #awaitsMetadata = false;
 
@@ -136,6 +142,7 @@ export class Service {
         // The next client came before this server saw the last one leave.
         if (!isFirst) this.#awaitsMetadata = true;
         await this.#attach();
+        this.#completeMetadata();
       }
       isFirst = false;
       const work = this.#answer(request);
@@ -152,8 +159,9 @@ export class Service {
     const { signal } = this.#stopped;
     for (;;) {
       if (this.#awaitsMetadata) this.#lookForMetadata();
-      const timeoutMs = this.#awaitsMetadata ? METADATA_SLICE_MS : Number.POSITIVE_INFINITY;
-      const request = await this.#requests.readFrameAsync(timeoutMs, { signal });
+      if (!this.#isAttached()) await this.#tryToAttach();
+      const isSettled = this.#conversation !== undefined && !this.#awaitsMetadata;
+      const request = await this.#requests.readFrameAsync(isSettled ? LONG_SLICE_MS : SLICE_MS, { signal });
       if (request.isValid) return request;
     }
   }
@@ -170,47 +178,66 @@ export class Service {
 
   // ---- the client --------------------------------------------------------------------------------------------------
 
-  /** Connects to the response buffer of the present client. */
-  async #attach(): Promise<void> {
-    const { signal } = this.#stopped;
-    this.#hangUp();
-    this.#lookForMetadata();
-    const lacksMetadata = this.#awaitsMetadata;
-    this.#awaitsMetadata = false;
-    for (;;) {
-      const readerPid = this.#requests.writerPid;
-      // The client has gone: no process waits for its responses.
-      if (readerPid === 0n) return;
-      try {
-        const responses = await Writer.connect(this.#buffers.responses, {
-          connectTimeoutMs: ATTACH_SLICE_MS,
-          readerPid,
-          signal,
-        });
-        if (this.#isStopped) responses.close();
-        signal.throwIfAborted();
-        this.#conversation = { responses, isNumbered: responses.takesAnySequence };
-        this.#statistics.clients++;
-        this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
-        // A client of this package removes the metadata of the last one, but may have sent the same again.
-        if (lacksMetadata && this.#conversation.isNumbered) {
-          this.#metadata = NO_METADATA;
-          this.#lookForMetadata();
-        }
-        return;
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof ZeroBufferError)) throw error;
-        this.#observer.warn(() => error.message);
-        // Some failures come at once and last.
-        await Bun.sleep(ATTACH_PAUSE_MS);
-      }
+  /** Whether the server is connected to the response buffer that the channel's name means, and its reader is there. */
+  #isAttached(): boolean {
+    if (this.#conversation === undefined) return false;
+    try {
+      this.#conversation.responses.checkReader();
+      return true;
+    } catch {
+      this.#hangUp();
+      return false;
     }
+  }
+
+  /** Connects to the response buffer of the present client; without a client, returns without that. */
+  async #attach(): Promise<void> {
+    while (!this.#isAttached() && !(await this.#tryToAttach())) await Bun.sleep(ATTACH_PAUSE_MS);
+  }
+
+  /** Makes one attempt to connect to the response buffer. True also if there is no client: nobody waits for responses. */
+  async #tryToAttach(): Promise<boolean> {
+    const { signal } = this.#stopped;
+    const readerPid = this.#requests.writerPid;
+    if (readerPid === 0n) return true;
+    try {
+      const responses = await Writer.connect(this.#buffers.responses, { readerPid, signal });
+      if (this.#isStopped) responses.close();
+      signal.throwIfAborted();
+      this.#conversation = { responses, isNumbered: responses.takesAnySequence };
+      this.#statistics.clients++;
+      this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
+      return true;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof ZeroBufferError)) throw error;
+      this.#warnOnce(error);
+      return false;
+    }
+  }
+
+  /** Warns of an obstacle when it is met first, and not at each attempt. */
+  #warnOnce({ message }: ZeroBufferError): void {
+    if (message === this.#lastWarning) return;
+    this.#lastWarning = message;
+    this.#observer.warn(() => message);
+  }
+
+  /** After the first request no metadata comes any more. */
+  #completeMetadata(): void {
+    this.#lookForMetadata();
+    // A client of this package removes the metadata of the last one, but may have sent the same again.
+    if (this.#awaitsMetadata && this.#conversation?.isNumbered) {
+      this.#metadata = NO_METADATA;
+      this.#lookForMetadata();
+    }
+    this.#awaitsMetadata = false;
   }
 
   #hangUp(): void {
     this.#conversation?.responses.close();
     this.#conversation = undefined;
+    this.#lastWarning = "";
   }
 
   /** Gets ready for the next client, or ends the service if the request buffer has failed. */
@@ -219,6 +246,8 @@ export class Service {
     this.#hangUp();
     if (this.#isStopped) return;
     if (error instanceof WriterDeadError) {
+      // A client that was killed has left its buffer.
+      if (error.reason === "died") removeStaleBuffer(this.#buffers.responses);
       this.#observer.info(() => `The client of channel "${this.#channel}" has ${error.reason}.`);
       return;
     }
