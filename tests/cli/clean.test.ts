@@ -40,7 +40,9 @@ describe("clean", () => {
     await leaveStaleBuffer(name);
     const dry = await runJson("clean", "--dry-run", name);
     expect(dry.code).toBe(0);
-    const removed = [{ buffer_name: name, paths: objectsOf(name), bytes: 128 + 256 + 4096 + 2 * 32 }];
+    const removed = [
+      { buffer_name: name, paths: objectsOf(name), bytes: 128 + 256 + 4096 + 2 * 32, forced: false },
+    ];
     expect(expectValid("clean", dry.document)).toMatchObject({ dry_run: true, removed, left: [] });
     for (const path of objectsOf(name)) expect(existsSync(path)).toBe(true);
     const { code, document } = await runJson("clean");

@@ -9,6 +9,7 @@ import {
   Reader,
   Writer,
 } from "../../../../src/core/index.ts";
+import { inspectBuffer } from "../../../../src/core/inspection.ts";
 import { bytesOf, rejectionOf, thrownBy, uniqueName, WAIT_LIMIT_MS } from "../../../support/buffers.ts";
 import {
   answerTo,
@@ -104,11 +105,20 @@ describe("a client", () => {
     expect(thrownBy(() => served.connect())).toMatchObject({ code: "WRITER_ALREADY_CONNECTED" });
   });
 
-  test("that cannot make its response buffer has not connected", async () => {
+  test("that finds a response buffer of another one leaves no trace in the request buffer, and may wait for its end", async () => {
     using served = serve(echo);
     const occupant = new Reader(`${served.channel}_response`, SMALL);
-    expect(thrownBy(() => served.connect())).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
+    const requests = inspectBuffer(`${served.channel}_request`);
+    const before = [requests?.snapshot().oieb, requests?.semaphores()];
+    expect(thrownBy(() => served.connect())).toMatchObject({
+      code: "WRITER_ALREADY_CONNECTED",
+      message: expect.stringContaining(`Channel "${served.channel}" has a client already`),
+    });
+    expect([requests?.snapshot().oieb, requests?.semaphores()]).toEqual(before);
+    const waiting = factory.connectClient(served.channel, { config: SMALL, connectTimeoutMs: WAIT_LIMIT_MS });
+    await turns(5);
     occupant.close();
+    (await waiting).close();
     using client = served.connect();
     expect(await answerTo(client, bytesOf(1, 10))).toEqual(bytesOf(1, 10));
   });
