@@ -79,7 +79,8 @@ export class Lookahead {
     if (this.#handedOut < this.#available) return true;
     this.guard();
     this.#watch.acceptNextWriter();
-    const sliceMs = Math.min(timeoutMs, SLICE_MS);
+    // The token of a close may have come together with that of the last frame.
+    const sliceMs = this.#watch.hasNewSurplus ? 0 : Math.min(timeoutMs, SLICE_MS);
     // Not through #block: a call deeper, and the compiler does not inline the foreign call.
     const code = this.#ring.next(sliceMs * 1000, Look.FOR_TOKENS);
     if (this.#accept(code)) return true;

@@ -106,14 +106,10 @@ export class BufferLocks {
     return new BufferLocks(locks);
   }
 
-  /** Takes the locks of `name` if its main lock file exists and no lock is held; undefined otherwise. */
+  /** Takes the lock files of `name` that exist, if there are any and none of them is held; undefined otherwise. */
   static takeAbandoned(name: string): BufferLocks | undefined {
-    const [directory, ...foreign] = trustedLockDirectories();
-    if (directory !== LOCK_DIRECTORY) return undefined;
-    const main = LockFile.open(lockPath(directory, name), false);
-    if (!(main instanceof LockFile)) return undefined;
-    const locks = new Map([[main, { isNew: false }]]);
-    for (const directory of foreign) {
+    const locks = new Map<LockFile, { isNew: boolean }>();
+    for (const directory of trustedLockDirectories()) {
       const lock = LockFile.open(lockPath(directory, name), false);
       if (lock instanceof LockFile) {
         locks.set(lock, { isNew: false });
@@ -122,7 +118,7 @@ export class BufferLocks {
         return undefined;
       }
     }
-    return new BufferLocks(locks);
+    return locks.size === 0 ? undefined : new BufferLocks(locks);
   }
 
   /** Whether a process holds one of the locks of `name`. */

@@ -3,7 +3,9 @@
 import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir, userInfo } from "node:os";
 import { dirname } from "node:path";
+import { Code } from "../../native/codes.ts";
 import { loadFault } from "../../native/library.ts";
+import { Role, SharedMemory } from "../../native/memory.ts";
 import {
   faultOfLockDirectory,
   foreignLockDirectories,
@@ -12,7 +14,7 @@ import {
 } from "../buffer/lock-directories.ts";
 import { statusOf } from "../buffer/objects.ts";
 import { cleanBuffer } from "../buffer/stale.ts";
-import { DEFAULT_PAYLOAD_SIZE } from "../config.ts";
+import { DEFAULT_PAYLOAD_SIZE, OIEB_SIZE } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
 import {
   ENOUGH_DESCRIPTORS,
@@ -72,6 +74,7 @@ const checks: readonly Check[] = [
   ["helper", examineHelper],
   ["shared memory", () => examineSharedMemory("/dev/shm"), "linux"],
   ["memory limit", examineMemoryLimit, "linux"],
+  ["liveness", examineLiveness, "linux"],
   ["lock directory", examineLockDirectory],
   ["C# locks", examineForeignLockDirectories],
   ["temp directory", examineTempDirectory],
@@ -187,6 +190,30 @@ function examineLeftovers(): Verdict {
 
 function buffers(count: number): string {
   return count === 1 ? "1 buffer" : `${count} buffers`;
+}
+
+/** Whether this system tells who uses a buffer: with memory that never gets a name. */
+function examineLiveness(): Verdict {
+  const memory =
+    loadFault === undefined ? SharedMemory.create(`doctor-${process.pid}`, OIEB_SIZE, 0o600) : undefined;
+  if (!(memory instanceof SharedMemory)) return warning("cannot be tried without shared memory", null);
+  try {
+    if (memory.lockRole(Role.READER) !== Code.OK)
+      return warning(
+        "the file system of /dev/shm has no locks of bytes: peers find each other only in one pid namespace",
+        null,
+      );
+    if (memory.isAlone() === undefined)
+      return warning(
+        "the system does not tell who has a file open: of peers of version 1 in other containers it is not known " +
+          "whether they live",
+        null,
+      );
+    return ok("peers are found in every container");
+  } finally {
+    memory.unlink();
+    memory.close();
+  }
 }
 
 // ---- locks ---------------------------------------------------------------------------------------------------------
