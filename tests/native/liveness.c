@@ -33,6 +33,27 @@ TEST(a_process_that_has_ended_does_not_live_even_as_a_zombie) {
   EQUAL(zb_process_start((uint32_t)pid), -1);
 }
 
+TEST(a_process_that_is_stopped_lives) {
+  siginfo_t info;
+  pid_t pid = start_child();
+  if (pid == 0) {
+    for (;;) pause();
+  }
+  EQUAL(kill(pid, SIGSTOP), 0);
+  EQUAL(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT), 0);
+  CHECK(zb_process_start((uint32_t)pid) > 0);
+  EQUAL(kill(pid, SIGKILL), 0);
+  EQUAL(waitpid(pid, NULL, 0), pid);
+}
+
+static void look_at_process_1(void *argument) {
+  (void)argument;
+  if (geteuid() == 0) EQUAL(setuid(65534), 0);
+  CHECK(zb_process_start(1) >= 0);
+}
+
+TEST(a_process_that_may_not_be_signalled_lives) { EQUAL(run_child(look_at_process_1, NULL), 0); }
+
 TEST(a_number_beyond_the_largest_pid_does_not_live) { EQUAL(zb_process_start(1u << 22 | 1), -1); }
 
 static void *tell_id(void *argument) {

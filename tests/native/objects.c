@@ -118,6 +118,24 @@ TEST(a_pid_is_taken_only_from_the_expected_one) {
   close_ring(&ring);
 }
 
+TEST(a_pid_that_somebody_has_zeroed_is_put_back_and_that_of_another_peer_is_left_alone) {
+  struct ring ring;
+  open_buffer(&ring, 64, 256);
+  OK(zb_oieb_claim(ring.memory, ZB_WRITER, 0, 5));
+  EQUAL(zb_oieb_restore(ring.memory, ZB_WRITER, 5), 1);
+  set_word(&ring.oieb->writer_pid, 0);
+  EQUAL(zb_oieb_restore(ring.memory, ZB_WRITER, 5), 1);
+  EQUAL(ring.oieb->writer_pid, 5);
+  set_word(&ring.oieb->writer_pid, 6);
+  EQUAL(zb_oieb_restore(ring.memory, ZB_WRITER, 5), 0);
+  EQUAL(ring.oieb->writer_pid, 6);
+  set_word(&ring.oieb->reader_pid, 0);
+  EQUAL(zb_oieb_restore(ring.memory, ZB_READER, 7), 1);
+  EQUAL(ring.oieb->reader_pid, 7);
+  EQUAL(ring.oieb->writer_pid, 6);
+  close_ring(&ring);
+}
+
 /* ---- metadata ------------------------------------------------------------------------------------------------ */
 
 TEST(metadata_is_written_read_replaced_and_cleared) {
@@ -142,12 +160,22 @@ TEST(metadata_is_written_read_replaced_and_cleared) {
   close_ring(&ring);
 }
 
-TEST(a_writer_withdraws_the_metadata_of_the_last_one_and_leaves_its_bytes_to_who_is_copying_them) {
+TEST(
+    a_writer_withdraws_the_last_ones_metadata_from_a_reader_of_ours_and_leaves_the_bytes_to_who_copies_them) {
   struct ring ring;
   char bytes[64];
   zb_writer *writer;
   open_buffer(&ring, 64, 256);
   OK(zb_metadata_write(ring.memory, "first one", 9));
+  const uint64_t flags_of_v1_readers[] = {0, ~(uint64_t)ZB_FLAG_LOCKED_ROLES};
+  for (int i = 0; i < 2; i++) {
+    set_word(&ring.oieb->flags, flags_of_v1_readers[i]);
+    OK(zb_writer_open(ring.memory, ring.written, ring.released, 1, 1, ZB_WAIT_ADAPTIVE, &writer));
+    EQUAL(zb_metadata_read(ring.memory, bytes, 64), 9);
+    EQUAL(ring.oieb->metadata_free_bytes, 64 - 17);
+    zb_writer_close(writer);
+  }
+  set_word(&ring.oieb->flags, ZB_FLAG_LOCKED_ROLES);
   OK(zb_writer_open(ring.memory, ring.written, ring.released, 1, 1, ZB_WAIT_ADAPTIVE, &writer));
   EQUAL(zb_metadata_read(ring.memory, bytes, 64), 0);
   EQUAL(ring.oieb->metadata_written_bytes, 0);

@@ -37,10 +37,29 @@ const host: TestPlatform = {
 
 /** The cases' sources, and what they need of the system. */
 function testSources({ os, libc }: TestPlatform): string[] {
-  const everywhere = ["test.c", "ring.c", "reader.c", "writer.c", "peers.c", "objects.c", "waiting.c"];
+  const everywhere = [
+    "test.c",
+    "ring.c",
+    "reader.c",
+    "writer.c",
+    "handover.c",
+    "peers.c",
+    "objects.c",
+    "waiting.c",
+  ];
   const posix = ["posix.c", "threads.c", "processes.c", "signals.c"];
   const files = {
-    linux: [...posix, "linux.c", "files.c", "locks.c", "liveness.c", "truncation.c", "semaphores.c"],
+    linux: [
+      ...posix,
+      "linux.c",
+      "files.c",
+      "locks.c",
+      "roles.c",
+      "alone.c",
+      "liveness.c",
+      "truncation.c",
+      "semaphores.c",
+    ],
     darwin: [...posix, "darwin.c"],
     windows: ["win32.c"],
   }[os];

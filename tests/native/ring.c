@@ -48,7 +48,7 @@ static void move_pair(struct ring *ring, uint64_t first, uint64_t second) {
     if (write_as_modelled(ring, &model, size, sequence)) {
       credits[sequence] = free_before - model.free_bytes;
       read_frame(ring, size, sequence);
-      EQUAL(word(&ring->oieb->payload_read_pos), model.write_pos);
+      EQUAL(word(&ring->oieb->payload_read_pos), model.write_pos == 0 ? model.size : model.write_pos);
       sequence++;
       if (sequence - 1 - released < 2) continue;
     }
@@ -91,7 +91,7 @@ TEST(every_tail_of_0_to_17_bytes_is_filled_wrapped_over_or_left_for_the_next_fra
   close_ring(&ring);
 }
 
-TEST(a_frame_that_fills_the_ring_exactly_leaves_the_write_position_at_0) {
+TEST(a_frame_that_fills_the_ring_exactly_leaves_the_writer_at_0_and_the_reader_at_the_end) {
   struct ring ring;
   open_ring(&ring, 128);
   for (uint64_t sequence = 1; sequence <= 3; sequence++) {
@@ -100,7 +100,7 @@ TEST(a_frame_that_fills_the_ring_exactly_leaves_the_write_position_at_0) {
     EQUAL(word(&ring.oieb->payload_free_bytes), 0);
     EQUAL(write_frame(&ring, 1, 9), ZB_AGAIN);
     read_frame(&ring, 128 - HEADER, sequence);
-    EQUAL(word(&ring.oieb->payload_read_pos), 0);
+    EQUAL(word(&ring.oieb->payload_read_pos), 128);
     OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
   }
   close_ring(&ring);

@@ -7,7 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#define MOST_TESTS 200
+#define MOST_TESTS 300
 
 static struct {
   const char *name;

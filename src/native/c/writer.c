@@ -102,6 +102,9 @@ void zb_writer_leave(zb_writer *writer) {
 /* How many headers are looked at between two looks at the clock. */
 enum { HEADERS_AT_ONCE = 1024 };
 
+/* A frame's number beyond this would not be exact as a double. */
+static const uint64_t most_sequence = ((uint64_t)1 << 53) - 1;
+
 int32_t zb_ring_follow(zb_memory *memory, struct zb_walk *walk, int32_t slice_us) {
   struct ring ring;
   if (!zb_ring_open(&ring, memory, NULL, NULL)) return ZB_BAD_CONTROL;
@@ -117,7 +120,8 @@ int32_t zb_ring_follow(zb_memory *memory, struct zb_walk *walk, int32_t slice_us
     if (position > end || end - position <= HEADER) return ZB_BAD_SEQUENCE;
     struct zb_frame_header header = load_header(ring.payload + position);
     if (header.size < 1 || header.size > end - position - HEADER) return ZB_BAD_SEQUENCE;
-    if (header.sequence == 0 || (sequence != 0 && header.sequence != sequence + 1)) return ZB_BAD_SEQUENCE;
+    if (header.sequence == 0 || header.sequence > most_sequence) return ZB_BAD_SEQUENCE;
+    if (sequence != 0 && header.sequence != sequence + 1) return ZB_BAD_SEQUENCE;
     sequence = header.sequence;
     position += HEADER + header.size;
     if (count % HEADERS_AT_ONCE == 0 && zb_now_ns() >= deadline_ns) break;
