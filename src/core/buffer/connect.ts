@@ -111,8 +111,10 @@ function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Co
 /** One attempt to connect to a buffer that exists. */
 function tryJoin(name: string, readerPid?: bigint): Connection | Obstacle {
   const memory = SharedMemory.look(name, "write");
-  if (memory === Code.NOT_FOUND) checkSharedMemory(name);
-  if (memory === Code.NOT_FOUND) return { error: notFound(name), isAbandoned: true };
+  if (memory === Code.NOT_FOUND) {
+    checkSharedMemory(name);
+    return { error: notFound(name), isAbandoned: true };
+  }
   if (typeof memory === "number") throw failure(memory, name, `The shared memory of buffer "${name}"`);
   let isJoined = false;
   try {
