@@ -9,6 +9,8 @@ export const STEPS = ["locked", "opened", "sized", "filled", "claimed"] as const
 interface Options extends Pick<ChildOptions, "within" | "env"> {
   frames?: number;
   largest?: number;
+  /** The words in front of its command, such as those that make it another user's. */
+  as?: readonly string[];
   /** In what it differs from other implementations: the options of v1-peer.c. */
   manners?: readonly string[];
 }
@@ -25,18 +27,13 @@ export class V1 {
     return new V1(await compileFixture("v1-peer.c", "v1-buffer.c"));
   }
 
-  writer(name: string, { frames = 0, largest = 1000, manners = [], ...options }: Options = {}): Child {
-    return Child.program([this.program, "writer", name, `${frames}`, `${largest}`, ...manners], options);
+  writer(name: string, options: Options = {}): Child {
+    return this.#start("writer", name, [], options);
   }
 
   /** A reader that stops at each of the {@link STEPS}. */
-  steppingReader(
-    name: string,
-    payloadSize: number,
-    { frames = 0, largest = 1000, manners = [], ...options }: Options = {},
-  ): Child {
-    const words = [`${frames}`, `${largest}`, `${payloadSize}`, ...manners];
-    return Child.program([this.program, "reader", name, ...words], options);
+  steppingReader(name: string, payloadSize: number, options: Options = {}): Child {
+    return this.#start("reader", name, [`${payloadSize}`], options);
   }
 
   /** A reader that has made its buffer. */
@@ -48,12 +45,13 @@ export class V1 {
   }
 
   /** The client of a duplex channel whose requests have `largest` bytes. */
-  client(
-    channel: string,
-    payloadSize: number,
-    { frames = 0, largest = 1000, manners = [], ...options }: Options = {},
-  ): Child {
-    const words = [`${frames}`, `${largest}`, `${payloadSize}`, "at-once", ...manners];
-    return Child.program([this.program, "client", channel, ...words], options);
+  client(channel: string, payloadSize: number, options: Options = {}): Child {
+    return this.#start("client", channel, [`${payloadSize}`, "at-once"], options);
+  }
+
+  #start(role: string, name: string, words: readonly string[], options: Options): Child {
+    const { frames = 0, largest = 1000, as = [], manners = [], ...rest } = options;
+    const command = [this.program, role, name, `${frames}`, `${largest}`, ...words, ...manners];
+    return Child.program([...as, ...command], rest);
   }
 }

@@ -11,7 +11,7 @@ import type { Presence } from "../buffer/presence.ts";
 import { type BufferState, beginsAsBuffer, judge } from "../buffer/stale.ts";
 import { OIEB_SIZE } from "../config.ts";
 import { checkHelper, checkSharedMemory, notListed } from "../failures.ts";
-import { locate } from "./places.ts";
+import { locate, type Sought } from "./places.ts";
 
 /** A preview of metadata has up to this many bytes. */
 const PREVIEW_SIZE = 256;
@@ -156,11 +156,12 @@ export class InspectedBuffer {
       return { name, state: "corrupt", fault, size, oieb: null, writer: null, reader: null };
     }
     const { state, fault = null, oieb, writer, reader } = judge(memory, () => BufferLocks.areHeld(name));
-    const isTwice = oieb.writerPid === oieb.readerPid;
+    const sought = { isTwice: oieb.writerPid === oieb.readerPid, inode: this.#inode };
+    const { writerPid, readerPid } = oieb;
     return {
       ...{ name, state, fault, size, oieb },
-      writer: participant(oieb.writerPid, writer, memory, isTwice),
-      reader: participant(oieb.readerPid, reader, memory, isTwice),
+      writer: participant(memory, writer, { pid: Number(writerPid), role: Role.WRITER, ...sought }),
+      reader: participant(memory, reader, { pid: Number(readerPid), role: Role.READER, ...sought }),
     };
   }
 
@@ -207,17 +208,13 @@ export class InspectedBuffer {
 /** A reader that has no pid yet. */
 const STARTING: Participant = { pid: 0, localPid: null, command: null, alive: true };
 
-function participant(
-  pid: bigint,
-  presence: Presence,
-  memory: SharedMemory,
-  isTwice: boolean,
-): Participant | null {
-  if (pid === 0n) return presence === "dead" ? null : STARTING;
+function participant(memory: SharedMemory, presence: Presence, sought: Sought): Participant | null {
+  const { pid } = sought;
+  if (pid === 0) return presence === "dead" ? null : STARTING;
   const alive = presence !== "dead";
   // A process that is not alive in this buffer may have got the pid of one that was.
-  const place = alive ? locate(Number(pid), memory, isTwice) : { localPid: null, command: null };
-  return { pid: Number(pid), ...place, alive };
+  const place = alive ? locate(memory, sought) : { localPid: null, command: null };
+  return { pid, ...place, alive };
 }
 
 function previewOf(memory: SharedMemory): MetadataPreview | null {

@@ -1,8 +1,9 @@
 // Where the processes of a buffer are: here, in another container, or out of sight.
 
-import type { SharedMemory } from "../../native/memory.ts";
+import { Role, type SharedMemory } from "../../native/memory.ts";
 import { processStart } from "../../native/process.ts";
 import { files } from "../../runtime/files.ts";
+import { OiebWord } from "../buffer/oieb.ts";
 
 /** Longest command line that a snapshot has, in characters. */
 const MAX_COMMAND_LENGTH = 200;
@@ -17,24 +18,70 @@ export interface Place {
 
 const OUT_OF_SIGHT: Place = { localPid: null, command: null };
 
+/** What is known of a living process that has a role of a buffer. */
+export interface Sought {
+  /** As its buffer names it. */
+  readonly pid: number;
+  readonly role: Role;
+  /** Whether the other role has the same pid, perhaps in another pid namespace. */
+  readonly isTwice: boolean;
+  /** The file of the memory, where memory is a file. */
+  readonly inode: number | undefined;
+}
+
 /**
- * Where the living process is whose pid a buffer names: a process that has the memory mapped, and has that pid here or in a
- * pid namespace of its own. Never another one that happens to have the same number.
- *
- * @param isTwice whether writer and reader have the same number: then a process has to have the memory mapped twice.
+ * Where a living process is: one that has the memory mapped, and has that pid here or in a pid namespace of its own. Never
+ * another one that happens to have the same number, such as the peer of process 1 that is process 1 of its own container.
  */
-export function locate(pid: number, memory: SharedMemory, isTwice: boolean): Place {
+export function locate(memory: SharedMemory, { pid, role, isTwice, inode }: Sought): Place {
   if (process.platform !== "linux") {
-    return processStart(pid) < 0 ? OUT_OF_SIGHT : { localPid: pid, command: commandOf(pid) };
+    return processStart(pid) < 0 ? OUT_OF_SIGHT : placeOf(pid);
   }
-  if (pid === process.pid || (memory.mappingsOf(pid) ?? 0) >= (isTwice ? 2 : 1)) {
-    return { localPid: pid, command: commandOf(pid) };
+  const userOf = (localPid: number) => {
+    const mappings = memory.mappingsOf(localPid) ?? 0;
+    if (mappings === 0 && localPid !== process.pid) return [];
+    return [{ localPid, mappings, roles: rolesLockedBy(localPid, inode) }];
+  };
+  const [named] = userOf(pid);
+  const isNamed = named?.roles.includes(role) || (named?.roles.length === 0 && !isTwice);
+  if (isNamed) return placeOf(pid);
+  const users = processes()
+    .filter((localPid) => localPid === pid || pidInItsNamespace(localPid) === pid)
+    .flatMap(userOf);
+  const holder = users.find(({ roles }) => roles.includes(role));
+  if (holder !== undefined) return placeOf(holder.localPid);
+  const [user, ...more] = users.filter(({ roles }) => roles.length === 0);
+  if (user === undefined || more.length > 0) return OUT_OF_SIGHT;
+  // It may have only the other role, unless that is somebody else's.
+  return isTwice && user.mappings < 2 && users.length === 1 ? OUT_OF_SIGHT : placeOf(user.localPid);
+}
+
+/** The roles whose bytes a process has locked (docs/protocol.md, section 4.4). */
+function rolesLockedBy(pid: number, inode: number | undefined): Role[] {
+  const locks = descriptorsOf(pid).flatMap((descriptor) =>
+    [...(read(`/proc/${pid}/fdinfo/${descriptor}`) ?? "").matchAll(LOCK)].map(([, file, start]) => ({
+      file: Number(file),
+      start: Number(start),
+    })),
+  );
+  const starts: readonly (readonly [Role, number])[] = [
+    [Role.WRITER, 8 * OiebWord.writerPid],
+    [Role.READER, 8 * OiebWord.readerPid],
+  ];
+  return starts.flatMap(([role, byte]) =>
+    locks.some(({ file, start }) => file === inode && start === byte) ? [role] : [],
+  );
+}
+
+/** A lock as /proc shows it: "lock: 1: OFDLCK ADVISORY WRITE -1 00:1a:4711 80 87". */
+const LOCK = /^lock:.* OFDLCK .* WRITE .*:(\d+) (\d+) \d+$/gm;
+
+function descriptorsOf(pid: number): string[] {
+  try {
+    return files().readdirSync(`/proc/${pid}/fdinfo`);
+  } catch {
+    return []; // another user's, or gone
   }
-  for (const localPid of processes()) {
-    if (localPid === pid || pidInItsNamespace(localPid) !== pid) continue;
-    if ((memory.mappingsOf(localPid) ?? 0) > 0) return { localPid, command: commandOf(localPid) };
-  }
-  return OUT_OF_SIGHT;
 }
 
 function processes(): number[] {
@@ -49,6 +96,10 @@ function processes(): number[] {
 function pidInItsNamespace(pid: number): number | undefined {
   const pids = /^NSpid:\s+(.*)$/m.exec(read(`/proc/${pid}/status`) ?? "")?.[1]?.split(/\s+/);
   return pids === undefined || pids.length < 2 ? undefined : Number(pids.at(-1));
+}
+
+function placeOf(localPid: number): Place {
+  return { localPid, command: commandOf(localPid) };
 }
 
 function commandOf(pid: number): string | null {
