@@ -76,11 +76,10 @@ static bool open_image(const uint8_t *image, size_t size) {
   return true;
 }
 
-/* As zb_memory_close, for the block. */
 static void close_image(void) {
-  zb_resource_remove(&buffer.memory->object.resource);
-  atomic_store(&buffer.memory->object.start, 0);
+  atomic_store(&buffer.memory->object.start, 0); /* the block is no mapping */
   free(buffer.bytes);
+  zb_memory_close(buffer.memory);
 }
 
 /* Reads every byte, for AddressSanitizer to see. */
@@ -176,6 +175,17 @@ static void do_operation(struct ends *ends, uint8_t what, uint8_t with) {
   }
 }
 
+/* The number with which a writer begins: that which the headers lead to, or 1. */
+static double first_sequence(void) {
+  struct zb_walk walk = {0};
+  int32_t code = zb_ring_follow(buffer.memory, &walk, 0);
+  must(code == ZB_OK || code == ZB_BAD_SEQUENCE || code == ZB_BAD_CONTROL,
+       "so few headers are followed at once");
+  if (code != ZB_OK) return 1;
+  must(walk.sequence >= 1 && walk.sequence <= 9007199254740992.0, "a number is exact");
+  return walk.sequence;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length) {
   uint64_t words[16];
   uint8_t metadata[MOST_IMAGE];
@@ -195,11 +205,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t length) {
       ZB_OK)
     ends.reader = NULL;
   uint64_t reader_pid = words[11];
-  if (zb_writer_open(buffer.memory, buffer.written, buffer.released, reader_pid, 1, ZB_WAIT_ADAPTIVE,
-                     &ends.writer) != ZB_OK)
+  if (zb_writer_open(buffer.memory, buffer.written, buffer.released, reader_pid, first_sequence(),
+                     ZB_WAIT_ADAPTIVE, &ends.writer) != ZB_OK)
     ends.writer = NULL;
   for (size_t i = 0; i < operations; i++) do_operation(&ends, input[1 + 2 * i], input[2 + 2 * i]);
   if (ends.reader != NULL) zb_reader_close(ends.reader);
+  if (ends.writer != NULL) zb_writer_leave(ends.writer);
   if (ends.writer != NULL) zb_writer_close(ends.writer);
 
   close_image();
