@@ -9,13 +9,18 @@ import { findSteps } from "./steps.ts";
 
 beforeAll(() => buildLibrary(faultBuild));
 
-const { ENOMEM, EMFILE, ENOSPC, EACCES, EFAULT, EINTR } = constants.errno;
+const { ENOMEM, EMFILE, ENOSPC, EACCES, EAGAIN, EFAULT, EINTR, EINVAL } = constants.errno;
 /** What the kernel tells of these calls besides having no memory and no descriptors. */
 const more: Readonly<Record<string, readonly number[]>> = {
   create_unnamed: [ENOSPC, EACCES],
   create_allocate: [ENOSPC],
   create_link: [ENOSPC, EACCES],
-  open_existing: [EACCES],
+  open_handle: [EACCES],
+  open_existing: [EACCES, EAGAIN, EINTR],
+  role_lock: [EAGAIN, EINVAL],
+  role_probe: [EINVAL],
+  lease_signal: [EINVAL],
+  lease_ask: [EACCES, EAGAIN, EINVAL],
   lock_open: [EACCES],
   lock_create: [ENOSPC, EACCES],
   await_sleep: [EINTR, EFAULT],

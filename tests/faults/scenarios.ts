@@ -5,7 +5,9 @@ import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync
 import { join } from "node:path";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
 import { startReader } from "../process/peers.ts";
+import { V1 } from "../process/v1.ts";
 import { bytesOf, thrownBy, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import type { Child } from "../support/process.ts";
 import { expectNoHalfBuffer, type Scenario, type Stage } from "./stage.ts";
 
 /** Small, so that frames wrap, fill it and find it full. */
@@ -49,13 +51,14 @@ async function performCreation(stage: Stage, config: object): Promise<void> {
 
 const isComplete = (bytes: Buffer) => bytes.length >= 128 && bytes.readUInt32LE(0) === 128;
 
-/** Leaves what a reader leaves that was killed, with pids in it that may belong to others. */
-function leaveRemains(name: string, readerPid: number): void {
+/** Leaves what a reader leaves that was killed, with pids in it that may belong to others; one of version 1 has no flags. */
+function leaveRemains(name: string, readerPid: number, { ofV1 = false } = {}): void {
   const reader = new Reader(name, RING);
   const paths = [`/dev/shm/${name}`, `/dev/shm/sem.sem-w-${name}`, `/dev/shm/sem.sem-r-${name}`];
   const contents = paths.map((path) => readFileSync(path));
   reader.close();
   contents[0]?.writeBigUInt64LE(BigInt(readerPid), 88);
+  if (ofV1) contents[0]?.writeBigUInt64LE(0n, 120);
   for (const [index, path] of paths.entries()) writeFileSync(path, contents[index]!);
   writeFileSync(`/tmp/zerobuffer/${name}.lock`, "");
 }
@@ -82,14 +85,14 @@ const creation: Scenario[] = [
       stage.expectTheNextReaderToWork();
     },
   })),
-  {
-    name: "a reader that takes the place of a dead one",
+  ...[false, true].map((ofV1) => ({
+    name: `a reader that takes the place of a dead one${ofV1 ? " of version 1" : ""}`,
     program: asReader,
-    play: async (stage) => {
-      leaveRemains(stage.name, process.ppid);
+    play: async (stage: Stage) => {
+      leaveRemains(stage.name, process.ppid, { ofV1 });
       await create(stage);
     },
-  },
+  })),
   {
     name: "a reader that finds the empty file of a creation that was killed",
     program: asReader,
@@ -332,26 +335,43 @@ const writers: Scenario[] = [
 ];
 
 /** A child whose reader is killed: it has to find that out. */
-const bereaved: Scenario = {
-  name: "a writer that finds its reader dead",
-  program: asWriter,
-  play: async (stage) => {
-    await using reader = await startReader(stage.name, { largest: 1000, ...RING });
-    await stage.perform(async () => {
-      await stage.ask({ do: "open" });
+function bereaved(name: string, start: (buffer: string) => Promise<Child>, always?: string): Scenario {
+  return {
+    name: `a writer that finds its reader dead${name}`,
+    program: asWriter,
+    ...(always !== undefined && { always }),
+    play: async (stage) => {
+      await using reader = await start(stage.name);
+      await stage.perform(async () => {
+        await stage.ask({ do: "open" });
+        reader.kill("SIGKILL");
+        await reader.end();
+        stage.begin();
+        for (let i = 0; i < 3; i++) {
+          const answer = await stage.ask({ do: "write", size: 1000 });
+          if (answer.event === "refused") expect(answer.code).toBe("READER_DEAD");
+        }
+        await stage.ask({ do: "close" });
+      });
       reader.kill("SIGKILL");
-      await reader.end();
-      stage.begin();
-      for (let i = 0; i < 3; i++) {
-        const answer = await stage.ask({ do: "write", size: 1000 });
-        if (answer.event === "refused") expect(answer.code).toBe("READER_DEAD");
-      }
-      await stage.ask({ do: "close" });
-    });
-    reader.kill("SIGKILL");
-    stage.expectTheNextReaderToWork();
-  },
-};
+      stage.expectTheNextReaderToWork();
+    },
+  };
+}
+
+const v1 = await V1.build();
+const startV1Reader = (name: string) => v1.reader(name, RING.payloadSize);
+
+const bereavements: Scenario[] = [
+  bereaved("", (name) => startReader(name, { largest: 1000, ...RING })),
+  bereaved(", one of version 1", startV1Reader),
+  // Then its lock file is all that is left to look at.
+  bereaved(
+    ", one of version 1 that is not visible, where who has the memory open may not be asked",
+    startV1Reader,
+    "maps_open:errno=2:0,lease_ask:errno=13:0",
+  ),
+];
 
 // ---- reading -------------------------------------------------------------------------------------------------------
 
@@ -445,4 +465,4 @@ const readers: Scenario[] = [
 ];
 
 /** All of them; together they reach every fault point there is. */
-export const scenarios: readonly Scenario[] = [...creation, ...writers, bereaved, ...readers];
+export const scenarios: readonly Scenario[] = [...creation, ...writers, ...bereavements, ...readers];

@@ -7,7 +7,6 @@ const KILLS = "tests/faults/kills.test.ts";
 const READER_TEST = "tests/unit/core/reader.test.ts";
 const ENVIRONMENT = "tests/faults/environment.test.ts";
 const HOSTILE = "tests/unit/core/hostile.test.ts";
-const SURROUNDINGS = "tests/faults/surroundings.slow.test.ts";
 
 export const core: readonly Protection[] = [
   {
@@ -19,8 +18,10 @@ export const core: readonly Protection[] = [
   },
   {
     what: "what a killed creation left is removed",
-    file: "src/core/buffer/create.ts",
-    changes: [["if (memory === Code.AGAIN && SharedMemory.discard(name)) return undefined;", ""]],
+    file: "src/core/buffer/stale.ts",
+    changes: [
+      ["const isBuffer = beginsAsOieb(oieb) || isUnfinished;", "const isBuffer = beginsAsOieb(oieb);"],
+    ],
     test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "a creation that was cut short",
   },
@@ -69,7 +70,12 @@ export const core: readonly Protection[] = [
   {
     what: "a writer looks at its reader",
     file: "src/core/reader-watch.ts",
-    changes: [["if (!this.#reader.isAlive(readerPid) &&", "if (readerPid === 0n &&"]],
+    changes: [
+      [
+        '    const isThere = readerPid !== 0n && this.#reader.judge(oieb) !== "dead";\n',
+        "    const isThere = readerPid !== 0n;\n",
+      ],
+    ],
     test: KILLS,
     only: "holds frames and releases them out of order",
   },
@@ -77,7 +83,7 @@ export const core: readonly Protection[] = [
     what: "a reader looks at its writer",
     file: WATCH,
     changes: [
-      ["    if (isAlive) this.#noteWriter();\n", "    if (oieb.writerPid !== 0n) this.#noteWriter();\n"],
+      ["      if (isThere) this.#noteWriter();\n", "      if (oieb.writerPid !== 0n) this.#noteWriter();\n"],
     ],
     test: KILLS,
     only: "fills a frame in place",
@@ -85,7 +91,9 @@ export const core: readonly Protection[] = [
   {
     what: "the waste of a half-done wrap is given back",
     file: WATCH,
-    changes: [["    this.#inPlaceOf(writerPid, () => this.#ring.settle());\n", ""]],
+    changes: [
+      ["this.#inPlaceOf(writerPid, () => this.#ring.settle())", "this.#inPlaceOf(writerPid, () => {})"],
+    ],
     test: KILLS,
     only: "settles the half-done wrap",
   },
@@ -165,16 +173,18 @@ export const core: readonly Protection[] = [
   {
     what: "a recycled pid is not the peer",
     file: "src/core/buffer/presence.ts",
-    changes: [["isOwn || (this.#memory.isMappedBy(Number(pid)) ?? !hadPid);", "true;"]],
+    changes: [["(this.#memory.mappingsOf(Number(pid)) ?? 0) >= least)", "least > 0)"]],
     test: "tests/unit/core/buffer/lifecycle.test.ts",
     only: "is not protected by a process that has got its pid since",
   },
   {
-    what: "who lives in another pid namespace is known by its lock",
-    file: "src/core/buffer/connect.ts",
-    changes: [["  return BufferLocks.areHeld(name)\n", '  return name === ""\n']],
-    test: SURROUNDINGS,
-    only: "pid namespace",
+    what: "who lives in another pid namespace is known by the lock of its role",
+    file: "src/core/buffer/presence.ts",
+    changes: [
+      ["if (isLocked) return this.#noteLocked(", "if (isLocked && pid === 0n) return this.#noteLocked("],
+    ],
+    test: "tests/unit/core/buffer/presence.test.ts",
+    only: "whatever the pid says",
   },
   {
     what: "semaphores are removed with their buffer",

@@ -6,6 +6,7 @@ const OIEB = "src/native/c/oieb.c";
 const READER = "src/native/c/reader.c";
 const WRITER = "src/native/c/writer.c";
 const LINUX = "src/native/c/linux.c";
+const PRESENCE = "src/native/c/linux_presence.c";
 const POSIX = "src/native/c/posix.c";
 const KILLS = "tests/faults/kills.test.ts";
 const ENVIRONMENT = "tests/faults/environment.test.ts";
@@ -40,14 +41,14 @@ export const native: readonly Protection[] = [
   },
   {
     what: "who is stopped is not dead",
-    file: LINUX,
+    file: PRESENCE,
     changes: [["*field == 'Z' || *field == 'X'", "*field == 'Z' || *field == 'X' || *field == 'T'"]],
-    test: "tests/process/death.test.ts",
-    only: "as a reader is not taken for dead",
+    test: C_TESTS,
+    only: "process that is stopped",
   },
   {
     what: "a zombie is dead",
-    file: LINUX,
+    file: PRESENCE,
     changes: [["if (*field == 'Z' || *field == 'X') return -1;", ""]],
     test: C_TESTS,
     only: "even as a zombie",
@@ -78,8 +79,8 @@ export const native: readonly Protection[] = [
     file: LINUX,
     changes: [
       [
-        "  if (code != ZB_OK && named) unlink(path);\n  close(fd);",
-        "  if (code != ZB_OK && named) unlink(path);\n  if (code == ZB_OK) close(fd);",
+        "  if (code != ZB_OK)\n    close(fd);\n  else\n    code = zb_object_add(",
+        "  if (code == ZB_OK)\n    code = zb_object_add(",
       ],
     ],
     test: "tests/faults/errors.slow.test.ts",
@@ -155,10 +156,10 @@ export const native: readonly Protection[] = [
   },
   {
     what: "a process that may not be signalled lives",
-    file: LINUX,
+    file: PRESENCE,
     changes: [[" && errno != EPERM) return -1;", ") return -1;"]],
-    test: ENVIRONMENT,
-    only: "the reader of another user",
+    test: C_TESTS,
+    only: "may not be signalled",
   },
   {
     what: "time is monotonic",
@@ -234,9 +235,132 @@ export const native: readonly Protection[] = [
   {
     what: "a writer withdraws the metadata of the one before it",
     file: WRITER,
-    changes: [["  zb_metadata_withdraw(ring.oieb, ring.metadata_size);\n  writer->", "  writer->"]],
+    changes: [
+      ["  if (zb_is_reader_ours(ring.oieb)) zb_metadata_withdraw(ring.oieb, ring.metadata_size);\n", ""],
+    ],
     test: "tests/unit/core/reader.test.ts",
     only: "ends what is known of the metadata",
+  },
+  {
+    what: "a reader of version 1 keeps the metadata of the writer before",
+    file: WRITER,
+    changes: [["  if (zb_is_reader_ours(ring.oieb)) zb_metadata_withdraw(", "  zb_metadata_withdraw("]],
+    test: C_TESTS,
+    only: "withdraws the last ones metadata",
+  },
+  {
+    what: "the lock of a role is given up at the close of memory that stays mapped",
+    file: POSIX,
+    changes: [
+      [
+        "  for (int32_t role = ZB_WRITER; role <= ZB_READER; role++) zb_role_unlock((zb_memory *)object, role);\n",
+        "",
+      ],
+    ],
+    test: C_TESTS,
+    only: "a lock ends when its object is closed",
+  },
+  {
+    what: "the lock of a role does not go on in another program",
+    file: LINUX,
+    changes: [["open(again, access | O_CLOEXEC)", "open(again, access)"]],
+    test: C_TESTS,
+    only: "not by a program that the fork becomes",
+  },
+  {
+    what: "a system without locks of roles is known by its answer",
+    file: PRESENCE,
+    changes: [
+      ["return errno == EINVAL || errno == ENOLCK ? ZB_UNSUPPORTED : zb_code_of(errno);", "return ZB_OK;"],
+    ],
+    test: C_TESTS,
+    only: "a system without locks",
+  },
+  {
+    what: "the signal that somebody opens the memory is taken back",
+    file: PRESENCE,
+    changes: [["    take_break_signal();\n  }", "    (void)take_break_signal;\n  }"]],
+    test: C_TESTS,
+    only: "no handler hears",
+  },
+  {
+    what: "a signal that somebody has sent is not taken with it",
+    file: PRESENCE,
+    changes: [["  if (foreign) kill(getpid(), BREAK_SIGNAL);\n", "  (void)foreign;\n"]],
+    test: C_TESTS,
+    only: "a signal that somebody has sent",
+  },
+  {
+    what: "who opens memory waits for an answer that somebody else is getting",
+    file: LINUX,
+    changes: [
+      ["open(again, access | O_CLOEXEC)", "open(again, access | O_CLOEXEC | O_NONBLOCK)"],
+      ["(errno != EINTR && errno != EWOULDBLOCK)", "errno != EINTR"],
+    ],
+    test: C_TESTS,
+    only: "refuses no open of ours",
+  },
+  {
+    what: "a system whose leases tell nothing is not asked",
+    file: PRESENCE,
+    changes: [["if (!leases_tell || is_locked", "if (is_locked"]],
+    test: C_TESTS,
+    only: "always says the same",
+  },
+  {
+    what: "who reads the frames through another buffer is not in the way",
+    file: PRESENCE,
+    changes: [[" || is_locked(memory, SHARED_PAYLOAD) != 0) return", ") return"]],
+    test: C_TESTS,
+    only: "through another buffer",
+  },
+  {
+    what: "the mark goes with its pid",
+    file: OIEB,
+    changes: [["  if (marks) STORE(oieb->mark, 0, relaxed);\n", ""]],
+    test: C_TESTS,
+    only: "the mark follows the pid",
+  },
+  {
+    what: "the mark goes before its pid",
+    file: OIEB,
+    changes: [
+      ["  if (marks) STORE(oieb->mark, 0, relaxed);\n", ""],
+      ["  ZB_POINT(claim_mark);\n", "  if (marks) STORE(oieb->mark, 0, relaxed);\n"],
+    ],
+    test: C_TESTS,
+    only: "never seen without its pid",
+  },
+  {
+    what: "a reader stands at the end of the ring after a frame that ends it",
+    file: READER,
+    changes: [["reader->read_pos == 0 ? size : reader->read_pos", "reader->read_pos"]],
+    test: C_TESTS,
+    only: "the reader at the end",
+  },
+  {
+    what: "a writer that has written nothing puts the positions back",
+    file: WRITER,
+    changes: [
+      ["  STORE(oieb->payload_read_pos, writer->rewound.read_pos, relaxed);\n", ""],
+      ["  STORE(oieb->payload_write_pos, writer->rewound.write_pos, relaxed);\n", ""],
+    ],
+    test: C_TESTS,
+    only: "puts the positions back",
+  },
+  {
+    what: "a writer that has written something does not put the positions back",
+    file: WRITER,
+    changes: [["  writer->rewound.unused = false;\n  writer->keep_warm", "  writer->keep_warm"]],
+    test: C_TESTS,
+    only: "has written since it rewound",
+  },
+  {
+    what: "headers that somebody else has written are followed only inside the ring",
+    file: WRITER,
+    changes: [["header.size < 1 || header.size > end - position - HEADER", "header.size < 1"]],
+    test: C_TESTS,
+    only: "headers that do not lead",
   },
   {
     what: "no more views are kept than there are slots",
