@@ -4,6 +4,7 @@ const WORDS: Readonly<Record<string, string>> = {
   cleanBuffer: "zerobuffer clean",
   concurrency: "--workers",
   connectTimeoutMs: "--connect-timeout-ms",
+  create: "--create-output",
   metadataSize: "--metadata-size",
   mode: "--mode",
   payloadSize: "--buffer-size",

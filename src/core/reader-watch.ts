@@ -54,7 +54,8 @@ export class ReaderWatch {
     const oieb = this.#buffer.loadOieb();
     const { readerPid } = oieb;
     const isThere = readerPid !== 0n && this.#reader.judge(oieb) !== "dead";
-    if (!isThere && !this.isAwaited(readerPid)) throw this.#departure(readerPid);
+    if (!isThere && !this.isAwaited(readerPid))
+      throw this.#wasReplaced() ? replaced(name) : this.#departure(readerPid);
     this.#readerPid = readerPid;
     this.#ring.confirmPeer(readerPid);
     if (isNamed) return;
@@ -73,6 +74,12 @@ export class ReaderWatch {
     throw error;
   }
 
+  /** Whether the buffer has been removed, or its name taken, though no reader has adopted it: one posts a token at its end. */
+  #wasReplaced(): boolean {
+    const hadReader = this.#readerPid !== 0n || this.#buffer.loadOieb().payloadReadCount > 0;
+    return !hadReader && this.#buffer.released.value === 0;
+  }
+
   #departure(readerPid: bigint): ReaderDeadError {
     const { name } = this.#buffer;
     // It may have left, and its process ended, since the pid was loaded.
@@ -84,4 +91,12 @@ export class ReaderWatch {
       { buffer: name, hint: "Start its reader again, then the writer." },
     );
   }
+}
+
+/** The error of a writer that has made a buffer which another program has removed instead of adopting it. */
+function replaced(buffer: string): CorruptBufferError {
+  return new CorruptBufferError(`Buffer "${buffer}" was removed before a reader has adopted it.`, {
+    buffer,
+    hint: "A reader of another implementation removes the buffer and makes its own: start that one first, and leave `create` out.",
+  });
 }

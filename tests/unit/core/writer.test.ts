@@ -14,6 +14,7 @@ import {
   Writer,
   WriterAlreadyConnectedError,
 } from "../../../src/core/index.ts";
+import { cleanBuffer } from "../../../src/core/inspection.ts";
 import { SharedMemory } from "../../../src/native/memory.ts";
 import { Semaphore } from "../../../src/native/semaphore.ts";
 import { bytesOf, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
@@ -406,6 +407,25 @@ describe("writing", () => {
 });
 
 describe("a writer that makes the buffer", () => {
+  test("says that another program has removed it, and, of a reader that came and went unseen, that it has left", () => {
+    const removed = uniqueName();
+    using waiting = new Writer(removed, { create: SMALL });
+    const memory = SharedMemory.look(removed, "write") as SharedMemory;
+    memory.unlink();
+    memory.close();
+    expect(thrownBy(() => waiting.checkReader())).toMatchObject({
+      code: "CORRUPT_BUFFER",
+      message: expect.stringContaining("before a reader has adopted it"),
+    });
+    waiting.close();
+    cleanBuffer(removed);
+
+    const adopted = uniqueName();
+    using left = new Writer(adopted, { create: SMALL });
+    new Reader(adopted).close();
+    expect(thrownBy(() => left.checkReader())).toMatchObject({ code: "READER_DEAD", reason: "left" });
+  });
+
   test("queues frames for a reader that comes later and adopts it, whatever sizes that one asks for", () => {
     const name = uniqueName();
     using writer = new Writer(name, { create: SMALL });
