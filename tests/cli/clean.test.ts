@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import {
+  closeSync,
   existsSync,
   linkSync,
   mkdirSync,
+  openSync,
   readFileSync,
   rmSync,
   statSync,
@@ -50,6 +52,39 @@ describe("clean", () => {
     expect(expectValid("clean", document).removed).toContainEqual(removed[0]);
     expect(document.dry_run).toBe(false);
     for (const path of objectsOf(name)) expect(existsSync(path)).toBe(false);
+  });
+
+  test("keeps what a process that is not visible may use, and removes it by --force, which wants names", async () => {
+    const name = uniqueName();
+    // A buffer of version 1 whose pids nobody has, and which somebody has open.
+    const image = readFileSync(join(import.meta.dir, "..", "golden", "04-three-frames.bin"));
+    for (const offset of [80, 88]) image.writeBigUInt64LE(2n ** 22n, offset);
+    writeFileSync(shm(name), image);
+    const descriptor = openSync(shm(name), "r");
+    const kept = await run("clean", name);
+    expect([kept.code, kept.stderr]).toEqual([
+      1,
+      expect.stringMatching(/not visible from here, and may be alive[\s\S]*zerobuffer clean --force /),
+    ]);
+    expect((await run("clean", "--force")).code).toBe(3);
+    expect((await runJson("clean", "--force", "--dry-run", name)).document).toMatchObject({
+      removed: [{ forced: true }],
+    });
+    expect(existsSync(shm(name))).toBe(true);
+    const forced = await run("clean", "--force", name);
+    expect([forced.code, forced.stdout.toString()]).toEqual([
+      0,
+      expect.stringContaining("A process that is not visible from here may lose it."),
+    ]);
+    expect(existsSync(shm(name))).toBe(false);
+    closeSync(descriptor);
+  });
+
+  test("never removes by --force what a lock shows to be alive", async () => {
+    using reader = new Reader(uniqueName(), small);
+    const { code, stderr } = await run("clean", "--force", reader.name);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("is alive")]);
+    expect(existsSync(shm(reader.name))).toBe(true);
   });
 
   test("finds a stale buffer whose lock file is gone, and leaves none of its own", async () => {
