@@ -10,6 +10,7 @@ import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { readerOf } from "../buffer/stale.ts";
 import { checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
 import { BufferFullError, ClosedError, CorruptBufferError, WriterAlreadyConnectedError } from "../errors.ts";
+import { checkHelper } from "../failures.ts";
 import { Frame } from "../frame.ts";
 import { Reader } from "../reader.ts";
 import { Writer } from "../writer.ts";
@@ -355,6 +356,7 @@ class Attempts {
   constructor(channel: string, connectTimeoutMs: number) {
     checkTimeout("connectTimeoutMs", connectTimeoutMs);
     this.buffers = buffersOf(channel);
+    checkHelper();
     this.#channel = channel;
     const now = performance.now();
     this.#deadline = now + connectTimeoutMs;

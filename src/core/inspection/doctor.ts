@@ -54,6 +54,9 @@ const isWindows = process.platform === "win32";
 
 const MIB = 2 ** 20;
 
+/** More than processes differ in the memory that they need besides buffers, in MiB. */
+const PROCESS_MIB = 32;
+
 /** f_type of tmpfs in statfs(2). */
 const TMPFS = 0x01021994;
 
@@ -167,7 +170,7 @@ function examineMemoryLimit(): Verdict {
   const text = `this process may use ${mebibytes(bytes)}, ${mebibytes(freeBytes)} of it free`;
   const lacking = memoryFor(DEFAULT_PAYLOAD_SIZE + MIB) - freeBytes;
   if (lacking <= 0) return ok(text);
-  const enough = `${Math.ceil((bytes + lacking) / MIB)}m`;
+  const enough = `${Math.ceil((bytes + lacking) / MIB) + PROCESS_MIB}m`;
   return warning(
     `${text}: a buffer needs ${mebibytes(DEFAULT_PAYLOAD_SIZE)} unless \`payloadSize\` is smaller`,
     isClosedContainer() ? `docker run --memory=${enough} …` : `echo ${enough} > ${quoted(path)}`,
