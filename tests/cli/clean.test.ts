@@ -14,13 +14,12 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { Reader } from "../../src/core/index.ts";
-import { endAll, startReader, startWriter } from "../process/peers.ts";
+import { endAll, kill, startReader, startWriter } from "../process/peers.ts";
 import { V1 } from "../process/v1.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import {
-  kill,
   LOCKS,
   leaveStaleBuffer,
   listed,

@@ -3,10 +3,10 @@ import { writeFileSync } from "node:fs";
 import { plain } from "../../src/cli/terminal.ts";
 import list from "../../src/commands/list/command.ts";
 import { Reader } from "../../src/core/index.ts";
-import { endAll, startReader, startWriter } from "../process/peers.ts";
+import { endAll, kill, startReader, startWriter } from "../process/peers.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { run, runOnTerminal } from "../support/process.ts";
-import { kill, listed, lockOf, removeAll, shm, small } from "./stale-buffers.ts";
+import { listed, lockOf, removeAll, shm, small } from "./stale-buffers.ts";
 
 beforeAll(() => {
   // Makes the lock directories.

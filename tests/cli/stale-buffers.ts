@@ -2,8 +2,8 @@
 
 import { expect } from "bun:test";
 import { existsSync, rmSync } from "node:fs";
-import { startReader } from "../process/peers.ts";
-import { type Child, runJson } from "../support/process.ts";
+import { kill, startReader } from "../process/peers.ts";
+import { runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 
 export const LOCKS = "/tmp/zerobuffer";
@@ -26,11 +26,6 @@ export async function listed(name: string, ...args: string[]) {
   return expectValid("list", document).buffers.find(
     ({ buffer_name }: { buffer_name: string }) => buffer_name === name,
   );
-}
-
-export async function kill(child: Child): Promise<void> {
-  child.kill("SIGKILL");
-  await child.exited();
 }
 
 /** What a reader leaves that is killed. */

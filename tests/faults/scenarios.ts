@@ -1,12 +1,12 @@
 // What children do that are killed in the middle of it, and whose system calls fail.
 
 import { expect } from "bun:test";
-import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
 import { startReader } from "../process/peers.ts";
 import { V1 } from "../process/v1.ts";
-import { bytesOf, thrownBy, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { bytesOf, setField, thrownBy, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import type { Child } from "../support/process.ts";
 import { expectNoHalfBuffer, type Scenario, type Stage } from "./stage.ts";
 
@@ -375,14 +375,6 @@ const bereavements: Scenario[] = [
 
 // ---- reading -------------------------------------------------------------------------------------------------------
 
-function pokeOieb(name: string, offset: number, value: number): void {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
-  const descriptor = openSync(`/dev/shm/${name}`, "r+");
-  writeSync(descriptor, bytes, 0, 8, offset);
-  closeSync(descriptor);
-}
-
 /** A child that reads: whatever becomes of it, its writer learns of it, and the next reader has the name. */
 function reading(name: string, play: (stage: Stage, writer: Writer) => Promise<void>): Scenario {
   return {
@@ -455,8 +447,8 @@ const readers: Scenario[] = [
     writer.close();
     stage.begin();
     // As a writer of another implementation leaves it: a marker, zeros, at the start, and the space behind it taken.
-    pokeOieb(stage.name, 40, RING.payloadSize - 100);
-    pokeOieb(stage.name, 80, deadPid);
+    setField(stage.name, 40, BigInt(RING.payloadSize - 100));
+    setField(stage.name, 80, BigInt(deadPid));
     const { code } = await stage.ask({ do: "read", timeoutMs: 500 });
     // It has given back what was lost with its writer.
     if (code === "WRITER_DEAD")

@@ -57,6 +57,7 @@ function testSources({ os, libc }: TestPlatform): string[] {
       "roles.c",
       "alone.c",
       "liveness.c",
+      "lease.c",
       "truncation.c",
       "semaphores.c",
     ],

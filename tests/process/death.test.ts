@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { Writer } from "../../src/core/index.ts";
 import { bufferMade, rejectionOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child } from "../support/process.ts";
-import { endAll, startReader, startWriter } from "./peers.ts";
+import { endAll, kill, startReader, startWriter } from "./peers.ts";
 
 /** How soon a peer's death has to be noticed. */
 const NOTICED_MS = 1000;
@@ -17,14 +17,6 @@ const small = { ...stream, payloadSize: 4096 };
 /** Never full in these tests. */
 const large = { ...stream, payloadSize: 4 * 1024 * 1024 };
 const ENDLESS = 1e9;
-
-/** Kills a process, and returns when, on the clock that all processes share. */
-async function kill(child: Child): Promise<number> {
-  const at = Date.now();
-  child.kill("SIGKILL");
-  await child.end();
-  return at;
-}
 
 /** A new pair under the name transfers frames. The processes of the old one may be alive still. */
 async function expectItWorksAgain(name: string, frames: number): Promise<void> {

@@ -14,7 +14,7 @@ import {
 import { Reader, Writer, ZeroBufferError } from "../../src/core/index.ts";
 import { eventually, filesOfBuffers, thrownBy, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import type { Child } from "../support/process.ts";
-import { endAll, startReader, startWriter, sweep } from "./peers.ts";
+import { endAll, kill, startReader, startWriter, sweep } from "./peers.ts";
 
 const PROMPT_MS = 1000;
 const stream = { largest: 1000, sizes: "mixed" } as const;
@@ -40,11 +40,6 @@ async function startNeglectfulReader(name: string): Promise<Child> {
   for (const path of objectsOf(name))
     expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
   return reader;
-}
-
-async function kill(child: Child): Promise<void> {
-  child.kill("SIGKILL");
-  await child.end();
 }
 
 /** Leaves a buffer as a reader does that is killed, after `tamper` has changed something about it. */

@@ -74,6 +74,14 @@ export function sweep(): void {
   new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
 }
 
+/** Kills a process, and returns when it was told to, on the clock that all processes share. */
+export async function kill(child: Child): Promise<number> {
+  const at = Date.now();
+  child.kill("SIGKILL");
+  await child.exited();
+  return at;
+}
+
 /** Ends fixtures that have nothing more to do; each has to succeed. */
 export async function endAll(...children: Child[]): Promise<void> {
   for (const child of children) await child.succeed();

@@ -1,5 +1,6 @@
 // Peers of version 1: fixtures/v1-peer.c.
 
+import { fieldOf } from "../support/buffers.ts";
 import { Child, type ChildOptions } from "../support/process.ts";
 import { compileFixture } from "./compiled.ts";
 
@@ -13,6 +14,11 @@ interface Options extends Pick<ChildOptions, "within" | "env"> {
   as?: readonly string[];
   /** In what it differs from other implementations: the options of v1-peer.c. */
   manners?: readonly string[];
+}
+
+/** The tokens of written frames. */
+export function tokensOf(name: string): number {
+  return Number(BigInt.asUintN(32, fieldOf(`sem.sem-w-${name}`, 0) ?? 0n));
 }
 
 /** Starts them. */
