@@ -1,9 +1,9 @@
 // Duplex channels between two processes: transfer, succession, death, memory.
 
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { DuplexChannelFactory } from "../../src/core/index.ts";
-import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { eventually, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { peakMemoryMiB } from "../support/proc.ts";
 import { Child } from "../support/process.ts";
 import { DUPLEX_SIZES, endAll, startDuplexClient, startDuplexServer, sweep } from "./peers.ts";
@@ -193,6 +193,20 @@ describe("a client", () => {
 });
 
 describe("a server", () => {
+  test("takes away what a client has left that was killed, and the next one finds nothing of it", async () => {
+    const channel = uniqueName();
+    await using server = await startDuplexServer(channel);
+    const killed = await startDuplexClient(channel);
+    await expectAnswers(killed, 10, 1000);
+    killed.kill("SIGKILL");
+    await killed.end();
+    await eventually(() => !existsSync(`/dev/shm/${channel}_response`));
+    expect(existsSync(`/tmp/zerobuffer/${channel}_response.lock`)).toBe(false);
+    await using next = await startDuplexClient(channel);
+    await expectAnswers(next, 10, 1000);
+    await endAll(next, server);
+  });
+
   test.each(["leaves", "is killed"])(
     "goes on with the next client when one %s without reading its responses",
     async (end) => {

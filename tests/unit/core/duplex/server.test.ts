@@ -172,6 +172,22 @@ describe("a server", () => {
     expect(served.server.statistics).toMatchObject({ requests: 3, responses: 3 });
   });
 
+  test("connects to the response buffer of its client before any request, whichever the client makes first", async () => {
+    for (const first of ["requests", "responses"]) {
+      const served = serve(echo);
+      const { channel } = served;
+      const connect = () => new Writer(`${channel}_request`);
+      const make = () => new Reader(`${channel}_response`, SMALL);
+      using one = first === "requests" ? connect() : make();
+      using other = first === "requests" ? make() : connect();
+      const responses = (first === "requests" ? other : one) as Reader;
+      expect(await responses.isWriterConnectedAsync(WAIT_LIMIT_MS)).toBe(true);
+      expect(served.server.statistics).toMatchObject({ clients: 1, requests: 0 });
+      responses.close();
+      served.server.stop();
+    }
+  });
+
   test("outlives its clients, and is told the metadata of each that sends any", async () => {
     using served = serve(echo);
     for (let i = 1; i <= 5; i++) {
