@@ -19,9 +19,10 @@ import { option } from "../support/slow-options.ts";
 import { commands } from "./protections/commands.ts";
 import { core } from "./protections/core.ts";
 import { native } from "./protections/native.ts";
+import { presence } from "./protections/presence.ts";
 import type { Protection } from "./protections/protection.ts";
 
-const protections: readonly Protection[] = [...native, ...core, ...commands];
+const protections: readonly Protection[] = [...native, ...presence, ...core, ...commands];
 
 /** Longer than each of these tests takes: without its protection one may hang, and that is a failure, too. */
 const PATIENCE_MS = 120_000;
