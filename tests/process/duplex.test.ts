@@ -200,8 +200,9 @@ describe("a server", () => {
     await expectAnswers(killed, 10, 1000);
     killed.kill("SIGKILL");
     await killed.end();
-    await eventually(() => !existsSync(`/dev/shm/${channel}_response`));
-    expect(existsSync(`/tmp/zerobuffer/${channel}_response.lock`)).toBe(false);
+    // The lock file goes last.
+    await eventually(() => !existsSync(`/tmp/zerobuffer/${channel}_response.lock`));
+    expect(existsSync(`/dev/shm/${channel}_response`)).toBe(false);
     await using next = await startDuplexClient(channel);
     await expectAnswers(next, 10, 1000);
     await endAll(next, server);

@@ -30,7 +30,8 @@ const args = {
   xorKey: xorKey({ group: "Frames", description: "set the key of --transform xor" }),
   createOutput: flag({
     group: "Buffers",
-    description: "create the output if it is missing; a reader of zerobuffer takes it over, others make their own",
+    description:
+      "create the output if it is missing; a reader of zerobuffer takes it over, others make their own",
   }),
   bufferSize: ringSize({ group: "Buffers", description: "set the ring size of created buffers" }),
   metadataSize: metadataRoom({ group: "Buffers" }),

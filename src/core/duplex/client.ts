@@ -9,7 +9,7 @@ import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { readerOf } from "../buffer/stale.ts";
 import { checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
-import { BufferFullError, ClosedError, CorruptBufferError, WriterAlreadyConnectedError } from "../errors.ts";
+import { BufferFullError, ClosedError, WriterAlreadyConnectedError } from "../errors.ts";
 import { checkHelper } from "../failures.ts";
 import { Frame } from "../frame.ts";
 import { Reader } from "../reader.ts";
@@ -20,9 +20,6 @@ import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } fro
 
 /** How long a wait for responses goes on before the client checks the server. */
 const SLICE_MS = 250;
-
-/** The least time that a client gives the server to see that the client before it was killed. */
-const HANDOVER_MS = 500;
 
 /** The pause before the next attempt to connect. */
 const RETRY_MS = 5;
@@ -350,17 +347,13 @@ class Attempts {
   readonly buffers: ChannelBuffers;
   readonly #channel: string;
   readonly #deadline: number;
-  /** The server writes to the response buffer of a client that was killed until it sees that the requests have no writer. */
-  readonly #handoverDeadline: number;
 
   constructor(channel: string, connectTimeoutMs: number) {
     checkTimeout("connectTimeoutMs", connectTimeoutMs);
     this.buffers = buffersOf(channel);
     checkHelper();
     this.#channel = channel;
-    const now = performance.now();
-    this.#deadline = now + connectTimeoutMs;
-    this.#handoverDeadline = now + Math.max(HANDOVER_MS, connectTimeoutMs);
+    this.#deadline = performance.now() + connectTimeoutMs;
   }
 
   /** The rest of the time for connecting, in milliseconds. */
@@ -382,12 +375,9 @@ class Attempts {
     });
   }
 
-  /** Throws the error of an attempt, unless the next one may succeed. */
+  /** Throws the error of an attempt, unless the client that has the channel may leave in time. */
   check(error: unknown): void {
-    const now = performance.now();
     const isTaken = error instanceof WriterAlreadyConnectedError && error.buffer === this.buffers.responses;
-    const deadline =
-      error instanceof CorruptBufferError ? this.#handoverDeadline : isTaken ? this.#deadline : 0;
-    if (now >= deadline) throw error;
+    if (!isTaken || performance.now() >= this.#deadline) throw error;
   }
 }

@@ -190,16 +190,21 @@ export class Service {
     }
   }
 
-  /** Connects to the response buffer of the present client; without a client, returns without that. */
+  /** Connects to the response buffer of the present client, which has asked; without a client, returns without that. */
   async #attach(): Promise<void> {
-    while (!this.#isAttached() && !(await this.#tryToAttach())) await Bun.sleep(ATTACH_PAUSE_MS);
+    while (!this.#isAttached()) {
+      const obstacle = await this.#tryToAttach();
+      if (obstacle === undefined) return;
+      this.#warnOnce(obstacle);
+      await Bun.sleep(ATTACH_PAUSE_MS);
+    }
   }
 
-  /** Makes one attempt to connect to the response buffer. True also if there is no client: nobody waits for responses. */
-  async #tryToAttach(): Promise<boolean> {
+  /** Makes one attempt to connect to the response buffer, if there is a client. Returns what is in the way. */
+  async #tryToAttach(): Promise<ZeroBufferError | undefined> {
     const { signal } = this.#stopped;
     const readerPid = this.#requests.writerPid;
-    if (readerPid === 0n) return true;
+    if (readerPid === 0n) return undefined;
     try {
       const responses = await Writer.connect(this.#buffers.responses, { readerPid, signal });
       if (this.#isStopped) responses.close();
@@ -207,12 +212,11 @@ export class Service {
       this.#conversation = { responses, isNumbered: responses.takesAnySequence };
       this.#statistics.clients++;
       this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
-      return true;
+      return undefined;
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof ZeroBufferError)) throw error;
-      this.#warnOnce(error);
-      return false;
+      return error;
     }
   }
 
