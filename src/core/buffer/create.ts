@@ -331,6 +331,8 @@ function obstacleToTakeover(
   lockFiles: readonly string[],
   hasWaited: boolean,
 ): Obstacle | undefined {
+  // A creation that was killed.
+  if (memory.size === 0 && memory.isOwned && memory.isAlone()) return undefined;
   const oieb = decodeOieb(memory.loadOieb());
   const isWhole = memory.isOwned && faultOfOieb(oieb, memory.size) === undefined;
   if (isWhole && oieb.readerPid !== 0n) {

@@ -20,6 +20,8 @@ import { areRolesLocked, Peer, type Presence } from "./presence.ts";
  */
 export const SECOND_LOOK_MS = 1000;
 
+const IS_LINUX = process.platform === "linux";
+
 /**
  * The state of a buffer.
  * - `live`: its writer and its reader are alive.
@@ -124,7 +126,8 @@ export function obstacleToRemoval(
     if (presence === "alive") return inUse(role, pid);
     if (presence === "unknown") return { ...mayBeInUse(role, pid), isPassing: isOpen, ...byForce };
   }
-  if (!isOpen) return isBuffer ? undefined : unlikeABuffer;
+  // Who makes it may be alive where nobody can be asked; on other systems nobody ever can.
+  if (!isOpen) return beginsAsOieb(oieb) || (isBuffer && !IS_LINUX) ? undefined : unlikeABuffer;
   const reason = "a process that is neither its reader nor its writer has it open";
   return { code: "READER_ALREADY_CONNECTED", reason, isPassing: true, ...byForce };
 }

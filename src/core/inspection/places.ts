@@ -39,7 +39,7 @@ export function locate(memory: SharedMemory, { pid, role, isTwice, inode }: Soug
   }
   const userOf = (localPid: number) => {
     const mappings = memory.mappingsOf(localPid) ?? 0;
-    if (mappings === 0 && localPid !== process.pid) return [];
+    if (mappings === 0) return [];
     return [{ localPid, mappings, roles: rolesLockedBy(localPid, inode) }];
   };
   const [named] = userOf(pid);
