@@ -1,11 +1,11 @@
-// Buffers and locks of other users and of other pid namespaces.
+// Buffers and locks of other users.
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, writeFileSync } from "node:fs";
 import { Reader } from "../../src/core/index.ts";
-import { bufferMade, eventually, uniqueName } from "../support/buffers.ts";
+import { bufferMade, uniqueName } from "../support/buffers.ts";
 import { Bundle, isRoot } from "../support/bundle.ts";
-import { Child, type Report, run, runJson } from "../support/process.ts";
+import { Child, type Report, run } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { leaveStaleBuffer, listed, lockOf, objectsOf, removeAll, shm } from "./stale-buffers.ts";
 
@@ -21,6 +21,7 @@ const checkOf = ({ document }: Report, name: string) =>
 
 describe.skipIf(!isRoot)("another user's buffer", () => {
   const NOBODY = 65_534;
+  const STRANGER = 12_345;
   const asUser = (user: number, ...args: string[]) =>
     Child.program(
       ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", ...bundle.command(args)],
@@ -36,18 +37,33 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     await reader.exited();
   }
 
-  test("is left, even by root, until its owner cleans", async () => {
+  test.each(["its owner", "root"])("is left by a third one, until %s cleans", async (who) => {
     const name = uniqueName();
     await leaveNobodysBuffer(name);
     expect(await listed(name)).toMatchObject({ state: "stale" });
-    const { code, document } = await runJson("clean", name);
-    expect([code, document.error.code]).toEqual([1, "PERMISSION_DENIED"]);
-    expect((await run("clean")).code).toBe(0);
+    await using third = asUser(STRANGER, "clean", name, "--json-output");
+    expect(await third.report()).toMatchObject({
+      code: 1,
+      document: { error: { code: "PERMISSION_DENIED" } },
+    });
+    await using all = asUser(STRANGER, "clean");
+    expect((await all.exited()).code).toBe(0);
     for (const path of objectsOf(name))
       expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
-    await using owner = asNobody("clean", name);
-    expect((await owner.exited()).code).toBe(0);
+    if (who === "root") {
+      expect((await run("clean", name)).code).toBe(0);
+    } else {
+      await using owner = asNobody("clean", name);
+      expect((await owner.exited()).code).toBe(0);
+    }
     for (const path of objectsOf(name)) expect(existsSync(path)).toBe(false);
+  });
+
+  test("is replaced by a reader of root's, whoever has left it", async () => {
+    const name = uniqueName();
+    await leaveNobodysBuffer(name);
+    using reader = new Reader(name, { metadataSize: 0, payloadSize: 64 });
+    expect(reader.config.payloadSize).toBe(64);
   });
 
   test("is refused to a reader and a writer, who are told what they can do", async () => {
@@ -86,7 +102,7 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
       ["duplex", "serve", channel, "--buffer-size", "4096"],
     ];
     const reportOf = async (args: string[]) => {
-      await using child = asUser(12_345, ...args, "--json-output");
+      await using child = asUser(STRANGER, ...args, "--json-output");
       return await child.report();
     };
     for (const args of commands) {
@@ -146,10 +162,11 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
 
   test("is not where only its semaphore and lock are theirs: those are left", async () => {
     const name = uniqueName();
-    await leaveStaleBuffer(name);
+    await leaveNobodysBuffer(name);
     const theirs = [shm(`sem.sem-r-${name}`), lockOf(name)];
-    for (const path of theirs) chownSync(path, NOBODY, NOBODY);
-    const { code, document } = await runJson("clean", name);
+    for (const path of theirs) chownSync(path, STRANGER, STRANGER);
+    await using clean = asNobody("clean", name, "--json-output");
+    const { code, document } = await clean.report();
     expect(code).toBe(0);
     expect(document.removed[0].paths).toEqual(objectsOf(name).filter((path) => !existsSync(path)));
     for (const path of theirs) expect({ path, exists: existsSync(path) }).toEqual({ path, exists: true });
@@ -190,7 +207,7 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     );
   });
 
-  test("loses nothing by a lock that its enemy planted, nor does a leftover of theirs by root's sweep", async () => {
+  test("loses nothing by a lock that its enemy planted, nor does a leftover of theirs by another one's sweep", async () => {
     const [ours, theirs] = [uniqueName(), uniqueName()];
     using reader = new Reader(ours, { payloadSize: 4096 });
     removeAll([lockOf(ours)]);
@@ -198,9 +215,19 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     Bun.spawnSync(["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "sh", "-c", plant]);
     await using clean = asNobody("clean", "--json-output", ours);
     expect((await clean.report()).code).toBe(1);
-    expect((await runJson("clean", theirs)).document.error.code).toBe("PERMISSION_DENIED");
+    await using third = asUser(STRANGER, "clean", theirs, "--json-output");
+    expect((await third.report()).document.error.code).toBe("PERMISSION_DENIED");
     // A reader that starts sweeps by the same rule.
-    new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
+    await using sweeper = asUser(
+      STRANGER,
+      "reader",
+      uniqueName(),
+      "--buffer-size",
+      "64",
+      "--connect-timeout-ms",
+      "1",
+    );
+    await sweeper.exited();
     for (const path of [shm(ours), lockOf(theirs), shm(`sem.sem-w-${theirs}`)])
       expect(existsSync(path)).toBe(true);
     await using owner = asNobody("clean", theirs);
@@ -237,30 +264,5 @@ describe.skipIf(!isRoot)("a lock directory", () => {
   test("that is a file is no obstacle to looking", async () => {
     expect((await runWith(": > zerobuffer", "list")).code).toBe(0);
     expect((await runWith(": > zerobuffer", "doctor")).stdout.toString()).toContain("rm /tmp/zerobuffer");
-  });
-});
-
-describe.skipIf(!isRoot)("a reader in another pid namespace", () => {
-  test("is told by its lock, and its buffer is not taken for stale", async () => {
-    const name = uniqueName();
-    // The shell stays process 1 of the namespace: the one of this name here may be out of sight.
-    const init = ["sh", "-c", '"$@"; exit $?', "sh"];
-    const namespace = ["unshare", "--pid", "--fork", "--kill-child", ...init];
-    await using reader = Child.program([
-      ...namespace,
-      ...bundle.command(["reader", name, "--buffer-size", "4096"]),
-    ]);
-    await bufferMade(name);
-    const expected = { state: "idle", reader: { command: null, alive: true } };
-    expect(await listed(name)).toMatchObject(expected);
-    for (const args of [["--dry-run"], []]) {
-      const { document } = await runJson("clean", name, ...args);
-      expect(document).toMatchObject({ removed: [], left: [{ code: "READER_ALREADY_CONNECTED" }] });
-      expect(document.left[0].reason).toContain("pid namespace");
-    }
-    reader.kill("SIGKILL");
-    await reader.exited();
-    await eventually(() => Bun.spawnSync(["flock", "-n", lockOf(name), "true"]).exitCode === 0);
-    expect((await run("clean", name)).code).toBe(0);
   });
 });

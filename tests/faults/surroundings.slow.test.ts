@@ -1,4 +1,4 @@
-// Other pid namespaces, a wall clock that jumps, and limits of the process.
+// A wall clock that jumps, and limits of the process.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -6,55 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cFlags, compile, findCompiler, root } from "../../scripts/build-native.ts";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { bufferMade, bytesOf, eventually, thrownBy, uniqueName } from "../support/buffers.ts";
+import { bytesOf, uniqueName } from "../support/buffers.ts";
 import { fastest } from "../support/fastest.ts";
 import { Child } from "../support/process.ts";
 
 const RING = { metadataSize: 64, payloadSize: 1024 };
 const peer = join(root, "tests", "faults", "fixtures", "peer.ts");
-/** A shell is process 1 there, so that the program's pid is not one that every namespace has. */
-const inOtherNamespace = `exec unshare --pid --fork --kill-child --mount-proc sh -c '"$@" & wait $!' sh "$@"`;
-
-const hasNamespaces = Bun.spawnSync(["sh", "-c", inOtherNamespace, "sh", "true"]).exitCode === 0;
-if (!hasNamespaces) console.error("Pid namespaces are not permitted here: their tests are skipped.");
-
-describe("in another pid namespace", () => {
-  test.skipIf(!hasNamespaces)("a writer is told what to share with its reader", async () => {
-    const name = uniqueName();
-    using _reader = new Reader(name, RING);
-    await using writer = Child.cli(["writer", name, "--json-output", "--connect-timeout-ms", "1"], {
-      shell: inOtherNamespace,
-    });
-    expect((await writer.report()).document.error).toMatchObject({
-      code: "PEER_TIMEOUT",
-      message: expect.stringContaining("it runs in another pid namespace"),
-    });
-  });
-
-  test.skipIf(!hasNamespaces)("a reader is not taken for dead, nor its buffer for stale", async () => {
-    const name = uniqueName();
-    await using reader = Child.cli(["reader", name, "--buffer-size", "64KiB"], { shell: inOtherNamespace });
-    await bufferMade(name);
-    expect(thrownBy(() => new Writer(name))).toMatchObject({
-      code: "PEER_TIMEOUT",
-      message: expect.stringContaining("it runs in another pid namespace"),
-    });
-    new Reader(uniqueName(), RING).close();
-    expect(thrownBy(() => new Reader(name, RING))).toMatchObject({ code: "READER_ALREADY_CONNECTED" });
-    reader.kill("SIGKILL");
-    await reader.end();
-    // Its process ends with its namespace, a moment later.
-    await eventually(() => {
-      try {
-        new Reader(name, RING).close();
-        return true;
-      } catch {
-        return false;
-      }
-    });
-  });
-});
-
 describe("when the wall clock jumps in the middle of a wait", () => {
   const WAIT_MS = 1000;
   const ACCURACY_MS = 50;
