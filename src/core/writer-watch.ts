@@ -213,8 +213,8 @@ export class WriterWatch {
 
   /**
    * Acts in the place of the writer `pid`, with the lock of its role, so that nobody connects meanwhile. Does nothing if the
-   * pid has changed: another writer has come. False, and it has done nothing, if somebody else has the lock and the pid is the
-   * same: then the writer lives, or the next one is about to come.
+   * pid has changed: another writer has come. False, and it has done nothing, if the pid is the same, and somebody else has the
+   * lock or the writer is not known to be dead any more: it lives, or the next one is about to come, or somebody only looks.
    */
   #inPlaceOf(pid: bigint, act: () => void): boolean {
     const { memory } = this.#buffer;
@@ -222,7 +222,8 @@ export class WriterWatch {
     try {
       const oieb = this.#buffer.loadOieb();
       // A v1 writer that takes the place knows no locks. If it has, there is nothing to do here.
-      if (oieb.writerPid !== pid || (pid !== 0n && this.#writer.judge(oieb) !== "dead")) return true;
+      if (oieb.writerPid !== pid) return true;
+      if (pid !== 0n && this.#writer.judge(oieb) !== "dead") return false;
       if (!memory.claim(Role.WRITER, pid, process.pid)) return true;
       act();
       memory.claim(Role.WRITER, process.pid, 0);

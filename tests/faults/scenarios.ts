@@ -349,7 +349,9 @@ function bereaved(name: string, start: (buffer: string) => Promise<Child>, alway
         stage.begin();
         for (let i = 0; i < 3; i++) {
           const answer = await stage.ask({ do: "write", size: 1000 });
-          if (answer.event === "refused") expect(answer.code).toBe("READER_DEAD");
+          // A call that fails may be what it waits with.
+          if (answer.event === "refused" && !stage.fault?.action.startsWith("errno"))
+            expect(answer.code).toBe("READER_DEAD");
         }
         await stage.ask({ do: "close" });
       });

@@ -58,9 +58,10 @@ void zb_role_unlock(zb_memory *memory, int32_t role) {
 
 static int32_t is_locked(zb_memory *memory, int32_t role) {
   struct flock lock = bytes_of(role, F_WRLCK);
-  if (ZB_CALL(role_probe, fcntl(memory->object.descriptor, F_OFD_GETLK, &lock), -1) != 0)
-    return ZB_UNSUPPORTED;
-  return lock.l_type != F_UNLCK;
+  if (ZB_CALL(role_probe, fcntl(memory->object.descriptor, F_OFD_GETLK, &lock), -1) == 0)
+    return lock.l_type != F_UNLCK;
+  /* Without memory for an answer now, somebody might have the lock. */
+  return errno == ENOMEM ? 1 : ZB_UNSUPPORTED;
 }
 
 int32_t zb_role_locked(zb_memory *memory, int32_t role) { return is_locked(memory, role); }

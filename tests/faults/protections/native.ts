@@ -358,7 +358,10 @@ export const native: readonly Protection[] = [
   {
     what: "headers that somebody else has written are followed only inside the ring",
     file: WRITER,
-    changes: [["header.size < 1 || header.size > end - position - HEADER", "header.size < 1"]],
+    changes: [
+      ["    if (position > end || end - position <= HEADER) return ZB_BAD_SEQUENCE;\n", ""],
+      ["header.size < 1 || header.size > end - position - HEADER", "header.size < 1"],
+    ],
     test: C_TESTS,
     only: "headers that do not lead",
   },

@@ -154,6 +154,24 @@ describe("a writer", () => {
     expect(stage.look()).toBe("awaited");
   });
 
+  test("that died is reported once it can be settled, and not while it may live after all", () => {
+    const stage = new Stage();
+    stage.connect(7n);
+    stage.look();
+    stage.die();
+    // Somebody opens the memory for a moment, and might be the writer.
+    stage.interruptions.push(
+      () => {},
+      () => {},
+      () => stage.connect(7n),
+    );
+    expect(stage.lookAndReport()).toBeUndefined();
+    expect(stage.deeds).toEqual([]);
+    stage.die();
+    expect(stage.lookAndReport()).toBe("died");
+    expect(stage.deeds).toEqual(["settle as the writer"]);
+  });
+
   test("that dies stays dead though the next one has taken its pid away", () => {
     const stage = new Stage();
     stage.connect(7n);
