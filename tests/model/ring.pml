@@ -8,6 +8,8 @@
  *   LOOK, HOLD     frames of one look ahead; the most that a reader has lent at a time
  *   BATCH          frames that our writer publishes at once, at the most; with 2 our reader may release two at once
  *   V1_WRITER, V1_READER  that side is of version 1
+ *   V1_PYTHON      the writer of version 1 is the one in Python
+ *   FRAMES_IN_ALL  with V1_READER: the frames of all writers together, whose numbers then go on
  *   SLICES         waits end without a token: 0 never, 1 when nothing else can happen, 2 at any moment
  *   LEAVES, CRASHES  how often a writer leaves, or is killed at any step, and another one comes; ANY: no limit
  *   LOST, SURPLUS  how many tokens vanish, or come from nowhere
@@ -22,11 +24,15 @@
 #define MARKER 14 /* in `head`: a header of zeros */
 #define STALE 15  /* in `head`: nothing that was published; in memory it may be anything */
 
-#define AFTER(number) (number == NUMBERS -> 2 : number + 1)
-
 #define FRAMES (P / (H + 1)) /* the most that the ring can hold */
+#ifdef V1_READER
+#define NUMBERS FRAMES_IN_ALL
+#define AFTER(number) (number + 1)
+#else
 /* Sequence numbers are 1, 2 … NUMBERS, 2 … NUMBERS …: 1 belongs to a writer's first frame alone. */
 #define NUMBERS (FRAMES + 2)
+#define AFTER(number) (number == NUMBERS -> 2 : number + 1)
+#endif
 #define MOST_W (2 * FRAMES + 4)
 #ifdef COUNT_R
 #define MOST_R (NUMBERS + 2 * FRAMES + 4)
@@ -51,14 +57,21 @@
 
 byte free = P, write_pos, read_pos, writer_pid, reader_pid = READER;
 byte head[P] = STALE, number[P]; /* size and sequence number of the header at a position */
+#ifdef V1_READER
+byte old_head[P] = STALE, old_number[P]; /* the same, and they stay there when they have been read */
+#endif
 byte W, R;
 bool traces, fresh_traces; /* payload_written_count shows that a writer was there; that one was since it was looked at */
 bool reader_lives = true;
+bool settle_due;     /* our reader could not settle, because it held frames, and does so after the last release */
 byte living;         /* pid of the writer's process, whether or not it has connected; 0: none */
 
 /* ---- the truth to compare with, which no process sees --------------------------------------------------------- */
 
 byte published;      /* frames published and not yet read */
+#ifdef V1_READER
+bool wrapped;        /* one of the frames since the last rewind is behind a wrap */
+#endif
 byte owed;           /* bytes taken from `free` for frames and wraps, and not given back */
 short kept;          /* cells of frames that are published and that the application has not released */
 byte generation;     /* of the writer, modulo 4 */
@@ -94,11 +107,22 @@ inline write_header(position, length, size, sequence) {
     assert((kept & CELLS(position, length)) == 0);
     i = position;
     do
-    :: i < position + (length) -> head[i] = STALE; number[i] = 0; i++
+    :: i < position + (length) ->
+      head[i] = STALE;
+      number[i] = 0;
+#ifdef V1_READER
+      old_head[i] = STALE;
+      old_number[i] = 0;
+#endif
+      i++
     :: else -> break
     od;
     head[position] = size;
     number[position] = sequence;
+#ifdef V1_READER
+    old_head[position] = size;
+    old_number[position] = sequence;
+#endif
     i = 0
   }
 }
@@ -161,6 +185,55 @@ inline judge() {
       fi
     fi
   od
+}
+
+/* zb_reader_settle: what the writer has left half done is completed, or taken back. It needs the writer's place. */
+inline settle() {
+  if
+  :: held == 0 ->
+    loaded = free;
+    at = (read_pos == P -> 0 : read_pos);
+    d_step {
+      wasted = 0;
+      if
+      :: P - at < H -> wasted = P - at
+      :: P - at >= H && head[at] == MARKER -> wasted = P - at
+      :: else
+      fi
+    }
+    if
+#ifdef WITHOUT_SETTLING_THE_POSITION
+    :: loaded < P && P - loaded <= wasted ->
+#else
+    :: P - loaded <= wasted ->
+#endif
+      d_step { /* compare and swap */
+        if
+        :: free == loaded ->
+          free = P;
+          owed = owed - (P - loaded);
+          if
+          :: P - at >= H -> head[at] = STALE
+          :: else
+          fi;
+          i = 1
+        :: else
+        fi
+      }
+      if
+      :: i == 1 -> write_pos = at; i = 0
+      :: else
+      fi
+    :: else
+    fi
+  :: else ->
+#ifndef WITHOUT_SETTLING_LATER
+    settle_due = true
+#else
+    skip
+#endif
+  fi;
+  atomic { loaded = 0; at = 0; wasted = 0 }
 }
 
 active proctype Reader() {
@@ -260,9 +333,23 @@ active proctype Reader() {
       }
     :: else
     fi;
+    if
+    :: settle_due && held == 0 ->
+      atomic { /* compare and swap */
+        if
+        :: writer_pid == 0 -> writer_pid = READER
+        :: else -> settle_due = false; goto next_call /* another writer is there */
+        fi
+      }
+      settle();
+      atomic { writer_pid = 0; settle_due = false }
+    :: else
+    fi;
     goto next_call;
 
   wait: /* await_token */
+    /* What a writer has left keeps no room from the next one. */
+    assert(!awaited || state != AWAITED || free == P);
     if
     :: W > 0 -> goto look
     :: SLICE -> goto look_behind
@@ -354,7 +441,11 @@ active proctype Reader() {
       od;
       surplus_new = (guess -> surplus_new : MIN(surplus_new + tokens - count, 2));
       if
+#ifdef WITHOUT_STORING_THE_END
       :: count > 0 -> read_pos = position
+#else
+      :: count > 0 -> read_pos = (position == 0 -> P : position) /* P after an exact fit, and not 0 */
+#endif
       :: else
       fi;
       unread = 0; wasted = 0; at = 0; size = 0; loaded = 0; tokens = 0
@@ -420,7 +511,6 @@ active proctype Reader() {
       fi
     }
 
-  settle:
 #ifndef WITHOUT_SETTLING
 #ifndef WITHOUT_CLAIM_TO_SETTLE
     atomic { /* compare and swap */
@@ -430,45 +520,7 @@ active proctype Reader() {
       fi
     }
 #endif
-    if
-    :: held == 0 ->
-      loaded = free;
-      at = read_pos;
-      d_step {
-        wasted = 0;
-        if
-        :: at < P && P - at < H -> wasted = P - at
-        :: at < P && P - at >= H && head[at] == MARKER -> wasted = P - at
-        :: else
-        fi
-      }
-      if
-#ifdef WITHOUT_SETTLING_THE_POSITION
-      :: loaded < P && at < P && P - loaded <= wasted ->
-#else
-      :: at < P && P - loaded <= wasted ->
-#endif
-        d_step { /* compare and swap */
-          if
-          :: free == loaded ->
-            free = P;
-            owed = owed - (P - loaded);
-            if
-            :: P - at >= H -> head[at] = STALE
-            :: else
-            fi;
-            whose = READER
-          :: else
-          fi
-        }
-        if
-        :: whose == READER -> write_pos = at
-        :: else
-        fi
-      :: else
-      fi
-    :: else
-    fi;
+    settle();
 #ifndef WITHOUT_CLAIM_TO_SETTLE
     writer_pid = 0;
 #endif
@@ -476,7 +528,6 @@ active proctype Reader() {
 #endif
     /* the departure is reported; the next call goes on */
     atomic {
-      loaded = 0; at = 0; wasted = 0;
       if
       :: state == AWAITED || state == CONNECTED -> goto vain
       :: else
@@ -548,15 +599,9 @@ active proctype Reader() {
   short cells;
   do
   :: over && published == 0 && W == 0 -> break
-  :: atomic {
+  :: d_step {
       W > 0 -> W--;
-      if
-      :: published == 0 ->
-        /* It would read a frame of zeros, unless it sees that the writer is not there. */
-        assert(living == 0 || writer_pid != living || opening);
-        goto next_frame
-      :: else
-      fi
+      assert(published > 0) /* it takes a token for a frame, whatever is there */
     }
     position = read_pos;
     assert(position == P || P - position >= H); /* not every one skips a short tail */
@@ -572,7 +617,7 @@ active proctype Reader() {
     d_step {
       size = head[position];
       assert(size != STALE && size != MARKER);
-      assert(number[position] == next || number[position] == 1);
+      assert(number[position] == next); /* it counts on when another writer comes */
       assert(published > 0);
       published--;
       next = AFTER(number[position]);
@@ -585,9 +630,7 @@ active proctype Reader() {
     d_step { kept = kept & ~cells; cells = 0; position = 0 };
     add(H + size);
     size = 0;
-    post_R();
-  next_frame:
-    skip
+    post_R()
   od;
   assert(free == P && owed == 0)
 }
@@ -600,12 +643,56 @@ active proctype Reader() {
 
 #ifndef V1_WRITER
 
+#ifdef V1_READER
+#define WRITES (sequence <= NUMBERS)
+
+/* zb_ring_follow: the number after that of the last frame read, found by the headers that lie there; 0: not found. */
+inline follow() {
+#ifdef WITHOUT_FOLLOWING_THE_NUMBERS
+  sequence = 1
+#else
+  d_step {
+    at = 0;
+    sequence = 0;
+    loaded = (read_pos == 0 -> P : read_pos);
+    do
+    :: !traces -> break
+    :: traces && (at == loaded || at > loaded || loaded - at <= H) -> break
+    :: else ->
+      if
+      :: old_head[at] < 1 || old_head[at] > loaded - at - H -> at = P + 1
+      :: old_head[at] >= 1 && old_head[at] <= loaded - at - H && sequence != 0 && old_number[at] != sequence + 1 -> at = P + 1
+      :: else -> sequence = old_number[at]; at = at + H + old_head[at]
+      fi
+    od;
+    sequence = (!traces || at == loaded -> sequence + 1 : 0);
+    at = 0;
+    loaded = 0
+  }
+#endif
+}
+
+inline note_rewind() {
+  if
+  :: !unused -> unused_read = read_pos; unused_write = write_pos; unused = true
+  :: else
+  fi
+}
+#else
+#define WRITES true
+#define note_rewind() skip
+#endif
+
 active proctype Writer() {
   byte me = 1, place, sequence, size, at, wasted, loaded, i, whose;
   byte pending, taken; /* frames that are written and not published, and the bytes they and their wraps take */
   short claimed;       /* the cells of these frames */
   bool all_free, again, room;
   bool round; /* one of sequence numbers is complete: it stands for 4096 frames */
+#ifdef V1_READER
+  bool unused; /* nothing was published since the last rewind; the positions before that */
+  byte unused_read, unused_write;
+#endif
 
 next_writer:
   {
@@ -650,7 +737,18 @@ next_writer:
 #endif
 
     /* zb_writer_open */
+#ifdef V1_READER
+    follow();
+    if
+    :: sequence == 0 ->
+      assert(wrapped || CRASHES > 0);
+      atomic { writer_pid = 0; opening = false; over = true; goto retired }
+    :: else
+    fi;
+    d_step { whose = 0; place = (write_pos == P -> 0 : write_pos) };
+#else
     d_step { whose = 0; sequence = 1; place = (write_pos == P -> 0 : write_pos) };
+#endif
     loaded = free;
     if
     :: loaded == P ->
@@ -658,6 +756,7 @@ next_writer:
       W = 0;
 #endif
       opening = false;
+      note_rewind();
       read_pos = 0;
       write_pos = 0;
       place = 0
@@ -668,16 +767,21 @@ next_writer:
   next_frame:
     atomic {
       if
+#ifdef V1_READER
+      :: MAY(leaves) -> goto leave
+      :: sequence > NUMBERS -> goto finish
+#else
       :: sequence > 1 && MAY(leaves) -> goto leave
-      :: size = 1
+#endif
+      :: WRITES -> size = 1
 #if LARGEST > 1
-      :: size = 2
+      :: WRITES -> size = 2
 #endif
 #if LARGEST > 2
-      :: size = 3
+      :: WRITES -> size = 3
 #endif
 #if LARGEST > 3
-      :: size = LARGEST
+      :: WRITES -> size = LARGEST
 #endif
       fi;
   place_frame:
@@ -690,8 +794,15 @@ next_writer:
       fi
     }
   rewind:
+    note_rewind();
     read_pos = 0;
     atomic { write_pos = 0; place = 0 };
+#ifdef V1_READER
+    if
+    :: MAY(leaves) -> goto leave /* the frame is given up */
+    :: true
+    fi;
+#endif
   choose:
 #ifdef WITHOUT_ONE_LOAD
     all_free = (free == P);
@@ -769,6 +880,9 @@ next_writer:
         assert((claimed & CELLS(at, H + size)) == 0);
         claimed = claimed | CELLS(at, H + size);
         taken = taken + wasted + H + size;
+#ifdef V1_READER
+        wrapped = (unused -> false : wrapped || wasted > 0);
+#endif
         pending++;
         place = (at + H + size == P -> 0 : at + H + size);
         sequence = AFTER(sequence);
@@ -793,11 +907,17 @@ next_writer:
       write_pos = place;
       traces = true;
       fresh_traces = true
+#ifdef V1_READER
+      ; unused = false; unused_read = 0; unused_write = 0
+#endif
     }
 #ifdef WITHOUT_PUBLISHING_BEFORE_POSTING
     post_W();
     pending--;
     atomic { subtract(taken, 1 + pending, claimed); taken = 0; claimed = 0 };
+#elif defined(V1_READER) && CRASHES > 0
+    /* Nothing tells a v1 reader of a frame whose writer was killed between the two. */
+    atomic { subtract(taken, pending, claimed); taken = 0; claimed = 0; post_W(); pending-- };
 #else
     atomic { subtract(taken, pending, claimed); taken = 0; claimed = 0 };
 #endif
@@ -825,14 +945,30 @@ next_writer:
 #endif
     goto next_frame;
 
+#ifdef V1_READER
+  finish:
+    atomic { writer_pid = 0; over = true; goto retired };
+#endif
+
   leave:
     SPEND(leaves);
+#if defined(V1_READER) && !defined(WITHOUT_PUTTING_THE_POSITIONS_BACK)
+    if
+    :: unused && free == P -> read_pos = unused_read; write_pos = unused_write
+    :: else
+    fi;
+#endif
     writer_pid = 0;
-    post_W()
+#if !defined(V1_READER) || defined(WITHOUT_SPARING_A_V1_READER)
+    post_W() /* only a reader of ours understands it */
+#endif
   } unless { kill_writer };
 
 ended:
   atomic {
+#ifdef V1_READER
+    unused = false; unused_read = 0; unused_write = 0;
+#endif
     living = 0;
     opening = false;
     kill_writer = false;
@@ -843,10 +979,18 @@ ended:
   if
   :: !READER_GONE && (leaves != LEAVES || crashes != CRASHES || leaves == ANY || crashes == ANY) -> me = 3 - me; goto next_writer
   :: else -> over = true
-  fi
+  fi;
+retired:
+  skip
 }
 
 #else
+
+#ifdef V1_PYTHON
+#define REFUSES (place == P && read_pos == 0) /* it takes the ring for full */
+#else
+#define REFUSES false
+#endif
 
 /* A writer of version 1 never rewinds, publishes a wrap before the frame, skips a short tail without a marker, leaves P
  * in write_pos, and does not post when it leaves. */
@@ -856,8 +1000,8 @@ active proctype Writer() {
 next_writer:
   {
     /* It would go on in the middle of what one that died has left, and not be told from that one: it comes when the
-     * reader has reported the departure. */
-    atomic { ((awaited && writer_pid != READER) || READER_GONE);
+     * reader has reported the departure and settled. */
+    atomic { ((awaited && !settle_due && writer_pid != READER) || READER_GONE);
     if
     :: READER_GONE -> goto ended
     :: else
@@ -884,7 +1028,7 @@ next_writer:
     fi
     }
     do
-    :: free >= (H + size > tail -> tail : 0) + H + size -> break
+    :: free >= (H + size > tail -> tail : 0) + H + size && !REFUSES -> break
     :: else ->
       if
       :: READER_GONE -> goto ended
