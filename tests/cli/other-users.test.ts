@@ -1,11 +1,11 @@
 // Buffers and locks of other users.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, statSync, writeFileSync } from "node:fs";
 import { Reader } from "../../src/core/index.ts";
 import { bufferMade, uniqueName } from "../support/buffers.ts";
 import { Bundle, isRoot } from "../support/bundle.ts";
-import { Child, type Report, run } from "../support/process.ts";
+import { Child, type Report, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { leaveStaleBuffer, listed, lockOf, objectsOf, removeAll, shm } from "./stale-buffers.ts";
 
@@ -205,6 +205,39 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     expect(expectValid("list", (await list.report()).document).buffers).toContainEqual(
       expect.objectContaining({ buffer_name: reader.name, state: null, size_bytes: 128 + 4096 + 4096 }),
     );
+  });
+
+  test.each([
+    ["an empty file", 0],
+    ["a file of zeros", 8192],
+  ])("lock file makes %s no leftover: it stays for sweeps, for clean and for a reader", async (_, size) => {
+    const name = uniqueName();
+    writeFileSync(shm(name), new Uint8Array(size));
+    const plant = [`: > ${lockOf(name)}; head -c 32 /dev/zero > ${shm(`sem.sem-w-${name}`)}`];
+    Bun.spawnSync([
+      "setpriv",
+      `--reuid=${NOBODY}`,
+      `--regid=${NOBODY}`,
+      "--clear-groups",
+      "sh",
+      "-c",
+      ...plant,
+    ]);
+    new Reader(uniqueName(), { metadataSize: 0, payloadSize: 64 }).close();
+    expect((await runJson("clean", name)).document.error).toMatchObject({ code: "CORRUPT_BUFFER" });
+    if (size > 0) {
+      const { document } = await runJson(
+        "reader",
+        name,
+        "--buffer-size",
+        "4096",
+        "--connect-timeout-ms",
+        "1",
+      );
+      expect(document.error).toMatchObject({ code: "CORRUPT_BUFFER" });
+    }
+    expect(statSync(shm(name)).size).toBe(size);
+    removeAll(objectsOf(name));
   });
 
   test("loses nothing by a lock that its enemy planted, nor does a leftover of theirs by another one's sweep", async () => {
