@@ -15,6 +15,7 @@ test.each([
   // 100,000 opens and as many questions.
   ["the question who has a file open ends no process and refuses no open of a v1 peer", 100],
   ["the question who has a file open ends no process and refuses no open of ours", 100],
+  ["no handler hears that somebody opens the memory while it is asked about", 5],
 ])(
   "%s, %d times as long",
   async (sentence, factor) => {

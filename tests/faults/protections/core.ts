@@ -171,22 +171,6 @@ export const core: readonly Protection[] = [
     only: "whatever locks are planted",
   },
   {
-    what: "a recycled pid is not the peer",
-    file: "src/core/buffer/presence.ts",
-    changes: [["(this.#memory.mappingsOf(Number(pid)) ?? 0) >= least)", "least > 0)"]],
-    test: "tests/unit/core/buffer/lifecycle.test.ts",
-    only: "is not protected by a process that has got its pid since",
-  },
-  {
-    what: "who lives in another pid namespace is known by the lock of its role",
-    file: "src/core/buffer/presence.ts",
-    changes: [
-      ["if (isLocked) return this.#noteLocked(", "if (isLocked && pid === 0n) return this.#noteLocked("],
-    ],
-    test: "tests/unit/core/buffer/presence.test.ts",
-    only: "whatever the pid says",
-  },
-  {
     what: "semaphores are removed with their buffer",
     file: "src/core/buffer/shared-buffer.ts",
     changes: [["      () => this.written.unlink(),\n", ""]],
