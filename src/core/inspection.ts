@@ -15,7 +15,6 @@ export {
   type InspectedBuffer,
   inspectBuffer,
   listBuffers,
-  listLeftoverSemaphores,
   type MetadataPreview,
   type Participant,
   type SemaphoreValues,

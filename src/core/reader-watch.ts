@@ -54,8 +54,10 @@ export class ReaderWatch {
     const oieb = this.#buffer.loadOieb();
     const { readerPid } = oieb;
     const isThere = readerPid !== 0n && this.#reader.judge(oieb) !== "dead";
-    if (!isThere && !this.isAwaited(readerPid))
-      throw this.#wasReplaced() ? replaced(name) : this.#departure(readerPid);
+    if (!isThere && !this.isAwaited(readerPid)) {
+      this.#checkReplaced();
+      throw this.#departure(readerPid);
+    }
     this.#readerPid = readerPid;
     this.#ring.confirmPeer(readerPid);
     if (isNamed) return;
@@ -74,10 +76,20 @@ export class ReaderWatch {
     throw error;
   }
 
-  /** Whether the buffer has been removed, or its name taken, though no reader has adopted it: one posts a token at its end. */
-  #wasReplaced(): boolean {
-    const hadReader = this.#readerPid !== 0n || this.#buffer.loadOieb().payloadReadCount > 0;
-    return !hadReader && this.#buffer.released.value === 0;
+  /** As {@link isAwaited}. Throws CorruptBufferError if another program has removed the buffer instead of adopting it. */
+  checkAwaited(): boolean {
+    if (this.isAwaited()) return true;
+    this.#checkReplaced();
+    return false;
+  }
+
+  #checkReplaced(): void {
+    const { name, memory, released } = this.#buffer;
+    const { readerPid, payloadReadCount } = this.#buffer.loadOieb();
+    // A reader that has adopted it posts a token at its end.
+    const hadReader =
+      readerPid !== 0n || this.#readerPid !== 0n || payloadReadCount > 0 || released.value > 0;
+    if (!hadReader && !memory.isNamed) throw replaced(name);
   }
 
   #departure(readerPid: bigint): ReaderDeadError {

@@ -164,7 +164,8 @@ export class Writer implements Disposable {
 
   /**
    * {@link isReaderConnected} for a buffer that this writer made: waits up to `timeoutMs` for the reader that adopts it,
-   * without blocking the event loop. Ends early, with false, when one has come and gone.
+   * without blocking the event loop. Ends early when one has come and gone, with false, and when another program has removed
+   * the buffer instead of adopting it, with CorruptBufferError.
    */
   async isReaderConnectedAsync(timeoutMs = 0, { signal }: WriteOptions = {}): Promise<boolean> {
     checkTimeout("timeoutMs", timeoutMs);
@@ -173,7 +174,7 @@ export class Writer implements Disposable {
       signal?.throwIfAborted();
       if (this.isReaderConnected()) return true;
       const leftMs = deadline - performance.now();
-      if (leftMs <= 0 || !this.#reader.isAwaited()) return false;
+      if (leftMs <= 0 || !this.#reader.checkAwaited()) return false;
       await this.queue.waitForRoom(Math.min(READER_LOOK_MS, leftMs), signal);
     }
   }

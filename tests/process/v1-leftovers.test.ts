@@ -5,10 +5,10 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader } from "../../src/core/index.ts";
-import { eventually, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { bufferMade, eventually, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { canContain, containerWithoutTmp } from "../support/containers.ts";
-import { Child } from "../support/process.ts";
-import { endAll, kill, startReader, startWriter } from "./peers.ts";
+import { Child, run, runJson } from "../support/process.ts";
+import { endAll, kill, PATIENT, startReader, startWriter } from "./peers.ts";
 import { V1 } from "./v1.ts";
 
 const v1 = await V1.build();
@@ -20,6 +20,20 @@ async function write(writer: Child, frames: number): Promise<void> {
 }
 
 describe("semaphores that a reader in Python leaves", () => {
+  test("are named by doctor and list, and taken by clean", async () => {
+    const name = uniqueName();
+    await using reader = await v1.reader(name, 4096, { manners: ["keeps-semaphores"] });
+    await endAll(reader);
+    const paths = [`/dev/shm/sem.sem-w-${name}`, `/dev/shm/sem.sem-r-${name}`];
+    for (const path of paths) expect(existsSync(path)).toBe(true);
+    for (const command of ["doctor", "list"]) {
+      const { stdout } = await run(command);
+      expect({ command, text: stdout.toString() }).toEqual({ command, text: expect.stringContaining(name) });
+    }
+    expect((await runJson("clean", name)).document.removed).toMatchObject([{ buffer_name: name }]);
+    for (const path of paths) expect(existsSync(path)).toBe(false);
+  });
+
   test("are no obstacle to the next reader of the name", async () => {
     const name = uniqueName();
     await using reader = await v1.reader(name, 4096, { manners: ["keeps-semaphores"] });
@@ -51,6 +65,30 @@ describe("the lock of a reader in C#", () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+});
+
+describe("a relay that makes its output", () => {
+  test("says so where a reader of version 1 has removed that", async () => {
+    const [raw, shown] = [uniqueName(), uniqueName()];
+    await using relay = Child.cli(`relay ${raw} ${shown} --create-output --json-output -v ${PATIENT}`);
+    await bufferMade(raw);
+    await using writer = Child.cli(`writer ${raw} -n 3 --json-output ${PATIENT}`);
+    await relay.logged(`Created buffer "${shown}"`);
+    await using reader = await v1.reader(shown, 4096, { manners: ["replaces"] });
+    expect((await writer.report()).code).toBe(0);
+    const { code, document } = await relay.report();
+    expect({ code, error: document.error }).toEqual({
+      code: 4,
+      error: {
+        code: "CORRUPT_BUFFER",
+        message: `Buffer "${shown}" was removed before a reader has adopted it.`,
+        hint: expect.stringContaining("leave --create-output out"),
+      },
+    });
+    await endAll(reader);
+    // One lock file is left of those that show leftovers.
+    expect((await run("clean", shown)).code).toBe(0);
   });
 });
 

@@ -5,7 +5,7 @@ import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count } from "../../cli/format.ts";
 import { bufferNames, flag, outputOptions } from "../../cli/options.ts";
 import { checkName, type ErrorCode } from "../../core/index.ts";
-import { cleanBuffer, listBuffers, listLeftoverSemaphores, removalAdvice } from "../../core/inspection.ts";
+import { cleanBuffer, listBuffers, removalAdvice } from "../../core/inspection.ts";
 import type { CleanDocument } from "../../schemas/clean.ts";
 
 const args = {
@@ -47,7 +47,7 @@ export default defineCommand({
     for (const name of names) checkName(name);
     if (force && names.length === 0) throw forceWithoutName();
     const failures: CommandError[] = [];
-    for (const name of names.length > 0 ? new Set(names) : findAll()) {
+    for (const name of names.length > 0 ? new Set(names) : listBuffers()) {
       // Signals are handled between two buffers.
       await Bun.sleep(0);
       signal.throwIfAborted();
@@ -90,11 +90,6 @@ function forceWithoutName(): CommandError {
     "--force removes only buffers that are named.",
     "Run zerobuffer clean to see what is kept and why, then zerobuffer clean --force NAME.",
   );
-}
-
-/** The names of all buffers, and of semaphores whose buffer is gone. */
-function findAll(): string[] {
-  return [...listBuffers(), ...listLeftoverSemaphores()].sort();
 }
 
 function failureOf(name: string, code: ErrorCode, reason: string, advice?: string): CommandError {

@@ -5,7 +5,7 @@ import { Role, SharedMemory } from "../../native/memory.ts";
 import { Semaphore } from "../../native/semaphore.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "../buffer/locks.ts";
 import { checkName } from "../buffer/names.ts";
-import { memoryPath, namesInSharedMemory, statusOf } from "../buffer/objects.ts";
+import { memoryPath, namesInSharedMemory, semaphorePath, statusOf } from "../buffer/objects.ts";
 import { decodeOieb, type Oieb } from "../buffer/oieb.ts";
 import type { Presence } from "../buffer/presence.ts";
 import { type BufferState, beginsAsBuffer, judge } from "../buffer/stale.ts";
@@ -73,28 +73,17 @@ export interface SemaphoreValues {
 }
 
 /**
- * The names of the buffers on this machine, sorted. On Linux these are the names of lock files, and of files of shared
- * memory that begin as a buffer does or have a semaphore or a lock of their name; elsewhere those of lock files. Other
- * programs' shared memory is left out.
+ * The names of the buffers on this machine, sorted. On Linux these are the names of lock files and of semaphores, which some
+ * implementations never remove, and of files of shared memory that begin as a buffer does; elsewhere those of lock files.
+ * Other programs' shared memory is left out.
  *
  * @throws PermissionDeniedError, ResourceExhaustedError if the helper cannot be loaded, or shared memory not be listed.
  */
 export function listBuffers(): string[] {
   checkHelper();
   const { memories, semaphores } = findNames();
-  const locks = namesOfLocks();
-  const buffers = memories.filter((name) => locks.has(name) || semaphores.has(name) || beginsAsBuffer(name));
-  return [...new Set([...locks, ...buffers])].sort();
-}
-
-/**
- * The names of buffers of which only semaphores are left, sorted: some implementations never remove them.
- * {@link cleanBuffer} does. Empty on other systems than Linux.
- */
-export function listLeftoverSemaphores(): string[] {
-  const { memories, semaphores } = findNames();
-  const others = new Set([...memories, ...namesOfLocks()]);
-  return [...semaphores].filter((name) => !others.has(name)).sort();
+  const names = new Set([...namesOfLocks(), ...semaphores]);
+  return [...names, ...memories.filter((name) => !names.has(name) && beginsAsBuffer(name))].sort();
 }
 
 function findNames(): ReturnType<typeof namesInSharedMemory> {
@@ -109,7 +98,7 @@ function findNames(): ReturnType<typeof namesInSharedMemory> {
 /**
  * A buffer to look at. That never disturbs its reader and its writer: its memory is opened for each look, and not mapped.
  *
- * @returns undefined if there is neither shared memory nor a lock file of that name.
+ * @returns undefined if there is neither shared memory nor a semaphore or a lock file of that name.
  * @throws InvalidNameError; PermissionDeniedError if the helper cannot be loaded.
  */
 export function inspectBuffer(name: string): InspectedBuffer | undefined {
@@ -137,7 +126,8 @@ export class InspectedBuffer {
   get exists(): boolean {
     const inode = statusOf(memoryPath(this.name))?.ino;
     if (inode !== undefined || this.#inode !== undefined) return inode === this.#inode;
-    return this.#look((memory) => memory !== Code.NOT_FOUND) || lockFilesOf(this.name).length > 0;
+    if (this.#look((memory) => memory !== Code.NOT_FOUND) || lockFilesOf(this.name).length > 0) return true;
+    return [Role.WRITER, Role.READER].some((role) => statusOf(semaphorePath(this.name, role)) !== undefined);
   }
 
   /** The buffer as it is now. */

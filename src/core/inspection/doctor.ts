@@ -29,7 +29,7 @@ import {
 } from "../machine.ts";
 import { memoryFor, memoryLimit } from "../memory-limit.ts";
 import { mountOf } from "../mounts.ts";
-import { inspectBuffer, listBuffers, listLeftoverSemaphores } from "./buffers.ts";
+import { inspectBuffer, listBuffers } from "./buffers.ts";
 
 /** The result of one check. */
 export interface Finding {
@@ -53,6 +53,9 @@ type Check = readonly [check: string, examine: () => Verdict, platform?: NodeJS.
 const isWindows = process.platform === "win32";
 
 const MIB = 2 ** 20;
+
+/** So many names of leftovers are told. */
+const MOST_NAMES = 5;
 
 /** More than processes differ in the memory that they need besides buffers, in MiB. */
 const PROCESS_MIB = 32;
@@ -182,17 +185,16 @@ function examineLeftovers(): Verdict {
   const stale = listBuffers().filter((name) => {
     return inspectBuffer(name)?.snapshot().state === "stale";
   });
-  const all = [...stale, ...listLeftoverSemaphores()];
-  const ours = all.filter((name) => cleanBuffer(name, { dryRun: true }).obstacle === undefined);
-  if (ours.length > 0) return warning(`dead processes have left ${buffers(ours.length)}`, "`cleanBuffer`");
-  if (all.length === 0) return ok("dead processes have left no buffers");
-  return ok(
-    `dead processes of other users have left ${buffers(all.length)}: only their owners can remove them`,
-  );
+  const ours = stale.filter((name) => cleanBuffer(name, { dryRun: true }).obstacle === undefined);
+  if (ours.length > 0) return warning(`dead processes have left ${buffers(ours)}`, "`cleanBuffer`");
+  if (stale.length === 0) return ok("dead processes have left no buffers");
+  return ok(`dead processes of other users have left ${buffers(stale)}: only their owners can remove them`);
 }
 
-function buffers(count: number): string {
-  return count === 1 ? "1 buffer" : `${count} buffers`;
+/** How many, and the first of their names. */
+function buffers(names: readonly string[]): string {
+  const first = `${names.slice(0, MOST_NAMES).join(", ")}${names.length > MOST_NAMES ? ", …" : ""}`;
+  return names.length === 1 ? `1 buffer (${first})` : `${names.length} buffers (${first})`;
 }
 
 /** Whether this system tells who uses a buffer: with memory that never gets a name. */

@@ -5,11 +5,7 @@ import { closeSync, openSync, readFileSync, rmSync, statSync, symlinkSync, write
 import { join } from "node:path";
 import { cleanBuffer } from "../../../../src/core/buffer/stale.ts";
 import { Reader, Writer } from "../../../../src/core/index.ts";
-import {
-  inspectBuffer,
-  listBuffers,
-  listLeftoverSemaphores,
-} from "../../../../src/core/inspection/buffers.ts";
+import { inspectBuffer, listBuffers } from "../../../../src/core/inspection/buffers.ts";
 import { Role } from "../../../../src/native/memory.ts";
 import { Semaphore } from "../../../../src/native/semaphore.ts";
 import images from "../../../golden/images.json";
@@ -305,13 +301,14 @@ describe("files that are no buffers", () => {
     expect(listBuffers().filter((name) => !/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(name))).toEqual([]);
   });
 
-  test("but semaphores without a buffer are found apart", () => {
+  test("include those of which only semaphores are left", () => {
     const name = uniqueName();
     plant(shm(`sem.sem-w-${name}`), Buffer.alloc(32));
-    expect(listBuffers()).not.toContain(name);
-    expect(listLeftoverSemaphores()).toContain(name);
+    expect(listBuffers()).toContain(name);
+    expect(inspectBuffer(name)?.snapshot()).toMatchObject({ state: "stale", size: null });
     expect(cleanBuffer(name, { dryRun: true }).paths).toEqual([shm(`sem.sem-w-${name}`)]);
     expect(cleanBuffer(name).paths).toEqual([shm(`sem.sem-w-${name}`)]);
-    expect(listLeftoverSemaphores()).not.toContain(name);
+    expect(listBuffers()).not.toContain(name);
+    expect(inspectBuffer(name)).toBeUndefined();
   });
 });
