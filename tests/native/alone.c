@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -212,6 +213,24 @@ TEST(a_system_that_refuses_leases_or_always_says_the_same_cannot_be_asked) {
     }
     EQUAL(status, 0);
   }
+}
+
+TEST(a_first_question_without_a_descriptor_to_spare_says_nothing_about_the_next_one) {
+  struct ring ring;
+  struct rlimit before, none;
+  open_buffer(&ring, 64, 256);
+  EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
+  int lowest = dup(0);
+  close(lowest);
+  /* None is free, or one: it takes two. */
+  for (int spare = 0; spare <= 1; spare++) {
+    none = (struct rlimit){.rlim_cur = (rlim_t)lowest + (rlim_t)spare, .rlim_max = before.rlim_max};
+    EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+    EQUAL(zb_memory_alone(ring.memory), ZB_UNSUPPORTED);
+  }
+  EQUAL(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EQUAL(zb_memory_alone(ring.memory), 1);
+  close_ring(&ring);
 }
 
 /* ---- the signals of the caller ------------------------------------------------------------------------------- */

@@ -121,26 +121,30 @@ static int ask_for_lease(int descriptor) {
   return error;
 }
 
-static bool leases_tell;
+/* What leases are worth on this system. UNTRIED: that could not be found out, for want of memory or descriptors. */
+enum leases { UNTRIED, TELL, TELL_NOTHING };
 
 /* Some systems refuse every lease, or say that nobody is ever alone: then there is nothing to be learnt from them. */
-static void try_leases(void) {
+static enum leases try_leases(void) {
   int one = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (one < 0) return;
+  if (one < 0) return UNTRIED;
   char path[64];
   snprintf(path, sizeof path, "/proc/self/fd/%d", one);
-  if (ask_for_lease(one) == 0) {
-    int other = open(path, O_RDONLY | O_CLOEXEC);
-    leases_tell = other >= 0 && ask_for_lease(one) == EAGAIN;
-    if (other >= 0) close(other);
-  }
+  int alone = ask_for_lease(one);
+  int other = open(path, O_RDONLY | O_CLOEXEC);
+  int beside = other >= 0 ? ask_for_lease(one) : ENOMEM;
+  if (other >= 0) close(other);
   close(one);
+  if (alone == ENOMEM || beside == ENOMEM) return UNTRIED;
+  return alone == 0 && beside == EAGAIN ? TELL : TELL_NOTHING;
 }
 
 int32_t zb_memory_alone(zb_memory *memory) {
-  static pthread_once_t tried = PTHREAD_ONCE_INIT;
-  pthread_once(&tried, try_leases);
-  if (!leases_tell || is_locked(memory, SHARED_PAYLOAD) != 0) return ZB_UNSUPPORTED;
+  static _Atomic(enum leases) known = UNTRIED;
+  if (atomic_load_explicit(&known, memory_order_relaxed) == UNTRIED)
+    atomic_store_explicit(&known, try_leases(), memory_order_relaxed);
+  if (atomic_load_explicit(&known, memory_order_relaxed) != TELL) return ZB_UNSUPPORTED;
+  if (is_locked(memory, SHARED_PAYLOAD) != 0) return ZB_UNSUPPORTED;
   int error = ask_for_lease(memory->object.descriptor);
   return error == 0 ? 1 : error == EAGAIN ? 0 : ZB_UNSUPPORTED;
 }

@@ -303,14 +303,14 @@ export const native: readonly Protection[] = [
   {
     what: "a system whose leases tell nothing is not asked",
     file: PRESENCE,
-    changes: [["if (!leases_tell || is_locked", "if (is_locked"]],
+    changes: [["  if (atomic_load_explicit(&known, memory_order_relaxed) != TELL) return ZB_UNSUPPORTED;\n", ""]],
     test: C_TESTS,
     only: "always says the same",
   },
   {
     what: "who reads the frames through another buffer is not in the way",
     file: PRESENCE,
-    changes: [[" || is_locked(memory, SHARED_PAYLOAD) != 0) return", ") return"]],
+    changes: [["  if (is_locked(memory, SHARED_PAYLOAD) != 0) return ZB_UNSUPPORTED;\n", ""]],
     test: C_TESTS,
     only: "through another buffer",
   },
