@@ -13,7 +13,7 @@ const args = {
   dryRun: flag({ group: "Cleaning", description: "show what would be removed, change nothing" }),
   force: flag({
     group: "Cleaning",
-    description: "remove the named buffers also if a process may use them that is not visible from here",
+    description: "also remove what a process may use that is not visible from here",
   }),
   ...outputOptions,
 };
