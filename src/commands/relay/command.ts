@@ -31,7 +31,7 @@ const args = {
   createOutput: flag({
     group: "Buffers",
     description:
-      "create the output if it is missing; only a reader of zerobuffer takes it over",
+      "create the output if it is missing, for a reader of zerobuffer",
   }),
   bufferSize: ringSize({ group: "Buffers", description: "set the ring size of created buffers" }),
   metadataSize: metadataRoom({ group: "Buffers" }),
