@@ -303,7 +303,9 @@ export const native: readonly Protection[] = [
   {
     what: "a system whose leases tell nothing is not asked",
     file: PRESENCE,
-    changes: [["  if (atomic_load_explicit(&known, memory_order_relaxed) != TELL) return ZB_UNSUPPORTED;\n", ""]],
+    changes: [
+      ["  if (atomic_load_explicit(&known, memory_order_relaxed) != TELL) return ZB_UNSUPPORTED;\n", ""],
+    ],
     test: C_TESTS,
     only: "always says the same",
   },
