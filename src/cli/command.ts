@@ -18,6 +18,8 @@ export interface Command<O extends Options, D extends Document> extends Pick<Com
   /** A hidden command is for other programs: the help does not list it. */
   readonly meta: { readonly name: string; readonly description: string; readonly hidden?: true };
   readonly args: O & typeof outputOptions;
+  /** Whether it moves frames. Its result for people goes to stderr then, or nowhere with --quiet: stdout is for frames. */
+  readonly movesFrames?: true;
   /** Complete command lines for `--help`, each with its purpose. */
   readonly examples: readonly { readonly line: string; readonly purpose: string }[];
   /** The document at the start, with the first two positional arguments; null if they are missing. */

@@ -23,6 +23,11 @@ export class FrameOutput {
     return this.#joiner.size === 0;
   }
 
+  /** Removes what the file held before; without a call, the first write does. */
+  restart(): void {
+    this.#output.restart();
+  }
+
   /** Copies a frame if there is room. If it returns false, use `write`. */
   append(frame: Uint8Array): boolean {
     return frame.length <= MAX_COPIED_SIZE && this.#joiner.append(frame);

@@ -266,6 +266,12 @@ export const outputOptions = {
   help: flag({ group: "Output", alias: "h", description: "show this help" }),
 };
 
+/** The same for commands that move frames. */
+export const transferOptions = {
+  ...outputOptions,
+  quiet: flag({ group: "Output", description: "hide the progress and the result" }),
+};
+
 /** The options of the program if no command is given. */
 export const programOptions = {
   help: outputOptions.help,

@@ -7,7 +7,7 @@ import { Descriptor, plain, print, type Style, styleFor } from "./terminal.ts";
 /** How and where to report. */
 export interface Channel {
   readonly json: boolean;
-  /** stdout, unless frames are written to it. */
+  /** stdout, unless frames may be written to it. */
   readonly descriptor: Descriptor;
   /** The program and its command: `zerobuffer writer`. */
   readonly program: string;
@@ -16,7 +16,8 @@ export interface Channel {
 /**
  * Reports a run: its result, and then `failure` on stderr, if there is one.
  *
- * @throws CommandError IO_ERROR if the result cannot be printed, unless its reader has closed the output.
+ * @throws CommandError IO_ERROR if the result cannot be printed, unless its reader has closed the output. Text for people on
+ *   stderr is no data: it may be lost.
  */
 export async function report(
   document: Document,
@@ -29,7 +30,8 @@ export async function report(
     try {
       if (lines.length > 0) await print(descriptor, `${lines.join("\n")}\n`);
     } catch (error) {
-      if (systemCode(error) !== "EPIPE" && failure === undefined) throw resultLost(error);
+      const isData = json || descriptor === Descriptor.STDOUT;
+      if (isData && systemCode(error) !== "EPIPE" && failure === undefined) throw resultLost(error);
     }
   };
   const isJsonAlone = json && descriptor === Descriptor.STDERR;

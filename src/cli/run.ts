@@ -6,7 +6,7 @@ import { explain, type Failure } from "./failure.ts";
 import type { Log } from "./log.ts";
 import { type Channel, report, reportFailure } from "./report.ts";
 import { Session } from "./session.ts";
-import { Descriptor, takesEscapes } from "./terminal.ts";
+import { Descriptor, type Style, takesEscapes } from "./terminal.ts";
 
 /** Runs the arguments and returns the exit code. */
 export async function run(commands: Commands, argv: readonly string[]): Promise<number> {
@@ -35,7 +35,11 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
     return printCommandHelp(command, json);
   }
   // If frames are written to stdout, the report goes to stderr.
-  const descriptor = scan.given.get("output") === "-" ? Descriptor.STDERR : Descriptor.STDOUT;
+  const descriptor =
+    scan.given.get("output") === "-" || (command.movesFrames && !json)
+      ? Descriptor.STDERR
+      : Descriptor.STDOUT;
+  const isHidden = command.movesFrames === true && scan.given.has("quiet");
   const [first = null, second = null] = scan.positionals;
   const document = command.blank(first, second);
   let failure: Failure | undefined;
@@ -46,11 +50,9 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
   } catch (error) {
     failure = explain(command.reword === undefined ? error : command.reword(error, document));
   }
-  await report(document, (style) => command.summarize(document, style, failure !== undefined), failure, {
-    json,
-    descriptor,
-    program,
-  });
+  const summarize = (style: Style) =>
+    isHidden ? [] : command.summarize(document, style, failure !== undefined);
+  await report(document, summarize, failure, { json, descriptor, program });
   return failure?.exitCode ?? 0;
 }
 

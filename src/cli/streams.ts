@@ -100,16 +100,20 @@ export class ByteOutput implements Disposable {
   /** The position of the next byte in a regular file; `null` if the system keeps it. */
   #position: number | null;
   readonly #maxCallSize: number;
+  /** Whether it is a regular file that still has its old content. */
+  #hasOldContent: boolean;
 
   private constructor(fd: number, name: string, position: number | null, maxCallSize: number) {
     this.#fd = fd;
     this.#name = name;
     this.#position = position;
+    this.#hasOldContent = position !== null;
     this.#maxCallSize = maxCallSize;
   }
 
   /**
-   * Opens it for writing. A file keeps its content until `restart()`, so that a command that fails early harms nothing.
+   * Opens it for writing. A file keeps its content until the first write or `restart()`, so that a command that fails early
+   * harms nothing.
    *
    * @param maxCallSize The most bytes to write with one system call.
    * @throws CommandError IO_ERROR if it cannot be opened, USAGE if stdout is a terminal.
@@ -138,6 +142,7 @@ export class ByteOutput implements Disposable {
     try {
       fs.ftruncateSync(this.#fd);
       this.#position = 0;
+      this.#hasOldContent = false;
     } catch (error) {
       throw ioError(`Cannot write ${this.#name}`, error);
     }
@@ -149,6 +154,7 @@ export class ByteOutput implements Disposable {
    * @throws CommandError IO_ERROR; DownstreamClosed if the reader of the pipe has closed it.
    */
   async write(bytes: Uint8Array): Promise<void> {
+    if (this.#hasOldContent) this.restart();
     try {
       for (let done = 0; done < bytes.length; ) {
         const piece = bytes.subarray(done, done + this.#maxCallSize);

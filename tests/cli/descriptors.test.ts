@@ -30,15 +30,14 @@ async function transfer(redirection: string, options: string[]) {
 }
 
 describe.each([
-  ["closed", "2>&-", 0],
-  // The result of a reader that writes to stdout goes to stderr, and is lost.
-  ["full", "2>/dev/full", 2],
-])("a stderr that is %s", (_, redirection, readerCode) => {
+  ["closed", "2>&-"],
+  ["full", "2>/dev/full"],
+])("a stderr that is %s", (_, redirection) => {
   test.each([[[]], [["-v"]]])("costs a transfer no frame, with options %p", async (options) => {
     const [written, read] = await transfer(redirection, options);
-    expect([written.code, read.code]).toEqual([0, readerCode]);
+    expect([written.code, read.code]).toEqual([0, 0]);
     expect(Buffer.compare(read.stdout, input)).toBe(0);
-    expect(written.stdout.toString()).toStartWith("Wrote 300 frames");
+    expect(written.stdout.length).toBe(0);
   });
 
   test("does not get into the way of the exit code", async () => {

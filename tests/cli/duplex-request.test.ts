@@ -141,11 +141,11 @@ describe("a client", () => {
   test("shows people a histogram", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);
-    const { code, stdout } = await run("duplex", "request", channel, ...SMALL, "-n", "50");
+    const { code, stderr } = await run("duplex", "request", channel, ...SMALL, "-n", "50");
     expect(code).toBe(0);
-    expect(stdout.toString()).toMatch(/^Received 50 responses from .* responses\/s/);
-    expect(stdout.toString()).toMatch(/p50 [\d.]+ [µm]?s, p90 /);
-    expect(stdout.toString()).toContain("█");
+    expect(stderr).toMatch(/^Received 50 responses from .* responses\/s/);
+    expect(stderr).toMatch(/p50 [\d.]+ [µm]?s, p90 /);
+    expect(stderr).toContain("█");
     await stopped(server);
   });
 });

@@ -263,7 +263,7 @@ describe("checksums", () => {
     await using child = Child.cli(["reader", name, "--checksum", "--buffer-size", "64KiB"]);
     await bufferMade(name);
     await run("writer", name, "-n", "2", "-s", "10");
-    const { stdout } = await child.exited();
-    expect(stdout.toString()).toMatch(/^[0-9a-f]{32} {2}frame 0\n[0-9a-f]{32} {2}frame 1\nRead 2 frames/);
+    const { stderr } = await child.exited();
+    expect(stderr).toMatch(/^[0-9a-f]{32} {2}frame 0\n[0-9a-f]{32} {2}frame 1\nRead 2 frames/);
   });
 });

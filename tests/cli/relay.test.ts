@@ -111,8 +111,8 @@ describe("a relay", () => {
     await bufferMade(input);
     expect((await run("writer", input, "-n", "3000")).code).toBe(0);
     const { code, stdout, stderr } = await relay.exited();
-    expect([code, stderr]).toEqual([0, ""]);
-    expect(stdout.toString()).toMatch(
+    expect([code, stdout.length]).toEqual([0, 0]);
+    expect(stderr).toMatch(
       new RegExp(
         `^Relayed 3,000 frames \\(2\\.9 MiB\\) from ${input} to ${display.name} in [\\d.]+ s: .*\\.\n$`,
       ),

@@ -98,23 +98,51 @@ describe("a transfer", () => {
 });
 
 describe("a person", () => {
-  test("gets one line on stdout from each side", async () => {
+  test("gets one line on stderr from each side: stdout is for frames", async () => {
     const name = uniqueName();
     await using reader = Child.cli(["reader", name, "--buffer-size", "1MiB"]);
     await bufferMade(name);
     const written = await run("writer", name, "-n", "3000");
     const read = await reader.exited();
-    expect(written.stdout.toString()).toMatch(
+    expect(written.stderr).toMatch(
       new RegExp(
         `^Wrote 3,000 frames \\(2\\.9 MiB\\) into ${name} in [\\d.]+ s: [\\d,]+ frames/s, [\\d.,]+ [KMG]iB/s\\.\n$`,
       ),
     );
-    expect(read.stdout.toString()).toMatch(
+    expect(read.stderr).toMatch(
       new RegExp(
         `^Read 3,000 frames \\(2\\.9 MiB\\) from ${name} in [\\d.]+ s: [\\d,]+ frames/s, [\\d.,]+ [KMG]iB/s\\.\n$`,
       ),
     );
-    expect([written.stderr, read.stderr]).toEqual(["", ""]);
+    expect([written.stdout.length, read.stdout.length]).toEqual([0, 0]);
+  });
+
+  test("gets no line with --quiet, but JSON and failures", async () => {
+    const channel = uniqueName();
+    const [input, output] = [uniqueName(), uniqueName()];
+    const options = ["--buffer-size", "64KiB", "--quiet"];
+    const started = [
+      ["duplex", "serve", channel, "-n", "5", ...options],
+      ["reader", output, "--checksum", ...options],
+      ["relay", input, output, ...options],
+    ].map((args) => Child.cli(args));
+    const [server, reader, relay] = started;
+    await using _server = server;
+    await using _reader = reader;
+    await using _relay = relay;
+    await Promise.all([bufferMade(`${channel}_request`), bufferMade(input)]);
+    const outcomes = [
+      await run("duplex", "request", channel, "-n", "5", ...options),
+      await run("writer", input, "-n", "5", "--quiet"),
+      ...(await Promise.all(started.map((child) => child.exited()))),
+    ];
+    for (const { code, stdout, stderr } of outcomes) {
+      expect([code, stdout.toString(), stderr]).toEqual([0, "", ""]);
+    }
+    const failed = await run("writer", uniqueName(), "--connect-timeout-ms", "0", "--quiet");
+    expect(failed.stderr).toContain("There is no buffer");
+    const { document } = await runJson("writer", uniqueName(), "--connect-timeout-ms", "0", "--quiet");
+    expect(document.error.code).toBe("BUFFER_NOT_FOUND");
   });
 
   test("is told what happened and what to do, on stderr", async () => {

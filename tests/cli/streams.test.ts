@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader } from "../../src/core/index.ts";
@@ -193,6 +193,51 @@ describe("a file that cannot be used is refused before the buffer is touched", (
       expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
       expect(document.error.message).toContain(path);
     }
+  });
+
+  test.each([
+    ["reader", "--output", "--metadata-output"],
+    ["duplex request", "--input", "--output"],
+  ])("%s with one file for %s and %s", async (command, first, second) => {
+    const name = uniqueName();
+    const [target, link, missing] = ["twice", "twice-link", "missing"].map((file) => join(directory, file));
+    writeFileSync(target!, "precious");
+    symlinkSync(target!, link!);
+    for (const [one, other] of [
+      [target, link],
+      [link, target],
+      [missing, `${directory}/./missing`],
+    ]) {
+      const { code, document } = await runJson(...command.split(" "), name, first, one!, second, other!);
+      expect([code, document.error.code]).toEqual([3, "USAGE"]);
+      expect(document.error.message).toBe(`Options ${first} and ${second} name the same file.`);
+    }
+    expect(readFileSync(target!, "utf8")).toBe("precious");
+    expect(existsSync(missing!)).toBe(false);
+    rmSync(link!);
+  });
+
+  test("and what the output files held stays until a frame or metadata comes", async () => {
+    const name = uniqueName();
+    const [frames, metadata] = [join(directory, "kept"), join(directory, "kept-metadata")];
+    for (const path of [frames, metadata]) writeFileSync(path, "precious");
+    const args = ["reader", name, "-o", frames, "--metadata-output", metadata, "--buffer-size", "64KiB"];
+    const expectContents = (...contents: string[]) =>
+      expect([frames, metadata].map((path) => readFileSync(path, "utf8"))).toEqual(contents);
+    const readBetween = async (...writerArgs: string[]) => {
+      await using reader = Child.cli(args);
+      await bufferMade(name);
+      expect((await run("writer", name, ...writerArgs)).code).toBe(0);
+      expect((await reader.exited()).code).toBe(0);
+    };
+    expect((await run(...args, "--connect-timeout-ms", "20")).code).toBe(1);
+    expectContents("precious", "precious");
+    await readBetween("-i", "/dev/null");
+    expectContents("precious", "precious");
+    await readBetween("-i", "/dev/null", "-m", "new");
+    expectContents("", "new");
+    await readBetween("-n", "1", "-s", "2");
+    expectContents("\x00\x01", "");
   });
 
   test("and what the output file held stays where the buffer cannot be made", async () => {

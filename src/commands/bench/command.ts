@@ -150,7 +150,6 @@ export default defineCommand({
     await measureAll(document, session);
     if (output === undefined) return;
     const { pageOf } = await import("./report.ts");
-    output.restart();
     await session.finish(output.write(new TextEncoder().encode(pageOf(document))));
     document.report = options.report ?? null;
   },

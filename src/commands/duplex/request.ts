@@ -6,17 +6,17 @@ import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
 import { count, grouped, perSecond, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
 import { sourceOf } from "../../cli/frame-source.ts";
-import { openInput, openOutput } from "../../cli/open.ts";
+import { openInput, openOutput, refuseSameFile } from "../../cli/open.ts";
 import {
   channelName,
   choice,
   duration,
   integer,
-  outputOptions,
   path,
   rate,
   size,
   text,
+  transferOptions,
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
@@ -105,7 +105,7 @@ const args = {
     default: 5000,
     zeroIsForever: true,
   }),
-  ...outputOptions,
+  ...transferOptions,
 };
 
 type RequestOptions = Values<typeof args>;
@@ -113,6 +113,7 @@ type RequestOptions = Values<typeof args>;
 export default defineCommand({
   meta: { name: "duplex request", description: "Sends requests to a server and receives its responses." },
   args,
+  movesFrames: true,
   examples: [
     {
       purpose: "measure how long 1000 requests of 1 MiB take",
@@ -148,6 +149,10 @@ export default defineCommand({
     const { bufferSize, channel, connectTimeoutMs, framing, metadata } = options;
     const { log, signal } = session;
 
+    refuseSameFile({
+      "--input": options.input === "-" ? undefined : options.input,
+      "--output": options.output,
+    });
     // Before the channel is touched, so that a bad path harms nothing.
     const input = await openInput(options.input, session);
     const output = await openOutput(options.output, session);
@@ -160,7 +165,6 @@ export default defineCommand({
     );
     log?.info(`Connected to channel "${channel}".`);
     const source = sourceOf(input, options, client.maxRequestSize, signal);
-    output?.restart();
     if (metadata !== undefined) {
       const bytes = new TextEncoder().encode(metadata);
       client.setMetadata(bytes);

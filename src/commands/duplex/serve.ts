@@ -9,8 +9,8 @@ import {
   choice,
   duration,
   integer,
-  outputOptions,
   text,
+  transferOptions,
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
@@ -94,7 +94,7 @@ const args = {
   }),
   bufferSize: ringSize({ group: "Buffer", description: "set the ring size of the request buffer" }),
   metadataSize: metadataRoom({ group: "Buffer" }),
-  ...outputOptions,
+  ...transferOptions,
 };
 
 type ServeOptions = Values<typeof args>;
@@ -105,6 +105,7 @@ export default defineCommand({
     description: "Creates a channel and answers the requests of its clients.",
   },
   args,
+  movesFrames: true,
   examples: [
     {
       purpose: "answer each request with its bytes inverted",

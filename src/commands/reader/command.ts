@@ -4,17 +4,17 @@ import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped, speedFigures, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
-import { openOutput } from "../../cli/open.ts";
+import { openOutput, refuseSameFile } from "../../cli/open.ts";
 import {
   bufferName,
   choice,
   duration,
   flag,
   integer,
-  outputOptions,
   path,
   permissions,
   size,
+  transferOptions,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import { framing, metadataRoom, ringSize, waitMode } from "../../cli/shared-options.ts";
@@ -92,12 +92,13 @@ const args = {
     zeroIsForever: true,
   }),
   wait: waitMode(),
-  ...outputOptions,
+  ...transferOptions,
 };
 
 export default defineCommand({
   meta: { name: "reader", description: "Creates a buffer and reads the frames that a writer sends." },
   args,
+  movesFrames: true,
   examples: [
     {
       purpose: "receive 1000 frames and check them",
@@ -130,14 +131,13 @@ export default defineCommand({
     const { log } = session;
     document.frame_size = options.size ?? DEFAULT_FRAME_SIZE;
 
+    refuseSameFile({ "--output": options.output, "--metadata-output": options.metadataOutput });
     // Before the buffer is created, so that a bad path harms nothing.
     const output = await openOutput(options.output, session);
     const metadataOutput = await openOutput(options.metadataOutput, session);
     const config = { metadataSize, payloadSize: bufferSize, mode };
     const reader = session.own(await Reader.create(buffer, config, { wait, signal: session.signal }));
     log?.info(`Created buffer "${buffer}" of ${count(reader.config.payloadSize, "bytes")}.`);
-    output?.restart();
-    metadataOutput?.restart();
 
     const progress = await Progress.start(session, "Reading", frames > 0 ? frames : undefined);
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };

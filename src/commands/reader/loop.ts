@@ -50,6 +50,7 @@ export class ReaderLoop {
   #bytes = 0;
   /** Whether the metadata of the current writer has been read, if there is any. */
   #hasMetadata = false;
+  #hasReplacedFiles = false;
 
   /** @param report is called every few milliseconds with the frames and bytes read so far. */
   constructor(
@@ -110,7 +111,7 @@ export class ReaderLoop {
         return;
       } catch (error) {
         if (!(error instanceof WriterDeadError)) throw error;
-        await this.#takeMetadata();
+        await this.#takeMetadata({ beforeFrame: false });
         this.#session.log?.info(error.message);
         if (follow) continue;
         if (error.reason === "died") throw error;
@@ -137,7 +138,7 @@ export class ReaderLoop {
       if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.#clock.start();
       this.#noteFirst(batch);
-      if (!this.#hasMetadata) await this.#takeMetadata();
+      if (!this.#hasMetadata) await this.#takeMetadata({ beforeFrame: true });
       if (!this.#takeAtOnce(batch)) await this.#takeOneByOne(batch);
       if (this.#clock.isDue(batch.size, batch.length)) await this.#clock.turn();
     }
@@ -176,16 +177,25 @@ export class ReaderLoop {
   }
 
   /** Reads the writer's metadata, once: it arrives before the first frame, or never. */
-  async #takeMetadata(): Promise<void> {
+  async #takeMetadata({ beforeFrame }: { beforeFrame: boolean }): Promise<void> {
     if (this.#hasMetadata) return;
     this.#hasMetadata = true;
     const metadata = this.#reader.getMetadata();
+    if (beforeFrame || metadata.length > 0) this.#replaceFiles();
     if (metadata.length === 0) return;
     this.#document.metadata_size = metadata.length;
     this.#session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
     const output = this.#outputs.metadata;
     output?.restart();
     if (output !== undefined) await this.#deliver(output.write(metadata));
+  }
+
+  /** Removes what the files held before, once: when the first frame or metadata arrives. */
+  #replaceFiles(): void {
+    if (this.#hasReplacedFiles) return;
+    this.#hasReplacedFiles = true;
+    this.#outputs.frames?.restart();
+    this.#outputs.metadata?.restart();
   }
 
   /** Takes a whole batch if its frames are small and need no check; returns false otherwise. */

@@ -3,7 +3,7 @@
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
-import { bufferName, choice, duration, flag, integer, outputOptions } from "../../cli/options.ts";
+import { bufferName, choice, duration, flag, integer, transferOptions } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import { metadataRoom, ringSize, waitMode, xorKey } from "../../cli/shared-options.ts";
 import { type BufferConfig, checkName, Reader, Writer } from "../../core/index.ts";
@@ -55,12 +55,13 @@ const args = {
     min: 0,
   }),
   wait: waitMode(),
-  ...outputOptions,
+  ...transferOptions,
 };
 
 export default defineCommand({
   meta: { name: "relay", description: "Creates a buffer and forwards its frames to another buffer." },
   args,
+  movesFrames: true,
   examples: [
     {
       purpose: "relay from a camera that writes to raw to a display that reads from shown",

@@ -11,11 +11,11 @@ import {
   choice,
   duration,
   integer,
-  outputOptions,
   path,
   rate,
   size,
   text,
+  transferOptions,
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
@@ -97,7 +97,7 @@ const args = {
     default: "wait",
   }),
   wait: waitMode(),
-  ...outputOptions,
+  ...transferOptions,
 };
 
 type WriterOptions = Values<typeof args>;
@@ -108,6 +108,7 @@ const MAX_METADATA_SIZE = 256 * 1024 * 1024;
 export default defineCommand({
   meta: { name: "writer", description: "Writes frames to a buffer that a reader has created." },
   args,
+  movesFrames: true,
   examples: [
     {
       purpose: "write a test picture 30 times per second",
