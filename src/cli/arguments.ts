@@ -182,6 +182,11 @@ class Scanner {
   }
 }
 
+/** Whether a text may not be what was given: Bun replaces bytes that are not UTF-8 with U+FFFD, and Windows may give half a pair. */
+function isAltered(text: string): boolean {
+  return text.includes("\ufffd") || !text.isWellFormed();
+}
+
 /** `-` is a value (stdin or stdout), and so is a negative number: the check of its range has a better message. */
 function looksLikeOption(argument: string): boolean {
   return argument.startsWith("-") && argument !== "-" && !/^-[\d.]/.test(argument);
@@ -195,8 +200,15 @@ async function explainProblem(problem: Problem, options: Options, help: string):
 }
 
 function parseValue<T>(name: string, option: Option<T>, text: string, help: string): T {
+  const place = option.type === "positional" ? `<${name}>` : `Option ${flagOf(name)}`;
+  if (isAltered(text)) {
+    throw new CommandError(
+      "USAGE",
+      `${place} takes UTF-8, and no character U+FFFD.`,
+      option.rawBytes ?? help,
+    );
+  }
   const value = option.parse(text);
   if (value !== undefined) return value;
-  const place = option.type === "positional" ? `<${name}>` : `Option ${flagOf(name)}`;
   throw new CommandError("USAGE", `${place} takes ${option.takes}, not ${JSON.stringify(text)}.`, help);
 }

@@ -29,6 +29,8 @@ export type Option<T> = (
   readonly variadic?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
+  /** The hint for bytes that are not UTF-8, if another option takes them. */
+  readonly rawBytes?: string;
   /** What a shell offers for it: words, or what exists when it asks. Nothing for a number, for example. */
   readonly offers?: readonly string[] | "buffers" | "channels" | "files";
   /** The value if the option is not given. */
@@ -48,6 +50,7 @@ interface Spec<D> {
   /** One line, verb first. */
   description: string;
   note?: string;
+  rawBytes?: string;
   /** The value if the option is not given. */
   default: D;
   /** The default in words, if the value alone does not say it. */
@@ -293,13 +296,14 @@ function option<T extends string | number, D extends T | undefined>(
 
 /** An option but for its type. */
 function define<T extends string | number, D extends T | undefined>(spec: Spec<D>, kind: Kind<T>) {
-  const { group, description, note, alias, valueHint = kind.valueHint } = spec;
+  const { group, description, note, rawBytes, alias, valueHint = kind.valueHint } = spec;
   const shown = spec.shown ?? (spec.default === undefined ? undefined : showDefault(spec.default, kind));
   return {
     group,
     description,
     valueHint,
     ...(note !== undefined && { note }),
+    ...(rawBytes !== undefined && { rawBytes }),
     ...(alias !== undefined && { alias }),
     ...(shown !== undefined && { default: shown }),
     takes: kind.takes,

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { version as packageVersion } from "../../package.json";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { run, runJson, runOnTerminal } from "../support/process.ts";
+import { Child, run, runJson, runOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { ask } from "./channels.ts";
 
@@ -60,6 +60,15 @@ describe("a usage error", () => {
       expect(stdout.length).toBe(0);
       expect(JSON.parse(stderr).error.code).toBe("USAGE");
     }
+  });
+
+  test.each(["metadata", "metadata-file", "input"])("is bytes in --%s that are not UTF-8", async (option) => {
+    const shell = `exec "$@" --${option} "$(printf 'a\\377\\303b')"`;
+    await using child = Child.cli(["writer", uniqueName(), "--connect-timeout-ms", "0"], { shell });
+    const { code, stdout, stderr } = await child.exited();
+    expect([code, stdout.length]).toEqual([3, 0]);
+    expect(stderr).toStartWith(`zerobuffer writer: Option --${option} takes UTF-8, and no character U+FFFD.`);
+    expect(stderr.includes("--metadata-file.")).toBe(option === "metadata");
   });
 
   test("in the arguments is found before anything else is touched", async () => {

@@ -30,8 +30,7 @@ const args = {
   xorKey: xorKey({ group: "Frames", description: "set the key of --transform xor" }),
   createOutput: flag({
     group: "Buffers",
-    description:
-      "create the output if it is missing, for a reader of zerobuffer",
+    description: "create the output if it is missing, for a reader of zerobuffer",
   }),
   bufferSize: ringSize({ group: "Buffers", description: "set the ring size of created buffers" }),
   metadataSize: metadataRoom({ group: "Buffers" }),

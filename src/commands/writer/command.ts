@@ -64,6 +64,7 @@ const args = {
     group: "Metadata",
     alias: "m",
     description: "send this text as metadata before the first frame",
+    rawBytes: "Put these bytes in a file, and send it with --metadata-file.",
   }),
   metadataFile: path({ group: "Metadata", description: "send a file as metadata before the first frame" }),
   rate: rate({
