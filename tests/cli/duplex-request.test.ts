@@ -4,6 +4,15 @@ import { Child, run } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { ask, program, SMALL, serve, stopped } from "./channels.ts";
 
+/** A client that sends the lines of its stdin, and writes the responses as lines. */
+const asking = (channel: string) => [
+  "duplex",
+  "request",
+  channel,
+  ...SMALL,
+  ..."-i - -o - --framing lines --json-output".split(" "),
+];
+
 describe("a client", () => {
   test("waits for its server", async () => {
     const channel = uniqueName();
@@ -135,6 +144,44 @@ describe("a client", () => {
     const { code, document } = await client.report();
     expect(code).toBe(130);
     expect(document.error.code).toBe("INTERRUPTED");
+    await stopped(server);
+  });
+
+  for (const args of [[], ["--in-flight", "8"]]) {
+    test(`writes each response before it waits for the next request, ${args.join(" ")}`, async () => {
+      const channel = uniqueName();
+      await using server = await serve(channel);
+      await using client = Child.cli([...asking(channel), ...args], { stdin: "pipe" });
+      for (const line of ["one\n", "two\nthree\n", "four\n"]) {
+        client.write(line);
+        await client.printed(line);
+      }
+      client.closeStdin();
+      const { code, stdout } = await client.exited();
+      expect([code, stdout.toString()]).toEqual([0, "one\ntwo\nthree\nfour\n"]);
+      await stopped(server);
+    });
+  }
+
+  test("writes each response before it waits for its rate", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const slow = [...asking(channel), "--rate", "0.001"];
+    await using client = Child.cli(slow, { stdin: Buffer.from("one\ntwo\n") });
+    await client.printed("one\n");
+    client.kill("SIGINT");
+    expect((await client.exited()).code).toBe(130);
+    await stopped(server);
+  });
+
+  test("writes each response before it waits for another one", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", program("silence", "3"));
+    const lines = { stdin: Buffer.from("one\ntwo\nthree\n") };
+    await using client = Child.cli([...asking(channel), "--timeout-ms", "0"], lines);
+    await client.printed("eno\nowt\n");
+    client.kill("SIGINT");
+    expect((await client.exited()).code).toBe(130);
     await stopped(server);
   });
 

@@ -8,6 +8,7 @@ import type { DuplexResponse, IDuplexClient } from "../../core/index.ts";
 import { type Transform, transformFor } from "../../frames/transforms.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { Latencies } from "./latency.ts";
+import { ResponseOutput } from "./response-output.ts";
 
 /** What a response should be: the bytes of its request, or the bytes after a transform. */
 export const EXPECTATIONS = ["none", "echo", "reverse", "xor"] as const;
@@ -37,19 +38,18 @@ export class RequestLoop {
   firstWrong: number | undefined;
   readonly #client: IDuplexClient;
   readonly #source: FrameSource;
-  readonly #output: FrameOutput | undefined;
+  readonly #output: ResponseOutput | undefined;
   readonly #session: Session;
   readonly #options: RequestLoopOptions;
   readonly #pace: Pace | undefined;
   readonly #isAsExpected: ((request: Uint8Array, response: Uint8Array) => boolean) | undefined;
   readonly #clock: LoopClock;
   #inFlight = 0;
-  #failure: { readonly error: unknown } | undefined;
-  /** Resolves when a request is complete. */
-  #done: PromiseWithResolvers<void> | undefined;
-  /** Responses that wait for earlier ones before they are written; undefined: there was no response. */
-  readonly #outbox = new Map<number, Uint8Array | undefined>();
-  #emitted = 0;
+  readonly #failed = new AbortController();
+  /** Aborted when the loop must end early, with the reason: it has failed, or the session ends. */
+  readonly #signal: AbortSignal;
+  /** Resolves when a request is complete, or its response is written. */
+  #progress: PromiseWithResolvers<void> | undefined;
 
   /** @param report is called every few milliseconds. */
   constructor(
@@ -62,38 +62,61 @@ export class RequestLoop {
   ) {
     this.#client = client;
     this.#source = source;
-    this.#output = output;
+    this.#output =
+      output &&
+      new ResponseOutput(output, {
+        progressed: () => this.#progress?.resolve(),
+        failed: (error) => this.#failed.abort(error),
+      });
     this.#options = options;
     this.#session = session;
+    this.#signal = AbortSignal.any([session.signal, this.#failed.signal]);
     this.#pace =
       options.rate === undefined ? undefined : new Pace({ rate: options.rate, batchSize: 1, delayMs: 0 });
     this.#isAsExpected = options.verify === "none" ? undefined : comparison(options.verify, options.xorKey);
-    this.#clock = new LoopClock(session.signal, report);
+    this.#clock = new LoopClock(this.#signal, report);
   }
 
   /** Sends up to `limit` requests, or all of them if it is 0, and waits for their responses. */
   async run(limit: number): Promise<void> {
-    const { signal } = this.#session;
+    await this.#sendAll(limit);
+    await this.#until(() => this.#inFlight === 0);
+    await this.deliver();
+  }
+
+  /** Waits until the received responses are written, for as long as the session allows. */
+  async deliver(): Promise<void> {
+    if (this.#output !== undefined) await this.#session.finish(this.#output.finish());
+  }
+
+  async #sendAll(limit: number): Promise<void> {
     while (limit === 0 || this.sent < limit) {
-      while (this.#isFull) await this.#waitForResponse();
+      await this.#until(() => !this.#isFull);
       const request = this.#source.next(this.sent, 1)?.bytes;
       if (request === undefined) {
-        if (await this.#source.more()) continue;
+        if (await raceAbort(this.#source.more(), this.#signal)) continue;
         break;
       }
-      if (this.#pace?.isDue(this.sent) === false) await this.#pace.wait(this.sent, signal);
+      if (this.#pace?.isDue(this.sent) === false) await this.#pace.wait(this.sent, this.#signal);
       this.#send(request);
       if (this.#clock.isDue(request.length)) await this.#clock.turn();
     }
-    while (this.#inFlight > 0 || this.#outbox.size > 0) await this.#waitForResponse();
-    this.#throwFailure();
-    if (this.#output !== undefined) await this.#session.finish(this.#output.flush());
   }
 
   /** Whether the next request must wait. With an output, a request is in flight until its response is written. */
   get #isFull(): boolean {
-    const open = this.#output === undefined ? this.#inFlight : this.sent - this.#emitted;
-    return open >= this.#options.inFlight || this.#failure !== undefined;
+    const open = this.#output === undefined ? this.#inFlight : this.sent - this.#output.count;
+    return open >= this.#options.inFlight;
+  }
+
+  /** Waits for a condition that requests and responses change. */
+  async #until(condition: () => boolean): Promise<void> {
+    this.#signal.throwIfAborted();
+    while (!condition()) {
+      this.#progress = Promise.withResolvers();
+      await raceAbort(this.#progress.promise, this.#signal);
+      this.#progress = undefined;
+    }
   }
 
   #send(bytes: Uint8Array): void {
@@ -108,12 +131,10 @@ export class RequestLoop {
     this.#client
       .request(request, { timeoutMs })
       .then((response) => this.#receive(number, request, response, sentAt))
-      .catch((error) => {
-        this.#failure ??= { error };
-      })
+      .catch((error) => this.#failed.abort(error))
       .finally(() => {
         this.#inFlight--;
-        this.#done?.resolve();
+        this.#progress?.resolve();
       });
   }
 
@@ -122,7 +143,7 @@ export class RequestLoop {
     if (!response.isValid) {
       this.timeouts++;
       this.#session.log?.warn(`Request ${number} got no response within ${this.#options.timeoutMs} ms.`);
-      if (this.#output !== undefined) this.#outbox.set(number, undefined);
+      this.#output?.add(number, undefined);
       return;
     }
     this.stopwatch.mark();
@@ -134,29 +155,7 @@ export class RequestLoop {
       this.firstWrong = Math.min(number, this.firstWrong ?? number);
       this.#session.log?.warn(`The response to request ${number} failed --verify ${this.#options.verify}.`);
     }
-    if (this.#output !== undefined) this.#outbox.set(number, response.toArray());
-  }
-
-  /** Waits until a request is complete, and writes the responses that are next in order. */
-  async #waitForResponse(): Promise<void> {
-    this.#throwFailure();
-    if (!this.#outbox.has(this.#emitted)) {
-      this.#done = Promise.withResolvers();
-      await raceAbort(this.#done.promise, this.#session.signal);
-      this.#done = undefined;
-    }
-    for (; this.#outbox.has(this.#emitted); this.#emitted++) {
-      const response = this.#outbox.get(this.#emitted);
-      this.#outbox.delete(this.#emitted);
-      const output = this.#output;
-      if (response !== undefined && output?.append(response) === false) {
-        await this.#session.finish(output.write(response));
-      }
-    }
-  }
-
-  #throwFailure(): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#output?.add(number, response.toArray());
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
-import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
+import { addLaterFailure, CommandError, DownstreamClosed } from "../../cli/failure.ts";
 import { count, grouped, perSecond, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
 import { sourceOf } from "../../cli/frame-source.ts";
@@ -180,7 +180,11 @@ export default defineCommand({
     try {
       await loop.run(limit);
     } catch (error) {
-      if (!(error instanceof DownstreamClosed)) throw error;
+      if (!(error instanceof DownstreamClosed)) {
+        // Responses that were received must still be delivered.
+        await loop.deliver().catch((lost) => lost !== error && addLaterFailure(document.errors, lost));
+        throw error;
+      }
     } finally {
       fill(document, loop);
       document.empty_lines_skipped = source.emptyLines;
