@@ -21,10 +21,10 @@ export class FrameInput {
   readonly #reader: Reader;
   readonly #timeouts: Timeouts;
   readonly #session: Session;
-  readonly #check: (() => void) | undefined;
+  readonly #check: () => void;
 
-  /** @param check is called a few times per second during waits, if given. It may throw. */
-  constructor(reader: Reader, timeouts: Timeouts, session: Session, check?: () => void) {
+  /** @param check is called a few times per second during waits. It may throw. */
+  constructor(reader: Reader, timeouts: Timeouts, session: Session, check: () => void) {
     this.#reader = reader;
     this.#timeouts = timeouts;
     this.#session = session;
@@ -86,12 +86,11 @@ export class FrameInput {
     wait: (sliceMs: number) => Promise<T | undefined>,
   ): Promise<T | undefined> {
     const deadline = performance.now() + timeoutMs;
-    const longestMs = this.#check === undefined ? Number.POSITIVE_INFINITY : SLICE_MS;
     for (;;) {
       const leftMs = Math.max(0, deadline - performance.now());
-      const result = await wait(Math.min(longestMs, leftMs));
+      const result = await wait(Math.min(SLICE_MS, leftMs));
       if (result !== undefined) return result;
-      this.#check?.();
+      this.#check();
       if (performance.now() >= deadline) return undefined;
     }
   }

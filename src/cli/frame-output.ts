@@ -28,6 +28,11 @@ export class FrameOutput {
     this.#output.restart();
   }
 
+  /** {@link ByteOutput.checkReader} */
+  checkReader(): void {
+    this.#output.checkReader();
+  }
+
   /** Copies a frame if there is room. If it returns false, use `write`. */
   append(frame: Uint8Array): boolean {
     return frame.length <= MAX_COPIED_SIZE && this.#joiner.append(frame);

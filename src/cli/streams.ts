@@ -1,6 +1,7 @@
 // Byte streams over files, stdin and stdout. The thread pool makes the system calls, so the event loop never blocks.
 
 import fs from "node:fs";
+import { isOtherEndClosed } from "../native/process.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { MAX_CALL_SIZE } from "../runtime/files.ts";
 import { CommandError, DownstreamClosed, systemCode, systemReason } from "./failure.ts";
@@ -163,9 +164,18 @@ export class ByteOutput implements Disposable {
         if (this.#position !== null) this.#position += written;
       }
     } catch (error) {
-      if (systemCode(error) === "EPIPE") throw new DownstreamClosed(`Its reader has closed ${this.#name}.`);
+      if (systemCode(error) === "EPIPE") throw downstreamClosed(this.#name);
       throw ioError(`Cannot write ${this.#name}`, error);
     }
+  }
+
+  /**
+   * For waits in which nothing is written: no write would notice that the reader of the pipe has closed it.
+   *
+   * @throws DownstreamClosed
+   */
+  checkReader(): void {
+    if (isOtherEndClosed(this.#fd)) throw downstreamClosed(this.#name);
   }
 
   [Symbol.dispose](): void {
@@ -180,6 +190,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EISDIR: "Name a file, not a directory.",
   ENOSPC: "Free some space, or write elsewhere.",
 };
+
+function downstreamClosed(name: string): DownstreamClosed {
+  return new DownstreamClosed(`Its reader has closed ${name}.`);
+}
 
 function ioError(what: string, error: unknown): CommandError {
   const hint = REMEDIES[systemCode(error) ?? ""];

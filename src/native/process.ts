@@ -1,4 +1,4 @@
-// Processes as the system sees them, and the calling thread.
+// Processes as the system sees them, the calling thread, and the descriptors of this process.
 
 import { Code } from "./codes.ts";
 import { native } from "./library.ts";
@@ -16,4 +16,9 @@ export function sleep(milliseconds: number): boolean {
 /** When the process started, in a unit of the system; 0 if it lives and that cannot be read; -1 if it does not live. */
 export function processStart(pid: number): number {
   return native.zb_process_start(pid);
+}
+
+/** Whether a descriptor is a pipe or a socket whose other end is closed. On Windows only a write tells: always false. */
+export function isOtherEndClosed(descriptor: number): boolean {
+  return native.zb_other_end_closed(descriptor) === 1;
 }

@@ -11,6 +11,7 @@ export const SYMBOLS = {
   zb_library_path: { args: ["ptr", "u32"], returns: "i32" },
   zb_system_error: { args: [], returns: "i32" },
   zb_sleep: { args: ["i32"], returns: "i32" },
+  zb_other_end_closed: { args: ["i32"], returns: "i32" },
 
   zb_signals_open: { args: [], returns: "void" },
   zb_signals_watch: { args: [], returns: "void" },

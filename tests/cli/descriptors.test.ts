@@ -153,13 +153,18 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 const hashOf = (bytes: Uint8Array) => Bun.hash(bytes).toString(16);
 
+/** Both ends of a new pipe. */
+function openPipe() {
+  const pipe = join(directory, uniqueName());
+  Bun.spawnSync(["mkfifo", pipe]);
+  const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  return { readEnd, writeEnd: openSync(pipe, constants.O_WRONLY) };
+}
+
 describe("an output", () => {
   test("whose reader goes away ends the command quietly, and no more frames are taken", async () => {
     const name = uniqueName();
-    const pipe = join(directory, "pipe");
-    Bun.spawnSync(["mkfifo", pipe]);
-    const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
-    const writeEnd = openSync(pipe, constants.O_WRONLY);
+    const { readEnd, writeEnd } = openPipe();
     await using reader = Child.cli(["reader", name, "-o", "-", "--buffer-size", "64KiB"], {
       stdout: writeEnd,
     });
@@ -175,6 +180,41 @@ describe("an output", () => {
     expect(code).toBe(0);
     expect(stderr).toMatch(/^Read 1 frame /);
   });
+
+  test.each([
+    ["no writer has come", false],
+    ["the writer is idle", true],
+  ])(
+    "whose reader goes away while %s ends the command quietly, and its name is free",
+    async (_, hasWriter) => {
+      const name = uniqueName();
+      const { readEnd, writeEnd } = openPipe();
+      await using reader = Child.cli(
+        [
+          "reader",
+          name,
+          "-o",
+          "-",
+          "-v",
+          "--buffer-size",
+          "64KiB",
+          "--connect-timeout-ms",
+          "0",
+          "--timeout-ms",
+          "0",
+        ],
+        { stdout: writeEnd },
+      );
+      closeSync(writeEnd);
+      await reader.logged("Created buffer");
+      using writer = hasWriter ? await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS }) : undefined;
+      if (hasWriter) await reader.logged("A writer connected");
+      closeSync(readEnd);
+      expect((await reader.exited()).code).toBe(0);
+      expect(writer?.isReaderConnected()).not.toBe(true);
+      using _next = new Reader(name, { payloadSize: 4096 });
+    },
+  );
 
   test("that is full is an I/O error", async () => {
     const name = uniqueName();

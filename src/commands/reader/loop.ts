@@ -67,7 +67,7 @@ export class ReaderLoop {
     this.#session = session;
     this.#document = document;
     this.#clock = new LoopClock(session.signal, () => report(this.#frames, this.#bytes));
-    this.#input = new FrameInput(reader, options, session);
+    this.#input = new FrameInput(reader, options, session, () => outputs.frames?.checkReader());
     this.#examination = new Examination(options, document, session.log, this.#clock);
     this.#examines = this.#examination.isWanted;
   }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,6 +63,11 @@ int32_t zb_sleep(int32_t wait_us) {
     const struct timespec time = {.tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000};
     if (nanosleep(&time, NULL) != 0 && zb_ended_by_interruption()) return ZB_INTERRUPTED;
   }
+}
+
+int32_t zb_other_end_closed(int32_t descriptor) {
+  struct pollfd end = {.fd = descriptor};
+  return poll(&end, 1, 0) == 1 && (end.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------ */

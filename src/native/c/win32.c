@@ -130,6 +130,11 @@ int32_t zb_sleep(int32_t wait_us) {
   return ZB_OK;
 }
 
+int32_t zb_other_end_closed(int32_t descriptor) {
+  (void)descriptor;
+  return 0;
+}
+
 /* ---- threads ------------------------------------------------------------------------------------------------- */
 
 uintptr_t zb_this_thread(void) { return GetCurrentThreadId(); }

@@ -19,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 5
+#define ZB_ABI_VERSION 6
 
 enum zb_code {
   ZB_OK = 0,
@@ -112,6 +112,9 @@ ZB_API int32_t zb_library_path(char *path, uint32_t capacity);
 ZB_API int32_t zb_system_error(void);
 /* Sleeps. Returns ZB_INTERRUPTED if a signal ends that (see below). */
 ZB_API int32_t zb_sleep(int32_t wait_us);
+/* 1 if `descriptor` is a pipe or a socket whose other end is closed, so that nothing can be written to it any more. On
+ * Windows only a write tells: always 0. */
+ZB_API int32_t zb_other_end_closed(int32_t descriptor);
 
 /* ---- signals ------------------------------------------------------------------------------------------------- */
 
