@@ -185,6 +185,32 @@ describe("a client", () => {
     await stopped(server);
   });
 
+  for (const [what, input, args] of [
+    ["input", "one\n", []],
+    ["its rate", "one\ntwo\n", ["--rate", "0.001"]],
+  ] as const) {
+    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+      test(`that waits for ${what} ends with code 2 when its server gets ${signal}`, async () => {
+        const channel = uniqueName();
+        await using server = await serve(channel);
+        await using client = Child.cli([...asking(channel), ...args], { stdin: "pipe", limitMs: 10_000 });
+        client.write(input);
+        await client.printed("one\n");
+        server.kill(signal);
+        await server.exited();
+        const { code, stdout, stderr } = await client.exited();
+        const document = JSON.parse(stderr);
+        expect([code, stdout.toString()]).toEqual([2, "one\n"]);
+        expect(["READER_DEAD", "WRITER_DEAD"]).toContain(document.error.code);
+        expect(document).toMatchObject({ requests: 1, responses: 1 });
+        const how = signal === "SIGKILL" ? "died" : "left";
+        expect(document.error.message).toBe(`The server of channel "${channel}" has ${how}.`);
+        await using next = await serve(channel);
+        await stopped(next);
+      });
+    }
+  }
+
   test("shows people a histogram", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);

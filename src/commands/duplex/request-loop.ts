@@ -13,6 +13,9 @@ import { ResponseOutput } from "./response-output.ts";
 /** What a response should be: the bytes of its request, or the bytes after a transform. */
 export const EXPECTATIONS = ["none", "echo", "reverse", "xor"] as const;
 
+/** How often to look whether the server is still there, in milliseconds. */
+const CHECK_MS = 250;
+
 interface RequestLoopOptions {
   /** The most requests in flight. */
   readonly inFlight: number;
@@ -94,12 +97,34 @@ export class RequestLoop {
       await this.#until(() => !this.#isFull);
       const request = this.#source.next(this.sent, 1)?.bytes;
       if (request === undefined) {
-        if (await raceAbort(this.#source.more(), this.#signal)) continue;
+        if (await this.#whileServed(this.#source.more())) continue;
         break;
       }
-      if (this.#pace?.isDue(this.sent) === false) await this.#pace.wait(this.sent, this.#signal);
+      if (this.#pace?.isDue(this.sent) === false) {
+        await this.#whileServed(this.#pace.wait(this.sent, this.#signal));
+      }
       this.#send(request);
       if (this.#clock.isDue(request.length)) await this.#clock.turn();
+    }
+  }
+
+  /** Waits for the next request to be there and due. Rejects when the server has gone meanwhile. */
+  async #whileServed<T>(wait: Promise<T>): Promise<T> {
+    const checks = setInterval(() => this.#checkServer(), CHECK_MS);
+    try {
+      return await raceAbort(wait, this.#signal);
+    } finally {
+      clearInterval(checks);
+    }
+  }
+
+  #checkServer(): void {
+    // The client finds out by itself, once it has taken the last responses.
+    if (this.#inFlight > 0) return;
+    try {
+      this.#client.checkServer();
+    } catch (error) {
+      this.#failed.abort(error);
     }
   }
 

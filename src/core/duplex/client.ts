@@ -97,6 +97,11 @@ export class DuplexClient implements IDuplexClient {
     return this.#requests.isReaderConnected();
   }
 
+  checkServer(): void {
+    this.#guard();
+    this.#requests.checkReader();
+  }
+
   setMetadata(data: Uint8Array): void {
     this.#guard();
     this.#requests.setMetadata(data);

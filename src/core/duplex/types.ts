@@ -81,6 +81,8 @@ export interface IDuplexClient extends Disposable {
   readonly maxRequestSize: number;
   /** Whether the server's process is alive and has the channel open. Throws ClosedError. */
   readonly isServerConnected: boolean;
+  /** Throws ReaderDeadError if the server has gone, as the next request would; a program that has none to send can ask. */
+  checkServer(): void;
   /** Sends metadata, once, before the first request. Throws as Writer.setMetadata. */
   setMetadata(data: Uint8Array): void;
   /** Disconnects. Pending requests reject with ClosedError. */

@@ -196,5 +196,6 @@ describe("a request", () => {
     expect(thrownBy(() => client.receiveResponse(0))).toBeInstanceOf(ClosedError);
     expect(thrownBy(() => client.sendRequest(bytesOf(1, 1)))).toBeInstanceOf(ClosedError);
     expect(thrownBy(() => client.isServerConnected)).toBeInstanceOf(ClosedError);
+    expect(thrownBy(() => client.checkServer())).toBeInstanceOf(ClosedError);
   });
 });

@@ -55,8 +55,10 @@ describe("a server", () => {
     for (let i = 1; i <= 5; i++) client.sendRequest(bytesOf(i, 100));
     await eventually(() => served.server.statistics.responses === 5);
     expect(client.isServerConnected).toBe(true);
+    client.checkServer();
     served.server.stop();
     expect(client.isServerConnected).toBe(false);
+    expect(thrownBy(() => client.checkServer())).toMatchObject({ code: "READER_DEAD", reason: "left" });
     for (let i = 1; i <= 5; i++) {
       using response = client.receiveResponse(0);
       expect([response.sequence, response.toArray()]).toEqual([i, bytesOf(i, 100)]);
