@@ -91,6 +91,27 @@ TEST(a_writer_that_comes_to_a_ring_with_frames_goes_on_behind_them_from_number_1
   close_ring(&ring);
 }
 
+TEST(a_writer_asks_for_a_look_when_somebody_has_overwritten_its_own_pid_while_frames_flow) {
+  struct ring ring;
+  open_ring(&ring, 256);
+  const uint64_t own = word(&ring.oieb->writer_pid);
+  for (uint64_t sequence = 1; sequence <= 3; sequence++) {
+    OK(write_frame(&ring, 24, sequence));
+    read_frame(&ring, 24, sequence);
+    OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
+  }
+  set_word(&ring.oieb->writer_pid, own + 1);
+  /* It is found when the next frame is published. */
+  OK(write_frame(&ring, 24, 4));
+  read_frame(&ring, 24, 4);
+  OK(zb_reader_release(ring.reader, 3, 1));
+  EQUAL(zb_writer_write(ring.writer, "x", 1, 0), ZB_PEER_CHECK);
+  set_word(&ring.oieb->writer_pid, own);
+  zb_writer_peer(ring.writer, (uint64_t)getpid());
+  OK(write_frame(&ring, 24, 5));
+  close_ring(&ring);
+}
+
 TEST(a_writer_asks_for_a_look_at_the_reader_when_its_pid_changes) {
   struct ring ring;
   open_ring(&ring, 256);

@@ -17,6 +17,8 @@ struct zb_writer {
   uint64_t free_when_placed; /* bytes that place_first last found */
   uint64_t reader_pid;
   int64_t peer_seen_ns;
+  uint64_t own_pid;
+  bool pid_lost; /* somebody has overwritten own_pid in the OIEB */
   struct {
     bool unused; /* no frame has been published since */
     uint64_t write_pos, read_pos;
@@ -73,6 +75,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   /* A v1 reader may still want the metadata of the last writer. */
   if (zb_is_reader_ours(ring.oieb)) zb_metadata_withdraw(ring.oieb, ring.metadata_size);
   writer->reader_pid = reader_pid;
+  writer->own_pid = LOAD(ring.oieb->writer_pid, relaxed);
   writer->peer_seen_ns = zb_now_coarse_ns();
   writer->keep_warm = zb_keep_warm_start(&writer->ring);
   writer->free_after_publish = LOAD(ring.oieb->payload_free_bytes, acquire);
@@ -133,6 +136,7 @@ int32_t zb_ring_follow(zb_memory *memory, struct zb_walk *walk, int32_t slice_us
 
 void zb_writer_peer(zb_writer *writer, uint64_t reader_pid) {
   writer->reader_pid = reader_pid;
+  writer->pid_lost = false;
   writer->peer_seen_ns = zb_now_coarse_ns();
 }
 
@@ -174,7 +178,8 @@ static int32_t place_first(zb_writer *writer, uint64_t size) {
   uint64_t free_bytes = LOAD(writer->ring.oieb->payload_free_bytes, acquire);
   if (free_bytes > writer->ring.payload_size) return ZB_BAD_CONTROL;
   /* More free bytes than after the last publication show that the reader lives. */
-  if (free_bytes == writer->free_after_publish && !reader_seen_lately(writer)) return ZB_PEER_CHECK;
+  if (writer->pid_lost || (free_bytes == writer->free_after_publish && !reader_seen_lately(writer)))
+    return ZB_PEER_CHECK;
   int32_t code = place(writer, size, free_bytes);
   if (code == ZB_OK) {
     writer->free_when_placed = free_bytes;
@@ -239,6 +244,7 @@ static void publish(zb_writer *writer) {
   ZB_POINT(write_positions);
   STORE(oieb->payload_write_pos, writer->write_pos, relaxed);
   STORE(oieb->payload_written_count, writer->written_count, relaxed);
+  if (LOAD(oieb->writer_pid, relaxed) != writer->own_pid) writer->pid_lost = true;
   ZB_POINT(write_publish);
   /* release: this is the publication. A reader that sees the space taken sees markers, headers, bytes and positions.
    * Before it, no reader sees anything of these frames, and a killed writer leaves nothing of them. */

@@ -336,14 +336,14 @@ struct zb_walk {
 ZB_API int32_t zb_ring_follow(zb_memory *memory, struct zb_walk *walk, int32_t slice_us);
 /* Makes a writer that continues at the write position of the OIEB. Its first frame carries `sequence`. It removes what
  * an earlier writer has left: in an empty ring tokens and, for a reader of ours, metadata. `reader_pid` is the reader that
- * the caller has looked at. If the OIEB holds another one, calls return ZB_PEER_CHECK. */
+ * the caller has looked at. If the OIEB holds another one, or another writer than now, calls return ZB_PEER_CHECK. */
 ZB_API int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *released,
                               uint64_t reader_pid, double sequence, int32_t wait, zb_writer **writer);
 /* Before the writer gives its place up: puts the positions of a ring that it has rewound and not used back, where the next
  * writer of a v1 reader looks for them (zb_ring_follow). */
 ZB_API void zb_writer_leave(zb_writer *writer);
 ZB_API void zb_writer_close(zb_writer *writer);
-/* Tells the writer that the caller has looked at the reader: `reader_pid` lives. */
+/* Tells the writer that the caller has looked at the reader: `reader_pid` lives, and the writer has its place. */
 ZB_API void zb_writer_peer(zb_writer *writer, uint64_t reader_pid);
 /* Writes one frame of `size` bytes: acquire, copy, commit. Waits up to `wait_us` for room. With 0 it waits for no
  * room, but it may take up to 30 us, or half the time that copying a large frame takes, to let the ring become empty.
