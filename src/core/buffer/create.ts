@@ -345,14 +345,16 @@ function obstacleToTakeover(
   const obstacle = obstacleToRemoval(name, memory, lockFiles, { hasWaited });
   if (obstacle === undefined) return undefined;
   if (obstacle.code === "PERMISSION_DENIED") throw leftByAnother(name);
+  const isUsed = obstacle.code !== "CORRUPT_BUFFER";
+  const advice = isUsed ? "end the process that uses this one" : removalAdvice(name);
   const error = new CorruptBufferError(
     `Buffer "${name}" exists and cannot be replaced: ${obstacle.reason}.`,
     {
       buffer: name,
-      hint: obstacle.hint ?? `Use another name, or ${removalAdvice(name)}.`,
+      hint: obstacle.hint ?? `Use another name, or ${advice}.`,
     },
   );
-  return { error, leastMs: obstacle.isPassing && !hasWaited ? SECOND_LOOK_MS : 0 };
+  return { error, leastMs: obstacle.patienceMs ?? 0 };
 }
 
 function adopt(name: string, memory: SharedMemory, locks: BufferLocks): SharedBuffer | undefined {

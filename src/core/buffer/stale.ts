@@ -7,7 +7,7 @@ import { Semaphore } from "../../native/semaphore.ts";
 import { type ErrorCode, ZeroBufferError } from "../errors.ts";
 import { checkHelper, checkSharedMemory } from "../failures.ts";
 import { advice, faultOfWriting, opening } from "../machine.ts";
-import { BufferLocks, lockFilesOf, namesOfLocks } from "./locks.ts";
+import { BufferLocks, lockFilesOf, namesOfLocks, PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { hasEvidence, isOurs, memoryPath, semaphorePath, statusOf } from "./objects.ts";
 import { beginsAsOieb, decodeOieb, faultOfOieb, faultOfUnfinishedOieb, type Oieb } from "./oieb.ts";
@@ -78,8 +78,8 @@ export interface CleanupObstacle {
   readonly reason: string;
   /** What the user can do, as one sentence; undefined if the code says enough. */
   readonly hint?: string | undefined;
-  /** Whether it may be gone a moment later: somebody who only looks at the memory has it open, too. */
-  readonly isPassing?: boolean;
+  /** It may be gone within this time, in milliseconds: who only looks at the memory, or removes it, is also in the way. */
+  readonly patienceMs?: number;
   /** Whether `force` removes the buffer all the same: nothing shows that its processes live. */
   readonly isForceable?: boolean;
 }
@@ -105,7 +105,7 @@ export function obstacleToRemoval(
   if (memory.lockRole(Role.READER) === Code.LOCKED) return inUse(Role.READER, readerPid);
   if (memory.lockRole(Role.WRITER) === Code.LOCKED) return inUse(Role.WRITER, writerPid);
   if (!memory.isNamed)
-    return { code: "BUFFER_NOT_FOUND", reason: "it has just been removed", isPassing: true };
+    return { code: "BUFFER_NOT_FOUND", reason: "it has just been removed", patienceMs: SECOND_LOOK_MS };
   const { state, fault, oieb, reader, writer } = judge(memory);
   if (!hasWaited && fault === undefined && isOfV1ReaderThatLeaves(oieb)) return leaving;
   const isAlone = memory.isAlone();
@@ -117,19 +117,25 @@ export function obstacleToRemoval(
   const isOpen = isAlone === false;
   const byForce = { isForceable: isBuffer, hint: forceAdvice(name) };
   if (state === "corrupt") {
-    return { code: "CORRUPT_BUFFER", reason: fault ?? "", isPassing: isOpen, ...(isOpen && byForce) };
+    return {
+      code: "CORRUPT_BUFFER",
+      reason: fault ?? "",
+      patienceMs: isOpen ? SECOND_LOOK_MS : 0,
+      ...(isOpen && byForce),
+    };
   }
   for (const [role, pid, presence] of [
     [Role.READER, oieb.readerPid, reader],
     [Role.WRITER, oieb.writerPid, writer],
   ] as const) {
     if (presence === "alive") return inUse(role, pid);
-    if (presence === "unknown") return { ...mayBeInUse(role, pid), isPassing: isOpen, ...byForce };
+    if (presence === "unknown")
+      return { ...mayBeInUse(role, pid), patienceMs: isOpen ? SECOND_LOOK_MS : 0, ...byForce };
   }
   // Who makes it may be alive where nobody can be asked; on other systems nobody ever can.
   if (!isOpen) return beginsAsOieb(oieb) || (isBuffer && !IS_LINUX) ? undefined : unlikeABuffer;
   const reason = "a process that is neither its reader nor its writer has it open";
-  return { code: "READER_ALREADY_CONNECTED", reason, isPassing: true, ...byForce };
+  return { code: "READER_ALREADY_CONNECTED", reason, patienceMs: SECOND_LOOK_MS, ...byForce };
 }
 
 /** How a user can remove a buffer that may be in use by a process that is not visible, as a sentence. */
@@ -149,15 +155,19 @@ function isOfV1ReaderThatLeaves(oieb: Oieb): boolean {
 const leaving: CleanupObstacle = {
   code: "READER_ALREADY_CONNECTED",
   reason: "its reader is about to remove it",
-  isPassing: true,
+  patienceMs: SECOND_LOOK_MS,
 };
 
 const unlikeABuffer: CleanupObstacle = { code: "CORRUPT_BUFFER", reason: "it does not look like a buffer" };
 
 function inUse(role: Role, pid: bigint): CleanupObstacle {
-  return role === Role.READER
-    ? { code: "READER_ALREADY_CONNECTED", reason: `its reader (process ${pid}) is alive` }
-    : { code: "WRITER_ALREADY_CONNECTED", reason: `its writer (process ${pid}) is alive` };
+  const isReader = role === Role.READER;
+  const who = isReader ? "reader" : "writer";
+  return {
+    code: isReader ? "READER_ALREADY_CONNECTED" : "WRITER_ALREADY_CONNECTED",
+    reason: pid === 0n ? `a process is becoming its ${who}` : `its ${who} (process ${pid}) is alive`,
+    patienceMs: PROBE_PATIENCE_MS,
+  };
 }
 
 function mayBeInUse(role: Role, pid: bigint): CleanupObstacle {
@@ -214,10 +224,10 @@ export function cleanBuffer(name: string, options: CleanupOptions = {}): Cleanup
   const start = performance.now();
   let isForced = false;
   for (;;) {
-    const hasWaited = performance.now() - start >= SECOND_LOOK_MS;
-    const how = { force: isForced, hasWaited };
+    const waitedMs = performance.now() - start;
+    const how = { force: isForced, hasWaited: waitedMs >= SECOND_LOOK_MS };
     const obstacle = options.dryRun ? obstacleTo(name, how) : takeAndRemove(name, how);
-    if (obstacle?.isPassing && !hasWaited && sleep(pauseMs())) continue;
+    if (waitedMs < (obstacle?.patienceMs ?? 0) && sleep(pauseMs())) continue;
     if (obstacle?.isForceable && options.force && !isForced) {
       isForced = true;
       continue;
@@ -303,6 +313,7 @@ function heldLock(name: string): CleanupObstacle | undefined {
   return {
     code: "READER_ALREADY_CONNECTED",
     reason: "its lock is held: a reader is starting, or is being started",
+    patienceMs: PROBE_PATIENCE_MS,
   };
 }
 
@@ -327,7 +338,7 @@ function takeAndRemove(name: string, options: RemovalOptions): CleanupObstacle |
 const justHeld: CleanupObstacle = {
   code: "READER_ALREADY_CONNECTED",
   reason: "its lock was held by another process",
-  isPassing: true,
+  patienceMs: SECOND_LOOK_MS,
 };
 
 /** Removes what is stale and ours, with its lock files, and gives the locks back. Returns why it removed nothing. */
