@@ -4,26 +4,24 @@
 // every process that shares them.
 
 import type { ConsolaInstance } from "consola/core";
-import { Descriptor, print } from "./terminal.ts";
+import type { StderrLines } from "./stderr-lines.ts";
 
-/** The log of a run. A slow stderr delays the lines, not the run. */
+/** The log of a run. */
 export class Log {
   readonly #consola: ConsolaInstance;
-  #lines: string[] = [];
-  #printing: Promise<void> | undefined;
 
-  private constructor(createConsola: typeof import("consola/core").createConsola) {
+  private constructor(createConsola: typeof import("consola/core").createConsola, stderr: StderrLines) {
     this.#consola = createConsola({
-      reporters: [{ log: ({ type, args }) => this.#add(`${type}: ${args.join(" ")}\n`) }],
+      reporters: [{ log: ({ type, args }) => stderr.add(`${type}: ${args.join(" ")}`) }],
       // Repeated lines are printed, too.
       throttle: 0,
     });
   }
 
   /** Opens the log. Only this loads consola. */
-  static async open(): Promise<Log> {
+  static async open(stderr: StderrLines): Promise<Log> {
     const { createConsola } = await import("consola/core");
-    return new Log(createConsola);
+    return new Log(createConsola, stderr);
   }
 
   /** Logs what happens. */
@@ -34,25 +32,5 @@ export class Log {
   /** Logs a problem that does not end the run. */
   warn(message: string): void {
     this.#consola.warn(message);
-  }
-
-  /** Waits until all lines are printed. */
-  async flush(): Promise<void> {
-    await this.#printing;
-  }
-
-  #add(line: string): void {
-    this.#lines.push(line);
-    this.#printing ??= this.#printAll();
-  }
-
-  async #printAll(): Promise<void> {
-    while (this.#lines.length > 0) {
-      const text = this.#lines.join("");
-      this.#lines = [];
-      // If stderr is closed or full, there is nowhere left to report it.
-      await print(Descriptor.STDERR, text).catch(() => {});
-    }
-    this.#printing = undefined;
   }
 }

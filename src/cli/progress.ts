@@ -3,14 +3,28 @@
 import type { SingleBar } from "cli-progress";
 import { bytesText, count } from "./format.ts";
 import type { Session } from "./session.ts";
+import type { StderrLines } from "./stderr-lines.ts";
 
 /** Less than the allowed ten per second, because the first and the last redraw come on top. */
 const REDRAWS_PER_SECOND = 8;
 const BAR_WIDTH = 16;
 
+/** Where the cursor was at the start is not restored at the end: lines may have been printed since. */
+const CURSOR_POSITION = ["\x1b7", "\x1b8"];
+
+/** The terminal as the bar draws on it. */
+const terminal = {
+  isTTY: true,
+  get columns() {
+    return process.stderr.columns;
+  },
+  write: (text: string) => CURSOR_POSITION.includes(text) || process.stderr.write(text),
+};
+
 /** One line on stderr about a run. A timer redraws it, so that updates are cheap. */
 export class Progress implements Disposable {
   readonly #bar: SingleBar;
+  readonly #stderr: StderrLines;
   readonly #total: number | undefined;
   readonly #units: string;
   readonly #shownAt = performance.now();
@@ -20,8 +34,9 @@ export class Progress implements Disposable {
   #done = 0;
   #step: string | undefined;
 
-  private constructor(bar: SingleBar, total: number | undefined, units: string) {
+  private constructor(bar: SingleBar, total: number | undefined, units: string, stderr: StderrLines) {
     this.#bar = bar;
+    this.#stderr = stderr;
     this.#total = total;
     this.#units = units;
   }
@@ -42,7 +57,7 @@ export class Progress implements Disposable {
     if (!session.showsProgress) return undefined;
     const { default: cliProgress } = await import("cli-progress");
     const bar = new cliProgress.SingleBar({
-      stream: process.stderr,
+      stream: terminal as typeof process.stderr,
       format: total === undefined ? `${what}: {figures}` : `${what} {bar} {percentage} %{left}: {figures}`,
       fps: REDRAWS_PER_SECOND,
       barsize: BAR_WIDTH,
@@ -50,8 +65,11 @@ export class Progress implements Disposable {
       barIncompleteChar: "░",
       clearOnComplete: true,
       hideCursor: true,
+      // Cut to the width instead: what is printed above it may wrap.
+      linewrap: true,
     });
-    const progress = new Progress(bar, total, units);
+    const progress = new Progress(bar, total, units, session.stderr);
+    session.stderr.belowIsProgress = true;
     // The texts are computed when the line is drawn.
     bar.start(total ?? 0, 0, {
       get figures() {
@@ -84,6 +102,7 @@ export class Progress implements Disposable {
   /** Removes the line. */
   [Symbol.dispose](): void {
     this.#bar.stop();
+    this.#stderr.belowIsProgress = false;
   }
 
   #figures(): string {

@@ -6,6 +6,7 @@ import { explain, type Failure } from "./failure.ts";
 import type { Log } from "./log.ts";
 import { type Channel, report, reportFailure } from "./report.ts";
 import { Session } from "./session.ts";
+import { StderrLines } from "./stderr-lines.ts";
 import { Descriptor, type Style, takesEscapes } from "./terminal.ts";
 
 /** Runs the arguments and returns the exit code. */
@@ -67,13 +68,13 @@ async function openSession(
   { json, descriptor }: Channel,
 ): Promise<Session> {
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
-  const log = verbose && !jsonOwnsStderr ? await openLog() : undefined;
-  // Log lines would break the progress line.
-  const showsProgress = !json && !quiet && !verbose && (await takesEscapes(Descriptor.STDERR));
-  return new Session({ log, showsProgress });
+  const stderr = new StderrLines();
+  const log = verbose && !jsonOwnsStderr ? await openLog(stderr) : undefined;
+  const showsProgress = !json && !quiet && (await takesEscapes(Descriptor.STDERR));
+  return new Session({ log, showsProgress, stderr });
 }
 
-async function openLog(): Promise<Log> {
+async function openLog(stderr: StderrLines): Promise<Log> {
   const { Log } = await import("./log.ts");
-  return Log.open();
+  return Log.open(stderr);
 }

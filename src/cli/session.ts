@@ -4,6 +4,7 @@ import { raceAbort } from "../runtime/abort.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { Interrupted } from "./failure.ts";
 import type { Log } from "./log.ts";
+import type { StderrLines } from "./stderr-lines.ts";
 
 /** How long a stream may take for the rest of its bytes after a signal. */
 const GRACE_MS = 50;
@@ -14,14 +15,17 @@ export class Session implements AsyncDisposable {
   readonly signal: AbortSignal;
   /** The log of `--verbose`; undefined without it. */
   readonly log: Log | undefined;
+  /** What appears on stderr during the run. */
+  readonly stderr: StderrLines;
   /** Whether to show progress. */
   readonly showsProgress: boolean;
   readonly #resources = new DisposableStack();
   /** When the first signal came, by `performance.now()`. */
   #abortedAt = 0;
 
-  constructor({ log, showsProgress }: { log: Log | undefined; showsProgress: boolean }) {
+  constructor({ log, showsProgress, stderr }: Pick<Session, "log" | "showsProgress" | "stderr">) {
     this.log = log;
+    this.stderr = stderr;
     this.showsProgress = showsProgress;
     const controller = new AbortController();
     this.signal = controller.signal;
@@ -48,7 +52,7 @@ export class Session implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#resources.dispose();
-    if (this.log !== undefined) await this.finish(this.log.flush()).catch(() => {});
+    await this.finish(this.stderr.flush()).catch(() => {});
   }
 
   /** Exits at the second signal, or at a signal while the result is printed; resources are closed even then. */

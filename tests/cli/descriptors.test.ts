@@ -5,7 +5,14 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Reader, Writer } from "../../src/core/index.ts";
-import { bufferMade, bytesOf, pseudoRandom, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import {
+  bufferMade,
+  bytesOf,
+  eventually,
+  pseudoRandom,
+  uniqueName,
+  WAIT_LIMIT_MS,
+} from "../support/buffers.ts";
 import { Child, type ChildOptions, run } from "../support/process.ts";
 
 /** How many frames of 1,000 bytes go through; more than a ring of 64 KiB takes. */
@@ -145,6 +152,30 @@ test("an output that is full stops the reader, and its writer knows", async () =
   expect(written.document.frames_written - read.frames_read).toBeLessThanOrEqual(65);
 });
 
+test("a stderr that takes nothing loses lines of the log, which are counted, and holds nothing up", async () => {
+  const name = uniqueName();
+  const frames = 50_000;
+  const { path, readEnd, writeEnd } = openPipe();
+  const args = ["reader", name, "-v", "--checksum", "--json-output", ...RING];
+  await using reader = Child.cli(args, redirected(`2>${path}`));
+  await bufferMade(name);
+  expect((await run("writer", name, "-n", `${frames}`, "-s", "10")).code).toBe(0);
+  await using log = Child.program(["cat", path]);
+  await eventually(() => log.isOver || reader.isOver);
+  for (const end of [readEnd, writeEnd]) closeSync(end);
+  expect((await reader.report()).document.frames_read).toBe(frames);
+  const text = (await log.exited()).stdout.toString();
+  expect(text.length).toBeLessThan(1024 * 1024);
+  const lost = [...text.matchAll(/^warn: ([\d,]+) lines lost, because/gm)].map(([, lines = ""]) =>
+    Number(lines.replaceAll(",", "")),
+  );
+  const checksums = text.match(/^info: Frame \d+ has MD5 [0-9a-f]{32}\.$/gm)?.length ?? 0;
+  const others = text.match(/^info: (?!Frame)/gm)?.length ?? 0;
+  expect(lost.length).toBeGreaterThan(0);
+  expect(lost.reduce((sum, lines) => sum + lines, checksums)).toBeGreaterThanOrEqual(frames);
+  expect(lost.reduce((sum, lines) => sum + lines, checksums) - frames).toBeLessThanOrEqual(3 - others);
+});
+
 let directory: string;
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "zerobuffer-streams-"));
@@ -158,7 +189,7 @@ function openPipe() {
   const pipe = join(directory, uniqueName());
   Bun.spawnSync(["mkfifo", pipe]);
   const readEnd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
-  return { readEnd, writeEnd: openSync(pipe, constants.O_WRONLY) };
+  return { path: pipe, readEnd, writeEnd: openSync(pipe, constants.O_WRONLY) };
 }
 
 describe("an output", () => {

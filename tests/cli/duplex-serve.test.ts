@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { eventually, uniqueName } from "../support/buffers.ts";
-import { Child, runJson } from "../support/process.ts";
+import { Child, runJson, startOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { answerer, ask, program, SMALL, serve, stopped } from "./channels.ts";
 
@@ -205,8 +205,8 @@ describe("a command of --exec", () => {
     expect(code).toBe(2);
     expect(document.error.code).toBe("IO_ERROR");
     expect(document.error.message).toContain("it ended with code 3: cannot load the model");
-    // The log of the server may come between the pieces of what its command prints.
-    expect(stderr).toMatch(/cannot .*load the model\n/s);
+    // The log of the server does not come between the pieces of a line that its command prints.
+    expect(stderr).toContain("\ncannot load the model\n");
     expect((await client.exited()).code).toBe(2);
   });
 
@@ -218,5 +218,23 @@ describe("a command of --exec", () => {
     expect(answerers(mark).length).toBeGreaterThan(0);
     await stopped(server);
     await eventually(() => answerers(mark).length === 0);
+  });
+
+  test("prints whole lines above the progress, which stays the last line", async () => {
+    const channel = uniqueName();
+    const noise = "(while printf noi >&2 && sleep 0.02 && echo se >&2; do :; done) &";
+    const args = ["duplex", "serve", channel, ...SMALL, "-v", "--exec", `${noise} exec ${program("none")}`];
+    await using server = startOnTerminal(args);
+    await server.printed("Serving: ");
+    expect((await ask(channel, "-n", "1")).code).toBe(0);
+    await server.printed("noise\r\n");
+    server.kill("SIGINT");
+    const output = (await server.exited()).stdout.toString();
+    const lines = output.split("\r\n").map((line) => line.slice(line.lastIndexOf("\r\x1b[2K") + 5));
+    const noises = output.split("noise\r\n").length - 1;
+    expect(noises).toBeGreaterThan(0);
+    expect(lines.filter((line) => line === "noise")).toHaveLength(noises);
+    expect(lines).toContain(`info: Created channel "${channel}".`);
+    expect(output).not.toContain("\x1b8");
   });
 });

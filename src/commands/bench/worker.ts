@@ -3,6 +3,7 @@
 import type { FailureCode } from "../../cli/exit-codes.ts";
 import { CommandError, explain } from "../../cli/failure.ts";
 import { Session } from "../../cli/session.ts";
+import { StderrLines } from "../../cli/stderr-lines.ts";
 import { Descriptor, print } from "../../cli/terminal.ts";
 import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
 import { Latencies } from "../duplex/latency.ts";
@@ -122,7 +123,11 @@ function echo(settings: WorkerSettings): WorkerResult {
 async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
   const { there, back } = bufferNames(settings.buffer);
   const span = new Span(settings);
-  await using session = new Session({ log: undefined, showsProgress: false });
+  await using session = new Session({
+    log: undefined,
+    showsProgress: false,
+    stderr: new StderrLines(),
+  });
   const { bufferSize, wait } = settings;
   using reader = new Reader(there, { metadataSize: 0, payloadSize: bufferSize }, { wait });
   using writer = await Writer.connect(back, {

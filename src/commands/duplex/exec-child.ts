@@ -3,7 +3,7 @@
 import type { Subprocess } from "bun";
 import { CommandError } from "../../cli/failure.ts";
 import type { Log } from "../../cli/log.ts";
-import { Descriptor, print } from "../../cli/terminal.ts";
+import type { StderrLines } from "../../cli/stderr-lines.ts";
 import type { Frame } from "../../core/index.ts";
 import { FrameSplitter, lengthPrefix, MAX_PREFIXED_SIZE } from "../../frames/framing.ts";
 import { PIECE_SIZE } from "../../frames/transforms.ts";
@@ -24,6 +24,12 @@ const TERMINATE_MS = 80;
 /** The most characters to quote of the last line that the child printed to stderr. */
 const MAX_QUOTED = 500;
 
+/** An unfinished line of that many characters is printed as a line. */
+const MAX_UNFINISHED = 8192;
+
+/** A program that redraws its line ends it with a carriage return. The last one may belong to a newline that comes later. */
+const LINE_END = /\r?\n|\r(?!$)/;
+
 /** The command, and how to run it. */
 export interface ChildOptions {
   /** A shell's command line. */
@@ -35,6 +41,8 @@ export interface ChildOptions {
   /** The most bytes to send at once. */
   readonly pieceSize?: number;
   readonly log: Log | undefined;
+  /** Prints what the command prints to stderr. */
+  readonly stderr: StderrLines;
   /** Called when no further child is started. */
   readonly giveUp: (error: CommandError) => void;
 }
@@ -118,6 +126,7 @@ interface Exchange {
 /** One run of the command. */
 class Child {
   readonly #process: Subprocess<"pipe", "pipe", "pipe">;
+  readonly #stderr: StderrLines;
   readonly #timeoutMs: number;
   readonly #pieceSize: number;
   readonly #splitter: FrameSplitter;
@@ -130,7 +139,8 @@ class Child {
   #lastLine = "";
   #cause: string | undefined;
 
-  constructor({ line, timeoutMs, maxRequestSize, pieceSize = PIECE_SIZE }: ChildOptions) {
+  constructor({ line, timeoutMs, maxRequestSize, stderr, pieceSize = PIECE_SIZE }: ChildOptions) {
+    this.#stderr = stderr;
     this.#timeoutMs = timeoutMs;
     this.#pieceSize = pieceSize;
     this.#splitter = new FrameSplitter("length-prefixed", {
@@ -255,15 +265,25 @@ class Child {
     const decoder = new TextDecoder();
     let unfinished = "";
     for await (const chunk of this.#process.stderr) {
-      const text = decoder.decode(chunk, { stream: true });
+      const lines = `${unfinished}${decoder.decode(chunk, { stream: true })}`.split(LINE_END);
       // A line may come in several pieces.
-      const lines = `${unfinished}${text}`.split("\n").map((line) => line.slice(-MAX_QUOTED));
-      unfinished = lines.at(-1) ?? "";
-      const last = lines.findLast((line) => line.trim() !== "");
-      if (last !== undefined) this.#lastLine = `: ${last.trim()}`;
-      // If stderr is closed or full, there is nowhere left to report it.
-      await print(Descriptor.STDERR, text).catch(() => {});
+      unfinished = lines.pop() ?? "";
+      if (unfinished.length > MAX_UNFINISHED) {
+        lines.push(unfinished);
+        unfinished = "";
+      }
+      await this.#print(lines);
     }
+    if (unfinished !== "") await this.#print([unfinished]);
+  }
+
+  async #print(lines: readonly string[]): Promise<void> {
+    for (const line of lines) {
+      this.#stderr.add(line);
+      if (line.trim() !== "") this.#lastLine = `: ${line.trim().slice(-MAX_QUOTED)}`;
+    }
+    // A slow stderr slows the command down, as if it printed there itself.
+    await this.#stderr.flush();
   }
 
   async end(leaveMs: number): Promise<void> {

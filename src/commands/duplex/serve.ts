@@ -211,7 +211,9 @@ async function openChild(
 ): Promise<ChildHandler | undefined> {
   if (line === undefined) return undefined;
   const { ChildHandler } = await import("./exec-child.ts");
-  return session.own(new ChildHandler({ line, timeoutMs, maxRequestSize, log: session.log, giveUp }));
+  return session.own(
+    new ChildHandler({ line, timeoutMs, maxRequestSize, log: session.log, stderr: session.stderr, giveUp }),
+  );
 }
 
 /** The server, and the function that starts it. */

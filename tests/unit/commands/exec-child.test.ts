@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { StderrLines } from "../../../src/cli/stderr-lines.ts";
 import { ChildHandler, type ChildOptions } from "../../../src/commands/duplex/exec-child.ts";
 
 function handlerOf(line: string, options: Partial<ChildOptions> = {}): ChildHandler {
@@ -10,6 +11,7 @@ function handlerOf(line: string, options: Partial<ChildOptions> = {}): ChildHand
     timeoutMs: 20_000,
     maxRequestSize: 4096,
     log: undefined,
+    stderr: new StderrLines(),
     giveUp,
     ...options,
   });
