@@ -18,7 +18,7 @@ export async function manual(date: Date): Promise<string> {
     ...[".Sh NAME", ".Nm zerobuffer", ".Nd move frames between processes through shared memory"],
     ".Sh SYNOPSIS",
     ...shown.flatMap((command) => [".Nm", `.Cm ${command.meta.name}`, ...synopsis(command)]),
-    ...[".Nm", ".Cm \\-\\-version", ".Nm", ".Op Ar command", ".Cm \\-\\-help"],
+    ...[".Nm", ".Cm version", ".Nm", ".Cm help", ".Op Ar command"],
     ".Sh DESCRIPTION",
     ".Nm",
     ...prose(
@@ -70,7 +70,10 @@ function day(date: Date): string {
 function synopsis({ args }: AnyCommand): string[] {
   const positionals = Object.entries(args)
     .filter(([, { type }]) => type === "positional")
-    .map(([name, { variadic }]) => (variadic ? `.Op Ar ${name} ...` : `.Ar ${name}`));
+    .map(([name, { variadic, required }]) => {
+      if (variadic) return `.Op Ar ${name} ...`;
+      return required === false ? `.Op Ar ${name}` : `.Ar ${name}`;
+    });
   return [...positionals, ".Op Ar options"];
 }
 

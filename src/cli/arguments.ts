@@ -7,7 +7,7 @@ import { CommandError } from "./failure.ts";
 import { flagOf, type Option, type Options, type Values } from "./options.ts";
 
 /** The arguments, before any value is parsed. */
-interface Scan {
+export interface Scan {
   /** The text of each given option, by name; empty for an option without a value. */
   readonly given: ReadonlyMap<string, string>;
   readonly positionals: readonly string[];
@@ -47,7 +47,7 @@ export async function parseArguments<O extends Options>(
       continue;
     }
     const text = option.type === "positional" ? positionals.shift() : scan.given.get(name);
-    if (text === undefined && option.type === "positional") {
+    if (text === undefined && option.type === "positional" && option.required !== false) {
       throw new CommandError("USAGE", `Argument <${name}> is missing: it takes ${option.takes}.`, help);
     }
     values[name] = text === undefined ? option.absent : parseValue(name, option, text, help);

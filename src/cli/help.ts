@@ -30,11 +30,19 @@ export function printCommandHelp(command: AnyCommand, json: boolean): Promise<nu
   return printPage((style) => commandPage(command, style), json);
 }
 
-/** Prints the page of the program, with these commands; returns the exit code. */
-export async function printProgramHelp(loads: readonly Load[], json: boolean): Promise<number> {
+/**
+ * Prints the page of the program, or of a group of its commands; returns the exit code.
+ *
+ * @param group the first word of these commands; empty: they are all commands.
+ */
+export async function printProgramHelp(
+  group: string,
+  loads: readonly Load[],
+  json: boolean,
+): Promise<number> {
   const commands = await Promise.all(loads.map((load) => load()));
   const shown = commands.filter(({ meta }) => !meta.hidden);
-  return printPage((style) => programPage(shown, style), json);
+  return printPage((style) => programPage(group, shown, style), json);
 }
 
 async function printPage(page: (style: Style) => string[], json: boolean): Promise<number> {
@@ -71,15 +79,15 @@ export function commandPage(command: AnyCommand, style: Style): string[] {
   ];
 }
 
-function programPage(commands: readonly AnyCommand[], style: Style): string[] {
+function programPage(group: string, commands: readonly AnyCommand[], style: Style): string[] {
   const rows = commands.map(
     ({ meta }) => [meta.name, firstSentence(meta.description)] as const satisfies Row,
   );
   return [
     "Moves frames between processes on one machine through shared memory.",
-    section("Usage", "zerobuffer <command> [options]", style),
+    section("Usage", `${["zerobuffer", group, "<command> [options]"].filter(Boolean).join(" ")}`, style),
     section("Commands", table(rows, columnOf(rows), style), style),
-    section("More", "zerobuffer <command> --help\nzerobuffer --version", style),
+    section("More", "zerobuffer help <command>\nzerobuffer version", style),
   ];
 }
 
@@ -125,8 +133,9 @@ function labelOf(name: string, option: Option<unknown>): string {
   return `${short}${flagOf(name)}${type === "boolean" ? "" : ` ${valueHint}`}`;
 }
 
-function placeLabel(name: string, { variadic }: Option<unknown>): string {
-  return variadic ? `[${name}…]` : `<${name}>`;
+function placeLabel(name: string, { variadic, required }: Option<unknown>): string {
+  if (variadic) return `[${name}…]`;
+  return required === false ? `[${name}]` : `<${name}>`;
 }
 
 /** The description of an option, with its default at the end. */

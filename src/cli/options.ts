@@ -245,14 +245,17 @@ export function several<T>(
   };
 }
 
-/** One of a list of words, as a positional argument. */
+/** One of a list of words, as a positional argument that may be missing; `shown` says what that means. */
 export function chosenWord<const C extends string>(
   choices: readonly C[],
   description: string,
+  shown: string,
 ): Option<C | undefined> {
   return {
     type: "positional",
+    required: false,
     group: "",
+    default: shown,
     description: `${description}: ${list(choices)}`,
     takes: list(choices),
     offers: choices,
@@ -279,7 +282,7 @@ export const transferOptions = {
 export const programOptions = {
   help: outputOptions.help,
   jsonOutput: outputOptions.jsonOutput,
-  version: flag({ group: "Output", description: "show the version" }),
+  version: flag({ group: "Output", alias: "V", description: "show the version" }),
 };
 
 /** How an option is written: `timeoutMs` is `--timeout-ms`. */

@@ -100,11 +100,35 @@ describe("a usage error", () => {
 });
 
 describe("the program", () => {
-  test("without a command says so", async () => {
-    const { code, stdout, stderr } = await run();
-    expect(code).toBe(3);
-    expect(stdout.length).toBe(0);
-    expect(stderr).toBe("zerobuffer: No command given. See zerobuffer --help.\n");
+  test("without a command shows the help", async () => {
+    const { stdout: help } = await run("--help");
+    for (const args of [[], ["help"], ["-h"]]) {
+      const { code, stdout, stderr } = await run(...args);
+      expect([code, stdout.toString(), stderr]).toEqual([0, help.toString(), ""]);
+    }
+    expect((await runJson()).document.operation).toBe("help");
+  });
+
+  test.each([["writer"], ["duplex"], ["duplex serve"]])(
+    "shows the help of %p after the word help",
+    async (name) => {
+      const { code, stdout, stderr } = await run("help", ...name.split(" "));
+      const asked = await run(...name.split(" "), "--help");
+      expect([code, stdout.toString(), stderr]).toEqual([0, asked.stdout.toString(), ""]);
+      expect(stdout.toString()).toContain(`zerobuffer ${name} <`);
+    },
+  );
+
+  test.each([
+    [["help", "wrtier"], 'Unknown command "wrtier". Did you mean writer?'],
+    [["help", "duplex", "sreve"], "duplex needs a subcommand: serve or request. Did you mean serve?"],
+    [["help", "writer", "--nosuch"], "Unknown option --nosuch."],
+    [["version", "now"], 'Unexpected argument "now".'],
+    [["hlep"], 'Unknown command "hlep". Did you mean help?'],
+  ])("refuses %p", async (args, message) => {
+    const { code, stdout, stderr } = await run(...args);
+    expect([code, stdout.length]).toEqual([3, 0]);
+    expect(stderr).toStartWith(`zerobuffer: ${message}`);
   });
 
   test("knows the nearest command to a mistyped one", async () => {
@@ -131,6 +155,7 @@ describe("the program", () => {
     const { code, stdout, stderr } = await run("--version");
     expect(code).toBe(0);
     expect(stderr).toBe("");
+    for (const same of ["version", "-V"]) expect((await run(same)).stdout).toEqual(stdout);
     const { document } = await runJson("--version");
     const { version, target, commit, protocol, bun } = document;
     expect(document).toEqual({ operation: "version", version, commit, protocol, target, bun, errors: [] });
@@ -198,6 +223,7 @@ describe("help of a group", () => {
   test("lists its commands, on stdout and with code 0", async () => {
     const { code, stdout, stderr } = await run("duplex", "--help");
     expect([code, stderr]).toEqual([0, ""]);
+    expect((await run("duplex")).stdout).toEqual(stdout);
     const page = stdout.toString();
     expect(page).toContain("duplex serve ");
     expect(page).toContain("duplex request ");
@@ -249,7 +275,6 @@ describe("arguments", () => {
 
 describe("the arguments", () => {
   test.each([
-    [["duplex"], "duplex needs a subcommand: serve or request."],
     [["duplex", "sreve"], "Did you mean serve?"],
     [["duplex", "serve"], "<channel> is missing"],
     [["duplex", "serve", "c", "--handler", "upper"], "--handler"],

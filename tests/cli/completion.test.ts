@@ -33,6 +33,9 @@ describe("what is offered", () => {
     expect(all).not.toContain("complete");
     expect(await offers([], "in")).toEqual(["inspect"]);
     expect(await offers(["duplex"])).toEqual(["serve", "request"]);
+    expect(await offers([], "he")).toEqual(["help"]);
+    expect(await offers(["help"], "re")).toEqual(["reader", "relay"]);
+    expect(await offers(["help", "duplex"])).toEqual(["serve", "request"]);
     expect(await offers([], "--v")).toEqual(["--version"]);
     expect(await offers(["nosuch"])).toEqual([]);
   });
@@ -101,6 +104,25 @@ test("the scripts are printed as they are, and no other shell is known", async (
     const { document } = await runJson("completion", shell);
     expectValid("completion", document);
     expect((await run("completion", shell)).stdout.toString()).toBe(`${document.script.trimEnd()}\n`);
+  }
+  const asked = async (shell: string | undefined) => {
+    await using child = Child.cli(["completion", "--json-output"], { env: { SHELL: shell } });
+    return await child.report();
+  };
+  for (const [path, shell] of [
+    ["/usr/bin/zsh", "zsh"],
+    ["/bin/bash", "bash"],
+    ["/opt/pwsh", "powershell"],
+  ]) {
+    const { code, document } = await asked(path);
+    expect([code, expectValid("completion", document).shell]).toEqual([0, shell]);
+  }
+  for (const path of [undefined, "/bin/tcsh"]) {
+    const { code, document } = await asked(path);
+    expect([code, document.error.hint]).toEqual([
+      3,
+      "Name one: zerobuffer completion bash|zsh|fish|powershell.",
+    ]);
   }
   const { code, document } = await runJson("completion", "tcsh");
   expect(code).toBe(3);

@@ -41,7 +41,12 @@ const frameSize = size({ group: "Frames", description: "", default: undefined, m
 const frameRate = rate({ group: "Frames", description: "" });
 
 const args = {
-  work: words(WORKS, "measure", "all, but briefly"),
+  work: {
+    ...words(WORKS, "measure", "all, but briefly"),
+    note:
+      "Work throughput sends frames one way; latency sends each frame there and back through two buffers; relay sends " +
+      "it back through zerobuffer relay; duplex sends requests to a server that answers with their bytes.",
+  },
   sizes: several(
     {
       ...frameSize,

@@ -10,6 +10,12 @@ import type { CompleteDocument } from "../../schemas/complete.ts";
 /** Printed instead of words if the shell should offer files. */
 const FILES = ":files";
 
+/** What the program itself takes in place of a command. */
+const OWN_WORDS = [
+  { value: "help", description: "Shows the help of a command." },
+  { value: "version", description: "Shows the version." },
+];
+
 type Offer = CompleteDocument["offers"][number];
 
 const args = {
@@ -62,6 +68,7 @@ async function offersAfter(
   words: readonly string[],
   word: string,
 ): Promise<Offer[] | "files"> {
+  if (words[0] === "help") return await nextWords(commands, words.slice(1));
   // A command's name is one word, or two.
   for (const count of [1, 2]) {
     const load = commands[words.slice(0, count).join(" ")];
@@ -69,7 +76,7 @@ async function offersAfter(
   }
   return word.startsWith("-") && words.length === 0
     ? flags(programOptions)
-    : await nextWords(commands, words);
+    : [...(await nextWords(commands, words)), ...(words.length === 0 ? OWN_WORDS : [])];
 }
 
 /** The next word of the commands that begin with these words. */
