@@ -34,7 +34,7 @@ const LINE_END = /\r?\n|\r(?!$)/;
 export interface ChildOptions {
   /** A shell's command line. */
   readonly line: string;
-  /** How long a response may take. */
+  /** How long a response may take after the one before it. */
   readonly timeoutMs: number;
   /** The largest request, in bytes. */
   readonly maxRequestSize: number;
@@ -117,7 +117,6 @@ export class ChildHandler implements Disposable {
 interface Exchange {
   readonly resolve: (response: Uint8Array) => void;
   readonly reject: (error: Error) => void;
-  readonly timer: ReturnType<typeof setTimeout> | undefined;
   /** Whether the whole request is sent. Its bytes are needed until then. */
   isSent: boolean;
   response: Uint8Array | undefined;
@@ -134,6 +133,8 @@ class Child {
   readonly #exchanges: Exchange[] = [];
   readonly #stderrEnd: Promise<void>;
   readonly #end: Promise<void>;
+  /** Ends the wait for the response to the first exchange: the child works on that one, the others wait for it. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
   /** Settles when all requests so far are sent. */
   #sent: Promise<void> = Promise.resolve();
   #lastLine = "";
@@ -176,12 +177,8 @@ class Child {
     return new Promise((resolve, reject) => {
       // The child may have failed since it was started.
       if (this.#cause !== undefined) return reject(failureOf(this.#cause));
-      const timer =
-        this.#timeoutMs === Number.POSITIVE_INFINITY
-          ? undefined
-          : setTimeout(() => this.#fail(`it gave no response within ${this.#timeoutMs} ms`), this.#timeoutMs);
-      const exchange: Exchange = { resolve, reject, timer, isSent: false, response: undefined };
-      this.#exchanges.push(exchange);
+      const exchange: Exchange = { resolve, reject, isSent: false, response: undefined };
+      if (this.#exchanges.push(exchange) === 1) this.#startTimer();
       this.#sent = this.#sent
         .then(() => this.#send(prefix, request, exchange))
         .catch(() => this.#noteClosedStdin());
@@ -245,9 +242,17 @@ class Child {
   #settle(): void {
     for (let first = this.#exchanges[0]; first?.isSent && first.response; first = this.#exchanges[0]) {
       this.#exchanges.shift();
-      clearTimeout(first.timer);
+      this.#startTimer();
       first.resolve(first.response);
     }
+  }
+
+  /** Starts the time of the first exchange, if there is one. */
+  #startTimer(): void {
+    clearTimeout(this.#timer);
+    const timeoutMs = this.#timeoutMs;
+    if (this.#exchanges.length === 0 || timeoutMs === Number.POSITIVE_INFINITY) return;
+    this.#timer = setTimeout(() => this.#fail(`it gave no response within ${timeoutMs} ms`), timeoutMs);
   }
 
   /** Kills the child and fails its requests. It is not used again: a late response would answer the wrong request. */
@@ -255,10 +260,8 @@ class Child {
     if (this.#cause !== undefined) return;
     this.#cause = cause;
     this.kill("SIGKILL");
-    for (const { reject, timer } of this.#exchanges.splice(0)) {
-      clearTimeout(timer);
-      reject(failureOf(cause));
-    }
+    clearTimeout(this.#timer);
+    for (const { reject } of this.#exchanges.splice(0)) reject(failureOf(cause));
   }
 
   async #forwardStderr(): Promise<void> {

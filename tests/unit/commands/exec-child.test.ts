@@ -104,4 +104,22 @@ describe("a command of --exec", () => {
       );
     }
   });
+
+  test("has the whole time for each response, however many requests wait for it", async () => {
+    // 4 s for all of them, 0.2 s for each.
+    using handler = handlerOf("for i in $(seq 20); do head -c 14; sleep 0.2; done; cat", { timeoutMs: 3000 });
+    const requests = Array.from({ length: 20 }, (_, i) => bytesOf(i, 10));
+    const responses = await Promise.all(requests.map((data) => handler.handle(request(data))));
+    expect(responses).toEqual(requests);
+    await handler.end({ atOnce: true });
+  });
+
+  test("that stops answering fails after its time, also with requests that came after its last response", async () => {
+    using handler = handlerOf("head -c 14; cat >/dev/null", { timeoutMs: 500 });
+    expect(await handler.handle(request(bytesOf(1, 10)))).toEqual(bytesOf(1, 10));
+    const responses = [2, 3].map((i) => failureOf(handler.handle(request(bytesOf(i, 10)))));
+    for (const { message } of await Promise.all(responses)) {
+      expect(message).toBe("The command failed: it gave no response within 500 ms.");
+    }
+  });
 });
