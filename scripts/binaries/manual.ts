@@ -3,7 +3,7 @@
 import { version } from "../../package.json";
 import type { AnyCommand } from "../../src/cli/command.ts";
 import { EXIT_CODES_TEXT, textOf, UNITS, wrap } from "../../src/cli/help.ts";
-import { flagOf, type Option, type Options, outputOptions } from "../../src/cli/options.ts";
+import { flagOf, type Option, type Options, outputOptions, VARIABLES } from "../../src/cli/options.ts";
 import { commands } from "../../src/commands/index.ts";
 
 /** Leaves room for escapes in lines of 80 characters. */
@@ -36,6 +36,12 @@ export async function manual(date: Date): Promise<string> {
     ".Bl -tag -width Ds",
     ".It Ev NO_COLOR",
     "Disables colours unless it is empty.",
+    ".It Ev CLICOLOR_FORCE , Ev FORCE_COLOR",
+    "Asks for colours also where there is no terminal, unless it is empty or 0.",
+    `.It ${Object.values(VARIABLES)
+      .map((variable) => `Ev ${variable}`)
+      .join(" , ")}`,
+    "Sets the default of the option of this name.",
     ".It Ev TMPDIR",
     "Directory in which the executable unpacks its native library.",
     ".El",

@@ -40,7 +40,7 @@ export const EXIT_CODES = {
 } as const satisfies Record<FailureCode, number>;
 
 /** The signals that stop a command, with their exit codes. */
-export const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+export const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 
 /** What each exit code means. */
 export const EXIT_CODE_MEANINGS: readonly (readonly [code: string, meaning: string])[] = [

@@ -2,13 +2,14 @@
 
 import { type AnyCommand, firstSentence, type Load } from "./command.ts";
 import { EXIT_CODE_MEANINGS } from "./exit-codes.ts";
-import { flagOf, type Option, type Options } from "./options.ts";
+import { flagOf, type Option, type Options, VARIABLES } from "./options.ts";
 import { report } from "./report.ts";
 import { Descriptor, plain, type Style } from "./terminal.ts";
 
 /** How the values of options are written, by their names in the help. */
 export const UNITS: Readonly<Record<string, string>> = {
-  SIZE: "SIZE is in bytes, or has a suffix: KiB, MiB, GiB, or in powers of 1000 KB, MB, GB.",
+  COUNT: "COUNT is a whole number, or has a suffix for powers of 1000: K, M, G.",
+  SIZE: "SIZE is in bytes, or has a suffix: K, M, G, KiB, MiB, GiB, or for powers of 1000 KB, MB, GB.",
   TIME: "TIME is in milliseconds, or has a suffix: us, ms, s, m.",
 };
 
@@ -67,6 +68,7 @@ export function commandPage(command: AnyCommand, style: Style): string[] {
   const units = Object.entries(UNITS).filter(([unit]) =>
     options.some(({ valueHint }) => valueHint?.startsWith(unit)),
   );
+  const variables = Object.keys(command.args).flatMap((option) => VARIABLES[option] ?? []);
   const examples = command.examples.map(({ line, purpose }) => `${style.dim(`# ${purpose}`)}\n${line}`);
   return [
     wrap(description, TEXT_WIDTH).join("\n"),
@@ -74,9 +76,19 @@ export function commandPage(command: AnyCommand, style: Style): string[] {
     ...argumentSections(command.args, style),
     ...(notes.length > 0 ? [section("Notes", notes.flatMap(paragraph).join("\n"), style)] : []),
     ...(units.length > 0 ? [section("Units", units.map(([, text]) => text).join("\n"), style)] : []),
+    ...(variables.length > 0
+      ? [section("Environment", paragraph(variablesText(variables)).join("\n"), style)]
+      : []),
     section("Exit codes", paragraph(`${EXIT_CODES_TEXT}.`).join("\n"), style),
     section("Examples", examples.join("\n"), style),
   ];
+}
+
+function variablesText(variables: readonly string[]): string {
+  const list = variables.join(", ").replace(/, (?=[^,]*$)/, " and ");
+  return variables.length > 1
+    ? `${list} set other defaults for the options of these names.`
+    : `${list} sets another default for the option of this name.`;
 }
 
 function programPage(group: string, commands: readonly AnyCommand[], style: Style): string[] {

@@ -5,8 +5,8 @@ import {
   formatDuration,
   formatSize,
   MAX_DURATION_MS,
+  parseCount,
   parseDuration,
-  parseInteger,
   parseMode,
   parseRate,
   parseSize,
@@ -82,7 +82,7 @@ export function integer<D extends number | undefined>(
   return option(spec, {
     takes: `a whole number from ${min} to ${max}`,
     valueHint: "COUNT",
-    parse: (text) => parseInteger(text, min, max),
+    parse: (text) => parseCount(text, min, max),
   });
 }
 
@@ -92,7 +92,7 @@ export function size<D extends number | undefined>(
 ): Option<number | D> {
   const { min, max = MAX_SIZE } = spec;
   return option(spec, {
-    takes: `a size from ${min} to ${formatSize(max)}, in bytes or with KiB, MiB, GiB, KB, MB or GB`,
+    takes: `a size from ${min} to ${formatSize(max)}, in bytes or with K, M, G, KiB, MiB, GiB, KB, MB or GB`,
     valueHint: "SIZE",
     parse: (text) => parseSize(text, min, max),
     show: formatSize,
@@ -283,6 +283,14 @@ export const programOptions = {
   help: outputOptions.help,
   jsonOutput: outputOptions.jsonOutput,
   version: flag({ group: "Output", alias: "V", description: "show the version" }),
+};
+
+/** The variables that set the defaults of options, by the names of these. */
+export const VARIABLES: Readonly<Record<string, string>> = {
+  timeoutMs: "ZEROBUFFER_TIMEOUT_MS",
+  connectTimeoutMs: "ZEROBUFFER_CONNECT_TIMEOUT_MS",
+  bufferSize: "ZEROBUFFER_BUFFER_SIZE",
+  metadataSize: "ZEROBUFFER_METADATA_SIZE",
 };
 
 /** How an option is written: `timeoutMs` is `--timeout-ms`. */

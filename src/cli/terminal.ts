@@ -54,10 +54,13 @@ const coloured: Style = {
   yellow: paint(33, 39),
 };
 
-/** Colours for a terminal if `NO_COLOR` is unset or empty, none otherwise. */
+/** Colours for a terminal, or where `CLICOLOR_FORCE` or `FORCE_COLOR` asks for them; none if `NO_COLOR` is set. */
 export async function styleFor(descriptor: Descriptor): Promise<Style> {
+  const { NO_COLOR, CLICOLOR_FORCE, FORCE_COLOR } = process.env;
+  if (NO_COLOR) return plain;
+  if ([CLICOLOR_FORCE, FORCE_COLOR].some((wish) => wish && wish !== "0")) return coloured;
   // Bun knows whether any descriptor is a terminal: usually none is, and node:fs is not loaded.
-  return Bun.enableANSIColors && !process.env.NO_COLOR && (await takesEscapes(descriptor)) ? coloured : plain;
+  return Bun.enableANSIColors && (await takesEscapes(descriptor)) ? coloured : plain;
 }
 
 /** Prints all of a text, however slow its reader is, without blocking the event loop. */

@@ -3,10 +3,9 @@
 /** The longest duration that fits a timer: about 24 days. */
 export const MAX_DURATION_MS = 2 ** 31 - 1;
 
-/** A whole number in digits; a minus sign is read so that the range can refuse it. */
-export function parseInteger(text: string, min: number, max: number): number | undefined {
-  if (!/^-?\d+$/.test(text)) return undefined;
-  return inRange(Number(text), min, max);
+/** A whole number, plain or with a suffix for a power of 1000 (K, M, G). */
+export function parseCount(text: string, min: number, max: number): number | undefined {
+  return parseScaled(text, COUNT_UNITS, min, max);
 }
 
 /** A positive decimal number. */
@@ -16,8 +15,14 @@ export function parseRate(text: string): number | undefined {
   return rate > 0 && Number.isFinite(rate) ? rate : undefined;
 }
 
+/** What the suffixes of a count stand for. */
+const COUNT_UNITS: Readonly<Record<string, number>> = { K: 1e3, M: 1e6, G: 1e9 };
+
 /** Bytes of each suffix of a size. */
 const SIZE_UNITS: Readonly<Record<string, number>> = {
+  K: 2 ** 10,
+  M: 2 ** 20,
+  G: 2 ** 30,
   KiB: 2 ** 10,
   MiB: 2 ** 20,
   GiB: 2 ** 30,
@@ -29,15 +34,24 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 /** Milliseconds of each suffix of a duration. */
 const DURATION_UNITS: Readonly<Record<string, number>> = { us: 1e-3, ms: 1, s: 1e3, m: 60e3 };
 
-/** Bytes: plain, or with a binary (KiB, MiB, GiB) or decimal (KB, MB, GB) suffix. Fractions of a byte are refused. */
+/** Bytes: plain, or with a binary (K, M, G, KiB, MiB, GiB) or decimal (KB, MB, GB) suffix. */
 export function parseSize(text: string, min: number, max: number): number | undefined {
-  const [, amount, suffix] = /^(\d+(?:\.\d+)?)([KMG]i?B)?$/.exec(text) ?? [];
-  if (amount === undefined) return undefined;
-  if (suffix === undefined) return parseInteger(amount, min, max);
-  const exact = Number(amount) * (SIZE_UNITS[suffix] ?? Number.NaN);
-  const size = Math.round(exact);
+  return parseScaled(text, SIZE_UNITS, min, max);
+}
+
+/** Digits, or a number with a suffix that makes it whole. A minus sign is read so that the range can refuse it. */
+function parseScaled(
+  text: string,
+  units: Readonly<Record<string, number>>,
+  min: number,
+  max: number,
+): number | undefined {
+  if (/^-?\d+$/.test(text)) return inRange(Number(text), min, max);
+  const [, amount, suffix = ""] = /^(\d+(?:\.\d+)?)([KMG](?:i?B)?)$/.exec(text) ?? [];
+  const exact = Number(amount) * (units[suffix] ?? Number.NaN);
+  const whole = Math.round(exact);
   // 1.001KB is 1000.9999999999999 in floating point, and yet a whole number of bytes.
-  return Math.abs(exact - size) < 1e-6 ? inRange(size, min, max) : undefined;
+  return Math.abs(exact - whole) < 1e-6 ? inRange(whole, min, max) : undefined;
 }
 
 /** Milliseconds: plain, or with a suffix (us, ms, s, m). */

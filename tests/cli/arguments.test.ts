@@ -307,6 +307,30 @@ describe("the arguments", () => {
   });
 });
 
+test("defaults come from the environment, and a bad one is a usage error that names the variable", async () => {
+  const name = uniqueName();
+  const env = {
+    ZEROBUFFER_CONNECT_TIMEOUT_MS: "20",
+    ZEROBUFFER_BUFFER_SIZE: "64K",
+    ZEROBUFFER_METADATA_SIZE: "1K",
+  };
+  await using child = Child.cli(["reader", name, "-v", "--json-output"], { env });
+  const { code, document, stderr } = await child.report();
+  expect(stderr).toContain("of 65,536 bytes.");
+  expect([code, document.error.message]).toEqual([1, expect.stringContaining("within 20 ms")]);
+  for (const [variable, value] of [
+    ["BUFFER_SIZE", "16"],
+    ["METADATA_SIZE", "x"],
+    ["TIMEOUT_MS", "1h"],
+  ]) {
+    const bad = { [`ZEROBUFFER_${variable}`]: value };
+    await using refused = Child.cli(["reader", name, "--json-output"], { env: bad });
+    const { code, document } = await refused.report();
+    expect([code, document.error.code]).toEqual([3, "USAGE"]);
+    expect(document.error.message).toStartWith(`Variable ZEROBUFFER_${variable} takes `);
+  }
+});
+
 describe("the arguments of a relay", () => {
   test.each([
     ["--frames", "a whole number from 0 to 9007199254740991", ["-1", "1.5", "many", ""]],
@@ -330,7 +354,6 @@ describe("the arguments of a relay", () => {
     [["--create-output=yes"], "Option --create-output takes no value."],
     [["--quiet=1"], "Option --quiet takes no value."],
     [["-n"], "Option -n needs a value: it takes a whole number from 0 to 9007199254740991."],
-    [["-n", "1", "--frames", "2"], "Option --frames is given twice."],
     [["third"], 'Unexpected argument "third".'],
     [["--size", "5"], "Unknown option --size."],
     [["--output", "x"], "Unknown option --output."],

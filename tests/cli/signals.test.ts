@@ -13,6 +13,7 @@ const ANSWER_MS = 200;
 const signals = [
   ["SIGHUP", 129],
   ["SIGINT", 130],
+  ["SIGQUIT", 131],
   ["SIGTERM", 143],
 ] as const;
 

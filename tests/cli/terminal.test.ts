@@ -100,6 +100,18 @@ describe("colour", () => {
     expect(output).not.toContain("\x1b");
   });
 
+  test.each([
+    [{ FORCE_COLOR: "1" }, true],
+    [{ CLICOLOR_FORCE: "1" }, true],
+    [{ FORCE_COLOR: "0" }, false],
+    [{ CLICOLOR_FORCE: "0" }, false],
+    [{ FORCE_COLOR: "1", NO_COLOR: "1" }, false],
+  ])("without a terminal and with %p: %p", async (wishes, isColoured) => {
+    const env = { NO_COLOR: "", FORCE_COLOR: undefined, ...wishes };
+    await using child = Child.cli(["writer", uniqueName(), "--connect-timeout-ms", "0"], { env });
+    expect((await child.exited()).stderr.includes("\x1b[31m")).toBe(isColoured);
+  });
+
   test("is in the message of an error", async () => {
     const { code, output } = await runOnTerminal(["writer", uniqueName(), "--connect-timeout-ms", "0"]);
     expect(code).toBe(1);

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { hintFor, parseArguments, scanArguments } from "../../../src/cli/arguments.ts";
 import { CommandError } from "../../../src/cli/failure.ts";
 import {
@@ -112,9 +112,10 @@ describe("an option's value", () => {
     expect((await refusal("video", "--verbose=true")).message).toBe("Option --verbose takes no value.");
   });
 
-  test("is given once", async () => {
-    expect((await refusal("video", "-n", "5", "--frames=5")).message).toBe("Option --frames is given twice.");
-    expect((await refusal("video", "-v", "--verbose")).message).toBe("Option --verbose is given twice.");
+  test("that is given again holds", async () => {
+    expect((await parse("video", "-n", "many", "--frames=6", "-n7")).frames).toBe(7);
+    expect((await parse("video", "-v", "--verbose")).verbose).toBe(true);
+    expect((await refusal("video", "-n7", "-n", "many")).message).toContain('not "many"');
   });
 });
 
@@ -133,6 +134,11 @@ describe("whole numbers", () => {
     "9007199254740993",
     "5,000",
     "٥",
+    "1k",
+    "1KB",
+    "1.0005K",
+    "9007200G",
+    "K",
   ])("%p is refused", async (value) => {
     const { message } = await refusal("video", "--frames", value);
     expect(message).toBe(
@@ -141,11 +147,49 @@ describe("whole numbers", () => {
   });
 });
 
+test("a count may have a suffix for a power of 1000", async () => {
+  for (const [value, count] of [
+    ["2K", 2000],
+    ["1.5M", 1_500_000],
+    ["3G", 3_000_000_000],
+  ] as const) {
+    expect((await parse("video", "-n", value)).frames).toBe(count);
+  }
+});
+
+describe("a default", () => {
+  const variable = "ZEROBUFFER_TIMEOUT_MS";
+  afterEach(() => {
+    delete process.env[variable];
+  });
+
+  test("comes from the environment, and gives way to the option", async () => {
+    process.env[variable] = "2s";
+    expect((await parse("video")).timeoutMs).toBe(2000);
+    expect((await parse("video", "--timeout-ms", "3s")).timeoutMs).toBe(3000);
+    process.env[variable] = "0";
+    expect((await parse("video")).timeoutMs).toBe(Number.POSITIVE_INFINITY);
+    process.env[variable] = "";
+    expect((await parse("video")).timeoutMs).toBe(5000);
+  });
+
+  test("from the environment is checked as the option is", async () => {
+    process.env[variable] = "soon";
+    expect((await refusal("video")).message).toMatch(
+      /^Variable ZEROBUFFER_TIMEOUT_MS takes milliseconds .*, not "soon"\.$/,
+    );
+    expect((await parse("video", "--timeout-ms", "3s")).timeoutMs).toBe(3000);
+  });
+});
+
 describe("sizes", () => {
   test.each([
     ["1", 1],
     ["1024", 1024],
     ["1KiB", 1024],
+    ["2K", 2048],
+    ["64M", 67_108_864],
+    ["1.5G", 1_610_612_736],
     ["64MiB", 67_108_864],
     ["4GiB", 4_294_967_296],
     ["1KB", 1000],
@@ -170,8 +214,6 @@ describe("sizes", () => {
     "1e3KiB",
     "0.3KiB",
     "1k",
-    "1K",
-    "1M",
     "1kib",
     "1TiB",
     "1B",
