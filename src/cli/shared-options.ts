@@ -8,7 +8,7 @@ import {
   type WaitMode,
 } from "../core/index.ts";
 import { FRAMINGS, type Framing } from "../frames/framing.ts";
-import { choice, integer, type Option, size } from "./options.ts";
+import { choice, integer, type Option, permissions, size } from "./options.ts";
 
 /** How a command waits for the other end of a buffer. */
 export function waitMode(): Option<WaitMode> {
@@ -46,6 +46,15 @@ export function metadataRoom(spec: { group: string }): Option<number> {
     description: "reserve room for metadata and its 8-byte length",
     default: DEFAULT_METADATA_SIZE,
     min: 0,
+  });
+}
+
+/** Who may connect to a buffer that a command creates. */
+export function whoMayConnect(): Option<number | undefined> {
+  return permissions({
+    group: "Buffer",
+    description: "set who may connect",
+    shown: "0666 minus the umask",
   });
 }
 

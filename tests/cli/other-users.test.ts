@@ -7,6 +7,7 @@ import { bufferMade, uniqueName } from "../support/buffers.ts";
 import { Bundle, isRoot } from "../support/bundle.ts";
 import { Child, type Report, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
+import { serve, stopped } from "./channels.ts";
 import { leaveStaleBuffer, listed, lockOf, objectsOf, removeAll, shm } from "./stale-buffers.ts";
 
 beforeAll(() => {
@@ -78,7 +79,7 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     await using client = asNobody("duplex", "request", name, "--json-output");
     expect((await client.report()).document.error).toMatchObject({
       code: "PERMISSION_DENIED",
-      hint: expect.stringContaining("start the server with a umask"),
+      hint: expect.stringContaining("let the server say who may connect (duplex serve --permissions)"),
     });
     reader.close();
     await leaveStaleBuffer(name);
@@ -90,6 +91,14 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
       hint: `Use another name, or have its owner remove it: zerobuffer clean ${name}.`,
     });
     expect((await run("clean", name)).code).toBe(0);
+  });
+
+  test("is a channel's that others may use where its server says so", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--permissions", "0666");
+    await using client = asNobody("duplex", "request", channel, "-n", "5", "--json-output");
+    expect(await client.report()).toMatchObject({ code: 0, document: { responses: 5 } });
+    await stopped(server);
   });
 
   test("keeps its name from a third one, who is told to have its owner remove it, and that helps", async () => {

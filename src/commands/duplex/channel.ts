@@ -63,7 +63,7 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
       if (!error.hint?.includes("`mode`")) return undefined;
       return {
         message: error.message,
-        hint: "Run as the user who runs the server, or start the server with a umask that lets others write.",
+        hint: "Run as the user who runs the server, or let the server say who may connect (duplex serve --permissions).",
       };
     case "METADATA_TOO_LARGE":
       return { message: error.message, hint: "Start the server with a larger --metadata-size." };
@@ -73,6 +73,9 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
 }
 
 function wordingForServer(error: ZeroBufferError, channel: string): Wording | undefined {
+  if (error.code === "PERMISSION_DENIED" && error.hint?.includes("`mode`")) {
+    return { message: error.message, hint: "Run the server as the user who runs its client." };
+  }
   if (error.code !== "READER_ALREADY_CONNECTED") return undefined;
   return {
     message: `Channel "${channel}" already has a server${processIn(error)}.`,

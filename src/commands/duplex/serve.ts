@@ -15,7 +15,7 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
-import { metadataRoom, ringSize, xorKey } from "../../cli/shared-options.ts";
+import { metadataRoom, ringSize, whoMayConnect, xorKey } from "../../cli/shared-options.ts";
 import { Stopwatch } from "../../cli/timing.ts";
 import {
   DuplexChannelFactory,
@@ -94,6 +94,7 @@ const args = {
   }),
   bufferSize: ringSize({ group: "Buffer", description: "set the ring size of the request buffer" }),
   metadataSize: metadataRoom({ group: "Buffer" }),
+  permissions: whoMayConnect(),
   ...transferOptions,
 };
 
@@ -223,9 +224,9 @@ function createServer(
   stopwatch: Stopwatch,
   session: Session,
 ): { server: IDuplexServer; start: () => void } {
-  const { bufferSize, channel, frames, metadataSize, mode, processing, workers } = options;
+  const { bufferSize, channel, frames, metadataSize, mode, permissions, processing, workers } = options;
   const factory = new DuplexChannelFactory({ logger: session.log });
-  const config = { metadataSize, payloadSize: bufferSize };
+  const config = { metadataSize, payloadSize: bufferSize, mode: permissions };
   const limits = { concurrency: workers, ...(frames > 0 && { limit: frames }) };
   if (mode === "mutable") {
     const server = session.own(factory.createMutableServer(channel, config));

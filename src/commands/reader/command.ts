@@ -12,12 +12,11 @@ import {
   flag,
   integer,
   path,
-  permissions,
   size,
   transferOptions,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import { framing, metadataRoom, ringSize, waitMode } from "../../cli/shared-options.ts";
+import { framing, metadataRoom, ringSize, waitMode, whoMayConnect } from "../../cli/shared-options.ts";
 import { Reader } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
@@ -74,11 +73,7 @@ const args = {
     description: "set the ring size; each frame takes 16 extra bytes",
   }),
   metadataSize: metadataRoom({ group: "Buffer" }),
-  mode: permissions({
-    group: "Buffer",
-    description: "set who may connect",
-    shown: "0666 minus the umask",
-  }),
+  mode: whoMayConnect(),
   connectTimeoutMs: duration({
     group: "Waiting",
     description: "wait this long for a writer, 0: forever",
