@@ -47,6 +47,9 @@ const BenchMeasurement = Type.Object(
     }),
     frame_size: count("Size of a frame."),
     rate: orNull(figure("Frames per second (--rate); null: as fast as possible.")),
+    batch_size: count(
+      "Frames of each call: those of --batch-size for throughput without a rate, otherwise 1.",
+    ),
     frames_per_second: spread("Frames, or round trips, per second"),
     throughput_mbps: spread("MiB per second, one way"),
     latency_us: percentiles(
@@ -119,7 +122,7 @@ export const BenchDocument = Type.Object(
           "Length of the uncounted warm-up before each sample, as a part of the length of the sample.",
         ),
         repeat: count("Samples per measurement."),
-        batch_size: count("Frames per call, for throughput without a rate."),
+        batch_size: count("--batch-size"),
         wait: Type.Enum([...WAIT_MODES], { description: "How processes wait for each other." }),
         buffer_size: count("Size of the rings."),
         baselines: Type.Boolean({ description: "Whether pipes and sockets were measured (--baselines)." }),

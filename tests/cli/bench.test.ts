@@ -138,7 +138,10 @@ describe("bench", () => {
       expectValid("bench", document);
       expect(document.settings).toMatchObject({ wait, batch_size: 7 });
       expect(document.measurements).toHaveLength(9);
-      for (const { samples } of document.measurements) expect(samples[0].frames).toBeGreaterThan(0);
+      for (const { samples, work, batch_size } of document.measurements) {
+        expect(samples[0].frames).toBeGreaterThan(0);
+        expect(batch_size).toBe(work === "throughput" ? 7 : 1);
+      }
     },
   );
 
@@ -234,6 +237,9 @@ describe("bench refuses", () => {
     [["--rate", "-1"], "Option --rate takes a number from 0"],
     [["--duration", "0"], "Option --duration takes more than 0"],
     [["--frames", "5", "--duration", "1s"], "cannot be combined"],
+    [["latency", "--batch-size", "4"], "Option --batch-size is for throughput without a rate"],
+    [["--batch-size", "4", "--rate", "30"], "Option --batch-size is for throughput without a rate"],
+    [["--batch-size", "4", "--frames", "10"], "Option --frames takes a multiple of --batch-size, not 10."],
     [["--repeat", "0"], "Option --repeat takes a whole number from 1"],
     [["--sizes", "4MiB", "--buffer-size", "4MiB"], "does not fit a ring of 4,194,304 bytes"],
     [

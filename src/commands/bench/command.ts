@@ -25,7 +25,7 @@ import type { BenchDocument, BenchMeasurement } from "../../schemas/bench.ts";
 import { TRANSPORTS, WORKS } from "../../schemas/words.ts";
 import { describeMachine } from "./machine.ts";
 import { measurementOf, sampleOf } from "./outcome.ts";
-import { type Case, casesOf, PICTURE_SIZE, WARM_UP } from "./plan.ts";
+import { batchSizeOf, type Case, casesOf, PICTURE_SIZE, roundUp, WARM_UP } from "./plan.ts";
 import { summaryOf } from "./tables.ts";
 
 /** 64 B to 4 MiB. */
@@ -91,7 +91,7 @@ const args = {
   }),
   batchSize: integer({
     group: "Frames",
-    description: "write this many frames with one call, for throughput only",
+    description: "write this many frames with one call, for throughput without a rate",
     default: 1,
     min: 1,
     max: 64,
@@ -183,7 +183,29 @@ function settle(options: BenchOptions): BenchDocument["settings"] {
   };
 }
 
-function refuse({ batchSize, bufferSize, duration, frames, sizes }: BenchOptions): void {
+/** A measurement is made as asked for, or not at all. */
+function refuseBatches({ batchSize, frames, rate, work }: BenchOptions): void {
+  if (batchSize === 1) return;
+  const works = work.length > 0 ? work : WORKS;
+  if (!works.some((work) => rate.some((rate) => batchSizeOf({ work, rate }, batchSize) > 1))) {
+    throw new CommandError(
+      "USAGE",
+      "Option --batch-size is for throughput without a rate, which is not measured here.",
+      "Name throughput, with --rate 0 among the rates.",
+    );
+  }
+  if (frames !== undefined && frames % batchSize !== 0) {
+    throw new CommandError(
+      "USAGE",
+      `Option --frames takes a multiple of --batch-size, not ${frames}.`,
+      `Use --frames ${roundUp(frames, batchSize)}.`,
+    );
+  }
+}
+
+function refuse(options: BenchOptions): void {
+  const { batchSize, bufferSize, duration, frames, sizes } = options;
+  refuseBatches(options);
   refuseTogether({ "--duration": duration, "--frames": frames });
   if (duration === 0) {
     throw new CommandError(
@@ -241,7 +263,8 @@ async function measureAll(document: BenchDocument, session: Session): Promise<vo
       }
     } finally {
       for (const [at, wanted] of cases.entries()) {
-        if (samples[at]!.length > 0) document.measurements.push(measurementOf(wanted, samples[at]!));
+        if (samples[at]!.length > 0)
+          document.measurements.push(measurementOf(wanted, samples[at]!, batch_size));
       }
     }
   }

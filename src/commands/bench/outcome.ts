@@ -2,7 +2,7 @@
 
 import { mebibytesPerSecond, median, perSecond } from "../../cli/format.ts";
 import type { BenchMeasurement } from "../../schemas/bench.ts";
-import { type Case, comesBack } from "./plan.ts";
+import { batchSizeOf, type Case, comesBack } from "./plan.ts";
 import type { Results } from "./processes.ts";
 
 type Sample = BenchMeasurement["samples"][number];
@@ -32,6 +32,7 @@ export function sampleOf({ frameSize, work }: Case, results: Results): Sample {
 export function measurementOf(
   { work, transport, frameSize, rate }: Case,
   samples: Sample[],
+  batchSize: number,
 ): BenchMeasurement {
   const latencies = samples.flatMap(({ latency_us }) => latency_us ?? []);
   const latency = (key: keyof (typeof latencies)[number]) => spreadOf(latencies.map((us) => us[key]));
@@ -40,6 +41,7 @@ export function measurementOf(
     transport,
     frame_size: frameSize,
     rate: rate > 0 ? rate : null,
+    batch_size: batchSizeOf({ work, rate }, batchSize),
     frames_per_second: spreadOf(samples.map((sample) => sample.frames_per_second)),
     throughput_mbps: spreadOf(samples.map((sample) => sample.throughput_mbps)),
     latency_us:

@@ -46,7 +46,7 @@ export interface WorkerSettings {
   readonly length: Length;
   /** How it waits for the other process at a buffer. */
   readonly wait: WaitMode;
-  /** Frames per call; throughput only. */
+  /** Frames per call: {@link batchSizeOf}. */
   readonly batchSize: number;
   /** The prefix of the buffers' names. */
   readonly buffer: string;
@@ -72,9 +72,24 @@ export function comesBack(work: Work): boolean {
   return work !== "throughput";
 }
 
-/** Frames handled between two readings of the clock: one reading takes longer than a small frame. */
-export function framesPerLook({ frameSize, rate }: Pick<Case, "frameSize" | "rate">): number {
-  return rate > 0 ? 1 : Math.min(64, Math.max(1, Math.floor(65536 / frameSize)));
+/** The frames of each call: frames that come back, or have their own times, are sent one by one. */
+export function batchSizeOf({ work, rate }: Pick<Case, "work" | "rate">, batchSize: number): number {
+  return comesBack(work) || rate > 0 ? 1 : batchSize;
+}
+
+/** Frames handled between two readings of the clock, in whole calls: one reading takes longer than a small frame. */
+export function framesPerLook({
+  batchSize,
+  frameSize,
+  rate,
+}: Pick<WorkerSettings, "batchSize" | "frameSize" | "rate">): number {
+  const frames = rate > 0 ? 1 : Math.min(64, Math.max(1, Math.floor(65536 / frameSize)));
+  return roundUp(frames, batchSize);
+}
+
+/** The least multiple of `unit` that is no less than `value`. */
+export function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
 }
 
 /** Everything to measure, in the order in which it is shown. The cases of one group are measured in turns. */

@@ -8,7 +8,15 @@ import type { Session } from "../../cli/session.ts";
 import { buffersOf } from "../../core/index.ts";
 import { cleanBuffer } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
-import { BENCH_WORKER, type Case, comesBack, type Role, rolesOf, type WorkerSettings } from "./plan.ts";
+import {
+  BENCH_WORKER,
+  batchSizeOf,
+  type Case,
+  comesBack,
+  type Role,
+  rolesOf,
+  type WorkerSettings,
+} from "./plan.ts";
 import { bufferNames } from "./transports.ts";
 import type { WorkerReport, WorkerResult } from "./worker.ts";
 
@@ -87,15 +95,17 @@ export class Processes implements Disposable {
   }
 
   #spawn(
-    { frameSize, rate, transport }: Case,
+    wanted: Case,
     role: Role,
     descriptors = PIPES,
     input: number | "ignore" = "ignore",
     output?: number | "pipe",
   ): Child {
+    const { frameSize, rate, transport } = wanted;
     const settings: WorkerSettings = {
       ...{ role, transport, frameSize, rate, ...descriptors, parent: process.pid },
       ...{ ...this.#shared, buffer: this.#buffer },
+      batchSize: batchSizeOf(wanted, this.#shared.batchSize),
     };
     const child = Bun.spawn([...program, BENCH_WORKER, JSON.stringify(settings)], {
       stdio: output === undefined ? [input, "pipe", "inherit"] : [input, "pipe", "inherit", output],

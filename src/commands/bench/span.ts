@@ -1,6 +1,6 @@
 // The counted part of a worker's run, and the resources used meanwhile.
 
-import { framesPerLook, type Length, WARM_UP, type WorkerSettings } from "./plan.ts";
+import { framesPerLook, type Length, roundUp, WARM_UP, type WorkerSettings } from "./plan.ts";
 
 /** The frames and resources of one process while it counted. */
 export interface Usage {
@@ -19,6 +19,7 @@ const PARENT_CHECK_NS = 100e6;
 export class Span {
   readonly #length: Length;
   readonly #framesPerLook: number;
+  readonly #batchSize: number;
   readonly #parent: number;
   #done = 0;
   #untilLook: number;
@@ -32,6 +33,7 @@ export class Span {
   constructor(settings: WorkerSettings) {
     this.#length = settings.length;
     this.#parent = settings.parent;
+    this.#batchSize = settings.batchSize;
     this.#framesPerLook = framesPerLook(settings);
     this.#untilLook = this.next;
   }
@@ -55,11 +57,11 @@ export class Span {
       : this.#done - this.#warm.done >= frames;
   }
 
-  /** Frames to handle before the next reading of the clock; never more than are left. */
+  /** Frames to handle before the next reading of the clock, in whole calls; never more than are left. */
   get next(): number {
     const { frames } = this.#length;
     if (frames === undefined) return this.#framesPerLook;
-    const goal = this.#warm === undefined ? warmUpFrames(frames) : this.#warm.done + frames;
+    const goal = this.#warm === undefined ? this.#warmUpFrames(frames) : this.#warm.done + frames;
     return Math.max(1, Math.min(this.#framesPerLook, goal - this.#done));
   }
 
@@ -96,13 +98,13 @@ export class Span {
 
   #isWarm(): boolean {
     const { frames, durationMs } = this.#length;
-    if (frames !== undefined) return this.#done >= warmUpFrames(frames);
+    if (frames !== undefined) return this.#done >= this.#warmUpFrames(frames);
     return this.#lookedNs - (this.#startedNs ?? 0) >= durationMs * WARM_UP * 1e6;
   }
-}
 
-function warmUpFrames(frames: number): number {
-  return Math.ceil(frames * WARM_UP);
+  #warmUpFrames(frames: number): number {
+    return roundUp(frames * WARM_UP, this.#batchSize);
+  }
 }
 
 /** How late a sleeping thread may wake up; it spins for the rest. */

@@ -72,7 +72,7 @@ const roles: Readonly<Record<Role, (settings: WorkerSettings) => WorkerResult | 
 
 /** Sends frames until there are enough. */
 function source(settings: WorkerSettings): WorkerResult {
-  const { batchSize, frameSize } = settings;
+  const { batchSize } = settings;
   const span = new Span(settings);
   const schedule = new Schedule(settings.rate, span);
   const frames = framesOf(settings, batchSize);
@@ -80,9 +80,7 @@ function source(settings: WorkerSettings): WorkerResult {
   while (!span.isOver) {
     const count = span.next;
     schedule.next();
-    for (let left = count; left > 0; left -= batchSize) {
-      sender.send(left < batchSize ? frames.subarray(0, left * frameSize) : frames);
-    }
+    for (let sent = 0; sent < count; sent += batchSize) sender.send(frames);
     span.add(count);
   }
   return span.usage;

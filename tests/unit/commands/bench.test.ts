@@ -68,11 +68,32 @@ describe("a span", () => {
   });
 
   test("looks at the clock after each frame that is paced or large, and seldom otherwise", () => {
-    expect(framesPerLook({ frameSize: 64, rate: 30 })).toBe(1);
-    expect(framesPerLook({ frameSize: 1_000_000, rate: 0 })).toBe(1);
-    expect(framesPerLook({ frameSize: 16_384, rate: 0 })).toBe(4);
-    expect(framesPerLook({ frameSize: 64, rate: 0 })).toBe(64);
+    const frames = (frameSize: number, rate: number, batchSize = 1) =>
+      framesPerLook({ frameSize, rate, batchSize });
+    expect(frames(64, 30)).toBe(1);
+    expect(frames(1_000_000, 0)).toBe(1);
+    expect(frames(16_384, 0)).toBe(4);
+    expect(frames(64, 0)).toBe(64);
+    expect(frames(64, 0, 7)).toBe(70);
+    expect(frames(1_000_000, 0, 7)).toBe(7);
   });
+
+  test.each([64, 1024, 16_384, 1_000_000])(
+    "handles %p-byte frames in whole calls, also in the warm-up",
+    (frameSize) => {
+      for (const length of [
+        { frames: 70, durationMs: 0 },
+        { frames: undefined, durationMs: 2 },
+      ]) {
+        const span = new Span(settingsOf({ frameSize, batchSize: 7, length }));
+        while (!span.isOver) {
+          expect(span.next % 7).toBe(0);
+          span.add(span.next);
+        }
+        expect(span.usage.frames).toBeGreaterThan(0);
+      }
+    },
+  );
 });
 
 describe("a schedule", () => {
