@@ -190,7 +190,7 @@ describe("a command of --exec", () => {
     await using server = await serve(
       channel,
       "--exec",
-      "printf 'cannot ' >&2; sleep 0.1; echo load the model >&2; exit 3",
+      "head -c 4 >/dev/null; printf 'cannot ' >&2; sleep 0.1; echo load the model >&2; exit 3",
     );
     await using client = Child.cli([
       "duplex",
@@ -209,6 +209,46 @@ describe("a command of --exec", () => {
     expect(stderr).toContain("\ncannot load the model\n");
     expect((await client.exited()).code).toBe(2);
   });
+
+  test("is started with the server, which tells when it is ready", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", "echo loaded >&2; exec cat");
+    await server.logged("loaded");
+    expect((await ask(channel, "-n", "2", "--verify", "echo")).code).toBe(0);
+    expect(await stopped(server)).toMatchObject({ requests: 2, responses: 2 });
+    const { stderr } = await server.exited();
+    expect(stderr.match(/Process \d+ is ready: it has responded\./g)?.length).toBe(1);
+  });
+
+  test("gets --start-timeout-ms for its first response, and --timeout-ms for the others", async () => {
+    const channel = uniqueName();
+    const slow = ["--exec", "sleep 1; exec cat", "--timeout-ms", "500"];
+    await using server = await serve(channel, ...slow);
+    expect((await ask(channel, "-n", "2", "--verify", "echo", "--timeout-ms", "20s")).code).toBe(0);
+    await stopped(server);
+    await using impatient = await serve(channel, ...slow, "--start-timeout-ms", "50");
+    expect((await ask(channel, "-n", "1", "--timeout-ms", "500")).code).toBe(2);
+    await impatient.logged("it gave no response within 50 ms");
+    await stopped(impatient);
+  });
+
+  for (const [what, line, cause, hint] of [
+    ["is not there", "/nonexistent/model", "it ended with code 127: ", "Check its path and its permissions."],
+    ["cannot be run", "/dev/null", "it ended with code 126: ", "Check its path and its permissions."],
+    ["ends at once", "true", "it ended with code 0.", "Run it by hand: "],
+    ["prints text", "echo Welcome; exec cat", "it sent an invalid response (", "Run it by hand: "],
+  ] as const) {
+    test(`that ${what} is an error when the server starts`, async () => {
+      const { code, document } = await runJson("duplex", "serve", uniqueName(), ...SMALL, "--exec", line);
+      expect(code).toBe(2);
+      expectValid("duplex-serve", document);
+      expect(document.error.code).toBe("IO_ERROR");
+      expect(document.error.message).toStartWith(
+        `Command ${JSON.stringify(line)} failed before it answered a request: ${cause}`,
+      );
+      expect(document.error.hint).toStartWith(hint);
+    });
+  }
 
   test("ends with the server, and so does everything it has started", async () => {
     const channel = uniqueName();

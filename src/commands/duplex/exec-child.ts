@@ -36,6 +36,8 @@ export interface ChildOptions {
   readonly line: string;
   /** How long a response may take after the one before it. */
   readonly timeoutMs: number;
+  /** How long the first response after each start may take. */
+  readonly startTimeoutMs: number;
   /** The largest request, in bytes. */
   readonly maxRequestSize: number;
   /** The most bytes to send at once. */
@@ -50,7 +52,7 @@ export interface ChildOptions {
 /**
  * Lets a command answer requests. The command keeps running; its responses come in the order of the requests.
  * If it ends, is late or sends an invalid response, the requests that it has not answered fail, and the next request
- * starts it again.
+ * starts it again. A command that cannot be run, or fails before its first request, is not started again.
  */
 export class ChildHandler implements Disposable {
   readonly #options: ChildOptions;
@@ -62,6 +64,11 @@ export class ChildHandler implements Disposable {
     this.#options = options;
   }
 
+  /** Starts the command, so that it can load what it needs before the first request. */
+  async start(): Promise<void> {
+    await this.#restart();
+  }
+
   /**
    * The response to a request, whose bytes stay until the promise settles. Rejects if there is none.
    *
@@ -71,6 +78,7 @@ export class ChildHandler implements Disposable {
     const prefix = lengthPrefix(size);
     const child = this.#child?.isUsable ? this.#child : await this.#restart();
     const response = await child.exchange(prefix, data);
+    if (this.#failedStarts > 0) this.#options.log?.info(`Process ${child.pid} is ready: it has responded.`);
     this.#failedStarts = 0;
     return response;
   }
@@ -97,9 +105,25 @@ export class ChildHandler implements Disposable {
     if (this.#failedStarts > 0) await Bun.sleep(RESTART_DELAY_MS * 2 ** (this.#failedStarts - 1));
     this.#failedStarts++;
     if (cause !== undefined) log?.warn(`Restarting the command: ${cause}.`);
-    this.#child = new Child(this.#options);
-    log?.info(`Started ${JSON.stringify(line)} as process ${this.#child.pid}.`);
-    return this.#child;
+    const child = new Child(this.#options, () => this.#checkStart(child));
+    this.#child = child;
+    log?.info(`Started ${JSON.stringify(line)} as process ${child.pid}.`);
+    return child;
+  }
+
+  /** Gives up a command whose start has failed in a way that no request can change. */
+  #checkStart(child: Child): void {
+    const { line, giveUp } = this.#options;
+    if (child.isReady || (child.wasAsked && !child.isMissing)) return;
+    giveUp(
+      new CommandError(
+        "IO_ERROR",
+        `Command ${JSON.stringify(line)} failed before it answered a request: ${child.cause}.`,
+        child.isMissing
+          ? "Check its path and its permissions."
+          : "Run it by hand: it must keep running and wait for requests on stdin.",
+      ),
+    );
   }
 
   /** Ends the child: closes its stdin, then asks it to stop, then kills it. */
@@ -113,6 +137,9 @@ export class ChildHandler implements Disposable {
   }
 }
 
+/** The exit codes of a shell that has not found the command, or cannot run it. */
+const MISSING_CODES: readonly (number | undefined)[] = [126, 127];
+
 /** A request that is not answered yet. */
 interface Exchange {
   readonly resolve: (response: Uint8Array) => void;
@@ -125,8 +152,7 @@ interface Exchange {
 /** One run of the command. */
 class Child {
   readonly #process: Subprocess<"pipe", "pipe", "pipe">;
-  readonly #stderr: StderrLines;
-  readonly #timeoutMs: number;
+  readonly #options: ChildOptions;
   readonly #pieceSize: number;
   readonly #splitter: FrameSplitter;
   /** In the order of the requests, and so of the responses. */
@@ -137,12 +163,18 @@ class Child {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Settles when all requests so far are sent. */
   #sent: Promise<void> = Promise.resolve();
+  readonly #onFailure: () => void;
   #lastLine = "";
   #cause: string | undefined;
+  #exitCode: number | undefined;
+  #wasAsked = false;
+  #isReady = false;
 
-  constructor({ line, timeoutMs, maxRequestSize, stderr, pieceSize = PIECE_SIZE }: ChildOptions) {
-    this.#stderr = stderr;
-    this.#timeoutMs = timeoutMs;
+  /** @param onFailure is called when it becomes unusable by itself. */
+  constructor(options: ChildOptions, onFailure: () => void) {
+    const { line, maxRequestSize, pieceSize = PIECE_SIZE } = options;
+    this.#options = options;
+    this.#onFailure = onFailure;
     this.#pieceSize = pieceSize;
     this.#splitter = new FrameSplitter("length-prefixed", {
       maxFrameSize: Math.min(Math.max(maxRequestSize, MAX_USUAL_SIZE), MAX_PREFIXED_SIZE),
@@ -172,11 +204,27 @@ class Child {
     return this.#cause;
   }
 
+  /** Whether it has got a request. */
+  get wasAsked(): boolean {
+    return this.#wasAsked;
+  }
+
+  /** Whether it has responded. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Whether there is no such command, or none that can be run. */
+  get isMissing(): boolean {
+    return MISSING_CODES.includes(this.#exitCode);
+  }
+
   /** Sends a request after the earlier ones; resolves to its response. */
   exchange(prefix: Uint8Array, request: Uint8Array): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       // The child may have failed since it was started.
       if (this.#cause !== undefined) return reject(failureOf(this.#cause));
+      this.#wasAsked = true;
       const exchange: Exchange = { resolve, reject, isSent: false, response: undefined };
       if (this.#exchanges.push(exchange) === 1) this.#startTimer();
       this.#sent = this.#sent
@@ -221,6 +269,7 @@ class Child {
     }
     const code = await Promise.race([this.#process.exited, Bun.sleep(LEAVE_MS)]);
     await Promise.race([this.#stderrEnd, Bun.sleep(TERMINATE_MS)]);
+    this.#exitCode = code ?? undefined;
     this.#fail(
       code === undefined
         ? "it closed its stdout"
@@ -242,6 +291,7 @@ class Child {
   #settle(): void {
     for (let first = this.#exchanges[0]; first?.isSent && first.response; first = this.#exchanges[0]) {
       this.#exchanges.shift();
+      this.#isReady = true;
       this.#startTimer();
       first.resolve(first.response);
     }
@@ -250,7 +300,7 @@ class Child {
   /** Starts the time of the first exchange, if there is one. */
   #startTimer(): void {
     clearTimeout(this.#timer);
-    const timeoutMs = this.#timeoutMs;
+    const timeoutMs = this.#isReady ? this.#options.timeoutMs : this.#options.startTimeoutMs;
     if (this.#exchanges.length === 0 || timeoutMs === Number.POSITIVE_INFINITY) return;
     this.#timer = setTimeout(() => this.#fail(`it gave no response within ${timeoutMs} ms`), timeoutMs);
   }
@@ -262,6 +312,7 @@ class Child {
     this.kill("SIGKILL");
     clearTimeout(this.#timer);
     for (const { reject } of this.#exchanges.splice(0)) reject(failureOf(cause));
+    this.#onFailure();
   }
 
   async #forwardStderr(): Promise<void> {
@@ -282,11 +333,11 @@ class Child {
 
   async #print(lines: readonly string[]): Promise<void> {
     for (const line of lines) {
-      this.#stderr.add(line);
+      this.#options.stderr.add(line);
       if (line.trim() !== "") this.#lastLine = `: ${line.trim().slice(-MAX_QUOTED)}`;
     }
     // A slow stderr slows the command down, as if it printed there itself.
-    await this.#stderr.flush();
+    await this.#options.stderr.flush();
   }
 
   async end(leaveMs: number): Promise<void> {

@@ -33,6 +33,9 @@ import type { ChildHandler } from "./exec-child.ts";
 /** How often to update the progress. */
 const PROGRESS_MS = 100;
 
+/** The default of --start-timeout-ms, unless --timeout-ms is longer. */
+const START_TIMEOUT_MS = 30_000;
+
 /** The most reasons for missing responses in a result; the log has all of them. */
 const MAX_REASONS = 10;
 
@@ -63,7 +66,7 @@ const args = {
   }),
   mode: choice(["immutable", "mutable"], {
     group: "Handling",
-    description: "transform a copy or in place",
+    description: "change a copy or in place",
     valueHint: "MODE",
     default: "immutable",
   }),
@@ -76,7 +79,7 @@ const args = {
   }),
   workers: integer({
     group: "Handling",
-    description: "handle up to this many requests at once in the thread-pool",
+    description: "let the thread-pool handle this many requests at once",
     default: 16,
     min: 1,
     max: 4096,
@@ -90,6 +93,16 @@ const args = {
     group: "Handling",
     description: "wait this long for a response of --exec, 0: forever",
     default: 5000,
+    zeroIsForever: true,
+  }),
+  startTimeoutMs: duration({
+    group: "Handling",
+    description: "wait this long for the first response, 0: forever",
+    note:
+      "--start-timeout-ms applies to the first response after each start of --exec; its default is --timeout-ms if that " +
+      "is longer than 30s.",
+    default: undefined,
+    shown: "30s",
     zeroIsForever: true,
   }),
   bufferSize: ringSize({ group: "Buffer", description: "set the ring size of the request buffer" }),
@@ -167,6 +180,8 @@ export default defineCommand({
     try {
       start();
       session.log?.info(`Created channel "${options.channel}".`);
+      // Not before this server has the channel: two of them might need the same device.
+      await child?.start();
       await ended;
     } finally {
       clearInterval(updates);
@@ -204,16 +219,22 @@ function refuseContradictions({ exec, handler, mode, delayMs }: ServeOptions): v
   );
 }
 
-/** @param giveUp is called when the command of --exec cannot be kept running. */
+/** @param giveUp is called when it cannot be kept running. */
 async function openChild(
-  { exec: line, timeoutMs, bufferSize: maxRequestSize }: ServeOptions,
+  {
+    exec: line,
+    timeoutMs,
+    startTimeoutMs = Math.max(START_TIMEOUT_MS, timeoutMs),
+    bufferSize: maxRequestSize,
+  }: ServeOptions,
   session: Session,
   giveUp: (error: CommandError) => void,
 ): Promise<ChildHandler | undefined> {
   if (line === undefined) return undefined;
   const { ChildHandler } = await import("./exec-child.ts");
+  const { log, stderr } = session;
   return session.own(
-    new ChildHandler({ line, timeoutMs, maxRequestSize, log: session.log, stderr: session.stderr, giveUp }),
+    new ChildHandler({ line, timeoutMs, startTimeoutMs, maxRequestSize, log, stderr, giveUp }),
   );
 }
 

@@ -9,6 +9,7 @@ function handlerOf(line: string, options: Partial<ChildOptions> = {}): ChildHand
   return new ChildHandler({
     line,
     timeoutMs: 20_000,
+    startTimeoutMs: 20_000,
     maxRequestSize: 4096,
     log: undefined,
     stderr: new StderrLines(),
@@ -121,5 +122,15 @@ describe("a command of --exec", () => {
     for (const { message } of await Promise.all(responses)) {
       expect(message).toBe("The command failed: it gave no response within 500 ms.");
     }
+  });
+
+  test("that needs longer for its first response than for the others gets that time", async () => {
+    using handler = handlerOf("sleep 1; cat", { timeoutMs: 500 });
+    const responses = [1, 2].map((i) => handler.handle(request(bytesOf(i, 10))));
+    expect((await Promise.all(responses)).length).toBe(2);
+    await handler.end({ atOnce: true });
+    using late = handlerOf("sleep 60; cat", { startTimeoutMs: 500 });
+    const { message } = await failureOf(late.handle(request(bytesOf(1, 10))));
+    expect(message).toBe("The command failed: it gave no response within 500 ms.");
   });
 });
