@@ -5,6 +5,7 @@ import { uniqueName } from "../support/buffers.ts";
 import { Child, run, runJson, runOnTerminal, startOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { shm } from "./stale-buffers.ts";
+import { updatesOf } from "./watching.ts";
 
 describe("inspect", () => {
   test("shows everything, and changes nothing", async () => {
@@ -118,6 +119,21 @@ describe("inspect", () => {
     expect(code).toBe(130);
     expect(output).toContain("A\x1b[J\x1b[?7l");
     expect(output.lastIndexOf("\x1b[?7h")).toBeGreaterThan(output.lastIndexOf("\x1b[?7l"));
+  });
+
+  test("--watch fits a terminal of 80 x 10", async () => {
+    using reader = new Reader(uniqueName().padEnd(120, "x"), { payloadSize: 4096 });
+    const args = ["inspect", reader.name, "--watch", "--interval-ms", "100"];
+    await using watch = startOnTerminal(args, { columns: 80, rows: 10 });
+    await watch.printed("\x1b[J");
+    const updates = updatesOf((await watch.write("\x03").exited()).stdout.toString());
+    expect(updates.length).toBeGreaterThanOrEqual(2);
+    for (const lines of updates) {
+      expect(lines.length).toBe(9);
+      for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+      expect(lines[0]).toEndWith("xxx…");
+      expect(lines.at(-1)).toBe("… 2 more lines");
+    }
   });
 
   test.each([

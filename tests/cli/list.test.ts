@@ -2,11 +2,13 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { plain } from "../../src/cli/terminal.ts";
 import list from "../../src/commands/list/command.ts";
-import { Reader } from "../../src/core/index.ts";
+import { Reader, Writer } from "../../src/core/index.ts";
 import { endAll, kill, startReader, startWriter } from "../process/peers.ts";
-import { uniqueName } from "../support/buffers.ts";
-import { run, runOnTerminal } from "../support/process.ts";
+import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { Child, run, runOnTerminal, startOnTerminal } from "../support/process.ts";
+import { expectValid } from "../support/schemas.ts";
 import { listed, lockOf, removeAll, shm, small } from "./stale-buffers.ts";
+import { updatesOf } from "./watching.ts";
 
 beforeAll(() => {
   // Makes the lock directories.
@@ -93,6 +95,51 @@ describe("list", () => {
 
   test("says so where there are no buffers", () => {
     expect(list.summarize(list.blank(null, null), plain, false)).toEqual(["No buffers."]);
+  });
+
+  test("--watch shows all buffers and their rates again and again, until it is interrupted", async () => {
+    const name = uniqueName();
+    using reader = new Reader(name, { payloadSize: 4096 });
+    await using watch = Child.cli(["list", "--watch", "--interval-ms", "100"]);
+    await watch.printed(name);
+    using writer = await Writer.connect(name, { connectTimeoutMs: WAIT_LIMIT_MS });
+    const timer = setInterval(() => {
+      writer.writeFrame(new Uint8Array(64));
+      reader.readFrame(WAIT_LIMIT_MS).release();
+    }, 1);
+    const counted = new RegExp(`^${name} +live .* [\\d,]+ +[\\d,]+ +[1-9][\\d,]* +\\d`, "m");
+    await watch.printed(counted);
+    clearInterval(timer);
+    watch.kill("SIGINT");
+    const { code, stderr } = await watch.exited();
+    expect([code, stderr]).toEqual([130, "zerobuffer list: Stopped by SIGINT.\n"]);
+    await using last = Child.cli(["list", "--watch", "--json-output", "-v"]);
+    await last.logged("Watching");
+    last.kill("SIGTERM");
+    const { document } = await last.report();
+    expect(expectValid("list", document).error.code).toBe("INTERRUPTED");
+  });
+
+  test("--watch fits a terminal of 80 x 10, however many buffers there are", async () => {
+    const readers = Array.from({ length: 12 }, () => new Reader(uniqueName(), { payloadSize: 4096 }));
+    const args = ["list", "--watch", "--interval-ms", "100"];
+    await using watch = startOnTerminal(args, { columns: 80, rows: 10 });
+    await watch.printed("\x1b[J");
+    const updates = updatesOf((await watch.write("\x03").exited()).stdout.toString());
+    for (const reader of readers) reader.close();
+    expect(updates.length).toBeGreaterThanOrEqual(2);
+    for (const lines of updates) {
+      expect(lines.length).toBe(9);
+      for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+      expect(lines[0]).toMatch(/^NAME +STATE/);
+      expect(lines.at(-1)).toMatch(/^… \d+ more lines$/);
+    }
+  });
+
+  test("--watch ends quietly when nobody reads it any more", async () => {
+    const args = ["list", "--watch", "--interval-ms", "100"];
+    const { code, output } = await runOnTerminal(args, { shell: '{ "$@"; echo "code $?" >&2; } | head -1' });
+    expect([code, output]).toEqual([0, expect.stringMatching(/\r\ncode 0\r\n$/)]);
   });
 
   test("has colours on a terminal only, and none with NO_COLOR", async () => {

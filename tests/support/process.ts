@@ -65,6 +65,8 @@ export interface ChildOptions {
   within?: readonly string[];
   /** Runs it on a terminal of this many columns, which shows what it prints to stdout and to stderr. */
   columns?: number;
+  /** The rows of that terminal. */
+  rows?: number;
   /** The limit of each wait for it. */
   limitMs?: number;
 }
@@ -85,7 +87,16 @@ export class Child implements AsyncDisposable {
   readonly #sleepers = new Set<() => void>();
 
   private constructor(command: readonly string[], options: ChildOptions) {
-    const { stdin = "pipe", stdout = "pipe", cwd = root, shell, within = [], columns, limitMs } = options;
+    const {
+      stdin = "pipe",
+      stdout = "pipe",
+      cwd = root,
+      shell,
+      within = [],
+      columns,
+      rows = 30,
+      limitMs,
+    } = options;
     const env = { ...(options.inheritsEnv === false ? {} : process.env), ...options.env, [MARK]: this.#mark };
     this.#command = command.join(" ");
     this.#limitMs = limitMs ?? WAIT_LIMIT_MS;
@@ -101,7 +112,7 @@ export class Child implements AsyncDisposable {
       hangUp();
     } else {
       const data = (_: unknown, chunk: Uint8Array) => printed(chunk);
-      const terminal = { cols: columns, rows: 30, data, exit: () => hangUp() };
+      const terminal = { cols: columns, rows, data, exit: () => hangUp() };
       this.#process = Bun.spawn(words, { cwd, env, terminal });
     }
     const decoder = new TextDecoder();
@@ -212,9 +223,13 @@ export class Child implements AsyncDisposable {
   }
 
   /** Waits until it has printed this text to stdout, or to its terminal. */
-  async printed(text: string): Promise<void> {
-    await this.#until(() => this.#stdout().includes(text), `does not print "${text}"`);
-    if (!this.#stdout().includes(text)) throw this.#failure(`ended without printing "${text}"`);
+  async printed(text: string | RegExp): Promise<void> {
+    const isPrinted = () => {
+      const output = this.#stdout();
+      return typeof text === "string" ? output.includes(text) : text.test(output.toString());
+    };
+    await this.#until(isPrinted, `does not print "${text}"`);
+    if (!isPrinted()) throw this.#failure(`ended without printing "${text}"`);
   }
 
   /** Waits until it has printed this text to stderr. */

@@ -1,20 +1,16 @@
 // zerobuffer inspect: shows one buffer in detail, once or repeatedly.
 
 import { defineCommand } from "../../cli/command.ts";
-import { CommandError, systemCode } from "../../cli/failure.ts";
+import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped } from "../../cli/format.ts";
-import { bufferName, duration, flag, outputOptions } from "../../cli/options.ts";
-import { resultLost } from "../../cli/report.ts";
+import { bufferName, outputOptions } from "../../cli/options.ts";
+import { Screen, untilNextUpdate, watchFlag, watchInterval } from "../../cli/screen.ts";
 import { tableLines } from "../../cli/table.ts";
-import { Descriptor, print, type Style, styleFor, takesEscapes } from "../../cli/terminal.ts";
+import type { Style } from "../../cli/terminal.ts";
 import { BufferNotFoundError } from "../../core/index.ts";
 import { inspectBuffer, type MetadataPreview, type Oieb, removalAdvice } from "../../core/inspection.ts";
-import { raceAbort } from "../../runtime/abort.ts";
 import type { InspectDocument } from "../../schemas/inspect.ts";
 import { entryOf, paintOf, participantText, rateBetween } from "../list/entry.ts";
-
-/** Faster updates than this cannot be read. */
-const MIN_INTERVAL_MS = 100;
 
 const DEGRADED_FROM_PERCENT = 80;
 const CRITICAL_ABOVE_PERCENT = 95;
@@ -23,12 +19,8 @@ const COMMAND_LENGTH = 60;
 
 const args = {
   buffer: bufferName("name of the buffer to show"),
-  watch: flag({ group: "Watching", description: "update until the buffer is gone" }),
-  intervalMs: duration({
-    group: "Watching",
-    description: "wait this long between updates, at least 100ms",
-    default: 1000,
-  }),
+  watch: watchFlag("the buffer is gone"),
+  intervalMs: watchInterval(),
   ...outputOptions,
 };
 
@@ -92,7 +84,7 @@ export default defineCommand({
       if (screen?.isClosed) return;
       await screen?.show(linesOf(seen, screen.style));
       const before = { frames: seen.frames_written, at: performance.now() };
-      await raceAbort(Bun.sleep(Math.max(MIN_INTERVAL_MS, intervalMs)), signal);
+      await untilNextUpdate(intervalMs, signal);
       isThere = look(buffer, seen, before);
     }
     log?.info(`Buffer "${buffer}" is gone.`);
@@ -235,43 +227,4 @@ function metadataText({ metadata, payload_size }: InspectDocument): string | nul
   const { size_bytes, encoding, preview, truncated } = metadata;
   const more = truncated ? " …" : "";
   return `${count(size_bytes, "bytes")}${encoding === "hex" ? " in hex" : ""}: ${preview.replace(/\s+/g, " ")}${more}`;
-}
-
-/** Shows updates: redrawn in place on a terminal, one block after another elsewhere. */
-class Screen {
-  readonly style: Style;
-  readonly #redraws: boolean;
-  #height = 0;
-  #isClosed = false;
-
-  private constructor(style: Style, redraws: boolean) {
-    this.style = style;
-    this.#redraws = redraws;
-  }
-
-  static async open(): Promise<Screen> {
-    return new Screen(await styleFor(Descriptor.STDOUT), await takesEscapes(Descriptor.STDOUT));
-  }
-
-  /** Whether stdout is closed. */
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
-  async show(lines: readonly string[]): Promise<void> {
-    const text = this.#redraws ? this.#redraw(lines) : `${lines.join("\n")}\n\n`;
-    try {
-      await print(Descriptor.STDOUT, text);
-    } catch (error) {
-      if (systemCode(error) !== "EPIPE") throw resultLost(error);
-      this.#isClosed = true;
-    }
-    this.#height = lines.length;
-  }
-
-  /** Turns off line wrapping meanwhile: a wrapped line would take a second row. */
-  #redraw(lines: readonly string[]): string {
-    const back = this.#height === 0 ? "" : `\x1b[${this.#height}A\x1b[J`;
-    return `${back}\x1b[?7l${lines.join("\n")}\n\x1b[?7h`;
-  }
 }

@@ -3,8 +3,10 @@
 import { defineCommand } from "../../cli/command.ts";
 import { bytesText, grouped } from "../../cli/format.ts";
 import { duration, outputOptions } from "../../cli/options.ts";
+import { Screen, untilNextUpdate, WATCH_INTERVAL_MS, watchFlag } from "../../cli/screen.ts";
 import type { Session } from "../../cli/session.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
+import type { Style } from "../../cli/terminal.ts";
 import { type InspectedBuffer, inspectBuffer, listBuffers } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { BufferEntry } from "../../schemas/buffer-state.ts";
@@ -13,11 +15,17 @@ import { entryOf, paintOf, participantText, rateBetween } from "./entry.ts";
 
 const COMMAND_LENGTH = 28;
 
+/** How long frames are counted for the rates. */
+const COUNTING_MS = 100;
+
 const args = {
+  watch: watchFlag("it is interrupted"),
   intervalMs: duration({
-    group: "Figures",
-    description: "count frames this long for the rates, 0: no rates",
-    default: 100,
+    group: "Watching",
+    description: "count frames this long, 0: no rates",
+    note: "--interval-ms is with --watch the time between two updates, at least 100ms.",
+    default: undefined,
+    shown: "100ms, 1s with --watch",
   }),
   ...outputOptions,
 };
@@ -26,6 +34,7 @@ export default defineCommand({
   meta: { name: "list", description: "Lists the buffers on this machine and the processes that use them." },
   args,
   examples: [
+    { purpose: "watch all buffers, twice per second", line: "zerobuffer list --watch --interval-ms 500" },
     {
       purpose: "print the names of stale buffers",
       line: `zerobuffer list --json-output | jq -r '.buffers[] | select(.state == "stale").buffer_name'`,
@@ -34,28 +43,65 @@ export default defineCommand({
 
   blank: (): ListDocument => ({ operation: "list", buffers: [], errors: [] }),
 
-  async run({ intervalMs }, session, document) {
-    const views = listBuffers().flatMap((name) => inspectBuffer(name) ?? []);
+  async run({ intervalMs, jsonOutput, watch }, session, document) {
+    if (watch) return await watchAll(intervalMs, jsonOutput, session, document);
+    const views = lookAtAll();
     session.log?.info(`Found ${views.length} buffers and lock files.`);
-    const rates = intervalMs > 0 ? await measureRates(views, intervalMs, session) : new Map();
-    document.buffers = views
-      .filter((view) => view.exists)
-      .map((view) => entryOf(view.snapshot(), rates.get(view) ?? null));
+    const countingMs = intervalMs ?? COUNTING_MS;
+    const rates = countingMs > 0 ? await measureRates(views, countingMs, session) : new Map();
+    document.buffers = entriesOf(views, (view) => rates.get(view) ?? null);
   },
 
-  summarize({ buffers }, style, failed) {
-    if (failed) return [];
-    if (buffers.length === 0) return ["No buffers."];
-    const titles = ["NAME", "STATE", "SIZE", "USED", "", "WRITTEN", "READ", "FRAMES/S", "WRITER", "READER"];
-    const head = titles.map((text, column): Cell => ({ text, paint: "bold", ...alignmentOf(column) }));
-    return [
-      ...tableLines([head, ...buffers.map(rowOf)], style),
-      ...buffers
-        .filter(({ fault }) => fault !== null)
-        .map(({ buffer_name, fault }) => style.dim(`${buffer_name}: ${fault}`)),
-    ];
-  },
+  summarize: ({ buffers }, style, failed) => (failed ? [] : linesOf(buffers, style)),
 });
+
+/** Shows the buffers until it is interrupted. What the screen has shown is not printed again at the end. */
+async function watchAll(
+  intervalMs: number | undefined,
+  json: boolean,
+  { log, signal }: Session,
+  document: ListDocument,
+): Promise<void> {
+  const screen = json ? undefined : await Screen.open();
+  let before = new Map<string, { readonly frames: number | null; readonly at: number }>();
+  log?.info("Watching all buffers.");
+  while (screen?.isClosed !== true) {
+    const seen: typeof before = new Map();
+    const entries = entriesOf(lookAtAll(), (view) => {
+      const now = { frames: view.framesWritten(), at: performance.now() };
+      const last = before.get(view.name);
+      seen.set(view.name, now);
+      return last === undefined ? null : rateBetween(last.frames, now.frames, (now.at - last.at) / 1000);
+    });
+    before = seen;
+    if (screen === undefined) document.buffers = entries;
+    else await screen.show(linesOf(entries, screen.style));
+    await untilNextUpdate(intervalMs ?? WATCH_INTERVAL_MS, signal);
+  }
+}
+
+function lookAtAll(): InspectedBuffer[] {
+  return listBuffers().flatMap((name) => inspectBuffer(name) ?? []);
+}
+
+function entriesOf(
+  views: readonly InspectedBuffer[],
+  rateOf: (view: InspectedBuffer) => number | null,
+): BufferEntry[] {
+  return views.filter((view) => view.exists).map((view) => entryOf(view.snapshot(), rateOf(view)));
+}
+
+function linesOf(buffers: readonly BufferEntry[], style: Style): string[] {
+  if (buffers.length === 0) return ["No buffers."];
+  const titles = ["NAME", "STATE", "SIZE", "USED", "", "WRITTEN", "READ", "FRAMES/S", "WRITER", "READER"];
+  const head = titles.map((text, column): Cell => ({ text, paint: "bold", ...alignmentOf(column) }));
+  return [
+    ...tableLines([head, ...buffers.map(rowOf)], style),
+    ...buffers
+      .filter(({ fault }) => fault !== null)
+      .map(({ buffer_name, fault }) => style.dim(`${buffer_name}: ${fault}`)),
+  ];
+}
 
 /** Frames per second of the buffers that have a live writer; the others are not waited for. */
 async function measureRates(
