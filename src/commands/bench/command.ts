@@ -91,7 +91,7 @@ const args = {
   }),
   batchSize: integer({
     group: "Frames",
-    description: "write this many frames with one call, for throughput without a rate",
+    description: "write this many frames per call, for throughput without a rate",
     default: 1,
     min: 1,
     max: 64,
