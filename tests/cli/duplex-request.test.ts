@@ -211,6 +211,17 @@ describe("a client", () => {
     }
   }
 
+  test("that waits for its input ends quietly when nobody reads its output any more", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const shell = '{ "$@"; echo "code $?" >&2; } | head -1';
+    await using client = Child.cli(asking(channel), { stdin: "pipe", shell });
+    const { code, stdout, stderr } = await client.write("one\n").exited();
+    expect([code, stdout.toString()]).toEqual([0, "one\n"]);
+    expect(stderr).toEndWith("code 0\n");
+    await stopped(server);
+  });
+
   test("shows people a histogram", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);

@@ -108,9 +108,9 @@ export class RequestLoop {
     }
   }
 
-  /** Waits for the next request to be there and due. Rejects when the server has gone meanwhile. */
+  /** Waits for the next request to be there and due. Rejects when the server or the reader of the output has gone meanwhile. */
   async #whileServed<T>(wait: Promise<T>): Promise<T> {
-    const checks = setInterval(() => this.#checkServer(), CHECK_MS);
+    const checks = setInterval(() => this.#checkBothEnds(), CHECK_MS);
     try {
       return await raceAbort(wait, this.#signal);
     } finally {
@@ -118,11 +118,11 @@ export class RequestLoop {
     }
   }
 
-  #checkServer(): void {
-    // The client finds out by itself, once it has taken the last responses.
-    if (this.#inFlight > 0) return;
+  #checkBothEnds(): void {
     try {
-      this.#client.checkServer();
+      this.#output?.checkReader();
+      // With requests in flight the client finds out by itself, once it has taken the last responses.
+      if (this.#inFlight === 0) this.#client.checkServer();
     } catch (error) {
       this.#failed.abort(error);
     }

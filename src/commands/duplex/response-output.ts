@@ -31,6 +31,11 @@ export class ResponseOutput {
     return this.#next;
   }
 
+  /** {@link FrameOutput.checkReader} */
+  checkReader(): void {
+    this.#output.checkReader();
+  }
+
   /** Takes the response to request `number`, undefined if there was none. */
   add(number: number, response: Uint8Array | undefined): void {
     this.#waiting.set(number, response);
