@@ -7,19 +7,21 @@ import type { Log } from "./log.ts";
 import { type Channel, report, reportFailure } from "./report.ts";
 import { Session } from "./session.ts";
 import { StderrLines } from "./stderr-lines.ts";
+import { StrayErrors } from "./stray-errors.ts";
 import { Descriptor, type Style, takesEscapes } from "./terminal.ts";
 
 /** Runs the arguments and returns the exit code. */
 export async function run(commands: Commands, argv: readonly string[]): Promise<number> {
   const json = wantsJson(argv);
+  const strays = new StrayErrors();
   try {
     // A command's name is one word, or two.
     for (const words of [1, 2]) {
       const load = commands[argv.slice(0, words).join(" ")];
-      if (load !== undefined) return await runCommand(await load(), argv.slice(words), json);
+      if (load !== undefined) return await runCommand(await load(), argv.slice(words), json, strays);
     }
     const { runProgram } = await import("./program.ts");
-    return await runProgram(commands, argv, json);
+    return await strays.race(runProgram(commands, argv, json));
   } catch (error) {
     const failure = explain(error);
     await reportFailure(failure, "zerobuffer", json);
@@ -28,7 +30,12 @@ export async function run(commands: Commands, argv: readonly string[]): Promise<
 }
 
 /** Runs one command and reports its result. */
-async function runCommand(command: AnyCommand, argv: readonly string[], json: boolean): Promise<number> {
+async function runCommand(
+  command: AnyCommand,
+  argv: readonly string[],
+  json: boolean,
+  strays: StrayErrors,
+): Promise<number> {
   const scan = scanArguments(argv, command.args);
   const program = `zerobuffer ${command.meta.name}`;
   if (scan.given.has("help")) {
@@ -46,8 +53,11 @@ async function runCommand(command: AnyCommand, argv: readonly string[], json: bo
   let failure: Failure | undefined;
   try {
     const options = await parseArguments(scan, command.args, `See ${program} --help.`);
-    await using session = await openSession(options, { json, descriptor, program });
-    await command.run(options, session, document);
+    {
+      await using session = await openSession(options, { json, descriptor, program });
+      await strays.race(command.run(options, session, document));
+    }
+    strays.check();
   } catch (error) {
     failure = explain(command.reword === undefined ? error : command.reword(error, document));
   }

@@ -250,6 +250,23 @@ describe("a command of --exec", () => {
     });
   }
 
+  for (const size of ["1KiB", "200KiB"]) {
+    test(`that closes its stdin fails the requests of ${size}, and nothing else`, async () => {
+      const channel = uniqueName();
+      const deaf = ["--exec", "exec <&-; echo closed >&2; sleep 60", "--processing", "thread-pool"];
+      await using server = await serve(channel, ...deaf, "-n", "4");
+      await server.logged("closed");
+      const options = ["-n", "4", "-s", size, "--in-flight", "4", "--timeout-ms", "3s"];
+      expect((await ask(channel, ...options)).document).toMatchObject({ requests: 4, responses: 0 });
+      const { document, stderr } = await server.report();
+      expect(document.handler_errors).toBe(4);
+      expect(document.errors[0]).toBe(
+        "Request 1 got no response: The command failed: it stopped reading requests.",
+      );
+      expect(stderr).not.toContain("EPIPE");
+    });
+  }
+
   test("ends with the server, and so does everything it has started", async () => {
     const channel = uniqueName();
     const mark = `mark-${channel}`;

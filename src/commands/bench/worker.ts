@@ -4,6 +4,7 @@ import type { FailureCode } from "../../cli/exit-codes.ts";
 import { CommandError, explain } from "../../cli/failure.ts";
 import { Session } from "../../cli/session.ts";
 import { StderrLines } from "../../cli/stderr-lines.ts";
+import { StrayErrors } from "../../cli/stray-errors.ts";
 import { Descriptor, print } from "../../cli/terminal.ts";
 import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
 import { Latencies } from "../duplex/latency.ts";
@@ -42,8 +43,10 @@ export type WorkerReport =
 export async function runWorker(argument = ""): Promise<number> {
   let report: WorkerReport;
   try {
+    const strays = new StrayErrors();
     const settings = readSettings(argument);
-    report = { result: await roles[settings.role](settings) };
+    const work = async () => roles[settings.role](settings);
+    report = { result: await strays.race(work()) };
   } catch (error) {
     const { code, message, hint } = explain(error);
     report = { failure: { code, message, hint } };

@@ -235,13 +235,16 @@ class Child {
 
   /** Sends one request in pieces, because the rest of a piece that the pipe does not take at once is copied. */
   async #send(prefix: Uint8Array, request: Uint8Array, exchange: Exchange): Promise<void> {
-    const { stdin } = this.#process;
-    stdin.write(prefix);
     // Once the child has failed, the bytes of the request may be gone.
+    if (!this.isUsable) return;
+    const { stdin } = this.#process;
+    await stdin.write(prefix);
     for (let start = 0; start < request.length && this.isUsable; start += this.#pieceSize) {
-      stdin.write(request.subarray(start, start + this.#pieceSize));
+      await stdin.write(request.subarray(start, start + this.#pieceSize));
       await stdin.flush();
     }
+    // Of an empty request, the prefix is not sent yet.
+    await stdin.flush();
     exchange.isSent = true;
     this.#settle();
   }
@@ -342,12 +345,20 @@ class Child {
 
   async end(leaveMs: number): Promise<void> {
     this.#cause ??= "it was stopped";
-    void Promise.resolve(this.#process.stdin.end()).catch(() => {});
+    void this.#closeStdin();
     if (await this.#hasEndedWithin(leaveMs)) return;
     this.kill("SIGTERM");
     if (await this.#hasEndedWithin(TERMINATE_MS)) return;
     this.kill("SIGKILL");
     await this.#process.exited;
+  }
+
+  async #closeStdin(): Promise<void> {
+    try {
+      await this.#process.stdin.end();
+    } catch {
+      // The child has closed it before.
+    }
   }
 
   async #hasEndedWithin(milliseconds: number): Promise<boolean> {
