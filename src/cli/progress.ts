@@ -70,17 +70,31 @@ export class Progress implements Disposable {
     });
     const progress = new Progress(bar, total, units, session.stderr);
     session.stderr.belowIsProgress = true;
-    // The texts are computed when the line is drawn.
-    bar.start(total ?? 0, 0, {
-      get figures() {
-        return progress.#figures();
-      },
-      get left() {
-        return progress.#left();
-      },
-    });
+    process.on("SIGTSTP", progress.#onStop);
+    progress.#draw();
     return session.own(progress);
   }
+
+  #draw(): void {
+    const figures = () => this.#figures();
+    const left = () => this.#left();
+    // The texts are computed when the line is drawn.
+    this.#bar.start(this.#total ?? 0, this.#done, {
+      get figures() {
+        return figures();
+      },
+      get left() {
+        return left();
+      },
+    });
+  }
+
+  /** Ctrl-Z: the shell gets the terminal as it was, and the line comes back when it lets the process go on. */
+  readonly #onStop = (): void => {
+    this.#bar.stop();
+    process.kill(process.pid, "SIGSTOP");
+    this.#draw();
+  };
 
   /** Updates the figures; `done` counts towards the total. */
   update(frames: number, bytes: number, done: number): void {
@@ -101,6 +115,7 @@ export class Progress implements Disposable {
 
   /** Removes the line. */
   [Symbol.dispose](): void {
+    process.off("SIGTSTP", this.#onStop);
     this.#bar.stop();
     this.#stderr.belowIsProgress = false;
   }

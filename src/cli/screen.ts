@@ -44,8 +44,15 @@ export class Screen {
     this.#redraws = redraws;
   }
 
+  /** After Ctrl-Z the shell has written below the last update. */
+  readonly #onContinue = (): void => {
+    this.#height = 0;
+  };
+
   static async open(): Promise<Screen> {
-    return new Screen(await styleFor(Descriptor.STDOUT), await takesEscapes(Descriptor.STDOUT));
+    const screen = new Screen(await styleFor(Descriptor.STDOUT), await takesEscapes(Descriptor.STDOUT));
+    process.on("SIGCONT", screen.#onContinue);
+    return screen;
   }
 
   /** Whether stdout is closed. */

@@ -3,7 +3,7 @@
 import { Type } from "typebox";
 import { ending, orNull } from "./common.ts";
 
-/** The document of `--help`, of `--version`, and of a missing or unknown command. */
+/** The document of the help, of the version, and of an unknown command. */
 export const ProgramDocument = Type.Object(
   {
     operation: orNull(Type.Enum(["help", "version"])),

@@ -121,6 +121,16 @@ describe("inspect", () => {
     expect(output.lastIndexOf("\x1b[?7h")).toBeGreaterThan(output.lastIndexOf("\x1b[?7l"));
   });
 
+  test("--watch starts below what the shell has printed after Ctrl-Z", async () => {
+    using reader = new Reader(uniqueName(), { payloadSize: 4096 });
+    await using watch = startOnTerminal(["inspect", reader.name, "--watch", "--interval-ms", "100"]);
+    await watch.printed("\x1b[J");
+    await watch.stop();
+    watch.resume();
+    await watch.printed("\x1b[?7h\x1b[?7l");
+    expect((await watch.write("\x03").exited()).code).toBe(130);
+  });
+
   test("--watch fits a terminal of 80 x 10", async () => {
     using reader = new Reader(uniqueName().padEnd(120, "x"), { payloadSize: 4096 });
     const args = ["inspect", reader.name, "--watch", "--interval-ms", "100"];

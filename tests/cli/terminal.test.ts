@@ -1,8 +1,15 @@
 import { describe, expect, test } from "bun:test";
-import { bufferMade, uniqueName } from "../support/buffers.ts";
+import { bufferMade, eventually, uniqueName } from "../support/buffers.ts";
+import { stateOf } from "../support/proc.ts";
 import { Child, runOnTerminal, startOnTerminal } from "../support/process.ts";
 
 const CTRL_C = "\x03";
+const CTRL_Z = "\x1a";
+
+/** What hides and shows the cursor, and empties its line. */
+const HIDDEN = "\x1b[?25l";
+const SHOWN = "\x1b[?25h";
+const CLEARED = "\x1b[1G\x1b[2K";
 
 /** Redirects stdout, so that the terminal shows stderr alone. */
 const STDERR_ONLY = 'exec "$@" >/dev/null';
@@ -75,6 +82,17 @@ describe("progress", () => {
     expect(code).toBe(130);
     expect(output.lastIndexOf("\x1b[?25h")).toBeGreaterThan(output.lastIndexOf("\x1b[?25l"));
     expect(output).toEndWith("zerobuffer reader: \x1b[31mStopped by SIGINT.\x1b[39m\r\n");
+  });
+
+  test("gives the terminal back at Ctrl-Z, and is shown again when the command goes on", async () => {
+    await using reader = startOnTerminal(["reader", uniqueName(), "--buffer-size", "64KiB"]);
+    await reader.printed("Reading: 0 frames");
+    reader.write(CTRL_Z);
+    await eventually(() => stateOf(reader.pid) === "T");
+    await reader.printed(`${SHOWN}${CLEARED}`);
+    reader.resume();
+    await reader.printed(`${CLEARED}${HIDDEN}`);
+    expect((await reader.write(CTRL_C).exited()).code).toBe(130);
   });
 
   test("is not shown where stderr is no terminal", async () => {
