@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { uniqueName } from "../support/buffers.ts";
-import { Child, run } from "../support/process.ts";
+import { Child, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { ask, program, SMALL, serve, stopped } from "./channels.ts";
 
@@ -70,6 +70,27 @@ describe("a client", () => {
       expect(document.error.hint).toContain("the server with a larger");
     }
     await stopped(server);
+  });
+
+  test("has room for responses as large as its requests, unless it is told otherwise", async () => {
+    const channel = uniqueName();
+    for (const [server, args, size] of [
+      ["1MiB", [], "256MiB"],
+      ["257MiB", [], "257MiB"],
+      ["257MiB", SMALL, "1MiB"],
+    ] as const) {
+      await using serving = Child.cli(["duplex", "serve", channel, "--buffer-size", server, "-v"]);
+      await serving.logged("Created channel");
+      await using client = Child.cli(["duplex", "request", channel, "-i", "-", "-v", ...args], {
+        stdin: "pipe",
+      });
+      await client.logged("Connected to channel");
+      const { document } = await runJson("inspect", `${channel}_response`);
+      expect(document.oieb.payload_size).toBe(Number.parseInt(size, 10) * 2 ** 20);
+      expect((await client.end()).code).toBe(0);
+      serving.kill("SIGTERM");
+      expect((await serving.exited()).code).toBe(143);
+    }
   });
 
   test("whose server is killed ends with code 2", async () => {

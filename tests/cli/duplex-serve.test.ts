@@ -210,6 +210,25 @@ describe("a command of --exec", () => {
     expect((await client.exited()).code).toBe(2);
   });
 
+  test("that fails the only request of -n 1 ends the server with code 2, as its errors say", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "-n", "1", "--exec", program("end", "1"));
+    expect((await ask(channel, "-n", "1", "--timeout-ms", "20s")).code).toBe(2);
+    const { code, document } = await server.report();
+    expect(code).toBe(2);
+    expectValid("duplex-serve", document);
+    expect(document).toMatchObject({
+      requests: 1,
+      responses: 0,
+      handler_errors: 1,
+      errors: [
+        "Request 1 got no response: The command failed: it ended with code 7: out of memory.",
+        "1 of 1 request got no response.",
+      ],
+      error: { code: "INCOMPLETE", message: "1 of 1 request got no response." },
+    });
+  });
+
   test("is started with the server, which tells when it is ready", async () => {
     const channel = uniqueName();
     await using server = await serve(channel, "--exec", "echo loaded >&2; exec cat");
@@ -258,8 +277,8 @@ describe("a command of --exec", () => {
       await server.logged("closed");
       const options = ["-n", "4", "-s", size, "--in-flight", "4", "--timeout-ms", "3s"];
       expect((await ask(channel, ...options)).document).toMatchObject({ requests: 4, responses: 0 });
-      const { document, stderr } = await server.report();
-      expect(document.handler_errors).toBe(4);
+      const { code, document, stderr } = await server.report();
+      expect([code, document.error.code, document.handler_errors]).toEqual([2, "INCOMPLETE", 4]);
       expect(document.errors[0]).toBe(
         "Request 1 got no response: The command failed: it stopped reading requests.",
       );

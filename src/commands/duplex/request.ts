@@ -20,8 +20,8 @@ import {
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import { framing, ringSize, xorKey } from "../../cli/shared-options.ts";
-import { DuplexChannelFactory } from "../../core/index.ts";
+import { framing, xorKey } from "../../cli/shared-options.ts";
+import { DuplexChannelFactory, FRAME_HEADER_SIZE } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
 import { rewordForClient } from "./channel.ts";
@@ -80,7 +80,14 @@ const args = {
     default: "none",
   }),
   xorKey: xorKey({ group: "Responses", description: "set the key of --verify xor" }),
-  bufferSize: ringSize({ group: "Responses", description: "set the ring size of the response buffer" }),
+  bufferSize: size({
+    group: "Responses",
+    description: "set the ring size of the response buffer",
+    note: "The default of --buffer-size is that of the server if it is larger than 256MiB.",
+    default: undefined,
+    shown: "256MiB",
+    min: FRAME_HEADER_SIZE + 1,
+  }),
   framing: framing({ group: "Files" }),
   inFlight: integer({
     group: "Pace",
@@ -158,7 +165,7 @@ export default defineCommand({
     const output = await openOutput(options.output, session);
     const client = session.own(
       await new DuplexChannelFactory().connectClient(channel, {
-        config: { metadataSize: 0, payloadSize: bufferSize },
+        config: { metadataSize: 0, ...(bufferSize !== undefined && { payloadSize: bufferSize }) },
         connectTimeoutMs,
         signal,
       }),

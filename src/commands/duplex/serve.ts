@@ -2,8 +2,8 @@
 
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
-import type { CommandError } from "../../cli/failure.ts";
-import { bytesText, count, speedText } from "../../cli/format.ts";
+import { CommandError } from "../../cli/failure.ts";
+import { bytesText, count, grouped, speedText } from "../../cli/format.ts";
 import {
   channelName,
   choice,
@@ -154,12 +154,12 @@ export default defineCommand({
     ended.catch(() => {});
     const child = await openChild(options, session, fail);
     const { server, start } = createServer(options, child, stopwatch, session);
-    /** Why the server has last lost a client, or stopped. */
+    /** Why the server has last lost a client, or has stopped. A run with such a failure fails, even if it goes on to the end. */
     let lastFailure: Error | undefined;
     server.onStop = () => {
-      const isDone = frames > 0 && server.statistics.requests >= frames;
-      if (lastFailure === undefined || isDone) return noteEnd();
-      document.errors.pop();
+      if (lastFailure === undefined) return noteEnd();
+      // It is added when the document is printed.
+      document.errors.splice(document.errors.lastIndexOf(lastFailure.message), 1);
       fail(lastFailure);
     };
     server.onError = (error, sequence) => {
@@ -189,6 +189,7 @@ export default defineCommand({
       fill(document, server.statistics, stopwatch);
       await child?.end({ atOnce: session.signal.aborted });
     }
+    checkResult(document);
   },
 
   reword: (error, { channel }) => rewordForServer(error, channel),
@@ -205,6 +206,16 @@ export default defineCommand({
     return [...lines, style.red(`${count(handler_errors, "requests")} got no response.`), ...document.errors];
   },
 });
+
+/** Fails a complete run in which responses are missing. */
+function checkResult({ handler_errors, requests }: DuplexServeDocument): void {
+  if (handler_errors === 0) return;
+  throw new CommandError(
+    "INCOMPLETE",
+    `${grouped(handler_errors)} of ${count(requests, "requests")} got no response.`,
+    "Check the reasons above; --verbose names each one.",
+  );
+}
 
 function refuseContradictions({ exec, handler, mode, delayMs }: ServeOptions): void {
   if (exec === undefined) return;

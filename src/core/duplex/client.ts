@@ -8,7 +8,7 @@ import { takeAllSteps } from "../../runtime/steps.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { readerOf } from "../buffer/stale.ts";
-import { checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
+import { type BufferConfig, checkTimeout, DEFAULT_PAYLOAD_SIZE, FRAME_HEADER_SIZE } from "../config.ts";
 import { BufferFullError, ClosedError, WriterAlreadyConnectedError } from "../errors.ts";
 import { checkHelper } from "../failures.ts";
 import { Frame } from "../frame.ts";
@@ -53,7 +53,8 @@ export class DuplexClient implements IDuplexClient {
       try {
         attempts.checkFree();
         requests = new Writer(attempts.buffers.requests, { connectTimeoutMs: attempts.leftMs });
-        const responses = new Reader(attempts.buffers.responses, config, { anySequence: true });
+        const sizes = withRoom(config, requests);
+        const responses = new Reader(attempts.buffers.responses, sizes, { anySequence: true });
         return new DuplexClient(channel, requests, responses);
       } catch (error) {
         requests?.close();
@@ -78,7 +79,8 @@ export class DuplexClient implements IDuplexClient {
           signal,
         });
         const options = { anySequence: true, signal };
-        const responses = await Reader.create(attempts.buffers.responses, config, options);
+        const sizes = withRoom(config, requests);
+        const responses = await Reader.create(attempts.buffers.responses, sizes, options);
         return new DuplexClient(channel, requests, responses);
       } catch (error) {
         requests?.close();
@@ -345,6 +347,11 @@ export class DuplexClient implements IDuplexClient {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** The sizes of the response buffer, whose ring by default has room for responses that are as large as requests. */
+function withRoom(config: BufferConfig | undefined, requests: Writer): BufferConfig {
+  return { payloadSize: Math.max(DEFAULT_PAYLOAD_SIZE, requests.config.payloadSize), ...config };
 }
 
 /** How long a client tries to connect, and what keeps it trying. */

@@ -152,7 +152,10 @@ export interface IMutableDuplexServer extends IDuplexServer {
 
 /** Options of a client. All optional. */
 export interface ClientOptions {
-  /** Sizes of the buffer that the client creates for the responses. */
+  /**
+   * Sizes of the buffer that the client creates for the responses. The default of `payloadSize` is at least the ring size of
+   * the request buffer: responses may be as large as requests.
+   */
   config?: BufferConfig;
   /**
    * How long to wait for the server, in milliseconds: 0 looks once, Infinity never ends. Default 0. After a client that was
