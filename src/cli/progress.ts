@@ -67,6 +67,8 @@ export class Progress implements Disposable {
       hideCursor: true,
       // Cut to the width instead: what is printed above it may wrap.
       linewrap: true,
+      // Also when its text is the same: a line that was printed has removed it.
+      forceRedraw: true,
     });
     const progress = new Progress(bar, total, units, session.stderr);
     session.stderr.belowIsProgress = true;
