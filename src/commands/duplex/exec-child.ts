@@ -59,6 +59,7 @@ export class ChildHandler implements Disposable {
   #child: Child | undefined;
   #starting: Promise<Child> | undefined;
   #failedStarts = 0;
+  #isEnded = false;
 
   constructor(options: ChildOptions) {
     this.#options = options;
@@ -103,6 +104,7 @@ export class ChildHandler implements Disposable {
       throw error;
     }
     if (this.#failedStarts > 0) await Bun.sleep(RESTART_DELAY_MS * 2 ** (this.#failedStarts - 1));
+    if (this.#isEnded) throw failureOf(STOPPED);
     this.#failedStarts++;
     if (cause !== undefined) log?.warn(`Restarting the command: ${cause}.`);
     const child = new Child(this.#options, () => this.#checkStart(child));
@@ -128,14 +130,19 @@ export class ChildHandler implements Disposable {
 
   /** Ends the child: closes its stdin, then asks it to stop, then kills it. */
   async end({ atOnce }: { atOnce: boolean }): Promise<void> {
+    this.#isEnded = true;
     await this.#child?.end(atOnce ? 0 : LEAVE_MS);
   }
 
   /** Kills the child. */
   [Symbol.dispose](): void {
+    this.#isEnded = true;
     this.#child?.kill("SIGKILL");
   }
 }
+
+/** Why a child is not usable after the end. */
+const STOPPED = "it was stopped";
 
 /** The exit codes of a shell that has not found the command, or cannot run it. */
 const MISSING_CODES: readonly (number | undefined)[] = [126, 127];
@@ -344,7 +351,7 @@ class Child {
   }
 
   async end(leaveMs: number): Promise<void> {
-    this.#cause ??= "it was stopped";
+    this.#cause ??= STOPPED;
     void this.#closeStdin();
     if (await this.#hasEndedWithin(leaveMs)) return;
     this.kill("SIGTERM");

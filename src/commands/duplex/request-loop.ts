@@ -94,7 +94,7 @@ export class RequestLoop {
 
   async #sendAll(limit: number): Promise<void> {
     while (limit === 0 || this.sent < limit) {
-      await this.#until(() => !this.#isFull);
+      if (this.#isFull || this.#signal.aborted) await this.#until(() => !this.#isFull);
       const request = this.#source.next(this.sent, 1)?.bytes;
       if (request === undefined) {
         if (await this.#whileServed(this.#source.more())) continue;

@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { StderrLines } from "../../../src/cli/stderr-lines.ts";
 import { ChildHandler, type ChildOptions } from "../../../src/commands/duplex/exec-child.ts";
 
@@ -132,5 +135,21 @@ describe("a command of --exec", () => {
     using late = handlerOf("sleep 60; cat", { startTimeoutMs: 500 });
     const { message } = await failureOf(late.handle(request(bytesOf(1, 10))));
     expect(message).toBe("The command failed: it gave no response within 500 ms.");
+  });
+
+  test("is not started again after the end", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "zerobuffer-child-"));
+    try {
+      const starts = join(directory, "starts");
+      using handler = handlerOf(`echo >>${starts}; head -c 4 >/dev/null; exit 3`);
+      expect((await failureOf(handler.handle(request(bytesOf(1, 10))))).message).toContain("code 3");
+      // It waits before it starts the command again.
+      const second = failureOf(handler.handle(request(bytesOf(2, 10))));
+      await handler.end({ atOnce: true });
+      expect((await second).message).toBe("The command failed: it was stopped.");
+      expect(readFileSync(starts, "utf8")).toBe("\n");
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 });
