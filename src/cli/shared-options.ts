@@ -50,9 +50,9 @@ export function metadataRoom(spec: { group: string }): Option<number> {
 }
 
 /** Who may connect to a buffer that a command creates. */
-export function whoMayConnect(): Option<number | undefined> {
+export function whoMayConnect(spec: { group: string }): Option<number | undefined> {
   return permissions({
-    group: "Buffer",
+    ...spec,
     description: "set who may connect",
     shown: "0666 minus the umask",
   });

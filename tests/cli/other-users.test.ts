@@ -7,7 +7,6 @@ import { bufferMade, uniqueName } from "../support/buffers.ts";
 import { Bundle, isRoot } from "../support/bundle.ts";
 import { Child, type Report, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
-import { serve, stopped } from "./channels.ts";
 import { leaveStaleBuffer, listed, lockOf, objectsOf, removeAll, shm } from "./stale-buffers.ts";
 
 beforeAll(() => {
@@ -79,7 +78,7 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     await using client = asNobody("duplex", "request", name, "--json-output");
     expect((await client.report()).document.error).toMatchObject({
       code: "PERMISSION_DENIED",
-      hint: expect.stringContaining("let the server say who may connect (duplex serve --permissions)"),
+      hint: expect.stringContaining("or give both sides wider --permissions"),
     });
     reader.close();
     await leaveStaleBuffer(name);
@@ -93,12 +92,14 @@ describe.skipIf(!isRoot)("another user's buffer", () => {
     expect((await run("clean", name)).code).toBe(0);
   });
 
-  test("is a channel's that others may use where its server says so", async () => {
+  test("is a channel's that others may use where both sides say so", async () => {
     const channel = uniqueName();
-    await using server = await serve(channel, "--permissions", "0666");
-    await using client = asNobody("duplex", "request", channel, "-n", "5", "--json-output");
+    const wide = ["--permissions", "0666", "--buffer-size", "64KiB", "--json-output"];
+    await using server = asUser(STRANGER, "duplex", "serve", channel, "-n", "5", ...wide);
+    await bufferMade(`${channel}_request`);
+    await using client = asNobody("duplex", "request", channel, "-n", "5", ...wide);
     expect(await client.report()).toMatchObject({ code: 0, document: { responses: 5 } });
-    await stopped(server);
+    expect(await server.report()).toMatchObject({ code: 0, document: { requests: 5 } });
   });
 
   test("keeps its name from a third one, who is told to have its owner remove it, and that helps", async () => {

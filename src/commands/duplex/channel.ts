@@ -63,7 +63,7 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
       if (!error.hint?.includes("`mode`")) return undefined;
       return {
         message: error.message,
-        hint: "Run as the user who runs the server, or let the server say who may connect (duplex serve --permissions).",
+        hint: "Run as the user who runs the server, or give both sides wider --permissions.",
       };
     case "METADATA_TOO_LARGE":
       return { message: error.message, hint: "Start the server with a larger --metadata-size." };
@@ -74,7 +74,10 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
 
 function wordingForServer(error: ZeroBufferError, channel: string): Wording | undefined {
   if (error.code === "PERMISSION_DENIED" && error.hint?.includes("`mode`")) {
-    return { message: error.message, hint: "Run the server as the user who runs its client." };
+    return {
+      message: error.message,
+      hint: "Run the server as the user who runs its client, or give both sides wider --permissions.",
+    };
   }
   if (error.code !== "READER_ALREADY_CONNECTED") return undefined;
   return {

@@ -20,7 +20,7 @@ import {
   type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import { framing, xorKey } from "../../cli/shared-options.ts";
+import { framing, whoMayConnect, xorKey } from "../../cli/shared-options.ts";
 import { DuplexChannelFactory, FRAME_HEADER_SIZE } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
@@ -88,6 +88,7 @@ const args = {
     shown: "256MiB",
     min: FRAME_HEADER_SIZE + 1,
   }),
+  permissions: whoMayConnect({ group: "Responses" }),
   framing: framing({ group: "Files" }),
   inFlight: integer({
     group: "Pace",
@@ -165,7 +166,11 @@ export default defineCommand({
     const output = await openOutput(options.output, session);
     const client = session.own(
       await new DuplexChannelFactory().connectClient(channel, {
-        config: { metadataSize: 0, ...(bufferSize !== undefined && { payloadSize: bufferSize }) },
+        config: {
+          metadataSize: 0,
+          mode: options.permissions,
+          ...(bufferSize !== undefined && { payloadSize: bufferSize }),
+        },
         connectTimeoutMs,
         signal,
       }),

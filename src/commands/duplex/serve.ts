@@ -107,7 +107,7 @@ const args = {
   }),
   bufferSize: ringSize({ group: "Buffer", description: "set the ring size of the request buffer" }),
   metadataSize: metadataRoom({ group: "Buffer" }),
-  permissions: whoMayConnect(),
+  permissions: whoMayConnect({ group: "Buffer" }),
   ...transferOptions,
 };
 

@@ -73,7 +73,7 @@ const args = {
     description: "set the ring size; each frame takes 16 extra bytes",
   }),
   metadataSize: metadataRoom({ group: "Buffer" }),
-  mode: whoMayConnect(),
+  mode: whoMayConnect({ group: "Buffer" }),
   connectTimeoutMs: duration({
     group: "Waiting",
     description: "wait this long for a writer, 0: forever",
