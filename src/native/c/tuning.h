@@ -2,7 +2,8 @@
  *
  * A build can replace values to measure what they are worth: -DZB_TUNING='.spin_ns = 0, .warm_bytes = 1 << 20,'.
  * The values were chosen on processors with 1 MiB of second-level cache each. What a mechanism is worth is its speed with it
- * to that without it: medians of five pairs of scripts/bench/limit.c on two processors, with a noise of 8 %. */
+ * to that without it: medians of five pairs of scripts/bench/limit.c on two processors, with a noise of 8 %. Of round trips
+ * p50, p99 and processor time were compared as well; spinning and the two backoffs decide p99. */
 #ifndef ZEROBUFFER_TUNING_H
 #define ZEROBUFFER_TUNING_H
 
