@@ -1,7 +1,7 @@
 // The child process that --exec keeps running: a request goes to its stdin, and the response comes from its stdout.
 
 import type { Subprocess } from "bun";
-import { CommandError } from "../../cli/failure.ts";
+import { CommandError, systemReason } from "../../cli/failure.ts";
 import type { Log } from "../../cli/log.ts";
 import type { StderrLines } from "../../cli/stderr-lines.ts";
 import type { Frame } from "../../core/index.ts";
@@ -107,10 +107,25 @@ export class ChildHandler implements Disposable {
     if (this.#isEnded) throw failureOf(STOPPED);
     this.#failedStarts++;
     if (cause !== undefined) log?.warn(`Restarting the command: ${cause}.`);
-    const child = new Child(this.#options, () => this.#checkStart(child));
+    const child = this.#spawn();
     this.#child = child;
     log?.info(`Started ${JSON.stringify(line)} as process ${child.pid}.`);
     return child;
+  }
+
+  /** @throws CommandError IO_ERROR if the system starts no process. */
+  #spawn(): Child {
+    try {
+      const child = new Child(this.#options, () => this.#checkStart(child));
+      return child;
+    } catch (error) {
+      throw new CommandError(
+        "IO_ERROR",
+        `Cannot start command ${JSON.stringify(this.#options.line)}: ${systemReason(error)}.`,
+        "Check the limits of processes and open files (ulimit -u, ulimit -n).",
+        error,
+      );
+    }
   }
 
   /** Gives up a command whose start has failed in a way that no request can change. */

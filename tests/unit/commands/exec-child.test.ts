@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -150,6 +150,22 @@ describe("a command of --exec", () => {
       expect(readFileSync(starts, "utf8")).toBe("\n");
     } finally {
       rmSync(directory, { recursive: true });
+    }
+  });
+
+  test("for which there is no process is an error that says so", async () => {
+    const spawn = spyOn(Bun, "spawn").mockImplementation(() => {
+      throw Object.assign(new Error("EAGAIN: resource temporarily unavailable, posix_spawn"), {
+        code: "EAGAIN",
+      });
+    });
+    try {
+      using handler = handlerOf("cat");
+      const { code, message } = await failureOf(handler.start());
+      expect(code).toBe("IO_ERROR");
+      expect(message).toBe('Cannot start command "cat": resource temporarily unavailable.');
+    } finally {
+      spawn.mockRestore();
     }
   });
 });
