@@ -442,7 +442,11 @@ const mutationsOfRoles: readonly Mutation[] = [
   { without: "WAITING_FOR_A_LEAVING_READER", in: "may not ask: a v1 reader and a cleaner" },
   { without: "LOCKING_BEFORE_JUDGING", in: "equal pids: two writers and a viewer" },
   { without: "LOCKING_TO_SETTLE", in: "equal pids: two writers and a viewer" },
-  { without: "GIVING_THE_PID_UP_BEFORE_THE_LOCK", in: "equal pids: two writers and a viewer", isHarmless: true },
+  {
+    without: "GIVING_THE_PID_UP_BEFORE_THE_LOCK",
+    in: "equal pids: two writers and a viewer",
+    isHarmless: true,
+  },
   { without: "UNLOCKING_BEFORE_POSTING", in: "posts alone" },
   { without: "A_ROLE_BEHIND_THE_OWN_PID", in: "equal pids: two writers and a v1 one" },
   { without: "A_ROLE_TO_ASK_FROM", in: "equal pids: two writers and a v1 one" },
