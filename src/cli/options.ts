@@ -167,7 +167,12 @@ export function path(spec: PlainSpec & { dash?: boolean }): Option<string | unde
 }
 
 /** An option without a value. */
-export function flag(spec: { group: string; description: string; alias?: string }): Option<boolean> {
+export function flag(spec: {
+  group: string;
+  description: string;
+  note?: string;
+  alias?: string;
+}): Option<boolean> {
   return { ...spec, type: "boolean", takes: "no value", absent: false, parse: () => true };
 }
 

@@ -118,6 +118,20 @@ describe("a reader's buffer", () => {
 });
 
 describe("a reader that follows", () => {
+  test("waits for a frame for longer than another reader would", async () => {
+    const name = uniqueName();
+    await using child = Child.cli(["reader", name, "--follow", "-n", "2", "-o", "-", ...small]);
+    await bufferMade(name);
+    using writer = new Writer(name, { connectTimeoutMs: WAIT_LIMIT_MS });
+    writer.writeFrame(Buffer.from("one"));
+    await child.printed("one");
+    // Without --follow it gives up after 5 s.
+    await Bun.sleep(5500);
+    writer.writeFrame(Buffer.from("two"));
+    const { code, stdout } = await child.exited();
+    expect([code, stdout.toString()]).toEqual([0, "onetwo"]);
+  });
+
   test("reads one writer after another, each with its own metadata and sequence", async () => {
     const name = uniqueName();
     const directory = mkdtempSync(join(tmpdir(), "zerobuffer-follow-"));

@@ -17,6 +17,7 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import { framing, metadataRoom, ringSize, waitMode, whoMayConnect } from "../../cli/shared-options.ts";
+import { formatDuration } from "../../cli/values.ts";
 import { Reader } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
@@ -24,6 +25,10 @@ import { MAX_CHECKSUMS } from "./examination.ts";
 import { ReaderLoop } from "./loop.ts";
 
 const DEFAULT_FRAME_SIZE = 1024;
+
+/** How long a reader that does not follow waits for a writer, and for each frame, in milliseconds. */
+const CONNECT_TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 5000;
 
 const args = {
   buffer: bufferName("name of the buffer to create"),
@@ -59,7 +64,11 @@ const args = {
     default: 1,
     min: 1,
   }),
-  follow: flag({ group: "Frames", description: "continue with the next writer when one leaves" }),
+  follow: flag({
+    group: "Frames",
+    description: "continue with the next writer when one leaves",
+    note: "--follow waits forever for writers and frames, unless a timeout is given.",
+  }),
   output: path({
     group: "Files",
     alias: "o",
@@ -77,13 +86,15 @@ const args = {
   connectTimeoutMs: duration({
     group: "Waiting",
     description: "wait this long for a writer, 0: forever",
-    default: 30_000,
+    default: undefined,
+    shown: formatDuration(CONNECT_TIMEOUT_MS),
     zeroIsForever: true,
   }),
   timeoutMs: duration({
     group: "Waiting",
     description: "wait this long for each frame, 0: forever",
-    default: 5000,
+    default: undefined,
+    shown: formatDuration(TIMEOUT_MS),
     zeroIsForever: true,
   }),
   wait: waitMode(),
@@ -101,7 +112,7 @@ export default defineCommand({
     },
     {
       purpose: "print the lines of one writer after another",
-      line: "zerobuffer reader log --follow --output - --framing lines --timeout-ms 0 | grep error",
+      line: "zerobuffer reader log --follow --output - --framing lines | grep error",
     },
   ],
 
@@ -136,8 +147,13 @@ export default defineCommand({
 
     const progress = await Progress.start(session, "Reading", frames > 0 ? frames : undefined);
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };
-    const loop = new ReaderLoop(reader, options, outputs, session, document, (frames, bytes) =>
-      progress?.update(frames, bytes, frames),
+    const loop = new ReaderLoop(
+      reader,
+      { ...options, ...waitsOf(options) },
+      outputs,
+      session,
+      document,
+      (frames, bytes) => progress?.update(frames, bytes, frames),
     );
     try {
       await loop.run();
@@ -178,4 +194,17 @@ function verificationFailure({
     `${grouped(verification_errors)} of ${count(frames_read, "frames")} failed verification; the first is frame ${first_error_frame}.`,
     "Check that --verify and --size match what the writer sends; --verbose names each frame.",
   );
+}
+
+/** The timeouts that are given, or those that a reader has without. */
+function waitsOf(options: {
+  readonly follow: boolean;
+  readonly connectTimeoutMs: number | undefined;
+  readonly timeoutMs: number | undefined;
+}) {
+  const withoutEnd = (milliseconds: number) => (options.follow ? Number.POSITIVE_INFINITY : milliseconds);
+  return {
+    connectTimeoutMs: options.connectTimeoutMs ?? withoutEnd(CONNECT_TIMEOUT_MS),
+    timeoutMs: options.timeoutMs ?? withoutEnd(TIMEOUT_MS),
+  };
 }
