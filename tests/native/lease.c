@@ -34,8 +34,9 @@ static void ask_until_told(struct questions *questions) {
 
 static void open_as_version_1(const char *name) {
   char path[80];
-  snprintf(path, sizeof path, "/%s", name);
-  int descriptor = shm_open(path, O_RDWR, 0);
+  /* As shm_open of glibc. That of musl adds O_NONBLOCK, with which an open fails in the middle of a question. */
+  snprintf(path, sizeof path, "/dev/shm/%s", name);
+  int descriptor = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   CHECK(descriptor >= 0);
   close(descriptor);
 }
