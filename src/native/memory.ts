@@ -148,7 +148,7 @@ export class SharedMemory extends Handle {
     return native.zb_memory_held_here(this.address, role) === 1;
   }
 
-  // ---- who has it open ---------------------------------------------------------------------------------------------
+  // ---- locks and liveness -------------------------------------------------------------------------------------------
 
   /**
    * Takes the lock of a role, which a peer in any namespace sees as long as this object is open. LOCKED: somebody else

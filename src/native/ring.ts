@@ -185,13 +185,9 @@ export class RingWriter extends Handle {
     released: Semaphore,
     { readerPid, sequence, wait }: { readerPid: bigint; sequence: number; wait: Wait },
   ): RingWriter | Code {
-    const { address } = memory;
+    const { zb_writer_open: open } = native;
     return openHandle(
-      (result) =>
-        native.zb_writer_open(
-          ...([address, written.address, released.address] as const),
-          ...([readerPid, sequence, wait, result] as const),
-        ),
+      (result) => open(memory.address, written.address, released.address, readerPid, sequence, wait, result),
       (address) => new RingWriter(address),
     );
   }

@@ -143,7 +143,7 @@ async function valuesOf({ offers = [] }: Option<unknown>): Promise<Offer[] | "fi
 function buffers(): Offer[] {
   return listBuffers().flatMap((name) => {
     const buffer = inspectBuffer(name);
-    return buffer === undefined ? [] : { value: name, description: buffer.snapshot().state ?? "" };
+    return buffer === undefined ? [] : { value: name, description: buffer.state() ?? "" };
   });
 }
 

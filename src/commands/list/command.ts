@@ -109,7 +109,7 @@ async function measureRates(
   intervalMs: number,
   { signal }: Session,
 ): Promise<Map<InspectedBuffer, number | null>> {
-  const active = views.filter((view) => view.snapshot().writer?.alive);
+  const active = views.filter((view) => ["live", "orphan"].includes(view.state() ?? ""));
   if (active.length === 0) return new Map();
   const before = active.map((view) => ({ view, frames: view.framesWritten(), at: performance.now() }));
   await raceAbort(Bun.sleep(intervalMs), signal);

@@ -202,7 +202,7 @@ function claimForWriter(name: string, memory: SharedMemory, lastWriterPid: bigin
     return typeof holder === "bigint" ? changingWriters(name) : holder;
   }
   const oieb = decodeOieb(memory.loadOieb());
-  // Now that the writer is known, whoever else has the memory open is the reader, even if it cannot be seen from here.
+  // This process is the writer now. Any other process that has the memory open is the reader, visible from here or not.
   const isTaken = oieb.writerPid !== BigInt(process.pid) && oieb.writerPid !== 0n;
   const isDead = new Peer(memory, Role.READER, { isHolder: true }).judge(oieb) === "dead";
   if (!isTaken && !isDead && isEmpty(memory) && memory.isNamed) return undefined;

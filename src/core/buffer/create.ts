@@ -30,8 +30,8 @@ type ResolvedConfig = ReturnType<typeof resolveConfig>;
 const SEMAPHORE_SIZE = 4096;
 
 /**
- * A held lock is waited for up to this long, in milliseconds, while its holder is no reader that lives: who makes a buffer for
- * another, or removes one, has it for a short time.
+ * How long to wait for a held lock, in milliseconds, if its holder is no living reader. A process that makes a buffer for
+ * another one, or removes one, holds the lock only briefly.
  */
 const LOCK_PATIENCE_MS = 2000;
 
@@ -130,9 +130,9 @@ function heldLock(name: string): Obstacle {
   if (typeof memory === "number") return { error: alreadyOwned(name), leastMs: LOCK_PATIENCE_MS };
   try {
     const oieb = decodeOieb(memory.loadOieb());
-    const pid = oieb.readerPid === 0n ? undefined : Number(oieb.readerPid);
-    const lives = pid !== undefined && new Peer(memory, Role.READER).judge(oieb) === "alive";
-    return { error: alreadyOwned(name, pid), leastMs: lives ? PROBE_PATIENCE_MS : LOCK_PATIENCE_MS };
+    const { readerPid } = oieb;
+    const lives = readerPid !== 0n && new Peer(memory, Role.READER).judge(oieb) === "alive";
+    return { error: alreadyOwned(name, readerPid), leastMs: lives ? PROBE_PATIENCE_MS : LOCK_PATIENCE_MS };
   } finally {
     memory.close();
   }
@@ -309,11 +309,8 @@ function adoptOrReplace(
     if (memory.lockRole(Role.READER) === Code.LOCKED) {
       // Its reader has its lock files in another /tmp.
       const { readerPid } = decodeOieb(memory.loadOieb());
-      const pid = readerPid === 0n ? undefined : Number(readerPid);
-      result = {
-        error: alreadyOwned(name, pid),
-        leastMs: pid === undefined ? LOCK_PATIENCE_MS : PROBE_PATIENCE_MS,
-      };
+      const leastMs = readerPid === 0n ? LOCK_PATIENCE_MS : PROBE_PATIENCE_MS;
+      result = { error: alreadyOwned(name, readerPid), leastMs };
     } else {
       result = adopt(name, memory, locks) ?? obstacleToTakeover(name, memory, lockFiles, hasWaited);
       if (result === undefined) memory.unlink();
@@ -338,7 +335,7 @@ function obstacleToTakeover(
   if (isWhole && oieb.readerPid !== 0n) {
     const presence = new Peer(memory, Role.READER).judge(oieb);
     if (presence === "dead") return undefined;
-    if (presence === "alive") throw alreadyOwned(name, Number(oieb.readerPid));
+    if (presence === "alive") throw alreadyOwned(name, oieb.readerPid);
   } else if (isWhole && areRolesLocked(oieb) && (oieb.flags & OiebFlag.CREATED_BY_WRITER) === 0n) {
     return undefined; // its reader was about to remove it
   }

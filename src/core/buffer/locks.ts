@@ -145,9 +145,9 @@ function lockFailure(code: Code, name: string, path: string): ZeroBufferError {
   });
 }
 
-/** The error of a second reader. `pid` is that of the first, if it is known. */
-export function alreadyOwned(name: string, pid?: number): ReaderAlreadyConnectedError {
-  const owner = pid === undefined ? "" : ` (process ${pid})`;
+/** The error of a second reader. `pid` is that of the first; 0: it is not known. */
+export function alreadyOwned(name: string, pid = 0n): ReaderAlreadyConnectedError {
+  const owner = pid === 0n ? "" : ` (process ${pid})`;
   return new ReaderAlreadyConnectedError(`Buffer "${name}" has a reader already${owner}.`, {
     buffer: name,
     hint: "A buffer has one reader: end the other one, or use another name.",

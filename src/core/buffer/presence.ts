@@ -10,8 +10,8 @@ const MAX_PID = process.platform === "win32" ? 2n ** 32n - 1n : 2n ** 22n;
 /**
  * - `alive`: a living process holds the role.
  * - `dead`: none does.
- * - `unknown`: nothing shows which of both: the process is not visible from here. Whoever waits, reads or writes takes it for
- *   alive; nobody takes its place.
+ * - `unknown`: nothing shows which of both, because the process is not visible from here. Its peer takes it for alive, and
+ *   nobody takes its place.
  */
 export type Presence = "alive" | "dead" | "unknown";
 
@@ -32,7 +32,7 @@ export interface PeerOptions {
 
 /**
  * One side of a buffer as others see it. A pid may be forged, used again for another process, or count in another pid
- * namespace. So the kernel is asked first: which bytes are locked, and who has the memory open.
+ * namespace. So the kernel is asked first: which bytes are locked, and whether others have the memory open.
  */
 export class Peer {
   readonly #memory: JudgedMemory;
@@ -76,7 +76,7 @@ export class Peer {
     return this.#isMarked;
   }
 
-  /** Forgets the holder that was seen last: whoever comes next is another one, even with the same pid. */
+  /** Forgets the holder that was seen last: the next holder counts as another process, even with the same pid. */
   forget(): void {
     this.#pid = 0n;
     this.#start = 0;
@@ -146,7 +146,7 @@ export class Peer {
   #judgeByKernel(pid: bigint): Presence {
     const isAlone = this.#memory.isAlone();
     if (isAlone === true) return "dead";
-    // Whoever else has the memory open must be the one that holds the other role.
+    // Any other process that has the memory open must be the peer.
     if (isAlone === false && this.#isHolder) return this.#note(pid, 0, false);
     if (isAlone === undefined && this.#isHolder && this.#role === Role.READER && this.#hasLeftLock())
       return "dead";

@@ -15,8 +15,8 @@ import { pauseMs } from "./patience.ts";
 import { areRolesLocked, Peer, type Presence } from "./presence.ts";
 
 /**
- * Who has the memory open may only look at it, and a v1 reader stores 0 for its pid a moment before it removes what has the
- * names then. So who removes or replaces a buffer looks again for this long, in milliseconds.
+ * How long a process that removes or replaces a buffer keeps looking again, in milliseconds. Another process that has the
+ * memory open may only be looking at it, and a v1 reader removes its names a moment after it has stored 0 for its pid.
  */
 export const SECOND_LOOK_MS = 1000;
 
@@ -43,7 +43,7 @@ export interface Judgement {
 }
 
 /**
- * Judges a buffer by its OIEB and by the processes that it names. Who is not known to be dead counts as alive.
+ * Judges a buffer by its OIEB and by the processes that it names. A process that is not known to be dead counts as alive.
  *
  * @param isBeingCreated whether a process that is about to create the buffer has its lock. Asked only without a reader.
  */
@@ -78,7 +78,7 @@ export interface CleanupObstacle {
   readonly reason: string;
   /** What the user can do, as one sentence; undefined if the code says enough. */
   readonly hint?: string | undefined;
-  /** It may be gone within this time, in milliseconds: who only looks at the memory, or removes it, is also in the way. */
+  /** The obstacle may be gone within this time, in milliseconds: a process that only looks at the memory is in the way, too. */
   readonly patienceMs?: number;
   /** Whether `force` removes the buffer all the same: nothing shows that its processes live. */
   readonly isForceable?: boolean;
@@ -132,7 +132,7 @@ export function obstacleToRemoval(
     if (presence === "unknown")
       return { ...mayBeInUse(role, pid), patienceMs: isOpen ? SECOND_LOOK_MS : 0, ...byForce };
   }
-  // Who makes it may be alive where nobody can be asked; on other systems nobody ever can.
+  // Its creator may be alive if the system does not tell. Other systems than Linux never tell.
   if (!isOpen) return beginsAsOieb(oieb) || (isBuffer && !IS_LINUX) ? undefined : unlikeABuffer;
   const reason = "a process that is neither its reader nor its writer has it open";
   return { code: "READER_ALREADY_CONNECTED", reason, patienceMs: SECOND_LOOK_MS, ...byForce };
@@ -367,7 +367,7 @@ function removeWith(
     isRemoved = lockFilesOf(name).every(isOurs);
     return undefined;
   } finally {
-    // First the locks: whoever waits for them need not wait until the memory is freed.
+    // First the locks: freeing the memory takes long, and other processes may wait for the locks.
     locks.release(isRemoved ? "all" : "new");
     if (memory instanceof SharedMemory) memory.close();
   }

@@ -8,7 +8,7 @@ import { checkName } from "../buffer/names.ts";
 import { memoryPath, namesInSharedMemory, semaphorePath, statusOf } from "../buffer/objects.ts";
 import { decodeOieb, type Oieb } from "../buffer/oieb.ts";
 import type { Presence } from "../buffer/presence.ts";
-import { type BufferState, beginsAsBuffer, judge } from "../buffer/stale.ts";
+import { type BufferState, beginsAsBuffer, type Judgement, judge } from "../buffer/stale.ts";
 import { OIEB_SIZE } from "../config.ts";
 import { checkHelper, checkSharedMemory, notListed } from "../failures.ts";
 import { locate, type Sought } from "./places.ts";
@@ -137,6 +137,18 @@ export class InspectedBuffer {
     );
   }
 
+  /** The state alone, which is cheaper than a {@link snapshot}: nobody looks for its processes. */
+  state(): BufferState | null {
+    return this.#look((memory) => {
+      const hasOieb = typeof memory !== "number" && memory.size >= OIEB_SIZE;
+      return hasOieb ? this.#judge(memory).state : this.snapshot().state;
+    });
+  }
+
+  #judge(memory: SharedMemory): Judgement {
+    return judge(memory, () => BufferLocks.areHeld(this.name));
+  }
+
   #snapshotOf(memory: SharedMemory): BufferSnapshot {
     const { name } = this;
     const { size } = memory;
@@ -145,11 +157,15 @@ export class InspectedBuffer {
       const fault = `its ${size} bytes have no room for a control block`;
       return { name, state: "corrupt", fault, size, oieb: null, writer: null, reader: null };
     }
-    const { state, fault = null, oieb, writer, reader } = judge(memory, () => BufferLocks.areHeld(name));
+    const { state, fault = null, oieb, writer, reader } = this.#judge(memory);
     const sought = { isTwice: oieb.writerPid === oieb.readerPid, inode: this.#inode };
     const { writerPid, readerPid } = oieb;
     return {
-      ...{ name, state, fault, size, oieb },
+      name,
+      state,
+      fault,
+      size,
+      oieb,
       writer: participant(memory, writer, { pid: Number(writerPid), role: Role.WRITER, ...sought }),
       reader: participant(memory, reader, { pid: Number(readerPid), role: Role.READER, ...sought }),
     };

@@ -183,7 +183,7 @@ function examineMemoryLimit(): Verdict {
 function examineLeftovers(): Verdict {
   if (loadFault !== undefined) return warning("cannot be found without the helper", null);
   const stale = listBuffers().filter((name) => {
-    return inspectBuffer(name)?.snapshot().state === "stale";
+    return inspectBuffer(name)?.state() === "stale";
   });
   const ours = stale.filter((name) => cleanBuffer(name, { dryRun: true }).obstacle === undefined);
   if (ours.length > 0) return warning(`dead processes have left ${buffers(ours)}`, "`cleanBuffer`");
@@ -210,8 +210,8 @@ function examineLiveness(): Verdict {
       );
     if (memory.isAlone() === undefined)
       return warning(
-        "the system does not tell who has a file open: of peers of version 1 in other containers it is not known " +
-          "whether they live",
+        "the system does not tell whether others have a file open: the death of peers of version 1 in other containers " +
+          "is found by timeouts",
         null,
       );
     return ok("peers are found in every container");

@@ -1,4 +1,4 @@
-/* Linux: who is there. Locks on the bytes of the pids, whether anybody else has a file open, and processes from /proc
+/* Linux: whether peers live. Locks on the bytes of the pids, other descriptions of a file, and processes from /proc
  * (docs/protocol.md, section 4.4).
  *
  * The locks belong to the description of an open file. They hold in every pid namespace, and the kernel gives them up when
@@ -83,7 +83,7 @@ struct f_owner_ex {
 #define F_SETSIG 10
 #endif
 
-/* The kernel sends this signal to who has the lease when somebody else opens the file. Its default is to be ignored. */
+/* The kernel sends this signal to the holder of the lease when another process opens the file. By default it is ignored. */
 #define BREAK_SIGNAL SIGURG
 
 /* Takes back the signal that the kernel may have sent to this thread. One that a process has sent is sent again. */
@@ -121,7 +121,7 @@ static int ask_for_lease(int descriptor) {
   return error;
 }
 
-/* What leases are worth on this system. UNTRIED: that could not be found out, for want of memory or descriptors. */
+/* What leases are worth on this system. UNTRIED: not known yet; memory or descriptors were short. */
 enum leases { UNTRIED, TELL, TELL_NOTHING };
 
 /* Some systems refuse every lease, or say that nobody is ever alone: then there is nothing to be learnt from them. */

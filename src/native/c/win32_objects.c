@@ -108,7 +108,7 @@ int32_t zb_memory_look(const char *name, int32_t writable, zb_memory **memory) {
   HANDLE mapping = OpenFileMappingW(access, FALSE, wide);
   if (mapping == NULL) return zb_last_code();
   int32_t code = map_view(mapping, access, 0, name, (struct zb_object **)memory);
-  /* Who only looks must not keep the name. */
+  /* A viewer must not keep the name alive. */
   if (code == ZB_OK && !writable) zb_object_close_handle(&(*memory)->object);
   return code;
 }

@@ -42,7 +42,7 @@ struct zb_oieb {
   uint64_t payload_read_pos;       /* reader; the writer when it rewinds an empty ring */
   uint64_t payload_written_count;  /* writer */
   uint64_t payload_read_count;     /* reader */
-  uint64_t writer_pid;             /* writer; whoever takes the pid of one that is gone away */
+  uint64_t writer_pid;             /* writer; a peer that removes the pid of a dead writer */
   uint64_t reader_pid;             /* reader */
   uint64_t reserved[2];            /* nobody */
   uint64_t mark;                   /* a writer with the lock of its role: its pid as long as it has it */
@@ -184,8 +184,8 @@ ZB_API int32_t zb_memory_unlink(zb_memory *memory);
 /* 1 if this process has the memory open once more and holds the role there (zb_oieb_claim). */
 ZB_API int32_t zb_memory_held_here(zb_memory *memory, int32_t role);
 /* 1 if nobody else has the memory open, in any process; 0 if somebody has. ZB_UNSUPPORTED if this cannot be asked: on this
- * system, or about this file, which is another user's, or while a buffer that refers to its frames is read. Whoever opens
- * the memory meanwhile waits for some microseconds. */
+ * system, or about this file, which is another user's, or while a buffer that refers to its frames is read. A process that
+ * opens the memory meanwhile waits for some microseconds. */
 ZB_API int32_t zb_memory_alone(zb_memory *memory);
 
 /* ---- semaphores ---------------------------------------------------------------------------------------------- */
