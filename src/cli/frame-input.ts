@@ -21,10 +21,10 @@ export class FrameInput {
   readonly #reader: Reader;
   readonly #timeouts: Timeouts;
   readonly #session: Session;
-  readonly #check: () => void;
+  readonly #check: () => void | Promise<void>;
 
   /** @param check is called a few times per second during waits. It may throw. */
-  constructor(reader: Reader, timeouts: Timeouts, session: Session, check: () => void) {
+  constructor(reader: Reader, timeouts: Timeouts, session: Session, check: () => void | Promise<void>) {
     this.#reader = reader;
     this.#timeouts = timeouts;
     this.#session = session;
@@ -90,7 +90,7 @@ export class FrameInput {
       const leftMs = Math.max(0, deadline - performance.now());
       const result = await wait(Math.min(SLICE_MS, leftMs));
       if (result !== undefined) return result;
-      this.#check();
+      await this.#check();
       if (performance.now() >= deadline) return undefined;
     }
   }

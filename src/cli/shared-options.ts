@@ -10,6 +10,8 @@ import {
 import { FRAMINGS, type Framing } from "../frames/framing.ts";
 import { choice, integer, type Option, permissions, size } from "./options.ts";
 
+const FOREVER = { connectTimeoutMs: Number.POSITIVE_INFINITY, timeoutMs: Number.POSITIVE_INFINITY } as const;
+
 /** How a command waits for the other end of a buffer. */
 export function waitMode(): Option<WaitMode> {
   return choice(WAIT_MODES, {
@@ -56,6 +58,22 @@ export function whoMayConnect(spec: { group: string }): Option<number | undefine
     description: "set who may connect",
     shown: "0666 minus the umask",
   });
+}
+
+/** The timeouts that are given, or those of the command; with --follow a command waits forever unless they are given. */
+export function timeoutsOf(
+  given: {
+    readonly follow: boolean;
+    readonly connectTimeoutMs: number | undefined;
+    readonly timeoutMs: number | undefined;
+  },
+  usual: { readonly connectTimeoutMs: number; readonly timeoutMs: number },
+) {
+  const { connectTimeoutMs, timeoutMs } = given.follow ? FOREVER : usual;
+  return {
+    connectTimeoutMs: given.connectTimeoutMs ?? connectTimeoutMs,
+    timeoutMs: given.timeoutMs ?? timeoutMs,
+  };
 }
 
 /** The key of an exclusive or. */

@@ -128,6 +128,11 @@ export class Pace {
     }
   }
 
+  /** Counts the deadlines from frame number `index` on, which is sent now. */
+  restart(index: number): void {
+    this.#startedAt = performance.now() - index * this.#frameMs;
+  }
+
   /** Notes that frame number `index` is sent. */
   done(index: number): void {
     if (this.#delayMs > 0 && (index + 1) % this.#batchSize === 0) {

@@ -10,6 +10,14 @@ import type { Attempt } from "./write-queue.ts";
  */
 export const BRIEFLY_US = 1;
 
+/** The place of a frame that is being written. */
+export interface AcquiredFrame {
+  /** The sequence number it will carry. */
+  readonly sequence: number;
+  /** The frame's bytes in shared memory, to be filled. A lease until the commit or the cancellation. */
+  readonly data: Uint8Array;
+}
+
 /** Writes frames that fit, and prepares the attempts for those that have to wait. Counts what has been written. */
 export class FrameWrites {
   framesWritten = 0;
@@ -45,6 +53,15 @@ export class FrameWrites {
   tryFrames(data: Uint8Array, frameSize: number, done: number, waitUs: number): number {
     const frames = this.#ring.writeFrames(data, done, frameSize, waitUs);
     return frames > 0 ? this.#countFrames(frames, frameSize, data.length - done) : 0;
+  }
+
+  /** Writes frames as {@link tryFrames} while there is room for the next. Returns how many bytes. */
+  whileRoom(data: Uint8Array, frameSize: number, waitUs: number): number {
+    let done = 0;
+    for (let size = 1; size > 0 && done < data.length; done += size) {
+      size = this.tryFrames(data, frameSize, done, waitUs);
+    }
+    return done;
   }
 
   /** Writes all that follows the first `done` bytes, with as many attempts as it takes. */

@@ -29,6 +29,7 @@ export {
 } from "./duplex/types.ts";
 export * from "./errors.ts";
 export { Frame, FrameBatch } from "./frame.ts";
+export type { AcquiredFrame } from "./frame-writes.ts";
 export { Reader, type ReaderOptions, type ReadOptions } from "./reader.ts";
-export { type AcquiredFrame, Writer } from "./writer.ts";
-export type { ConnectOptions, WriteOptions, WriterOptions } from "./writer-options.ts";
+export { Writer } from "./writer.ts";
+export type { ConnectOptions, ReconnectOptions, WriteOptions, WriterOptions } from "./writer-options.ts";

@@ -8,6 +8,9 @@ import { Peer } from "./buffer/presence.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import { CorruptBufferError, ReaderDeadError } from "./errors.ts";
 
+/** How often the writer of a buffer without a reader looks for one; the first frame that a reader releases ends the wait. */
+const READER_LOOK_MS = 20;
+
 /** Tells whether the reader is there, and what has become of it. */
 export class ReaderWatch {
   readonly #buffer: SharedBuffer;
@@ -33,6 +36,23 @@ export class ReaderWatch {
   isConnected(): boolean {
     const oieb = this.#buffer.loadOieb();
     return oieb.readerPid !== 0n && this.#reader.judge(oieb) !== "dead";
+  }
+
+  /**
+   * Waits up to `timeoutMs` for the reader that adopts a buffer which this writer made: whether it has come. False also when
+   * it has come and gone.
+   *
+   * @param sleep waits for a released frame, for a time in milliseconds at the most.
+   * @throws CorruptBufferError if another program has removed the buffer instead of adopting it.
+   */
+  async awaitConnection(timeoutMs: number, sleep: (milliseconds: number) => Promise<void>): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      if (this.isConnected()) return true;
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0 || !this.checkAwaited()) return false;
+      await sleep(Math.min(READER_LOOK_MS, leftMs));
+    }
   }
 
   /** Whether no reader has adopted the buffer that this writer made. One that came and left has removed it. */

@@ -1,6 +1,7 @@
 // The options of a writer and of its writes.
 
-import { type BufferConfig, checkTimeout, checkWaitMode, type WaitMode } from "./config.ts";
+import { type BufferConfig, checkCount, checkTimeout, checkWaitMode, type WaitMode } from "./config.ts";
+import { sizeOf } from "./writer-errors.ts";
 
 /** Options of a writer. All optional. */
 export interface WriterOptions {
@@ -10,6 +11,10 @@ export interface WriterOptions {
   writeTimeout?: number;
   /** Creates the buffer if there is none; a reader that comes later adopts it (docs/protocol.md, section 5.6). */
   create?: BufferConfig | undefined;
+  /** Size of the largest frame to be written, in bytes: a buffer that it does not fit is refused before the writer is seen. */
+  frameSize?: number | undefined;
+  /** Sent at once, as {@link Writer.setMetadata} does; a buffer that it does not fit is refused before the writer is seen. */
+  metadata?: Uint8Array | undefined;
   /** How the writer waits for room. Default `adaptive`. */
   wait?: WaitMode | undefined;
 }
@@ -20,6 +25,16 @@ export interface ConnectOptions extends WriterOptions {
   signal?: AbortSignal | undefined;
   /** @internal The only reader to connect to. */
   readerPid?: bigint;
+}
+
+/** Options of {@link Writer.reconnect}. All optional. */
+export interface ReconnectOptions {
+  /** How long to wait for the next reader, in milliseconds: 0 looks once. Default: `Infinity`, which never ends. */
+  connectTimeoutMs?: number;
+  /** Sent instead of what this writer has sent. */
+  metadata?: Uint8Array | undefined;
+  /** Ends the wait: the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Options of asynchronous writes. */
@@ -37,10 +52,14 @@ export function resolveOptions({
   connectTimeoutMs = 0,
   writeTimeout = 5000,
   create,
+  frameSize,
+  metadata,
   wait = "adaptive",
 }: WriterOptions) {
   checkTimeout("connectTimeoutMs", connectTimeoutMs);
   checkTimeout("writeTimeout", writeTimeout);
   checkWaitMode(wait);
-  return { connectTimeoutMs, writeTimeout, create, wait };
+  if (frameSize !== undefined) checkCount("frameSize", frameSize);
+  if (metadata !== undefined) sizeOf(metadata);
+  return { connectTimeoutMs, writeTimeout, create, frameSize, metadata, wait };
 }

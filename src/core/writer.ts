@@ -1,43 +1,26 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { OiebFlag, Role } from "../native/memory.ts";
+import { Role } from "../native/memory.ts";
 import { RingWriter, Wait } from "../native/ring.ts";
 import { takeAllSteps } from "../runtime/steps.ts";
 import { type Connection, connect, connectAsync } from "./buffer/connect.ts";
+import type { Oieb } from "./buffer/oieb.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import { type BufferSizes, checkTimeout, maxFrameSize } from "./config.ts";
 import { failure } from "./failures.ts";
-import { BRIEFLY_US, FrameWrites } from "./frame-writes.ts";
+import { type AcquiredFrame, BRIEFLY_US, FrameWrites } from "./frame-writes.ts";
 import { ReaderWatch } from "./reader-watch.ts";
 import { type Attempt, WriteQueue } from "./write-queue.ts";
-import {
-  frameAcquired,
-  metadataAlreadyWritten,
-  metadataOfAnother,
-  nothingAcquired,
-  sizeOf,
-  writerClosed,
-  wrongFrameSize,
-  wrongMetadataSize,
-} from "./writer-errors.ts";
+import { frameAcquired, nothingAcquired, sizeOf, writerClosed, wrongFrameSize } from "./writer-errors.ts";
+import { sendMetadata } from "./writer-metadata.ts";
 import {
   type ConnectOptions,
+  type ReconnectOptions,
   resolveOptions,
   type WriteOptions,
   type WriterOptions,
 } from "./writer-options.ts";
-
-/** How often the writer of a buffer without a reader looks for one; the first frame that a reader releases ends the wait. */
-const READER_LOOK_MS = 20;
-
-/** The place of a frame that is being written. */
-export interface AcquiredFrame {
-  /** The sequence number it will carry. */
-  readonly sequence: number;
-  /** The frame's bytes in shared memory, to be filled. A lease until the commit or the cancellation. */
-  readonly data: Uint8Array;
-}
 
 /**
  * Connects to a buffer and writes its frames. A buffer has one writer and one reader at a time.
@@ -56,24 +39,29 @@ export class Writer implements Disposable {
   readonly #ring: RingWriter;
   readonly #reader: ReaderWatch;
   readonly #writes: FrameWrites;
+  readonly #options: WriterOptions;
   #writeTimeout: number;
-  #isMetadataWritten = false;
+  #metadata: Uint8Array | undefined;
   #isClosed = false;
+  #waits = 0;
 
   /**
    * Connects to the buffer, blocking the thread for up to `connectTimeoutMs`.
    *
    * @throws BufferNotFoundError if there is none, PeerTimeoutError if it has no live reader or is not ready for a
    *   writer, WriterAlreadyConnectedError, CorruptBufferError, PermissionDeniedError, InvalidNameError, RangeError.
-   *   With `create` also what a reader's constructor throws.
+   *   With `frameSize` FrameTooLargeError, with `metadata` what {@link setMetadata} throws, with `create` what a reader's
+   *   constructor throws.
    */
   constructor(name: string, options?: WriterOptions);
   /** @internal */
   constructor(name: string, options: WriterOptions, connection: Connection);
   constructor(name: string, options: WriterOptions = {}, connection?: Connection) {
-    const { connectTimeoutMs, writeTimeout, create, wait } = resolveOptions(options);
+    const resolved = resolveOptions(options);
+    const { connectTimeoutMs, metadata, wait, writeTimeout } = resolved;
+    this.#options = resolved;
     this.#writeTimeout = writeTimeout;
-    const { buffer, readerPid, sequence } = connection ?? connect(name, connectTimeoutMs, create);
+    const { buffer, readerPid, sequence } = connection ?? connect(name, connectTimeoutMs, resolved);
     const { memory, written, released } = buffer;
     const ring = RingWriter.open(memory, written, released, { readerPid, sequence, wait: Wait[wait] });
     if (typeof ring === "number") {
@@ -90,15 +78,34 @@ export class Writer implements Disposable {
     this.#writes = new FrameWrites(ring);
     this.queue = new WriteQueue(name, released, this.#reader);
     this.maxFrameSize = maxFrameSize(buffer.sizes.payloadSize);
+    try {
+      if (metadata !== undefined) this.setMetadata(metadata);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
   static async connect(name: string, options: ConnectOptions = {}): Promise<Writer> {
     const { readerPid, signal } = options;
     const resolved = resolveOptions(options);
-    const { connectTimeoutMs, create } = resolved;
-    const connection = await connectAsync(name, connectTimeoutMs, { config: create, readerPid, signal });
+    const wishes = { ...resolved, readerPid };
+    const connection = await connectAsync(name, resolved.connectTimeoutMs, wishes, signal);
     return new Writer(name, resolved, connection);
+  }
+
+  /**
+   * Closes this writer, and connects another one with the same options to the buffer's next reader, to go on when this one's
+   * has gone (ReaderDeadError). It sends the same metadata. What the last reader has not read is lost.
+   *
+   * @throws As the constructor; the signal's reason when it is aborted.
+   */
+  reconnect(options: ReconnectOptions = {}): Promise<Writer> {
+    this.close();
+    const { connectTimeoutMs = Number.POSITIVE_INFINITY, metadata = this.#metadata, signal } = options;
+    const { name, writeTimeout } = this;
+    return Writer.connect(name, { ...this.#options, connectTimeoutMs, metadata, signal, writeTimeout });
   }
 
   /** Sizes of the buffer in bytes. The largest frame is 16 bytes smaller than `payloadSize`. */
@@ -128,14 +135,13 @@ export class Writer implements Disposable {
 
   /** How often a write found the ring full; refusals in a row count once. */
   get waits(): number {
-    this.#guard();
-    return this.#ring.waits;
+    return this.#isClosed ? this.#waits : this.#ring.waits;
   }
 
-  /** @internal Bytes of the ring that the reader has not given back: frames, headers, and tails that were left out. */
-  get unreleasedBytes(): number {
+  /** @internal The control block. */
+  loadOieb(): Oieb {
     this.#guard();
-    return this.config.payloadSize - this.#buffer.loadOieb().payloadFreeBytes;
+    return this.#buffer.loadOieb();
   }
 
   /**
@@ -151,11 +157,6 @@ export class Writer implements Disposable {
     this.#ring.sequence = sequence;
   }
 
-  /** @internal Whether the reader takes sequence numbers in any order (docs/protocol.md, section 9). */
-  get takesAnySequence(): boolean {
-    return (this.#buffer.loadOieb().flags & OiebFlag.ANY_SEQUENCE) !== 0n;
-  }
-
   /** Whether the reader's process lives and has the buffer open. */
   isReaderConnected(): boolean {
     this.#guard();
@@ -169,14 +170,9 @@ export class Writer implements Disposable {
    */
   async isReaderConnectedAsync(timeoutMs = 0, { signal }: WriteOptions = {}): Promise<boolean> {
     checkTimeout("timeoutMs", timeoutMs);
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      signal?.throwIfAborted();
-      if (this.isReaderConnected()) return true;
-      const leftMs = deadline - performance.now();
-      if (leftMs <= 0 || !this.#reader.checkAwaited()) return false;
-      await this.queue.waitForRoom(Math.min(READER_LOOK_MS, leftMs), signal);
-    }
+    signal?.throwIfAborted();
+    this.#guard();
+    return await this.#reader.awaitConnection(timeoutMs, (sliceMs) => this.waitForRoom(signal, sliceMs));
   }
 
   /** Throws ReaderDeadError if the reader is gone, as the next write would; a program that has none to do can ask. */
@@ -192,15 +188,8 @@ export class Writer implements Disposable {
    */
   setMetadata(data: Uint8Array): void {
     this.#guard();
-    const wrongSize = wrongMetadataSize(this.name, sizeOf(data), this.config);
-    if (wrongSize !== undefined) throw wrongSize;
-    if (this.#isMetadataWritten) throw metadataAlreadyWritten(this.name);
-    const written = this.#buffer.sendMetadata(data);
-    if (written === Code.ALREADY) throw metadataOfAnother(this.name);
-    // It fitted when this writer came: somebody has changed the size since.
-    const code = written === Code.TOO_LARGE ? Code.BAD_CONTROL : written;
-    if (code !== Code.OK) throw failure(code, this.name, `The metadata of buffer "${this.name}"`);
-    this.#isMetadataWritten = true;
+    sendMetadata(this.#buffer, data, this.#metadata);
+    this.#metadata = data.slice();
   }
 
   // ---- writing -----------------------------------------------------------------------------------------------------
@@ -256,7 +245,7 @@ export class Writer implements Disposable {
    */
   writeFrames(data: Uint8Array, frameSize: number): void {
     this.#checkFramesNow(data, frameSize);
-    const done = this.#writeWhileRoom(data, frameSize, BRIEFLY_US);
+    const done = this.#writes.whileRoom(data, frameSize, BRIEFLY_US);
     if (done < data.length) this.queue.block(this.#writes.frames(data, frameSize, done), this.#writeTimeout);
   }
 
@@ -268,7 +257,7 @@ export class Writer implements Disposable {
     this.#checkFramesNow(data, frameSize);
     checkTimeout("timeoutMs", timeoutMs);
     const before = this.bytesWritten;
-    const done = this.#writeWhileRoom(data, frameSize, timeoutMs > 0 ? BRIEFLY_US : 0);
+    const done = this.#writes.whileRoom(data, frameSize, timeoutMs > 0 ? BRIEFLY_US : 0);
     if (done < data.length) this.queue.blockFor(this.#writes.frames(data, frameSize, done), timeoutMs);
     return this.bytesWritten - before;
   }
@@ -287,14 +276,6 @@ export class Writer implements Disposable {
     } catch (error) {
       return Promise.reject(error);
     }
-  }
-
-  #writeWhileRoom(data: Uint8Array, frameSize: number, waitUs: number): number {
-    let done = 0;
-    for (let size = 1; size > 0 && done < data.length; done += size) {
-      size = this.#writes.tryFrames(data, frameSize, done, waitUs);
-    }
-    return done;
   }
 
   // ---- in place ----------------------------------------------------------------------------------------------------
@@ -408,9 +389,9 @@ export class Writer implements Disposable {
   // ---- the end -----------------------------------------------------------------------------------------------------
 
   /** @internal Waits until another attempt to write may succeed, for a slice at the most. */
-  async waitForRoom(signal: AbortSignal | undefined): Promise<void> {
+  async waitForRoom(signal: AbortSignal | undefined, timeoutMs = Number.POSITIVE_INFINITY): Promise<void> {
     this.#guard();
-    await this.queue.waitForRoom(Number.POSITIVE_INFINITY, signal);
+    await this.queue.waitForRoom(timeoutMs, signal);
     this.#guard();
   }
 
@@ -423,7 +404,20 @@ export class Writer implements Disposable {
    * removed. Writes that wait reject with ClosedError, and an acquired frame is given up.
    */
   close(): void {
+    this.#end(() => this.#buffer.leaveAsWriter());
+  }
+
+  /**
+   * As {@link close}, but for a program that ends because of an error: what it has written is not all, and the reader is told
+   * that the writer has died. Where a reader cannot see roles (docs/protocol.md, section 4), it is told when the process ends.
+   */
+  abort(): void {
+    this.#end(() => {});
+  }
+
+  #end(leave: () => void): void {
     if (this.#isClosed) return;
+    this.#waits = this.#ring.waits;
     this.#isClosed = true;
     const { memory } = this.#buffer;
     let isAbandoned = false;
@@ -435,7 +429,7 @@ export class Writer implements Disposable {
         // Taking the reader's place keeps one from adopting the buffer while it is being removed.
         isAbandoned = this.#reader.isAwaited() && memory.claim(Role.READER, 0, process.pid);
       },
-      () => this.#buffer.leaveAsWriter(),
+      leave,
       () => isAbandoned && this.#buffer.abandon(),
       () => this.#buffer.close(),
     );

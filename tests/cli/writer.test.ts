@@ -154,5 +154,7 @@ describe("what cannot fit ends with code 3", () => {
     expect([ended.code, ended.document.error.code]).toEqual([3, code]);
     expect(reader.getMetadata()).toHaveLength(0);
     expect(reader.isWriterConnected(0)).toBe(false);
+    // The reader has not seen a writer come and go.
+    expect(reader.tryReadFrame().isValid).toBe(false);
   });
 });

@@ -2,6 +2,7 @@
 
 import type { FailureCode } from "../../cli/exit-codes.ts";
 import { CommandError, explain } from "../../cli/failure.ts";
+import { OutputBuffer } from "../../cli/output-buffer.ts";
 import { Session } from "../../cli/session.ts";
 import { StderrLines } from "../../cli/stderr-lines.ts";
 import { StrayErrors } from "../../cli/stray-errors.ts";
@@ -138,10 +139,11 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
   });
   const options: RelayLoopOptions = {
     ...{ frames: 0, transform: "none" as const, xorKey: 0, createOutput: false, logInterval: 0 },
-    ...{ connectTimeoutMs: CONNECT_TIMEOUT_MS, timeoutMs: Number.POSITIVE_INFINITY },
+    ...{ connectTimeoutMs: CONNECT_TIMEOUT_MS, timeoutMs: Number.POSITIVE_INFINITY, follow: false },
   };
+  const output = new OutputBuffer(writer, { ...options, onFull: "wait" }, session);
   let passed = 0;
-  const loop = new RelayLoop(reader, writer, options, session, relay.blank(there, back), (frames) => {
+  const loop = new RelayLoop(reader, output, options, session, relay.blank(there, back), (frames) => {
     span.add(frames - passed);
     passed = frames;
   });

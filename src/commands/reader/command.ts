@@ -16,7 +16,14 @@ import {
   transferOptions,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
-import { framing, metadataRoom, ringSize, waitMode, whoMayConnect } from "../../cli/shared-options.ts";
+import {
+  framing,
+  metadataRoom,
+  ringSize,
+  timeoutsOf,
+  waitMode,
+  whoMayConnect,
+} from "../../cli/shared-options.ts";
 import { formatDuration } from "../../cli/values.ts";
 import { Reader } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
@@ -26,9 +33,8 @@ import { ReaderLoop } from "./loop.ts";
 
 const DEFAULT_FRAME_SIZE = 1024;
 
-/** How long a reader that does not follow waits for a writer, and for each frame, in milliseconds. */
-const CONNECT_TIMEOUT_MS = 30_000;
-const TIMEOUT_MS = 5000;
+/** How long a reader that does not follow waits for a writer, and for each frame. */
+const TIMEOUTS = { connectTimeoutMs: 30_000, timeoutMs: 5000 } as const;
 
 const args = {
   buffer: bufferName("name of the buffer to create"),
@@ -87,14 +93,14 @@ const args = {
     group: "Waiting",
     description: "wait this long for a writer, 0: forever",
     default: undefined,
-    shown: formatDuration(CONNECT_TIMEOUT_MS),
+    shown: formatDuration(TIMEOUTS.connectTimeoutMs),
     zeroIsForever: true,
   }),
   timeoutMs: duration({
     group: "Waiting",
     description: "wait this long for each frame, 0: forever",
     default: undefined,
-    shown: formatDuration(TIMEOUT_MS),
+    shown: formatDuration(TIMEOUTS.timeoutMs),
     zeroIsForever: true,
   }),
   wait: waitMode(),
@@ -149,7 +155,7 @@ export default defineCommand({
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };
     const loop = new ReaderLoop(
       reader,
-      { ...options, ...waitsOf(options) },
+      { ...options, ...timeoutsOf(options, TIMEOUTS) },
       outputs,
       session,
       document,
@@ -169,6 +175,7 @@ export default defineCommand({
   summarize(document, style, failed) {
     const { buffer_name, frames_read, bytes_read, duration_seconds, checksums } = document;
     if (failed && frames_read === 0) return [];
+    if (frames_read === 0) return [`Read 0 frames from ${buffer_name}: none came.`];
     const frames = style.bold(`Read ${count(frames_read, "frames")}`);
     const speed = speedText(frames_read, bytes_read, duration_seconds);
     return [
@@ -194,17 +201,4 @@ function verificationFailure({
     `${grouped(verification_errors)} of ${count(frames_read, "frames")} failed verification; the first is frame ${first_error_frame}.`,
     "Check that --verify and --size match what the writer sends; --verbose names each frame.",
   );
-}
-
-/** The timeouts that are given, or those that a reader has without. */
-function waitsOf(options: {
-  readonly follow: boolean;
-  readonly connectTimeoutMs: number | undefined;
-  readonly timeoutMs: number | undefined;
-}) {
-  const withoutEnd = (milliseconds: number) => (options.follow ? Number.POSITIVE_INFINITY : milliseconds);
-  return {
-    connectTimeoutMs: options.connectTimeoutMs ?? withoutEnd(CONNECT_TIMEOUT_MS),
-    timeoutMs: options.timeoutMs ?? withoutEnd(TIMEOUT_MS),
-  };
 }

@@ -3,15 +3,10 @@
 import { addLaterFailure, CommandError } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
 import { FrameInput } from "../../cli/frame-input.ts";
+import type { OutputBuffer } from "../../cli/output-buffer.ts";
 import type { Session } from "../../cli/session.ts";
 import { LoopClock, ShortWait } from "../../cli/timing.ts";
-import {
-  type AcquiredFrame,
-  type Frame,
-  type Reader,
-  type Writer,
-  WriterDeadError,
-} from "../../core/index.ts";
+import { type Frame, type Reader, WriterDeadError } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE, type Transform, transformFor } from "../../frames/transforms.ts";
 import type { RelayDocument } from "../../schemas/relay.ts";
 
@@ -19,6 +14,8 @@ import type { RelayDocument } from "../../schemas/relay.ts";
 export interface RelayLoopOptions {
   /** Frames to relay; 0: until the writer leaves. */
   readonly frames: number;
+  /** Whether to continue with the next writer when one leaves. */
+  readonly follow: boolean;
   readonly transform: Transform;
   readonly xorKey: number;
   readonly createOutput: boolean;
@@ -28,32 +25,38 @@ export interface RelayLoopOptions {
   readonly timeoutMs: number;
 }
 
-/** Relays the frames of one writer. Each frame is copied once: from the input buffer to the output buffer. */
+/** Relays the frames of one writer, or of one after another. Each is copied once: from the input buffer to the output buffer. */
 export class RelayLoop {
   readonly #reader: Reader;
-  readonly #writer: Writer;
+  readonly #output: OutputBuffer;
   readonly #options: RelayLoopOptions;
   readonly #session: Session;
   readonly #document: RelayDocument;
   readonly #clock: LoopClock;
   readonly #input: FrameInput;
   readonly #transform: (bytes: Uint8Array) => void;
+  /** Frames taken from the input, relayed or dropped. */
+  #taken = 0;
+  /** Whether the metadata of the current writer has been relayed. */
+  #hasMetadata = false;
+  /** Whether to look for it before the next frame: a writer usually sends it before its first one. */
+  #isMetadataDue = true;
 
-  /** @param report is called every few milliseconds with the frames relayed so far. */
+  /** @param report is called every few milliseconds with the frames taken so far. */
   constructor(
     reader: Reader,
-    writer: Writer,
+    output: OutputBuffer,
     options: RelayLoopOptions,
     session: Session,
     document: RelayDocument,
     report: (frames: number) => void,
   ) {
     this.#reader = reader;
-    this.#writer = writer;
+    this.#output = output;
     this.#options = options;
     this.#session = session;
     this.#document = document;
-    this.#clock = new LoopClock(session.signal, () => report(writer.framesWritten));
+    this.#clock = new LoopClock(session.signal, () => report(this.#taken));
     this.#input = new FrameInput(reader, options, session, () => this.#checkBothEnds());
     this.#transform = transformFor(options.transform, options.xorKey);
   }
@@ -66,10 +69,10 @@ export class RelayLoop {
   /** Relays frames until there are enough or the writer has left; then waits until they have a reader. */
   async run(): Promise<void> {
     try {
-      await this.#forwardWriter();
+      await this.#forwardWriters();
     } catch (error) {
       // Frames that were relayed before still need a reader.
-      if (this.#writer.framesWritten > 0) {
+      if (this.#output.framesWritten > 0) {
         await this.#awaitReader().catch((lost) => addLaterFailure(this.#document.errors, lost));
       }
       throw error;
@@ -77,17 +80,26 @@ export class RelayLoop {
     await this.#awaitReader();
   }
 
-  async #forwardWriter(): Promise<void> {
-    const { frames } = this.#options;
-    await this.#input.awaitWriter();
-    try {
-      await this.#forwardFrames();
-    } catch (error) {
-      if (!(error instanceof WriterDeadError)) throw error;
-      this.#forwardMetadata();
-      this.#session.log?.info(error.message);
-      if (error.reason === "died") throw error;
-      if (frames > 0) throw this.#input.incomplete(this.#writer.framesWritten, frames);
+  /** Relays the frames of one writer; with `follow`, of one writer after another. */
+  async #forwardWriters(): Promise<void> {
+    const { follow, frames } = this.#options;
+    for (;;) {
+      await this.#input.awaitWriter();
+      try {
+        await this.#forwardFrames();
+        return;
+      } catch (error) {
+        if (!(error instanceof WriterDeadError)) throw error;
+        await this.#forwardMetadata();
+        this.#session.log?.info(error.message);
+        if (follow) {
+          this.#expectMetadata();
+          continue;
+        }
+        if (error.reason === "died") throw error;
+        if (frames > 0) throw this.#input.incomplete(this.#taken, frames);
+        return;
+      }
     }
   }
 
@@ -98,29 +110,25 @@ export class RelayLoop {
    */
   async #forwardFrames(): Promise<void> {
     const { frames, logInterval, timeoutMs } = this.#options;
-    const frameWait = new ShortWait(timeoutMs);
-    const roomWait = new ShortWait();
+    const wait = new ShortWait(timeoutMs);
     const reader = this.#reader;
-    const writer = this.#writer;
-    while (frames === 0 || writer.framesWritten < frames) {
-      const shortWaitMs = frameWait.milliseconds;
+    while (frames === 0 || this.#taken < frames) {
+      const shortWaitMs = wait.milliseconds;
       let frame: Frame = shortWaitMs > 0 ? reader.readFrame(shortWaitMs) : reader.tryReadFrame();
-      frameWait.note(frame.isValid);
+      wait.note(frame.isValid);
       if (!frame.isValid) frame = await this.#waitForFrame();
       this.#clock.start();
-      if (writer.framesWritten === 0) this.#forwardMetadata();
-      const slot = writer.tryAcquireFrame(frame.size, roomWait.milliseconds);
-      roomWait.note(slot !== undefined);
-      const { data } = slot ?? (await this.#waitForRoom(frame.size));
-      if (frame.size > PIECE_SIZE) {
-        await copyInPieces(frame.data, data, this.#options, () => this.#turn());
-      } else {
-        frame.copyTo(data);
-        this.#transform(data);
+      // Another writer may have taken over unseen.
+      if (frame.sequence === 1 && this.#taken > 0) this.#expectMetadata();
+      if (this.#isMetadataDue && this.#output.isConnected) {
+        this.#isMetadataDue = false;
+        await this.#forwardMetadata();
       }
-      writer.commitFrame();
+      const work = this.#forward(frame);
+      if (work !== undefined) await work;
       frame.release();
-      if (logInterval > 0 && writer.framesWritten % logInterval === 0) this.#logProgress();
+      this.#taken++;
+      if (logInterval > 0 && this.#taken % logInterval === 0) this.#logProgress();
       if (this.#clock.isDue(frame.size)) await this.#turn();
     }
     this.#clock.pause();
@@ -135,51 +143,88 @@ export class RelayLoop {
     });
   }
 
-  /** Waits for room in the output. The frame stays in the input buffer meanwhile. */
-  #waitForRoom(size: number): Promise<AcquiredFrame> {
+  /** Relays a frame if it fits now and is not large; otherwise returns a promise. */
+  #forward(frame: Frame): Promise<void> | undefined {
+    if (frame.size > PIECE_SIZE) return this.#forwardInPieces(frame);
+    const slot = this.#output.tryAcquire(frame.size);
+    if (slot === undefined) return this.#forwardLater(frame);
+    this.#fill(slot.data, frame);
+    return undefined;
+  }
+
+  /** Relays a frame when there is room, or drops it. It stays in the input buffer meanwhile. */
+  async #forwardLater(frame: Frame): Promise<void> {
     this.#clock.pause();
-    return this.#writer.acquireFrameAsync(size, { signal: this.#session.signal });
+    const slot = await this.#output.acquire(frame.size);
+    if (slot !== undefined) this.#fill(slot.data, frame);
+  }
+
+  #fill(place: Uint8Array, frame: Frame): void {
+    frame.copyTo(place);
+    this.#transform(place);
+    this.#output.writer.commitFrame();
+  }
+
+  /** Relays a large frame, taking turns with the event loop. */
+  async #forwardInPieces(frame: Frame): Promise<void> {
+    let slot = this.#output.tryAcquire(frame.size);
+    if (slot === undefined) {
+      this.#clock.pause();
+      slot = await this.#output.acquire(frame.size);
+    }
+    if (slot === undefined) return;
+    await copyInPieces(frame.data, slot.data, this.#options, () => this.#clock.turn());
+    this.#output.writer.commitFrame();
   }
 
   /** While the relay waits for its input: metadata may arrive, and no write would notice that the output's reader left. */
-  #checkBothEnds(): void {
-    this.#forwardMetadata();
-    this.#writer.checkReader();
+  async #checkBothEnds(): Promise<void> {
+    this.#output.check();
+    await this.#forwardMetadata();
   }
 
-  #turn(): Promise<void> {
-    this.#forwardMetadata();
-    return this.#clock.turn();
+  async #turn(): Promise<void> {
+    await this.#forwardMetadata();
+    await this.#clock.turn();
   }
 
-  /** Relays the metadata, once, if it has arrived. A writer usually sends it before its first frame. */
-  #forwardMetadata(): void {
-    if (this.#document.metadata_relayed) return;
+  /** The next metadata is that of another writer. */
+  #expectMetadata(): void {
+    this.#hasMetadata = false;
+    this.#isMetadataDue = true;
+  }
+
+  /** Relays the metadata of the writer, once, if it has arrived and there is a reader. */
+  async #forwardMetadata(): Promise<void> {
+    if (this.#hasMetadata || !this.#output.isConnected) return;
     const metadata = this.#reader.getMetadata();
     if (metadata.length === 0) return;
-    this.#writer.setMetadata(metadata);
+    this.#hasMetadata = true;
+    this.#isMetadataDue = false;
+    await this.#output.sendMetadata(metadata);
     this.#document.metadata_relayed = true;
     this.#document.metadata_size = metadata.length;
     this.#session.log?.info(`Relayed ${count(metadata.length, "bytes")} of metadata.`);
   }
 
   #logProgress(): void {
-    this.#session.log?.info(`Relayed ${count(this.#writer.framesWritten, "frames")}.`);
+    this.#session.log?.info(`Relayed ${count(this.#output.framesWritten, "frames")}.`);
   }
 
   /** Waits for a reader of the created output, without which its frames are lost. */
   async #awaitReader(): Promise<void> {
     const { createOutput, timeoutMs } = this.#options;
     const { signal } = this.#session;
-    const { name, framesWritten } = this.#writer;
     if (!createOutput) return;
+    await this.#output.connected();
+    const { writer } = this.#output;
     const deadline = performance.now() + timeoutMs;
-    if (await this.#writer.isReaderConnectedAsync(timeoutMs, { signal })) return;
+    if (await writer.isReaderConnectedAsync(timeoutMs, { signal })) return;
     // An answer before the deadline means that a reader connected and left.
     if (performance.now() < deadline) return;
     throw new CommandError(
       "INCOMPLETE",
-      `No reader connected to buffer "${name}" within ${timeoutMs} ms: ${count(framesWritten, "relayed frames")} lost.`,
+      `No reader connected to buffer "${writer.name}" within ${timeoutMs} ms: ${count(writer.framesWritten, "relayed frames")} lost.`,
       "Start its reader earlier, or raise --timeout-ms (0: wait forever).",
     );
   }

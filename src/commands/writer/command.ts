@@ -10,6 +10,7 @@ import {
   bufferName,
   choice,
   duration,
+  flag,
   integer,
   path,
   rate,
@@ -18,15 +19,20 @@ import {
   transferOptions,
   type Values,
 } from "../../cli/options.ts";
+import { FULL_POLICIES, OutputBuffer } from "../../cli/output-buffer.ts";
 import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
-import { framing, waitMode } from "../../cli/shared-options.ts";
+import { framing, timeoutsOf, waitMode } from "../../cli/shared-options.ts";
+import { formatDuration } from "../../cli/values.ts";
 import { Writer } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { WriterDocument } from "../../schemas/writer.ts";
-import { FULL_POLICIES, WriterLoop } from "./loop.ts";
+import { WriterLoop } from "./loop.ts";
 
 const DEFAULT_FRAMES = 1000;
+
+/** How long a writer that does not follow waits for the buffer, and for room. */
+const TIMEOUTS = { connectTimeoutMs: 5000, timeoutMs: 5000 } as const;
 
 const args = {
   buffer: bufferName("name of the buffer to write to"),
@@ -60,6 +66,13 @@ const args = {
     dash: true,
   }),
   framing: framing({ group: "Frames" }),
+  follow: flag({
+    group: "Frames",
+    description: "continue with the next reader when one leaves",
+    note:
+      "--follow waits forever for readers and room, unless a timeout is given. Frames wait for the next reader, or with " +
+      "--on-full drop are dropped.",
+  }),
   metadata: text({
     group: "Metadata",
     alias: "m",
@@ -82,12 +95,14 @@ const args = {
   connectTimeoutMs: duration({
     group: "Waiting",
     description: "wait this long for the buffer, 0: try once",
-    default: 5000,
+    default: undefined,
+    shown: formatDuration(TIMEOUTS.connectTimeoutMs),
   }),
   timeoutMs: duration({
     group: "Waiting",
     description: "wait this long for room, 0: forever",
-    default: 5000,
+    default: undefined,
+    shown: formatDuration(TIMEOUTS.timeoutMs),
     zeroIsForever: true,
   }),
   onFull: choice(FULL_POLICIES, {
@@ -117,7 +132,7 @@ export default defineCommand({
     },
     {
       purpose: "write each new line of a log as a frame",
-      line: "tail -f app.log | zerobuffer writer log --input - --framing lines",
+      line: "tail -f app.log | zerobuffer writer log --input - --framing lines --follow",
     },
   ],
 
@@ -135,44 +150,53 @@ export default defineCommand({
     pattern: null,
     empty_lines_skipped: 0,
     waits: 0,
+    reconnects: 0,
     errors: [],
   }),
 
   async run(options, session, document) {
     refuseTogether({ "--input": options.input, "--pattern": options.pattern });
     refuseTogether({ "--metadata": options.metadata, "--metadata-file": options.metadataFile });
-    const { buffer, connectTimeoutMs, framing, size: frameSize, timeoutMs, wait } = options;
+    const { buffer, framing, size, wait } = options;
+    const { connectTimeoutMs, timeoutMs } = timeoutsOf(options, TIMEOUTS);
     const { log, signal } = session;
     const pattern = options.pattern ?? "sequential";
     document.pattern = options.input === undefined ? pattern : null;
-    document.frame_size = options.input === undefined || framing === "fixed" ? frameSize : null;
+    const frameSize = options.input === undefined || framing === "fixed" ? size : undefined;
+    document.frame_size = frameSize ?? null;
 
     // Before the buffer is touched, so that a bad path harms nothing.
     const metadata = await loadMetadata(options, session);
     const input = await openInput(options.input, session);
     log?.info(`Connecting to buffer "${buffer}".`);
-    const writer = session.own(
-      await Writer.connect(buffer, { connectTimeoutMs, writeTimeout: timeoutMs, wait, signal }),
-    );
-    const { payloadSize } = writer.config;
-    log?.info(`Connected to buffer "${buffer}" of ${count(payloadSize, "bytes")}.`);
-
-    const source = sourceOf(input, options, writer.maxFrameSize, signal);
+    const writer = await Writer.connect(buffer, {
+      connectTimeoutMs,
+      frameSize,
+      metadata,
+      signal,
+      wait,
+      writeTimeout: timeoutMs,
+    });
+    const output = session.own(new OutputBuffer(writer, { ...options, connectTimeoutMs }, session));
+    log?.info(`Connected to buffer "${buffer}" of ${count(writer.config.payloadSize, "bytes")}.`);
     if (metadata !== undefined) {
-      writer.setMetadata(metadata);
       document.metadata_size = metadata.length;
       log?.info(`Sent ${count(metadata.length, "bytes")} of metadata.`);
     }
+    const source = sourceOf(input, options, writer.maxFrameSize, signal);
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_FRAMES : 0);
     const progress = await Progress.start(session, "Writing", limit > 0 ? limit : input?.size);
-    const loop = new WriterLoop(writer, source, options, signal, (frames) =>
-      progress?.update(frames, writer.bytesWritten, limit > 0 ? frames : (input?.bytesRead ?? 0)),
+    const loop = new WriterLoop(output, source, options, signal, (frames) =>
+      progress?.update(frames, output.bytesWritten, limit > 0 ? frames : (input?.bytesRead ?? 0)),
     );
     try {
       await loop.run(limit);
+    } catch (error) {
+      output.fail(error);
+      throw error;
     } finally {
-      fill(document, writer, loop);
+      fill(document, output, loop);
       document.empty_lines_skipped = source.emptyLines;
     }
   },
@@ -192,12 +216,13 @@ export default defineCommand({
   },
 });
 
-function fill(document: WriterDocument, writer: Writer, { seconds, dropped }: WriterLoop): void {
-  const { framesWritten, bytesWritten, waits } = writer;
+function fill(document: WriterDocument, output: OutputBuffer, { seconds }: WriterLoop): void {
+  const { framesWritten, bytesWritten } = output;
   document.frames_written = framesWritten;
-  document.frames_dropped = dropped;
+  document.frames_dropped = output.dropped;
   document.bytes_written = bytesWritten;
-  document.waits = waits;
+  document.waits = output.waits;
+  document.reconnects = output.reconnects;
   Object.assign(document, speedFigures(framesWritten, bytesWritten, seconds));
 }
 

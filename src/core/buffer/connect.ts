@@ -7,7 +7,7 @@ import { Walk } from "../../native/ring.ts";
 import { watchSignals } from "../../native/signals.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { takeAllSteps } from "../../runtime/steps.ts";
-import type { BufferConfig } from "../config.ts";
+import { type BufferConfig, type BufferSizes, maxFrameSize, resolveConfig } from "../config.ts";
 import {
   BufferNotFoundError,
   CorruptBufferError,
@@ -16,6 +16,7 @@ import {
   WriterAlreadyConnectedError,
 } from "../errors.ts";
 import { checkHelper, checkSharedMemory, failure } from "../failures.ts";
+import { wrongFrameSize, wrongMetadataSize } from "../writer-errors.ts";
 import { createForWriter } from "./create.ts";
 import { PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
@@ -40,20 +41,32 @@ export interface Connection {
   readonly sequence: number;
 }
 
+/** What a writer wants of a buffer. */
+export interface Wishes {
+  /** Creates the buffer if there is none. */
+  readonly create?: BufferConfig | undefined;
+  /** The largest frame that has to fit, in bytes. */
+  readonly frameSize?: number | undefined;
+  /** Metadata that has to fit. */
+  readonly metadata?: Uint8Array | undefined;
+  /** The one reader to connect to: a buffer that has another one is not ready. */
+  readonly readerPid?: bigint | undefined;
+}
+
 /**
  * Connects to a buffer as its writer, blocking the thread for up to `timeoutMs` (docs/protocol.md, section 5.4).
  *
- * @param config creates the buffer if there is none.
- * @throws InvalidNameError, BufferNotFoundError, PeerTimeoutError, WriterAlreadyConnectedError, CorruptBufferError,
- *   SequenceError, PermissionDeniedError. Of a dead writer the pid may have been taken away then; nothing else has changed.
+ * @throws InvalidNameError, BufferNotFoundError, PeerTimeoutError, WriterAlreadyConnectedError, FrameTooLargeError,
+ *   MetadataTooLargeError, CorruptBufferError, SequenceError, PermissionDeniedError. Of a dead writer the pid may have been
+ *   taken away then; nothing else has changed.
  */
-export function connect(name: string, timeoutMs: number, config?: BufferConfig): Connection {
+export function connect(name: string, timeoutMs: number, wishes: Wishes): Connection {
   checkName(name);
   checkHelper();
   watchSignals();
   const patience = new Patience(timeoutMs);
   for (;;) {
-    const result = tryConnect(name, config);
+    const result = tryConnect(name, wishes);
     if ("buffer" in result) {
       const walk = walkFor(result);
       while (walk?.step()) {}
@@ -65,19 +78,12 @@ export function connect(name: string, timeoutMs: number, config?: BufferConfig):
   }
 }
 
-interface ConnectOptions {
-  /** Creates the buffer if there is none. */
-  readonly config?: BufferConfig | undefined;
-  /** The one reader to connect to: a buffer that has another one is not ready. */
-  readonly readerPid?: bigint | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** {@link connect} without blocking the event loop. Rejects with the signal's reason when it is aborted. */
 export async function connectAsync(
   name: string,
   timeoutMs: number,
-  { config, readerPid, signal }: ConnectOptions = {},
+  wishes: Wishes,
+  signal?: AbortSignal,
 ): Promise<Connection> {
   checkName(name);
   checkHelper();
@@ -85,7 +91,7 @@ export async function connectAsync(
   const patience = new Patience(timeoutMs);
   signal?.throwIfAborted();
   for (;;) {
-    const result = tryConnect(name, config, readerPid);
+    const result = tryConnect(name, wishes);
     if ("buffer" in result) {
       const walk = walkFor(result);
       while (walk?.step()) await Bun.sleep(0);
@@ -97,10 +103,12 @@ export async function connectAsync(
 }
 
 /** One attempt, without any wait. Throws what waiting cannot change. */
-function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Connection | Obstacle {
-  const result = tryJoin(name, readerPid);
-  if ("buffer" in result || config === undefined || !result.isAbandoned) return result;
-  const buffer = createForWriter(name, config);
+function tryConnect(name: string, wishes: Wishes): Connection | Obstacle {
+  const result = tryJoin(name, wishes);
+  const { create } = wishes;
+  if ("buffer" in result || create === undefined || !result.isAbandoned) return result;
+  checkSizes(name, resolveConfig(create), wishes);
+  const buffer = createForWriter(name, create);
   if (buffer !== undefined) return { buffer, readerPid: 0n, sequence: 1 };
   const isMissing = result.error instanceof BufferNotFoundError;
   const obstacle = isMissing ? notReady(name, "another process is creating it") : result;
@@ -109,7 +117,7 @@ function tryConnect(name: string, config?: BufferConfig, readerPid?: bigint): Co
 }
 
 /** One attempt to connect to a buffer that exists. */
-function tryJoin(name: string, readerPid?: bigint): Connection | Obstacle {
+function tryJoin(name: string, wishes: Wishes): Connection | Obstacle {
   const memory = SharedMemory.look(name, "write");
   if (memory === Code.NOT_FOUND) {
     checkSharedMemory(name);
@@ -119,9 +127,9 @@ function tryJoin(name: string, readerPid?: bigint): Connection | Obstacle {
   let isJoined = false;
   try {
     // Without the lock of the role the memory is only looked at, so that nobody takes this process for a writer.
-    const obstacle = obstacleToJoining(name, memory, readerPid) ?? takeRole(name, memory);
+    const obstacle = obstacleToJoining(name, memory, wishes) ?? takeRole(name, memory);
     if (obstacle !== undefined) return obstacle;
-    const result = joinAsWriter(name, memory, readerPid);
+    const result = joinAsWriter(name, memory, wishes);
     isJoined = "buffer" in result;
     return result;
   } finally {
@@ -133,7 +141,7 @@ function tryJoin(name: string, readerPid?: bigint): Connection | Obstacle {
 function obstacleToJoining(
   name: string,
   memory: SharedMemory,
-  wantedReaderPid?: bigint,
+  { readerPid: wantedReaderPid }: Wishes,
 ): Obstacle | undefined {
   const oieb = decodeOieb(memory.loadOieb());
   if (oieb.oiebSize === 0) return unfinished(name);
@@ -160,8 +168,8 @@ function takeRole(name: string, memory: SharedMemory): Obstacle | undefined {
   return undefined;
 }
 
-function joinAsWriter(name: string, memory: SharedMemory, wantedReaderPid?: bigint): Connection | Obstacle {
-  const obstacle = obstacleToJoining(name, memory, wantedReaderPid);
+function joinAsWriter(name: string, memory: SharedMemory, wishes: Wishes): Connection | Obstacle {
+  const obstacle = obstacleToJoining(name, memory, wishes);
   if (obstacle !== undefined) return obstacle;
   const lastWriterPid = findLastWriter(name, memory);
   if (typeof lastWriterPid !== "bigint") return lastWriterPid;
@@ -169,6 +177,8 @@ function joinAsWriter(name: string, memory: SharedMemory, wantedReaderPid?: bigi
   const { readerPid } = oieb;
   if (readerPid === 0n) return { ...notReady(name, "it has no reader"), isAbandoned: true };
   if (new Peer(memory, Role.READER).judge(oieb) === "dead") return readerIsDead(name, readerPid);
+  // Before the pid is stored: the reader would see a writer come and go.
+  checkSizes(name, oieb, wishes);
   const semaphores = openSemaphores(name);
   if (typeof semaphores === "number") {
     if (semaphores === Code.NOT_FOUND || semaphores === Code.AGAIN)
@@ -186,6 +196,14 @@ function joinAsWriter(name: string, memory: SharedMemory, wantedReaderPid?: bigi
   } finally {
     if (result === undefined || !("buffer" in result)) closeSemaphores(semaphores);
   }
+}
+
+/** Throws if a buffer of these sizes is too small: waiting does not change that. */
+function checkSizes(name: string, sizes: BufferSizes, { frameSize, metadata }: Wishes): void {
+  const largest = maxFrameSize(sizes.payloadSize);
+  if (frameSize !== undefined && frameSize > largest) throw wrongFrameSize(name, frameSize, largest);
+  const wrongMetadata = metadata && wrongMetadataSize(name, metadata.length, sizes);
+  if (wrongMetadata !== undefined) throw wrongMetadata;
 }
 
 /**

@@ -1,6 +1,6 @@
 // The operating-system objects of one buffer that this process has open.
 
-import { Code } from "../../native/codes.ts";
+import type { Code } from "../../native/codes.ts";
 import { Role, type SharedMemory } from "../../native/memory.ts";
 import { Semaphore } from "../../native/semaphore.ts";
 import { takeAllSteps } from "../../runtime/steps.ts";
@@ -39,19 +39,6 @@ export class SharedBuffer {
   /** Reads the OIEB. */
   loadOieb(): Oieb {
     return decodeOieb(this.memory.loadOieb());
-  }
-
-  /**
-   * Sends a writer's metadata. A v1 reader may still want that of an earlier writer: it stays, and only the same is accepted.
-   * ALREADY, TOO_LARGE, BAD_CONTROL.
-   */
-  sendMetadata(data: Uint8Array): Code {
-    const oieb = this.loadOieb();
-    if (areRolesLocked(oieb) || oieb.metadataWrittenBytes === 0) return this.memory.writeMetadata(data);
-    const before = new Uint8Array(this.sizes.metadataSize);
-    const length = this.memory.readMetadata(before);
-    const isSame = length >= 0 && Buffer.compare(before.subarray(0, length), data) === 0;
-    return isSame ? Code.OK : Code.ALREADY;
   }
 
   /** Gives the writer's role up, and wakes a reader of this package. */

@@ -162,7 +162,8 @@ export class DuplexClient implements IDuplexClient {
   /** Forgets the sent requests that can no longer get a response, so that they do not pile up where handlers fail. */
   #forgetFailed(): void {
     // In this order: what is released by now is answered by now, or never.
-    const released = this.#bytesSent - this.#requests.unreleasedBytes;
+    const { payloadFreeBytes, payloadSize } = this.#requests.loadOieb();
+    const released = this.#bytesSent - (payloadSize - payloadFreeBytes);
     this.#settleAll(this.#responses.tryReadFrame());
     this.#sent.forget(released, new Set(this.#unclaimed.map((response) => response.sequence)));
   }

@@ -1,5 +1,6 @@
 // The service of a duplex channel: from the creation of its request buffer to its end, for one client after another.
 
+import { OiebFlag } from "../../native/memory.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { removeStaleBuffer } from "../buffer/stale.ts";
@@ -209,7 +210,8 @@ export class Service {
       const responses = await Writer.connect(this.#buffers.responses, { readerPid, signal });
       if (this.#isStopped) responses.close();
       signal.throwIfAborted();
-      this.#conversation = { responses, isNumbered: responses.takesAnySequence };
+      const isNumbered = (responses.loadOieb().flags & OiebFlag.ANY_SEQUENCE) !== 0n;
+      this.#conversation = { responses, isNumbered };
       this.#statistics.clients++;
       this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
       return undefined;

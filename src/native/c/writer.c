@@ -37,10 +37,13 @@ static void close_resource(struct zb_resource *resource) {
   zb_writer_close(ZB_RESOURCE_OF(zb_writer, resource));
 }
 
-/* Whether the caller has looked at this reader not too long ago (zb_writer_peer). */
+/* Whether the reader is still the one that the caller has looked at (zb_writer_peer). */
+static bool is_same_reader(const zb_writer *writer) {
+  return LOAD(writer->ring.oieb->reader_pid, relaxed) == writer->reader_pid;
+}
+
 static bool reader_seen_lately(const zb_writer *writer) {
-  return LOAD(writer->ring.oieb->reader_pid, relaxed) == writer->reader_pid &&
-         zb_now_coarse_ns() - writer->peer_seen_ns <= tuning.peer_look_ns;
+  return zb_now_coarse_ns() - writer->peer_seen_ns <= tuning.peer_look_ns;
 }
 
 static void rewind_ring(zb_writer *writer) {
@@ -177,9 +180,9 @@ static int32_t place_first(zb_writer *writer, uint64_t size) {
   /* acquire: pairs with the reader's addition, so that its reads are done before this side overwrites the bytes */
   uint64_t free_bytes = LOAD(writer->ring.oieb->payload_free_bytes, acquire);
   if (free_bytes > writer->ring.payload_size) return ZB_BAD_CONTROL;
+  if (writer->pid_lost || !is_same_reader(writer)) return ZB_PEER_CHECK;
   /* More free bytes than after the last publication show that the reader lives. */
-  if (writer->pid_lost || (free_bytes == writer->free_after_publish && !reader_seen_lately(writer)))
-    return ZB_PEER_CHECK;
+  if (free_bytes == writer->free_after_publish && !reader_seen_lately(writer)) return ZB_PEER_CHECK;
   int32_t code = place(writer, size, free_bytes);
   if (code == ZB_OK) {
     writer->free_when_placed = free_bytes;

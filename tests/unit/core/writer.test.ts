@@ -363,6 +363,16 @@ describe("writing", () => {
     expect(writer.isReaderConnected()).toBe(false);
   });
 
+  test("learns it also where the reader has read everything before", () => {
+    const reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name);
+    writer.writeFrame(bytesOf(1, 100));
+    reader.readFrame(0).release();
+    reader.close();
+    expect(thrownBy(() => writer.writeFrame(bytesOf(2, 100)))).toBeInstanceOf(ReaderDeadError);
+    expect(writer.framesWritten).toBe(1);
+  });
+
   test("learns that the reader has left also where that has given back too little room", async () => {
     const reader = new Reader(uniqueName(), SMALL);
     using writer = new Writer(reader.name, { writeTimeout: Number.POSITIVE_INFINITY });
@@ -396,13 +406,96 @@ describe("writing", () => {
     expect(await waiting).toBeInstanceOf(ClosedError);
     for (const use of [
       () => writer.writeFrame(bytesOf(1, 1)),
-      () => writer.waits,
       () => writer.isReaderConnected(),
       () => writer.checkReader(),
       () => writer.tryAcquireFrame(1),
     ]) {
       expect(thrownBy(use)).toBeInstanceOf(ClosedError);
     }
+    expect([writer.framesWritten, writer.bytesWritten, writer.waits]).toEqual([1, 4080, 1]);
+  });
+});
+
+describe("a writer that knows what it will write", () => {
+  test.each([
+    ["a frame", { frameSize: 4081 }, FrameTooLargeError],
+    ["metadata", { metadata: bytesOf(1, 57) }, MetadataTooLargeError],
+    ["no metadata", { metadata: new Uint8Array(0) }, MetadataTooLargeError],
+  ])("is refused before the reader sees it where %s does not fit", async (_, options, refusal) => {
+    using reader = new Reader(uniqueName(), SMALL);
+    expect(thrownBy(() => new Writer(reader.name, options))).toBeInstanceOf(refusal);
+    expect(await rejectionOf(Writer.connect(reader.name, options))).toBeInstanceOf(refusal);
+    // A reader that has seen one come and go throws.
+    expect(reader.tryReadFrame().isValid).toBe(false);
+    expect(thrownBy(() => new Writer(uniqueName(), { ...options, create: SMALL }))).toBeInstanceOf(refusal);
+  });
+
+  test("sends its metadata at once, and takes frames of that size", () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    using writer = new Writer(reader.name, { frameSize: 4080, metadata: bytesOf(1, 56) });
+    expect(reader.getMetadata()).toEqual(bytesOf(1, 56));
+    expect(thrownBy(() => writer.setMetadata(bytesOf(1, 1)))).toBeInstanceOf(MetadataAlreadyWrittenError);
+    writer.writeFrame(bytesOf(1, 4080));
+  });
+
+  test("refuses sizes that are none", () => {
+    for (const frameSize of [0, -1, 1.5, Number.NaN]) {
+      expect(thrownBy(() => new Writer(uniqueName(), { frameSize }))).toBeInstanceOf(RangeError);
+    }
+    const metadata = "text" as unknown as Uint8Array;
+    expect(thrownBy(() => new Writer(uniqueName(), { metadata }))).toBeInstanceOf(TypeError);
+  });
+});
+
+describe("the end of a writer", () => {
+  test("reconnect goes on with the next reader, with the same options and metadata", async () => {
+    const name = uniqueName();
+    const first = new Reader(name, SMALL);
+    const writer = new Writer(name, { writeTimeout: 7, frameSize: 100 });
+    writer.setMetadata(bytesOf(1, 10));
+    first.close();
+    expect(thrownBy(() => writer.writeFrame(bytesOf(1, 10)))).toBeInstanceOf(ReaderDeadError);
+    const connecting = writer.reconnect();
+    expect(thrownBy(() => writer.writeFrame(bytesOf(1, 10)))).toBeInstanceOf(ClosedError);
+    using second = new Reader(name, SMALL);
+    using next = await connecting;
+    expect(next.writeTimeout).toBe(7);
+    expect(second.getMetadata()).toEqual(bytesOf(1, 10));
+    next.writeFrame(bytesOf(1, 10));
+    using frame = second.readFrame(0);
+    expect([frame.sequence, frame.toArray()]).toEqual([1, bytesOf(1, 10)]);
+    // The next one is too small for what it will write.
+    second.close();
+    using _third = new Reader(name, { payloadSize: 64 });
+    expect(await rejectionOf(next.reconnect())).toBeInstanceOf(FrameTooLargeError);
+  });
+
+  test("reconnect sends other metadata to the same reader, and gives up as it is told to", async () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    const writer = new Writer(reader.name, { metadata: bytesOf(1, 10) });
+    using next = await writer.reconnect({ metadata: bytesOf(2, 20) });
+    expect(reader.getMetadata()).toEqual(bytesOf(2, 20));
+    reader.close();
+    expect(await rejectionOf(next.reconnect({ connectTimeoutMs: 20 }))).toBeInstanceOf(BufferNotFoundError);
+    expect(await rejectionOf(next.reconnect({ signal: AbortSignal.abort("stop") }))).toBe("stop");
+  });
+
+  test("abort tells the reader that not all has come", () => {
+    using reader = new Reader(uniqueName(), SMALL);
+    const writer = new Writer(reader.name);
+    writer.writeFrame(bytesOf(1, 10));
+    writer.abort();
+    writer.close();
+    {
+      using frame = reader.readFrame(0);
+      expect(frame.toArray()).toEqual(bytesOf(1, 10));
+    }
+    expect(thrownBy(() => reader.readFrame())).toMatchObject({ code: "WRITER_DEAD", reason: "died" });
+    // Its place is free again.
+    using next = new Writer(reader.name);
+    next.writeFrame(bytesOf(1, 20));
+    using frame = reader.readFrame(0);
+    expect(frame.toArray()).toEqual(bytesOf(1, 20));
   });
 });
 
