@@ -19,11 +19,11 @@ const withoutSharedMemory = `
   for node in null zero random urandom; do touch /mnt/$node; mount --bind /dev/$node /mnt/$node; done
   mount --move /mnt /dev`;
 
-/** Leaves the buffer of a reader that was killed. */
+/** Leaves the buffer of a reader that was killed, and has let go of it: the shell waits for its child, and we for the shell. */
 const leaveBuffer = `
   zerobuffer reader cam --buffer-size 64KiB --connect-timeout-ms 1m > /dev/null & child=$!
   until [ -s /dev/shm/cam ] && [ "$(od -An -tu1 -N1 /dev/shm/cam)" -eq 128 ]; do :; done
-  kill -9 $(pgrep -P $child) $child; wait`;
+  kill -9 $(pgrep -P $child || echo $child); wait`;
 
 const SITUATIONS: Readonly<Record<string, Situation>> = {
   "a read-only /tmp": {

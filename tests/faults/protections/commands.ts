@@ -6,6 +6,8 @@ const ENVIRONMENT = "tests/faults/environment.test.ts";
 const CLOSED = "tests/cli/descriptors.test.ts";
 const FRAMING = "tests/unit/frames/framing.test.ts";
 
+const FOLLOWING = "tests/cli/following.test.ts";
+
 export const commands: readonly Protection[] = [
   {
     what: "a signal ends a command with what it has to give back",
@@ -93,5 +95,26 @@ export const commands: readonly Protection[] = [
     changes: [["      .catch((error) => this.#failed.abort(error))\n", "      .catch(() => {})\n"]],
     test: "tests/cli/duplex-request.test.ts",
     only: "the response to its last request",
+  },
+  {
+    what: "a command that fails tells the reader of its buffer",
+    file: "src/cli/output-buffer.ts",
+    changes: [["    if (!(error instanceof Interrupted)) this.#writer.abort();\n", ""]],
+    test: FOLLOWING,
+    only: "a command that fails tells the reader",
+  },
+  {
+    what: "what is left of frames goes to the next reader",
+    file: "src/cli/output-buffer.ts",
+    changes: [["        rest = rest.subarray(writer.bytesWritten - before);\n", "        return;\n"]],
+    test: FOLLOWING,
+    only: "goes on with the rest of frames",
+  },
+  {
+    what: "a writer that drops frames ends when no reader can be connected to",
+    file: "src/cli/output-buffer.ts",
+    changes: [["        this.#checkConnecting();\n", ""]],
+    test: FOLLOWING,
+    only: "no longer than --connect-timeout-ms",
   },
 ];

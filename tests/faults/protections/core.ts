@@ -8,6 +8,8 @@ const READER_TEST = "tests/unit/core/reader.test.ts";
 const ENVIRONMENT = "tests/faults/environment.test.ts";
 const HOSTILE = "tests/unit/core/hostile.test.ts";
 
+const WRITER = "tests/unit/core/writer.test.ts";
+
 export const core: readonly Protection[] = [
   {
     what: "a buffer has to fit the memory of its cgroup",
@@ -137,7 +139,7 @@ export const core: readonly Protection[] = [
   },
   {
     what: "metadata that has no room any more is corruption",
-    file: "src/core/writer.ts",
+    file: "src/core/writer-metadata.ts",
     changes: [["written === Code.TOO_LARGE ? Code.BAD_CONTROL : written", "written"]],
     test: HOSTILE,
     only: "metadataSize",
@@ -198,5 +200,19 @@ export const core: readonly Protection[] = [
     changes: [["this.#surplusTokensSeen + (isOwed ? 1 : 0);", "this.#surplusTokensSeen + (isOwed ? 0 : 0);"]],
     test: READER_TEST,
     only: "is reported once",
+  },
+  {
+    what: "a writer that is refused for what it will write has not been seen",
+    file: "src/core/buffer/connect.ts",
+    changes: [["  checkSizes(name, oieb, wishes);\n", ""]],
+    test: WRITER,
+    only: "is refused before the reader sees it",
+  },
+  {
+    what: "a writer that aborts does not leave",
+    file: "src/core/writer.ts",
+    changes: [["    this.#end(() => {});\n", "    this.close();\n"]],
+    test: WRITER,
+    only: "abort tells the reader that not all has come",
   },
 ];

@@ -378,4 +378,16 @@ export const native: readonly Protection[] = [
     only: "neither side grows",
     env: { ZB_FRAMES: "600000", ZB_SEED: "7" },
   },
+  {
+    what: "nothing is written for a reader that has read everything and left",
+    file: "src/native/c/writer.c",
+    changes: [
+      [
+        "  if (writer->pid_lost || !is_same_reader(writer)) return ZB_PEER_CHECK;\n",
+        "  (void)is_same_reader;\n  if (writer->pid_lost) return ZB_PEER_CHECK;\n",
+      ],
+    ],
+    test: "tests/unit/core/writer.test.ts",
+    only: "where the reader has read everything before",
+  },
 ];
