@@ -66,7 +66,7 @@ const windowsHeaders = join(zigPackages, "@zigc", "lib", "libc", "include", "any
 
 /** What the helper is compiled with for a system. */
 function libraryFlagsFor(system: OperatingSystem): string[] {
-  const flags = [...cFlagsFor(system), "-shared", "-O2", "-fvisibility=hidden"];
+  const flags = [...cFlagsFor(system), "-shared", "-O3", "-fvisibility=hidden"];
   // An undefined function must fail here: later it would end the process at its first call. Mach-O's and Windows'
   // linkers see to that by themselves.
   if (system === "linux") return [...flags, "-fPIC", "-Wl,-z,defs"];

@@ -79,10 +79,10 @@ export class Lookahead {
     if (this.#handedOut < this.#available) return true;
     this.guard();
     this.#watch.acceptNextWriter();
-    // The token of a close may have come together with that of the last frame.
-    const sliceMs = this.#watch.hasNewSurplus ? 0 : Math.min(timeoutMs, SLICE_MS);
-    // Not through #block: a call deeper, and the compiler does not inline the foreign call.
-    const code = this.#ring.next(sliceMs * 1000, Look.FOR_TOKENS);
+    const sliceMs = Math.min(timeoutMs, SLICE_MS);
+    // The token of a close may have come together with that of the last frame. Not through #block: a call deeper, and the
+    // compiler does not inline the foreign call.
+    const code = this.#ring.next(sliceMs * 1000, Look.UNLESS_SURPLUS);
     if (this.#accept(code)) return true;
     // Most reads end here, without a look at the clock. A token without a frame ends the slice early: then the wait may
     // last up to a slice too long.

@@ -35,7 +35,7 @@ type WatchedWriter = Pick<
 export class WriterWatch {
   readonly #buffer: WatchedBuffer;
   readonly #writer: WatchedWriter;
-  readonly #ring: Pick<RingReader, "surplusTokens" | "settle">;
+  readonly #ring: Pick<RingReader, "surplusSeen" | "surplusTokens" | "settle">;
 
   #state: WriterState = "awaited";
   #departureReported = false;
@@ -53,14 +53,13 @@ export class WriterWatch {
   #owedTokens = 0;
   /** When a pid of 0 was seen first, and the count of frames then. Undefined: it is another one. */
   #zeroed: { readonly at: number; readonly writtenCount: number } | undefined;
-  /** Surplus tokens and time at the last {@link look}. */
-  #surplusTokensSeen = 0;
+  /** The time of the last {@link look}; the ring keeps the number of surplus tokens at it. */
   #lookedAt = 0;
 
   constructor(
     buffer: WatchedBuffer,
     writer: WatchedWriter,
-    ring: Pick<RingReader, "surplusTokens" | "settle">,
+    ring: Pick<RingReader, "surplusSeen" | "surplusTokens" | "settle">,
   ) {
     this.#buffer = buffer;
     this.#writer = writer;
@@ -79,7 +78,7 @@ export class WriterWatch {
 
   /** Whether a token without a frame has come since the last {@link look}. A writer that closes posts one. */
   get hasNewSurplus(): boolean {
-    return this.#ring.surplusTokens !== this.#surplusTokensSeen;
+    return this.#ring.surplusTokens !== this.#ring.surplusSeen;
   }
 
   /** Whether a frame without a token may have number 1. */
@@ -110,7 +109,7 @@ export class WriterWatch {
   /** Judges the writer as part of a look without a token. The next look is due a slice later. */
   look(): void {
     this.#lookedAt = performance.now();
-    this.#surplusTokensSeen = this.#ring.surplusTokens;
+    this.#ring.surplusSeen = this.#ring.surplusTokens;
     this.judge();
   }
 
@@ -187,8 +186,8 @@ export class WriterWatch {
     this.#metadataBytesBefore = metadataWrittenBytes;
     // A writer of this package that leaves gives its place up and then posts one token. If that has not come yet, it will.
     const isOwed =
-      this.#state === "left" && this.#writer.isOurs && this.#surplusTokensSeen <= this.#surplusTokensBefore;
-    this.#surplusTokensBefore = this.#surplusTokensSeen + (isOwed ? 1 : 0);
+      this.#state === "left" && this.#writer.isOurs && this.#ring.surplusSeen <= this.#surplusTokensBefore;
+    this.#surplusTokensBefore = this.#ring.surplusSeen + (isOwed ? 1 : 0);
     return this.#state;
   }
 
@@ -199,7 +198,11 @@ export class WriterWatch {
 
   /** Goes on to the next writer if a departure has been reported; otherwise does nothing. */
   acceptNextWriter(): void {
-    if (!this.#departureReported) return;
+    // Most reads come here. A closure in this function would be allocated by each of them.
+    if (this.#departureReported) this.#goOn();
+  }
+
+  #goOn(): void {
     this.#departureReported = false;
     this.#state = "awaited";
     this.#writer.forget();

@@ -8,7 +8,7 @@ import type { Semaphore } from "./semaphore.ts";
 import { type Address, viewMemory } from "./symbols.ts";
 
 /** Flags of {@link RingReader.next}. */
-export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2 } as const;
+export const Look = { FOR_TOKENS: 0, WITHOUT_TOKEN: 1, NEW_WRITER: 2, UNLESS_SURPLUS: 4 } as const;
 
 /** How an end of a ring waits: enum zb_wait. */
 export const Wait = { adaptive: 0, spin: 1, block: 2 } as const;
@@ -25,7 +25,8 @@ const FAULT_POSITION = 0;
 const FAULT_EXPECTED = 1;
 const FAULT_FOUND = 2;
 const SURPLUS_TOKENS = 3;
-const FRAMES = 4;
+const SURPLUS_SEEN = 4;
+const FRAMES = 5;
 /** Numbers per frame in {@link RingReader.places}: offset, size, sequence number. */
 export const FIELDS_PER_FRAME = 3;
 const READER_VIEW_BYTES = 8 * (FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD);
@@ -127,6 +128,15 @@ export class RingReader extends Handle {
   /** The number of tokens so far for which there was no frame. */
   get surplusTokens(): number {
     return this.#view[SURPLUS_TOKENS] as number;
+  }
+
+  /** How many of them the caller has dealt with: with UNLESS_SURPLUS, {@link next} does not wait while there are others. */
+  get surplusSeen(): number {
+    return this.#view[SURPLUS_SEEN] as number;
+  }
+
+  set surplusSeen(tokens: number) {
+    this.#view[SURPLUS_SEEN] = tokens;
   }
 
   close(): void {

@@ -157,6 +157,23 @@ TEST(a_surplus_token_is_dropped) {
   close_ring(&ring);
 }
 
+TEST(a_surplus_token_that_the_caller_has_not_dealt_with_ends_a_wait_that_it_is_to_end) {
+  struct ring ring;
+  open_ring(&ring, 256);
+  zb_semaphore_post(ring.written, 1);
+  EQUAL(zb_reader_next(ring.reader, 0, 0), ZB_AGAIN);
+  EQUAL(zb_reader_next(ring.reader, INT32_MAX, ZB_UNLESS_SURPLUS),
+        ZB_AGAIN); /* at once, not in half an hour */
+  int64_t start_ns = zb_now_ns();
+  EQUAL(zb_reader_next(ring.reader, 2000, 0), ZB_AGAIN);
+  CHECK(zb_now_ns() - start_ns >= 2000000);
+  ((struct zb_reader_view *)ring.reader)->surplus_seen = 1;
+  start_ns = zb_now_ns();
+  EQUAL(zb_reader_next(ring.reader, 2000, ZB_UNLESS_SURPLUS), ZB_AGAIN);
+  CHECK(zb_now_ns() - start_ns >= 2000000);
+  close_ring(&ring);
+}
+
 TEST(surplus_tokens_beyond_one_look_hide_no_frame) {
   struct ring ring;
   open_ring(&ring, 256);

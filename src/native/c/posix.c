@@ -275,7 +275,7 @@ static void close_resource(struct zb_resource *resource) {
 int32_t zb_lock_open(const char *path, int32_t create, zb_lock **result) {
   /* Another round means that a process has removed the file in between. A hundred rounds mean an attack. */
   for (int round = 0; round < 100; round++) {
-    int descriptor;
+    int descriptor = -1;
     int32_t code = open_lock_file(path, create, &descriptor);
     if (code != ZB_OK) {
       if (code == ZB_NOT_FOUND && create && round < 99) continue;
@@ -314,7 +314,7 @@ void zb_lock_close(zb_lock *lock, int32_t remove) {
 }
 
 int32_t zb_lock_held(const char *path) {
-  int descriptor;
+  int descriptor = -1;
   int32_t code = open_lock_file(path, false, &descriptor);
   if (code != ZB_OK) return code;
   code = ZB_CALL(lock_probe, flock(descriptor, LOCK_SH | LOCK_NB), -1) == 0 ? 0

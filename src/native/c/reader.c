@@ -155,7 +155,8 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
 int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   if (reader->failed != ZB_OK) return reader->failed;
   if (is_broken(&reader->ring)) return refuse(reader, ZB_BROKEN, 0, 0);
-  if (wait_us > 0) {
+  const bool has_surplus = reader->view.surplus_tokens != reader->view.surplus_seen;
+  if (wait_us > 0 && !(has_surplus && (flags & ZB_UNLESS_SURPLUS))) {
     bool slept = false;
     if (zb_semaphore_value(reader->ring.written) == 0) {
       int32_t code = zb_idle_await(&reader->ring.idle, reader->ring.written,

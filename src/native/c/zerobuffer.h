@@ -267,12 +267,14 @@ struct zb_reader_view {
   double fault_expected; /* ZB_BAD_SEQUENCE: the expected number */
   double fault_found;    /* ZB_BAD_SEQUENCE: the number in the frame; ZB_BAD_FRAME: the size in the frame */
   double surplus_tokens; /* number of tokens that came without a frame */
+  double surplus_seen;   /* set by the caller: how many of them it has dealt with */
   struct zb_frame_place frames[ZB_READER_LOOKAHEAD];
 };
 
 enum zb_reader_flags {
-  ZB_WITHOUT_TOKEN = 1, /* look for a frame although no token has come: its post may be lost */
-  ZB_NEW_WRITER = 2,    /* with ZB_WITHOUT_TOKEN: also accept sequence 1, of a new writer */
+  ZB_WITHOUT_TOKEN = 1,  /* look for a frame although no token has come: its post may be lost */
+  ZB_NEW_WRITER = 2,     /* with ZB_WITHOUT_TOKEN: also accept sequence 1, of a new writer */
+  ZB_UNLESS_SURPLUS = 4, /* do not wait while there are surplus tokens that the caller has not dealt with */
 };
 
 /* How one side waits for the other. */

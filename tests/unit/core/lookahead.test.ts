@@ -7,12 +7,13 @@ import { Lookahead } from "../../../src/core/lookahead.ts";
 import type { ReadQueue } from "../../../src/core/read-queue.ts";
 import type { WriterWatch } from "../../../src/core/writer-watch.ts";
 import { Code } from "../../../src/native/codes.ts";
+import { Look } from "../../../src/native/ring.ts";
 
 test("a departure whose token came together with that of the last frame is noticed without a wait", () => {
-  const waits: number[] = [];
+  const looks: [waitUs: number, flags: number][] = [];
   const ring = {
-    next: (waitUs: number) => {
-      waits.push(waitUs);
+    next: (waitUs: number, flags: number) => {
+      looks.push([waitUs, flags]);
       return Code.AGAIN;
     },
   };
@@ -26,5 +27,9 @@ test("a departure whose token came together with that of the last frame is notic
   expect(() => frames.waitForFrames(1000)).toThrow(
     expect.objectContaining({ code: "WRITER_DEAD", reason: "left" }),
   );
-  expect(waits).toEqual([0, 0]);
+  expect(looks).toEqual([
+    // The ring does not wait: it has a token without a frame.
+    [100_000, Look.UNLESS_SURPLUS],
+    [0, Look.WITHOUT_TOKEN],
+  ]);
 });

@@ -54,6 +54,7 @@ class Stage {
       },
     };
     const ring = {
+      surplusSeen: 0,
       get surplusTokens() {
         return stage.surplusTokens;
       },
