@@ -197,7 +197,7 @@ export const core: readonly Protection[] = [
   {
     what: "the token of a close is expected",
     file: WATCH,
-    changes: [["this.#surplusTokensSeen + (isOwed ? 1 : 0);", "this.#surplusTokensSeen + (isOwed ? 0 : 0);"]],
+    changes: [["this.#ring.surplusSeen + (isOwed ? 1 : 0);", "this.#ring.surplusSeen + (isOwed ? 0 : 0);"]],
     test: READER_TEST,
     only: "is reported once",
   },

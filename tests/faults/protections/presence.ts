@@ -165,9 +165,7 @@ export const presence: readonly Protection[] = [
   {
     what: "a departure is noticed whose token came with that of the last frame",
     file: "src/core/lookahead.ts",
-    changes: [
-      ["this.#watch.hasNewSurplus ? 0 : Math.min(timeoutMs, SLICE_MS)", "Math.min(timeoutMs, SLICE_MS)"],
-    ],
+    changes: [["Look.UNLESS_SURPLUS);", "Look.FOR_TOKENS);"]],
     test: "tests/unit/core/lookahead.test.ts",
     only: "without a wait",
   },
