@@ -91,3 +91,9 @@ export function formatDuration(milliseconds: number): string {
 function inRange(value: number, min: number, max: number): number | undefined {
   return value >= min && value <= max ? value : undefined;
 }
+
+/** A time with three digits and a unit. */
+export function timeText(us: number): string {
+  const [value, unit] = us < 1000 ? [us, "µs"] : us < 1e6 ? [us / 1000, "ms"] : [us / 1e6, "s"];
+  return `${value.toPrecision(3).replace(/e\+3$/, "")} ${unit}`;
+}

@@ -31,5 +31,6 @@ export * from "./errors.ts";
 export { Frame, FrameBatch } from "./frame.ts";
 export type { AcquiredFrame } from "./frame-writes.ts";
 export { Reader, type ReaderOptions, type ReadOptions } from "./reader.ts";
+export { ageUs, readStamp, STAMP_SIZE, type Stamp, stampFrame } from "./stamp.ts";
 export { Writer } from "./writer.ts";
 export type { ConnectOptions, ReconnectOptions, WriteOptions, WriterOptions } from "./writer-options.ts";

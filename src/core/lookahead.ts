@@ -30,7 +30,9 @@ export class Lookahead {
   #available = 0;
   #handedOut = 0;
 
-  #framesRead = 0;
+  /** Frames handed out or skipped so far. */
+  #framesTaken = 0;
+  #framesSkipped = 0;
   #bytesRead = 0;
 
   /** @param reads asynchronous reads that wait: woken when another call takes frames from the ring. */
@@ -44,7 +46,12 @@ export class Lookahead {
 
   /** Frames handed out so far. */
   get framesRead(): number {
-    return this.#framesRead;
+    return this.#framesTaken - this.#framesSkipped;
+  }
+
+  /** Frames skipped so far by {@link takeLatest}. */
+  get framesSkipped(): number {
+    return this.#framesSkipped;
   }
 
   /** Bytes of those frames. */
@@ -175,7 +182,7 @@ export class Lookahead {
     const ring = this.#ring;
     const i = this.#handedOut++;
     const size = ring.size(i);
-    const index = this.#framesRead++ >>> 0;
+    const index = this.#framesTaken++ >>> 0;
     this.#bytesRead += size;
     if (released === undefined) {
       return new Frame(this.#lender, index, ring.offset(i), size, ring.sequence(i));
@@ -187,11 +194,44 @@ export class Lookahead {
   takeBatch(most: number): FrameBatch {
     const first = this.#handedOut;
     const count = Math.min(most, this.#available - first);
-    const batch = new FrameBatch(this.#lender, this.#framesRead >>> 0, this.#ring.places(first, count));
+    const batch = new FrameBatch(this.#lender, this.#framesTaken >>> 0, this.#ring.places(first, count));
     this.#handedOut += count;
-    this.#framesRead += count;
+    this.#framesTaken += count;
     this.#bytesRead += batch.size;
     return batch;
+  }
+
+  /** Hands out the newest frame that is there; there must be one. Those before it are released. */
+  takeLatest(): Frame {
+    // After a whole ring nothing is left of what was there at the start: a fast writer must not keep this from ending.
+    let left = this.#buffer.sizes.payloadSize - this.#skip();
+    let frame = this.takeFrame();
+    while (left > 0) {
+      const code = this.#ring.next(0, Look.FOR_TOKENS);
+      // A frame that is refused is refused again by the next call.
+      if (code <= 0) break;
+      this.#accept(code);
+      frame.release();
+      this.#bytesRead -= frame.size;
+      this.#framesSkipped++;
+      left -= frame.size + this.#skip();
+      frame = this.takeFrame();
+    }
+    return frame;
+  }
+
+  /** Releases all frames of the last look at the ring but the last one. Returns how many bytes they have. */
+  #skip(): number {
+    const last = this.#available - 1;
+    const count = last - this.#handedOut;
+    if (count === 0) return 0;
+    let size = 0;
+    for (let i = this.#handedOut; i < last; i++) size += this.#ring.size(i);
+    if (this.#ring.release(this.#framesTaken >>> 0, count)) this.#watch.settle();
+    this.#handedOut = last;
+    this.#framesTaken += count;
+    this.#framesSkipped += count;
+    return size;
   }
 
   // ---- the end, and errors -----------------------------------------------------------------------------------------

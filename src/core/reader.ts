@@ -140,6 +140,11 @@ export class Reader implements Disposable {
     return this.#frames.bytesRead;
   }
 
+  /** Frames passed over so far by {@link readLatest} and its forms. */
+  get framesSkipped(): number {
+    return this.#frames.framesSkipped;
+  }
+
   // ---- the writer --------------------------------------------------------------------------------------------------
 
   /**
@@ -218,6 +223,15 @@ export class Reader implements Disposable {
   }
 
   /**
+   * {@link readFrame} for the newest whole frame: releases those that are there before it, and counts them as
+   * {@link framesSkipped}. What is handed out is as old as one frame takes, however large the ring is.
+   */
+  readLatest(timeoutMs = 5000): Frame {
+    checkTimeout("timeoutMs", timeoutMs);
+    return this.#frames.waitForFrames(timeoutMs) ? this.#frames.takeLatest() : Frame.invalid;
+  }
+
+  /**
    * Takes the available frames, up to `most` and up to 64 at once, waiting as {@link readFrame} for the first: for small
    * frames faster than one by one.
    *
@@ -258,6 +272,20 @@ export class Reader implements Disposable {
     return this.#waitForFrame(timeoutMs, signal);
   }
 
+  /** {@link readLatest} without blocking the event loop, as {@link readFrameAsync} is to {@link readFrame}. */
+  readLatestAsync(timeoutMs = 5000, { signal }: ReadOptions = {}): Promise<Frame> {
+    try {
+      checkTimeout("timeoutMs", timeoutMs);
+      if (this.#areFramesAtHand(signal)) {
+        const frame = this.#frames.takeLatest();
+        return this.#inTurn(frame, frame.size, 1);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#waitForLatest(timeoutMs, signal);
+  }
+
   /** {@link readFrames} without blocking the event loop, as {@link readFrameAsync} is to {@link readFrame}. */
   readFramesAsync(
     most = READER_LOOKAHEAD,
@@ -281,18 +309,23 @@ export class Reader implements Disposable {
    * The frames as they come. Ends when the writer has left, or when no frame has come for `timeoutMs` (default: waits
    * for ever); throws when the writer has died, and as {@link readFrame}. Rejects with the signal's reason when it is
    * aborted. Each frame is the consumer's to release: `for await (using frame of reader.frames())`.
+   *
+   * @param options `latest`: each time the newest frame, as {@link readLatest}.
    */
   frames({
+    latest = false,
     timeoutMs = Number.POSITIVE_INFINITY,
     signal,
-  }: { timeoutMs?: number } & ReadOptions = {}): AsyncIterableIterator<Frame, void, void> {
+  }: { latest?: boolean; timeoutMs?: number } & ReadOptions = {}): AsyncIterableIterator<Frame, void, void> {
     checkTimeout("timeoutMs", timeoutMs);
     // By hand, because an asynchronous generator takes longer for a turn than a small frame for its way.
     const end = { done: true, value: undefined } as const;
     let ended = false;
     const wait = async (): Promise<IteratorResult<Frame, void>> => {
       try {
-        const value = await this.#waitForFrame(timeoutMs, signal);
+        const value = await (latest
+          ? this.#waitForLatest(timeoutMs, signal)
+          : this.#waitForFrame(timeoutMs, signal));
         if (value.isValid) return { done: false, value };
       } catch (error) {
         ended = true;
@@ -306,7 +339,7 @@ export class Reader implements Disposable {
         if (ended) return Promise.resolve(end);
         try {
           if (!this.#areFramesAtHand(signal)) return wait();
-          const value = this.#frames.takeFrame();
+          const value = latest ? this.#frames.takeLatest() : this.#frames.takeFrame();
           return this.#inTurn({ done: false, value }, value.size, 1);
         } catch (error) {
           ended = true;
@@ -356,6 +389,10 @@ export class Reader implements Disposable {
   // On their own: a closure makes each call of the function around it allocate what it captures.
   #waitForFrame(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
     return this.#reads.add(() => this.#frames.takeFrame(), Frame.invalid, timeoutMs, signal);
+  }
+
+  #waitForLatest(timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
+    return this.#reads.add(() => this.#frames.takeLatest(), Frame.invalid, timeoutMs, signal);
   }
 
   #waitForBatch(most: number, timeoutMs: number, signal: AbortSignal | undefined): Promise<FrameBatch> {

@@ -13,6 +13,11 @@ export function sleep(milliseconds: number): boolean {
   return native.zb_sleep(Math.ceil(milliseconds * 1000)) === Code.OK;
 }
 
+/** The system's clock: microseconds since 1970, a whole number. */
+export function wallClockUs(): number {
+  return native.zb_wall_clock_us();
+}
+
 /** When the process started, in a unit of the system; 0 if it lives and that cannot be read; -1 if it does not live. */
 export function processStart(pid: number): number {
   return native.zb_process_start(pid);

@@ -11,6 +11,7 @@ export const SYMBOLS = {
   zb_library_path: { args: ["ptr", "u32"], returns: "i32" },
   zb_system_error: { args: [], returns: "i32" },
   zb_sleep: { args: ["i32"], returns: "i32" },
+  zb_wall_clock_us: { args: [], returns: "f64" },
   zb_other_end_closed: { args: ["i32"], returns: "i32" },
 
   zb_signals_open: { args: [], returns: "void" },

@@ -36,4 +36,18 @@ export const speed = {
 
 export const emptyLinesSkipped = count("Empty lines of the input, which are no frames (--framing lines).");
 
+export const agesUs = Type.Object(
+  {
+    min: orNull(figure("Youngest.")),
+    p50: orNull(figure("Median.")),
+    p99: orNull(figure("99th percentile.")),
+    max: orNull(figure("Oldest.")),
+  },
+  {
+    additionalProperties: false,
+    description: "How old stamped frames were when they came, in microseconds (--stamp); null without any.",
+  },
+);
+export const withoutAge = count("Frames whose stamps have no time of the system's clock (--stamp).");
+
 export const channel = orNull(Type.String({ description: "Name of the channel; null if none was given." }));

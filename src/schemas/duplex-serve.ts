@@ -1,7 +1,7 @@
 // The JSON document of `zerobuffer duplex serve`.
 
 import { type Static, Type } from "typebox";
-import { channel, count, ending, figure } from "./common.ts";
+import { agesUs, channel, count, ending, figure, withoutAge } from "./common.ts";
 
 /** The document of `zerobuffer duplex serve`. */
 export const DuplexServeDocument = Type.Object(
@@ -14,6 +14,8 @@ export const DuplexServeDocument = Type.Object(
     clients: count("Clients that sent requests."),
     bytes_in: count("Bytes of the requests."),
     bytes_out: count("Bytes of the responses."),
+    frames_without_age: withoutAge,
+    age_us: agesUs,
     duration_seconds: figure("Time from the first request to the last."),
     ...ending,
   },

@@ -3,9 +3,9 @@
 import { bytesText, count, grouped } from "../../cli/format.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
+import { timeText } from "../../cli/values.ts";
 import type { BenchDocument, BenchMeasurement } from "../../schemas/bench.ts";
 import type { Work } from "../../schemas/words.ts";
-import { timeText } from "../duplex/latency.ts";
 import { machineText } from "./machine.ts";
 import type { Spread } from "./outcome.ts";
 import { PICTURE_SIZE } from "./plan.ts";

@@ -2,13 +2,13 @@
 
 import type { FailureCode } from "../../cli/exit-codes.ts";
 import { CommandError, explain } from "../../cli/failure.ts";
+import { Latencies } from "../../cli/latencies.ts";
 import { OutputBuffer } from "../../cli/output-buffer.ts";
 import { Session } from "../../cli/session.ts";
 import { StderrLines } from "../../cli/stderr-lines.ts";
 import { StrayErrors } from "../../cli/stray-errors.ts";
 import { Descriptor, print } from "../../cli/terminal.ts";
 import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
-import { Latencies } from "../duplex/latency.ts";
 import relay from "../relay/command.ts";
 import { RelayLoop, type RelayLoopOptions } from "../relay/loop.ts";
 import type { Role, WorkerSettings } from "./plan.ts";

@@ -2,12 +2,12 @@
 
 import type { FrameOutput } from "../../cli/frame-output.ts";
 import type { FrameSource } from "../../cli/frame-source.ts";
+import { Latencies } from "../../cli/latencies.ts";
 import type { Session } from "../../cli/session.ts";
 import { LoopClock, Pace, Stopwatch } from "../../cli/timing.ts";
-import type { DuplexResponse, IDuplexClient } from "../../core/index.ts";
+import { type DuplexResponse, type IDuplexClient, STAMP_SIZE, stampFrame } from "../../core/index.ts";
 import { type Transform, transformFor } from "../../frames/transforms.ts";
 import { raceAbort } from "../../runtime/abort.ts";
-import { Latencies } from "./latency.ts";
 import { ResponseOutput } from "./response-output.ts";
 
 /** What a response should be: the bytes of its request, or the bytes after a transform. */
@@ -23,6 +23,8 @@ interface RequestLoopOptions {
   readonly rate: number | undefined;
   readonly verify: (typeof EXPECTATIONS)[number];
   readonly xorKey: number;
+  /** Whether to put a stamp before each request. */
+  readonly stamp: boolean;
   readonly timeoutMs: number;
 }
 
@@ -145,10 +147,10 @@ export class RequestLoop {
   }
 
   #send(bytes: Uint8Array): void {
-    const { inFlight, timeoutMs } = this.#options;
+    const { inFlight, stamp, timeoutMs } = this.#options;
     const number = this.sent++;
     // The source lends its bytes until the next request is taken.
-    const request = inFlight === 1 ? bytes : bytes.slice();
+    const request = stamp ? stamped(bytes, number) : inFlight === 1 ? bytes : bytes.slice();
     const sentAt = this.#pace?.dueAt(number) ?? performance.now();
     this.stopwatch.start();
     this.bytesSent += request.length;
@@ -163,7 +165,7 @@ export class RequestLoop {
       });
   }
 
-  #receive(number: number, request: Uint8Array, response: DuplexResponse, sentAt: number): void {
+  #receive(number: number, sent: Uint8Array, response: DuplexResponse, sentAt: number): void {
     using _ = response;
     if (!response.isValid) {
       this.timeouts++;
@@ -175,6 +177,7 @@ export class RequestLoop {
     this.latencies.add(performance.now() - sentAt);
     this.received++;
     this.bytesReceived += response.size;
+    const request = this.#options.stamp ? sent.subarray(STAMP_SIZE) : sent;
     if (this.#isAsExpected?.(request, response.data) === false) {
       this.wrong++;
       this.firstWrong = Math.min(number, this.firstWrong ?? number);
@@ -182,6 +185,14 @@ export class RequestLoop {
     }
     this.#output?.add(number, response.toArray());
   }
+}
+
+/** A copy of the bytes after a stamp. */
+function stamped(bytes: Uint8Array, number: number): Uint8Array {
+  const request = new Uint8Array(STAMP_SIZE + bytes.length);
+  stampFrame(request, { number: BigInt(number) });
+  request.set(bytes, STAMP_SIZE);
+  return request;
 }
 
 function comparison(transform: Exclude<RequestLoopOptions["verify"], "none">, xorKey: number) {

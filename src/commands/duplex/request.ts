@@ -6,11 +6,13 @@ import { addLaterFailure, CommandError, DownstreamClosed } from "../../cli/failu
 import { count, grouped, perSecond, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
 import { sourceOf } from "../../cli/frame-source.ts";
+import { noLatencies, picture } from "../../cli/latencies.ts";
 import { openInput, openOutput, refuseSameFile } from "../../cli/open.ts";
 import {
   channelName,
   choice,
   duration,
+  flag,
   integer,
   path,
   rate,
@@ -21,11 +23,11 @@ import {
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import { framing, whoMayConnect, xorKey } from "../../cli/shared-options.ts";
-import { DuplexChannelFactory, FRAME_HEADER_SIZE } from "../../core/index.ts";
+import { timeText } from "../../cli/values.ts";
+import { DuplexChannelFactory, FRAME_HEADER_SIZE, STAMP_SIZE } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
 import { rewordForClient } from "./channel.ts";
-import { noLatencies, picture, timeText } from "./latency.ts";
 import { EXPECTATIONS, RequestLoop } from "./request-loop.ts";
 
 const DEFAULT_REQUESTS = 1000;
@@ -60,6 +62,11 @@ const args = {
     alias: "i",
     description: "read requests from a file, or from stdin (-)",
     dash: true,
+  }),
+  stamp: flag({
+    group: "Requests",
+    description: "put number and time before each request, 24 bytes",
+    note: "With --stamp, --verify expects what a server answers that takes the stamp off.",
   }),
   metadata: text({
     group: "Requests",
@@ -176,7 +183,8 @@ export default defineCommand({
       }),
     );
     log?.info(`Connected to channel "${channel}".`);
-    const source = sourceOf(input, options, client.maxRequestSize, signal);
+    const stampSize = options.stamp ? STAMP_SIZE : 0;
+    const source = sourceOf(input, options, client.maxRequestSize - stampSize, signal);
     if (metadata !== undefined) {
       const bytes = new TextEncoder().encode(metadata);
       client.setMetadata(bytes);

@@ -1,5 +1,6 @@
 // zerobuffer duplex serve: creates a channel and answers the requests of one client after another.
 
+import { Ages, noAges } from "../../cli/ages.ts";
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
@@ -8,6 +9,7 @@ import {
   channelName,
   choice,
   duration,
+  flag,
   integer,
   text,
   transferOptions,
@@ -19,11 +21,12 @@ import { metadataRoom, ringSize, whoMayConnect, xorKey } from "../../cli/shared-
 import { Stopwatch } from "../../cli/timing.ts";
 import {
   DuplexChannelFactory,
+  type Frame,
   type IDuplexServer,
   type MutableRequestHandler,
   ProcessingMode,
-  type RequestHandler,
   type ServerStatistics,
+  STAMP_SIZE,
 } from "../../core/index.ts";
 import { transformFor } from "../../frames/transforms.ts";
 import type { DuplexServeDocument } from "../../schemas/duplex-serve.ts";
@@ -56,6 +59,10 @@ const args = {
       "--exec keeps COMMAND running: it reads requests from stdin and writes responses to stdout, each after its " +
       "length (u32, little-endian).",
     valueHint: "COMMAND",
+  }),
+  stamp: flag({
+    group: "Requests",
+    description: "take the stamp off each request, and measure its age",
   }),
   frames: integer({
     group: "Requests",
@@ -140,6 +147,8 @@ export default defineCommand({
     clients: 0,
     bytes_in: 0,
     bytes_out: 0,
+    frames_without_age: 0,
+    age_us: noAges,
     duration_seconds: 0,
     errors: [],
   }),
@@ -153,7 +162,8 @@ export default defineCommand({
     // Until it is awaited.
     ended.catch(() => {});
     const child = await openChild(options, session, fail);
-    const { server, start } = createServer(options, child, stopwatch, session);
+    const stamps = options.stamp ? new Stamps(await Ages.open()) : undefined;
+    const { server, start } = createServer(options, child, stamps, stopwatch, session);
     /** Why the server has last lost a client, or has stopped. A run with such a failure fails, even if it goes on to the end. */
     let lastFailure: Error | undefined;
     server.onStop = () => {
@@ -187,9 +197,11 @@ export default defineCommand({
       clearInterval(updates);
       server.stop();
       fill(document, server.statistics, stopwatch);
+      document.frames_without_age = stamps?.ages.withoutAge ?? 0;
+      document.age_us = stamps?.ages.summaryUs ?? noAges;
       await child?.end({ atOnce: session.signal.aborted });
     }
-    checkResult(document);
+    checkResult(document, stamps?.missing ?? 0);
   },
 
   reword: (error, { channel }) => rewordForServer(error, channel),
@@ -208,8 +220,15 @@ export default defineCommand({
 });
 
 /** Fails a complete run in which responses are missing. */
-function checkResult({ handler_errors, requests }: DuplexServeDocument): void {
+function checkResult({ handler_errors, requests }: DuplexServeDocument, unstamped: number): void {
   if (handler_errors === 0) return;
+  if (unstamped > 0) {
+    throw new CommandError(
+      "VERIFICATION_FAILED",
+      `${grouped(unstamped)} of ${count(requests, "requests")} were too short for a stamp.`,
+      "Leave --stamp out, or let the clients put stamps before their requests.",
+    );
+  }
   throw new CommandError(
     "INCOMPLETE",
     `${grouped(handler_errors)} of ${count(requests, "requests")} got no response.`,
@@ -217,7 +236,11 @@ function checkResult({ handler_errors, requests }: DuplexServeDocument): void {
   );
 }
 
-function refuseContradictions({ exec, handler, mode, delayMs }: ServeOptions): void {
+function refuseContradictions({ exec, handler, mode, delayMs, stamp }: ServeOptions): void {
+  refuseTogether(
+    { "--stamp": stamp, "--mode mutable": mode === "mutable" },
+    "A response in place of its request would have the stamp.",
+  );
   if (exec === undefined) return;
   refuseTogether(
     {
@@ -253,6 +276,7 @@ async function openChild(
 function createServer(
   options: ServeOptions,
   child: ChildHandler | undefined,
+  stamps: Stamps | undefined,
   stopwatch: Stopwatch,
   session: Session,
 ): { server: IDuplexServer; start: () => void } {
@@ -266,7 +290,11 @@ function createServer(
     return { server, start: () => server.start(handler, processing, limits) };
   }
   const server = session.own(factory.createImmutableServer(channel, config));
-  const handler = timed(immutableHandler(options, child), stopwatch);
+  const answer = immutableHandler(options, child);
+  const handler = timed(
+    stamps === undefined ? answer : (request: Frame) => answer(stamps.takeOff(request)),
+    stopwatch,
+  );
   return { server, start: () => server.start(handler, processing, limits) };
 }
 
@@ -279,17 +307,44 @@ function mutableHandler({ handler = "echo", xorKey, delayMs }: ServeOptions): Mu
   };
 }
 
-function immutableHandler(options: ServeOptions, child: ChildHandler | undefined): RequestHandler {
+/** A request, or what is left of it without its stamp. */
+type Request = Pick<Frame, "data" | "size">;
+
+/** Takes stamps off requests. */
+class Stamps {
+  /** Requests that were too short for one. */
+  missing = 0;
+  readonly ages: Ages;
+
+  constructor(ages: Ages) {
+    this.ages = ages;
+  }
+
+  takeOff({ data }: Request): Request {
+    if (data.length < STAMP_SIZE) {
+      this.missing++;
+      throw new Error(`it has ${data.length} bytes, and a stamp has ${STAMP_SIZE}`);
+    }
+    this.ages.note(data);
+    const rest = data.subarray(STAMP_SIZE);
+    return { data: rest, size: rest.length };
+  }
+}
+
+function immutableHandler(
+  options: ServeOptions,
+  child: ChildHandler | undefined,
+): (request: Request) => Uint8Array | Promise<Uint8Array> {
   if (child !== undefined) return (request) => child.handle(request);
   const { handler = "echo", xorKey, delayMs } = options;
   const transform = handler === "echo" ? undefined : transformFor(handler, xorKey);
-  const answer: RequestHandler = (request) => {
-    if (transform === undefined) return request.data;
-    const response = request.toArray();
+  const answer = ({ data }: Request) => {
+    if (transform === undefined) return data;
+    const response = data.slice();
     transform(response);
     return response;
   };
-  return delayMs === 0 ? answer : (request) => Bun.sleep(delayMs).then(() => answer(request));
+  return delayMs === 0 ? answer : (request: Request) => Bun.sleep(delayMs).then(() => answer(request));
 }
 
 /** The same handler; the stopwatch measures from its first request to its last. */

@@ -1,5 +1,7 @@
 // zerobuffer reader: creates a buffer and reads the frames that a writer sends.
 
+import { noAges } from "../../cli/ages.ts";
+import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped, speedFigures, speedText } from "../../cli/format.ts";
@@ -14,6 +16,7 @@ import {
   path,
   size,
   transferOptions,
+  type Values,
 } from "../../cli/options.ts";
 import { Progress } from "../../cli/progress.ts";
 import {
@@ -24,12 +27,13 @@ import {
   waitMode,
   whoMayConnect,
 } from "../../cli/shared-options.ts";
-import { formatDuration } from "../../cli/values.ts";
+import { formatDuration, timeText } from "../../cli/values.ts";
 import { Reader } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
 import { MAX_CHECKSUMS } from "./examination.ts";
 import { ReaderLoop } from "./loop.ts";
+import { Selection } from "./selection.ts";
 
 const DEFAULT_FRAME_SIZE = 1024;
 
@@ -59,6 +63,25 @@ const args = {
     note: "--verify compares each frame with the pattern that zerobuffer writer --pattern writes.",
     valueHint: "PATTERN",
     default: "none",
+  }),
+  stamp: flag({
+    group: "Frames",
+    description: "take the stamp off each frame, and measure its age",
+  }),
+  latest: flag({
+    group: "Frames",
+    description: "skip to the newest frame each time",
+  }),
+  every: integer({
+    group: "Frames",
+    description: "skip all but one of this many frames",
+    default: 1,
+    min: 1,
+  }),
+  maxAge: duration({
+    group: "Frames",
+    description: "skip older frames, with --stamp",
+    default: undefined,
   }),
   checksum: flag({
     group: "Frames",
@@ -127,6 +150,9 @@ export default defineCommand({
     buffer_name: buffer,
     frames_read: 0,
     bytes_read: 0,
+    frames_skipped: 0,
+    frames_without_age: 0,
+    age_us: noAges,
     frame_size: DEFAULT_FRAME_SIZE,
     metadata_size: 0,
     duration_seconds: 0,
@@ -143,6 +169,7 @@ export default defineCommand({
     const { log } = session;
     document.frame_size = options.size ?? DEFAULT_FRAME_SIZE;
 
+    refuseContradictions(options);
     refuseSameFile({ "--output": options.output, "--metadata-output": options.metadataOutput });
     // Before the buffer is created, so that a bad path harms nothing.
     const output = await openOutput(options.output, session);
@@ -153,9 +180,10 @@ export default defineCommand({
 
     const progress = await Progress.start(session, "Reading", frames > 0 ? frames : undefined);
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };
+    const selection = await Selection.open(options);
     const loop = new ReaderLoop(
       reader,
-      { ...options, ...timeoutsOf(options, TIMEOUTS) },
+      { ...options, ...timeoutsOf(options, TIMEOUTS), selection },
       outputs,
       session,
       document,
@@ -164,30 +192,52 @@ export default defineCommand({
     try {
       await loop.run();
     } catch (error) {
-      fill(document, loop);
+      fill(document, loop, selection);
       if (document.verification_errors > 0) document.errors.push(verificationFailure(document).message);
       throw error;
     }
-    fill(document, loop);
+    fill(document, loop, selection);
     if (document.verification_errors > 0) throw verificationFailure(document);
   },
 
   summarize(document, style, failed) {
-    const { buffer_name, frames_read, bytes_read, duration_seconds, checksums } = document;
-    if (failed && frames_read === 0) return [];
-    if (frames_read === 0) return [`Read 0 frames from ${buffer_name}: none came.`];
+    const { buffer_name, frames_read, frames_skipped, bytes_read, duration_seconds, checksums } = document;
+    const { p50, p99, max } = document.age_us;
+    if (failed && frames_read + frames_skipped === 0) return [];
+    if (frames_read + frames_skipped === 0) return [`Read 0 frames from ${buffer_name}: none came.`];
     const frames = style.bold(`Read ${count(frames_read, "frames")}`);
     const speed = speedText(frames_read, bytes_read, duration_seconds);
     return [
       ...checksums.map(({ frame, checksum }) => `${checksum}  frame ${frame}`),
       `${frames} (${bytesText(bytes_read)}) from ${buffer_name} ${speed}.`,
+      ...(frames_skipped > 0 ? [`Skipped ${count(frames_skipped, "frames")}.`] : []),
+      ...(p50 !== null && p99 !== null && max !== null
+        ? [`Age: ${timeText(p50)} at the median, 99 % up to ${timeText(p99)}, at most ${timeText(max)}.`]
+        : []),
     ];
   },
 });
 
-function fill(document: ReaderDocument, { frames, bytes, seconds }: ReaderLoop): void {
+function refuseContradictions(options: Values<typeof args>): void {
+  const { every, batchSize, verify } = options;
+  const others = {
+    "--verify": verify === "none" ? undefined : verify,
+    "--batch-size": batchSize === 1 ? undefined : batchSize,
+    "--every": every === 1 ? undefined : every,
+  };
+  for (const [flag, value] of Object.entries(others))
+    refuseTogether({ "--latest": options.latest, [flag]: value });
+  if (options.maxAge === undefined || options.stamp) return;
+  throw new CommandError("USAGE", "Option --max-age needs --stamp.", "The age of a frame is in its stamp.");
+}
+
+function fill(document: ReaderDocument, loop: ReaderLoop, selection: Selection | undefined): void {
+  const { frames, bytes, seconds } = loop;
   document.frames_read = frames;
   document.bytes_read = bytes;
+  document.frames_skipped = loop.skipped;
+  document.frames_without_age = selection?.withoutAge ?? 0;
+  document.age_us = selection?.agesUs ?? noAges;
   Object.assign(document, speedFigures(frames, bytes, seconds));
 }
 

@@ -2,6 +2,7 @@
 
 import type { Log } from "../../cli/log.ts";
 import type { LoopClock } from "../../cli/timing.ts";
+import { STAMP_SIZE } from "../../core/index.ts";
 import { type Pattern, PatternFrames } from "../../frames/patterns.ts";
 import { PIECE_SIZE } from "../../frames/transforms.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
@@ -37,6 +38,11 @@ export class Examination {
   get isWanted(): boolean {
     const { verify, size, checksum } = this.#options;
     return verify !== "none" || size !== undefined || checksum;
+  }
+
+  /** Counts a frame that is too short for its stamp. */
+  refuse(number: number, data: Uint8Array): void {
+    this.#countError(number, `it has ${data.length} bytes, and a stamp has ${STAMP_SIZE}`);
   }
 
   /** Checks a frame, numbered from 0. Returns a promise for a large one, which takes turns with the event loop. */

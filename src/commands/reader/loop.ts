@@ -7,9 +7,11 @@ import type { FrameOutput } from "../../cli/frame-output.ts";
 import type { Session } from "../../cli/session.ts";
 import type { ByteOutput } from "../../cli/streams.ts";
 import { LoopClock, ShortWait } from "../../cli/timing.ts";
-import { type FrameBatch, type Reader, WriterDeadError } from "../../core/index.ts";
+import { FrameBatch, type Reader, STAMP_SIZE, WriterDeadError } from "../../core/index.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
 import { Examination, type ExaminationOptions } from "./examination.ts";
+import { type Selection, UNSTAMPED } from "./selection.ts";
+import { allOf, type Batch, newestOf, type Takes } from "./takes.ts";
 
 /** Batches up to this many bytes are handled so quickly that their frames are released together. */
 const MAX_UNIT_SIZE = 64 * 1024;
@@ -19,6 +21,12 @@ interface ReaderLoopOptions extends ExaminationOptions {
   /** Frames to read; 0: until the writer leaves. */
   readonly frames: number;
   readonly batchSize: number;
+  /** Whether to take the newest frame each time. */
+  readonly latest: boolean;
+  /** Whether frames have stamps. */
+  readonly stamp: boolean;
+  /** What to deliver, if not all of every frame. */
+  readonly selection: Selection | undefined;
   /** Whether to continue with the next writer when one leaves. */
   readonly follow: boolean;
   readonly connectTimeoutMs: number;
@@ -41,13 +49,15 @@ export class ReaderLoop {
   readonly #clock: LoopClock;
   readonly #input: FrameInput;
   readonly #examination: Examination;
+  readonly #takes: Takes;
   /** Whether each frame is checked. */
   readonly #examines: boolean;
   /** Batches that are not released yet, because `batchSize` frames are released together, and their number of frames. */
-  readonly #held: FrameBatch[] = [];
+  readonly #held: Batch[] = [];
   #heldFrames = 0;
   #frames = 0;
   #bytes = 0;
+  #lastSequence = 0;
   /** Whether the metadata of the current writer has been read, if there is any. */
   #hasMetadata = false;
   #hasReplacedFiles = false;
@@ -67,14 +77,20 @@ export class ReaderLoop {
     this.#session = session;
     this.#document = document;
     this.#clock = new LoopClock(session.signal, () => report(this.#frames, this.#bytes));
+    this.#takes = options.latest ? newestOf(reader) : allOf(reader);
     this.#input = new FrameInput(reader, options, session, () => outputs.frames?.checkReader());
     this.#examination = new Examination(options, document, session.log, this.#clock);
     this.#examines = this.#examination.isWanted;
   }
 
-  /** Frames read so far. */
+  /** Frames delivered so far. */
   get frames(): number {
     return this.#frames;
+  }
+
+  /** Frames skipped so far. */
+  get skipped(): number {
+    return this.#reader.framesSkipped + (this.#options.selection?.skipped ?? 0);
   }
 
   /** Bytes of those frames. */
@@ -132,8 +148,7 @@ export class ReaderLoop {
     while (frames === 0 || this.#frames < frames) {
       const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#frames);
       const shortWaitMs = this.#isAtRest ? wait.milliseconds : 0;
-      let batch =
-        shortWaitMs > 0 ? this.#reader.readFrames(most, shortWaitMs) : this.#reader.tryReadFrames(most);
+      let batch = this.#takes.now(most, shortWaitMs);
       wait.note(batch.length > 0);
       if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.#clock.start();
@@ -157,21 +172,26 @@ export class ReaderLoop {
     return batchSize === 1 ? Number.MAX_SAFE_INTEGER : batchSize - this.#heldFrames;
   }
 
-  async #waitForFrames(most: number): Promise<FrameBatch> {
+  async #waitForFrames(most: number): Promise<Batch> {
     const { signal } = this.#session;
     this.#release();
     await this.#flush();
     this.#clock.pause();
     return this.#input.awaitFrames(async (waitMs) => {
-      const batch = await this.#reader.readFramesAsync(most, waitMs, { signal });
+      const batch = await this.#takes.later(most, waitMs, signal);
       return batch.length > 0 ? batch : undefined;
     });
   }
 
   /** Notes if a batch holds the first frame of all, or the first frame of another writer. */
-  #noteFirst(batch: FrameBatch): void {
-    if (this.#frames === 0) this.#document.frame_size = this.#options.size ?? batch.sizeOf(0);
-    if (!this.#hasMetadata || !bringsNewWriter(batch)) return;
+  #noteFirst(batch: Batch): void {
+    if (this.#frames === 0) {
+      const stampSize = this.#options.stamp ? STAMP_SIZE : 0;
+      this.#document.frame_size = this.#options.size ?? Math.max(0, batch.sizeOf(0) - stampSize);
+    }
+    const isNew = bringsNewWriter(batch, this.#lastSequence);
+    this.#lastSequence = batch.sequenceOf(batch.length - 1);
+    if (!this.#hasMetadata || !isNew) return;
     this.#session.log?.info(`Another writer took over buffer "${this.#reader.name}".`);
     this.#hasMetadata = false;
   }
@@ -199,9 +219,10 @@ export class ReaderLoop {
   }
 
   /** Takes a whole batch if its frames are small and need no check; returns false otherwise. */
-  #takeAtOnce(batch: FrameBatch): boolean {
+  #takeAtOnce(batch: Batch): boolean {
     const output = this.#outputs.frames;
-    if (this.#examines || batch.size > MAX_UNIT_SIZE) return false;
+    if (this.#examines || this.#options.selection !== undefined) return false;
+    if (batch.size > MAX_UNIT_SIZE || !(batch instanceof FrameBatch)) return false;
     if (output !== undefined && !output.appendBatch(batch)) return false;
     this.#frames += batch.length;
     this.#bytes += batch.size;
@@ -209,31 +230,43 @@ export class ReaderLoop {
     return true;
   }
 
-  async #takeOneByOne(batch: FrameBatch): Promise<void> {
-    const { batchSize } = this.#options;
-    const output = this.#outputs.frames;
+  async #takeOneByOne(batch: Batch): Promise<void> {
+    const { batchSize, selection } = this.#options;
     for (let i = 0; i < batch.length; i++) {
       const data = batch.dataOf(i);
-      if (this.#examines) {
-        const work = this.#examination.check(this.#frames, batch.sequenceOf(i), data);
-        if (work !== undefined) await work;
-      }
-      this.#frames++;
-      this.#bytes += data.length;
-      if (output !== undefined && !output.append(data)) {
-        // Release the frames before this one: the output may take a long time.
-        this.#release();
-        batch.release(i);
-        await this.#deliver(output.write(data));
-      }
+      const chosen = selection === undefined ? data : selection.choose(data);
+      if (chosen === UNSTAMPED) this.#examination.refuse(this.#frames, data);
+      if (chosen !== undefined) this.#bytes += data.length;
+      const work = chosen && chosen !== UNSTAMPED ? this.#takeOne(batch, i, chosen) : undefined;
+      if (work !== undefined) await work;
+      if (chosen !== undefined) this.#frames++;
       if (batchSize === 1 && batch.size > MAX_UNIT_SIZE) batch.release(i + 1);
       if (this.#clock.isDue(data.length)) await this.#clock.turn();
     }
     this.#hold(batch);
   }
 
+  /** Checks and writes the bytes of a frame. Returns a promise if that takes time. */
+  #takeOne(batch: Batch, i: number, data: Uint8Array): Promise<void> | undefined {
+    const output = this.#outputs.frames;
+    const work = this.#examines
+      ? this.#examination.check(this.#frames, batch.sequenceOf(i), data)
+      : undefined;
+    if (work !== undefined) return work.then(() => this.#write(batch, i, data));
+    return output === undefined || output.append(data) ? undefined : this.#write(batch, i, data);
+  }
+
+  async #write(batch: Batch, i: number, data: Uint8Array): Promise<void> {
+    const output = this.#outputs.frames;
+    if (output === undefined || output.append(data)) return;
+    // Release the frames before this one: the output may take a long time.
+    this.#release();
+    batch.release(i);
+    await this.#deliver(output.write(data));
+  }
+
   /** Keeps a batch until `batchSize` frames can be released together. */
-  #hold(batch: FrameBatch): void {
+  #hold(batch: Batch): void {
     this.#held.push(batch);
     this.#heldFrames += batch.length;
     if (this.#heldFrames >= this.#options.batchSize) this.#release();
@@ -265,7 +298,7 @@ function ignoreDownstreamClosed(error: unknown): void {
 }
 
 /** Whether a batch holds the first frame of a writer: the frames of each writer are numbered from 1. */
-function bringsNewWriter(batch: FrameBatch): boolean {
+function bringsNewWriter(batch: Batch, lastSequence: number): boolean {
   const first = batch.sequenceOf(0);
-  return first === 1 || batch.sequenceOf(batch.length - 1) - first !== batch.length - 1;
+  return first <= lastSequence || batch.sequenceOf(batch.length - 1) - first !== batch.length - 1;
 }

@@ -24,7 +24,7 @@ import { Progress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
 import { framing, timeoutsOf, waitMode } from "../../cli/shared-options.ts";
 import { formatDuration } from "../../cli/values.ts";
-import { Writer } from "../../core/index.ts";
+import { STAMP_SIZE, Writer } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { WriterDocument } from "../../schemas/writer.ts";
 import { WriterLoop } from "./loop.ts";
@@ -66,6 +66,10 @@ const args = {
     dash: true,
   }),
   framing: framing({ group: "Frames" }),
+  stamp: flag({
+    group: "Frames",
+    description: "put number and time before each frame, 24 bytes",
+  }),
   follow: flag({
     group: "Frames",
     description: "continue with the next reader when one leaves",
@@ -164,6 +168,7 @@ export default defineCommand({
     document.pattern = options.input === undefined ? pattern : null;
     const frameSize = options.input === undefined || framing === "fixed" ? size : undefined;
     document.frame_size = frameSize ?? null;
+    const stampSize = options.stamp ? STAMP_SIZE : 0;
 
     // Before the buffer is touched, so that a bad path harms nothing.
     const metadata = await loadMetadata(options, session);
@@ -171,7 +176,7 @@ export default defineCommand({
     log?.info(`Connecting to buffer "${buffer}".`);
     const writer = await Writer.connect(buffer, {
       connectTimeoutMs,
-      frameSize,
+      frameSize: frameSize && frameSize + stampSize,
       metadata,
       signal,
       wait,
@@ -183,7 +188,7 @@ export default defineCommand({
       document.metadata_size = metadata.length;
       log?.info(`Sent ${count(metadata.length, "bytes")} of metadata.`);
     }
-    const source = sourceOf(input, options, writer.maxFrameSize, signal);
+    const source = sourceOf(input, options, writer.maxFrameSize - stampSize, signal);
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_FRAMES : 0);
     const progress = await Progress.start(session, "Writing", limit > 0 ? limit : input?.size);

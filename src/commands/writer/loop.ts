@@ -3,6 +3,7 @@
 import type { FrameRun, FrameSource } from "../../cli/frame-source.ts";
 import type { FULL_POLICIES, OutputBuffer } from "../../cli/output-buffer.ts";
 import { LoopClock, Pace, type PaceOptions } from "../../cli/timing.ts";
+import { STAMP_SIZE, stampFrame } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
 
 /** The most frames to write together. */
@@ -10,8 +11,10 @@ const RUN_FRAMES = 256;
 
 const UNCHANGED = { transform: "none", xorKey: 0 } as const;
 
-/** How fast to write. */
+/** How fast to write, and what. */
 interface WriterLoopOptions extends PaceOptions {
+  /** Whether to put a stamp before each frame. */
+  readonly stamp: boolean;
   readonly onFull: (typeof FULL_POLICIES)[number];
 }
 
@@ -22,7 +25,9 @@ export class WriterLoop {
   readonly #clock: LoopClock;
   readonly #pace: Pace | undefined;
   readonly #signal: AbortSignal;
-  /** The most frames to write together: 1 if each frame has its own time, or may be dropped. */
+  /** Bytes of the stamp before each frame. */
+  readonly #stampSize: number;
+  /** The most frames to write together: 1 if each frame has its own time or stamp, or may be dropped. */
   readonly #runFrames: number;
   #offered = 0;
 
@@ -38,7 +43,9 @@ export class WriterLoop {
     this.#source = source;
     this.#clock = new LoopClock(signal, () => report(this.#offered));
     this.#pace = options.rate === undefined && options.delayMs === 0 ? undefined : new Pace(options);
-    this.#runFrames = this.#pace === undefined && options.onFull === "wait" ? RUN_FRAMES : 1;
+    this.#stampSize = options.stamp ? STAMP_SIZE : 0;
+    const areAlike = this.#pace === undefined && options.onFull === "wait" && !options.stamp;
+    this.#runFrames = areAlike ? RUN_FRAMES : 1;
     this.#signal = signal;
   }
 
@@ -88,22 +95,40 @@ export class WriterLoop {
 
   /** Writes the frames that fit now; returns a promise if others are left to write. */
   #write({ bytes, frameSize }: FrameRun): Promise<void> | undefined {
-    if (bytes.length === frameSize && frameSize > PIECE_SIZE) return this.#writeInPieces(bytes);
+    if (this.#stampSize > 0 || (bytes.length === frameSize && frameSize > PIECE_SIZE)) {
+      return this.#writeInPlace(bytes);
+    }
     const written = this.#output.tryWrite(bytes, frameSize);
     if (written === bytes.length) return undefined;
     this.#clock.pause();
     return this.#output.write(bytes.subarray(written), frameSize);
   }
 
-  /** Writes a large frame, taking turns with the event loop. */
-  async #writeInPieces(bytes: Uint8Array): Promise<void> {
-    let slot = this.#output.tryAcquire(bytes.length);
-    if (slot === undefined) {
-      this.#clock.pause();
-      slot = await this.#output.acquire(bytes.length);
-    }
-    if (slot === undefined) return;
-    await copyInPieces(bytes, slot.data, UNCHANGED, () => this.#clock.turn());
+  /** Writes a frame with its stamp, or a large one, which takes turns with the event loop. */
+  #writeInPlace(bytes: Uint8Array): Promise<void> | undefined {
+    const slot = this.#output.tryAcquire(this.#stampSize + bytes.length);
+    if (slot !== undefined) return this.#fill(slot.data, bytes);
+    this.#clock.pause();
+    return this.#writeInPlaceLater(bytes);
+  }
+
+  async #writeInPlaceLater(bytes: Uint8Array): Promise<void> {
+    const slot = await this.#output.acquire(this.#stampSize + bytes.length);
+    if (slot !== undefined) await this.#fill(slot.data, bytes);
+  }
+
+  #fill(place: Uint8Array, bytes: Uint8Array): Promise<void> | undefined {
+    // The number counts dropped frames, too: who reads can tell that they are missing.
+    if (this.#stampSize > 0) stampFrame(place, { number: BigInt(this.#offered) });
+    const rest = this.#stampSize > 0 ? place.subarray(this.#stampSize) : place;
+    if (bytes.length > PIECE_SIZE) return this.#fillInPieces(rest, bytes);
+    rest.set(bytes);
+    this.#output.writer.commitFrame();
+    return undefined;
+  }
+
+  async #fillInPieces(place: Uint8Array, bytes: Uint8Array): Promise<void> {
+    await copyInPieces(bytes, place, UNCHANGED, () => this.#clock.turn());
     this.#output.writer.commitFrame();
   }
 }

@@ -65,6 +65,12 @@ int32_t zb_sleep(int32_t wait_us) {
   }
 }
 
+double zb_wall_clock_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (double)((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+}
+
 int32_t zb_other_end_closed(int32_t descriptor) {
   struct pollfd end = {.fd = descriptor};
   return poll(&end, 1, 0) == 1 && (end.revents & (POLLERR | POLLHUP)) != 0;

@@ -130,6 +130,14 @@ int32_t zb_sleep(int32_t wait_us) {
   return ZB_OK;
 }
 
+double zb_wall_clock_us(void) {
+  /* Tenths of microseconds between 1601 and 1970. */
+  const int64_t before_1970 = 116444736000000000;
+  FILETIME now;
+  GetSystemTimePreciseAsFileTime(&now);
+  return (double)((((int64_t)now.dwHighDateTime << 32 | now.dwLowDateTime) - before_1970) / 10);
+}
+
 int32_t zb_other_end_closed(int32_t descriptor) {
   (void)descriptor;
   return 0;

@@ -19,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 6
+#define ZB_ABI_VERSION 7
 
 enum zb_code {
   ZB_OK = 0,
@@ -112,6 +112,8 @@ ZB_API int32_t zb_library_path(char *path, uint32_t capacity);
 ZB_API int32_t zb_system_error(void);
 /* Sleeps. Returns ZB_INTERRUPTED if a signal ends that (see below). */
 ZB_API int32_t zb_sleep(int32_t wait_us);
+/* The system's clock: microseconds since 1970, a whole number. */
+ZB_API double zb_wall_clock_us(void);
 /* 1 if `descriptor` is a pipe or a socket whose other end is closed, so that nothing can be written to it any more. On
  * Windows only a write tells: always 0. */
 ZB_API int32_t zb_other_end_closed(int32_t descriptor);

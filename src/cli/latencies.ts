@@ -1,11 +1,17 @@
 // Latencies: percentiles and a histogram, as figures and as a picture.
 
 import { build } from "hdr-histogram-js";
-import type { Style } from "../../cli/terminal.ts";
-import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
+import type { Style } from "./terminal.ts";
+import { timeText } from "./values.ts";
 
-type LatencyUs = DuplexRequestDocument["latency_us"];
-type HistogramRange = DuplexRequestDocument["latency_histogram"][number];
+/** Percentiles in microseconds; null if nothing was measured. */
+type LatencyUs = Record<"min" | "mean" | "p50" | "p90" | "p99" | "p999" | "max", number | null>;
+
+/** How many latencies are below a time, and not below half of it. */
+interface HistogramRange {
+  readonly below_us: number;
+  readonly count: number;
+}
 
 /** Values are kept to three digits. */
 const SIGNIFICANT_DIGITS = 3;
@@ -84,12 +90,6 @@ export function picture(histogram: readonly HistogramRange[], style: Style): str
     const bar = "█".repeat(Math.ceil((BAR_WIDTH * count) / most));
     return `  < ${timeText(below_us).padStart(9)}  ${style.green(bar)}${bar && " "}${style.dim(count.toLocaleString("en-US"))}`;
   });
-}
-
-/** A time with three digits and a unit. */
-export function timeText(us: number): string {
-  const [value, unit] = us < 1000 ? [us, "µs"] : us < 1e6 ? [us / 1000, "ms"] : [us / 1e6, "s"];
-  return `${value.toPrecision(3).replace(/e\+3$/, "")} ${unit}`;
 }
 
 function microseconds(nanoseconds: number): number {
