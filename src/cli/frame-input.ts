@@ -1,6 +1,6 @@
 // The buffer that a command reads from: waits for its writer and its frames, and reports if they do not come.
 
-import { PeerTimeoutError, type Reader } from "../core/index.ts";
+import { PeerTimeoutError, type Reader, type WriterDeadError } from "../core/index.ts";
 import { CommandError } from "./failure.ts";
 import { count, grouped } from "./format.ts";
 import type { Session } from "./session.ts";
@@ -38,7 +38,7 @@ export class FrameInput {
    */
   async awaitWriter(): Promise<void> {
     const { connectTimeoutMs } = this.#timeouts;
-    const { signal, log } = this.#session;
+    const { events, signal, log } = this.#session;
     const { name } = this.#reader;
     const seen = await this.#waitInSlices(connectTimeoutMs, async (sliceMs) => {
       const deadline = performance.now() + sliceMs;
@@ -46,6 +46,7 @@ export class FrameInput {
       // An answer before the deadline means that a writer connected and left.
       return performance.now() < deadline ? "gone" : undefined;
     });
+    if (seen !== undefined) events?.emit("peer", { buffer: name, role: "writer", change: "came" });
     if (seen === "connected") log?.info(`A writer connected to buffer "${name}".`);
     if (seen !== undefined) return;
     throw new PeerTimeoutError(`No writer connected to buffer "${name}" within ${connectTimeoutMs} ms.`, {
@@ -70,6 +71,19 @@ export class FrameInput {
       `No frame arrived in buffer "${this.#reader.name}" within ${timeoutMs} ms; its writer is still connected.`,
       "Check why the writer is idle, or raise --timeout-ms (0: wait forever).",
     );
+  }
+
+  /** Tells that the writer has gone. */
+  noteDeparture({ message, reason }: WriterDeadError): void {
+    this.#session.events?.emit("peer", { buffer: this.#reader.name, role: "writer", change: reason });
+    this.#session.log?.info(message);
+  }
+
+  /** Tells that another writer has taken over, unseen. */
+  noteSuccession(): void {
+    const { name } = this.#reader;
+    this.#session.events?.emit("peer", { buffer: name, role: "writer", change: "came" });
+    this.#session.log?.info(`Another writer took over buffer "${name}".`);
   }
 
   /** The failure if the writer left too early. */

@@ -4,10 +4,30 @@
 // every process that shares them.
 
 import type { ConsolaInstance } from "consola/core";
+import type { Events } from "./events.ts";
 import type { StderrLines } from "./stderr-lines.ts";
 
-/** The log of a run. */
-export class Log {
+/** What happens during a run. */
+export interface Log {
+  /** Logs what happens. */
+  info(message: string): void;
+  /** Logs a problem that does not end the run. */
+  warn(message: string): void;
+}
+
+/** The log of --json-lines: warnings are events, with --verbose everything is logged to stderr, too. */
+export function eventLog(events: Events, log: Log | undefined): Log {
+  return {
+    info: (message) => log?.info(message),
+    warn(message) {
+      events.emit("warning", { message });
+      log?.warn(message);
+    },
+  };
+}
+
+/** The log of --verbose. */
+export class StderrLog implements Log {
   readonly #consola: ConsolaInstance;
 
   private constructor(createConsola: typeof import("consola/core").createConsola, stderr: StderrLines) {
@@ -21,15 +41,13 @@ export class Log {
   /** Opens the log. Only this loads consola. */
   static async open(stderr: StderrLines): Promise<Log> {
     const { createConsola } = await import("consola/core");
-    return new Log(createConsola, stderr);
+    return new StderrLog(createConsola, stderr);
   }
 
-  /** Logs what happens. */
   info(message: string): void {
     this.#consola.info(message);
   }
 
-  /** Logs a problem that does not end the run. */
   warn(message: string): void {
     this.#consola.warn(message);
   }

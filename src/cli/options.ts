@@ -277,9 +277,22 @@ export const outputOptions = {
   help: flag({ group: "Output", alias: "h", description: "show this help" }),
 };
 
+/** Events instead of one result, for commands that run for long. */
+export const jsonLines = flag({
+  group: "Output",
+  description: "print what happens as one JSON object a line",
+});
+
 /** The same for commands that move frames. */
 export const transferOptions = {
   ...outputOptions,
+  jsonLines,
+  intervalMs: duration({
+    group: "Output",
+    description: "tell the progress this often, with --json-lines",
+    default: undefined,
+    shown: "1s",
+  }),
   quiet: flag({ group: "Output", description: "hide the progress and the result" }),
 };
 

@@ -34,6 +34,8 @@ export class OutputBuffer implements Disposable {
   #writer: Writer;
   /** What was sent by {@link sendMetadata}. */
   #metadata: Uint8Array | undefined;
+  /** Whether a reader has been told of. */
+  #hasReader = false;
   /** Settles when there is another reader, or none can be connected to. Undefined: there is a reader. */
   #reconnecting: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
@@ -50,6 +52,7 @@ export class OutputBuffer implements Disposable {
     this.#session = session;
     this.#signal = AbortSignal.any([session.signal, this.#end.signal]);
     this.#roomWait = new ShortWait(policy.onFull === "wait" ? undefined : 0);
+    if (writer.isReaderConnected()) this.noteReader();
   }
 
   /** The writer; closed while there is no reader. */
@@ -220,10 +223,24 @@ export class OutputBuffer implements Disposable {
     await this.connected();
   }
 
+  /** Tells that there is a reader. */
+  noteReader(): void {
+    if (this.#hasReader) return;
+    this.#hasReader = true;
+    this.#notePeer("came");
+  }
+
+  #notePeer(change: "came" | "left" | "died"): void {
+    this.#session.events?.emit("peer", { buffer: this.#writer.name, role: "reader", change });
+  }
+
   /** Waits for another reader, in the background, if the policy says so; otherwise throws. */
   #lose(error: unknown): void {
+    if (!(error instanceof ReaderDeadError)) throw error;
+    this.#notePeer(error.reason);
+    this.#hasReader = false;
     const { follow, onFull } = this.#policy;
-    if (!follow || onFull === "fail" || !(error instanceof ReaderDeadError)) throw error;
+    if (!follow || onFull === "fail") throw error;
     this.#session.log?.info(`${error.message} Waiting for its next reader.`);
     this.#reconnect();
   }
@@ -247,6 +264,7 @@ export class OutputBuffer implements Disposable {
     this.#waitsBefore += last.waits;
     this.#reconnecting = undefined;
     if (metadata !== undefined) return;
+    if (next.isReaderConnected()) this.noteReader();
     this.#reconnects++;
     this.#session.log?.info(`Connected to the next reader of buffer "${next.name}".`);
   }

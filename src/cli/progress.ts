@@ -1,6 +1,7 @@
-// Progress on the terminal.
+// Progress, on the terminal or as events.
 
 import type { SingleBar } from "cli-progress";
+import type { Events } from "./events.ts";
 import { bytesText, count } from "./format.ts";
 import type { Session } from "./session.ts";
 import type { StderrLines } from "./stderr-lines.ts";
@@ -21,8 +22,79 @@ const terminal = {
   write: (text: string) => CURSOR_POSITION.includes(text) || process.stderr.write(text),
 };
 
-/** One line on stderr about a run. A timer redraws it, so that updates are cheap. */
-export class Progress implements Disposable {
+/** Tells how far a run is. Updates are cheap: a timer draws or prints. */
+export interface Progress {
+  /** Updates the figures; `done` counts towards the total. */
+  update(frames: number, bytes: number, done: number): void;
+  /** Shows the current step instead of figures; `done` counts towards the total. */
+  step(what: string, done: number): void;
+}
+
+/**
+ * Tells the progress until the end of the session: as a line on the terminal, or as events, or not at all.
+ *
+ * @param what the command does: `Writing`.
+ * @param total the final value of `done`; with it the line shows percent and the time left.
+ * @param units what is counted.
+ */
+export async function startProgress(
+  session: Session,
+  what: string,
+  total: number | undefined,
+  units = "frames",
+): Promise<Progress | undefined> {
+  if (session.events !== undefined)
+    return session.own(new ProgressEvents(session.events, session.intervalMs));
+  return session.showsProgress ? await ProgressLine.start(session, what, total, units) : undefined;
+}
+
+/** The least time between two events, in milliseconds. */
+const LEAST_INTERVAL_MS = 10;
+
+/** Events with the figures, and with the speed since the one before. */
+class ProgressEvents implements Progress, Disposable {
+  readonly #events: Events;
+  readonly #timer: Timer;
+  #toldAt = performance.now();
+  #told = { frames: 0, bytes: 0 };
+  #now = { frames: 0, bytes: 0 };
+  #step: string | undefined;
+
+  constructor(events: Events, intervalMs: number) {
+    this.#events = events;
+    this.#timer = setInterval(() => this.#tell(), Math.max(LEAST_INTERVAL_MS, intervalMs));
+  }
+
+  update(frames: number, bytes: number): void {
+    this.#now = { frames, bytes };
+  }
+
+  step(what: string): void {
+    this.#step = what;
+  }
+
+  #tell(): void {
+    const now = performance.now();
+    const seconds = (now - this.#toldAt) / 1000;
+    const perSecond = (key: "frames" | "bytes") =>
+      Math.max(0, Math.round((this.#now[key] - this.#told[key]) / seconds));
+    this.#events.emit("progress", {
+      ...this.#now,
+      frames_per_second: perSecond("frames"),
+      bytes_per_second: perSecond("bytes"),
+      ...(this.#step !== undefined && { step: this.#step }),
+    });
+    this.#toldAt = now;
+    this.#told = this.#now;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}
+
+/** One line on stderr. */
+class ProgressLine implements Progress, Disposable {
   readonly #bar: SingleBar;
   readonly #stderr: StderrLines;
   readonly #total: number | undefined;
@@ -41,20 +113,12 @@ export class Progress implements Disposable {
     this.#units = units;
   }
 
-  /**
-   * Shows the line until the end of the session, if the session shows progress.
-   *
-   * @param what the command does: `Writing`.
-   * @param total the final value of `done`; with it the line shows percent and the time left.
-   * @param units what is counted.
-   */
   static async start(
     session: Session,
     what: string,
     total: number | undefined,
-    units = "frames",
-  ): Promise<Progress | undefined> {
-    if (!session.showsProgress) return undefined;
+    units: string,
+  ): Promise<ProgressLine> {
     const { default: cliProgress } = await import("cli-progress");
     const bar = new cliProgress.SingleBar({
       stream: terminal as typeof process.stderr,
@@ -70,7 +134,7 @@ export class Progress implements Disposable {
       // Also when its text is the same: a line that was printed has removed it.
       forceRedraw: true,
     });
-    const progress = new Progress(bar, total, units, session.stderr);
+    const progress = new ProgressLine(bar, total, units, session.stderr);
     session.stderr.belowIsProgress = true;
     process.on("SIGTSTP", progress.#onStop);
     progress.#draw();
@@ -98,7 +162,6 @@ export class Progress implements Disposable {
     this.#draw();
   };
 
-  /** Updates the figures; `done` counts towards the total. */
   update(frames: number, bytes: number, done: number): void {
     if (frames > 0) this.#startedAt ??= performance.now();
     this.#frames = frames;
@@ -107,7 +170,6 @@ export class Progress implements Disposable {
     this.#bar.update(done);
   }
 
-  /** Shows the current step instead of figures; `done` counts towards the total. */
   step(what: string, done: number): void {
     this.#startedAt ??= performance.now();
     this.#step = what;

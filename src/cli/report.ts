@@ -1,12 +1,15 @@
 // Reports a run: one JSON object, or lines of text.
 
 import type { Document } from "./command.ts";
+import { eventLine } from "./events.ts";
 import { CommandError, type Failure, systemCode, systemReason } from "./failure.ts";
 import { Descriptor, plain, print, type Style, styleFor } from "./terminal.ts";
 
 /** How and where to report. */
 export interface Channel {
   readonly json: boolean;
+  /** As the last event of --json-lines. */
+  readonly isEvent?: boolean;
   /** stdout, unless frames may be written to it. */
   readonly descriptor: Descriptor;
   /** The program and its command: `zerobuffer writer`. */
@@ -23,9 +26,11 @@ export async function report(
   document: Document,
   summarize: (style: Style) => string[],
   failure: Failure | undefined,
-  { json, descriptor, program }: Channel,
+  { json, isEvent, descriptor, program }: Channel,
 ): Promise<void> {
-  const lines = json ? [JSON.stringify(complete(document, failure))] : summarize(await styleFor(descriptor));
+  const complete = completed(document, failure);
+  const jsonLine = () => (isEvent ? eventLine("result", complete) : JSON.stringify(complete));
+  const lines = json ? [jsonLine()] : summarize(await styleFor(descriptor));
   const printResult = async () => {
     try {
       if (lines.length > 0) await print(descriptor, `${lines.join("\n")}\n`);
@@ -59,7 +64,7 @@ export async function reportFailure(failure: Failure, program: string, json: boo
 }
 
 /** The document as it is published, with the failure last. */
-function complete({ errors, ...figures }: Document, failure: Failure | undefined): object {
+function completed({ errors, ...figures }: Document, failure: Failure | undefined): object {
   if (failure === undefined) return { ...figures, errors };
   const { code, message, hint } = failure;
   return { ...figures, errors: [...errors, message], error: { code, message, hint } };

@@ -1,8 +1,9 @@
 // Runs the command that the arguments name, or the program itself, and reports the result.
 
-import { parseArguments, scanArguments } from "./arguments.ts";
+import { parseArguments, refuseTogether, scanArguments } from "./arguments.ts";
 import type { AnyCommand, Commands } from "./command.ts";
-import { explain, type Failure } from "./failure.ts";
+import type { Events } from "./events.ts";
+import { DownstreamClosed, explain, type Failure } from "./failure.ts";
 import type { Log } from "./log.ts";
 import { type Channel, report, reportFailure } from "./report.ts";
 import { Session } from "./session.ts";
@@ -10,15 +11,20 @@ import { StderrLines } from "./stderr-lines.ts";
 import { StrayErrors } from "./stray-errors.ts";
 import { Descriptor, type Style, takesEscapes } from "./terminal.ts";
 
+/** How often --json-lines tells the progress, in milliseconds, unless it is told otherwise. */
+const PROGRESS_MS = 1000;
+
 /** Runs the arguments and returns the exit code. */
 export async function run(commands: Commands, argv: readonly string[]): Promise<number> {
-  const json = wantsJson(argv);
+  const asEvents = isGiven(argv, "--json-lines");
+  const json = asEvents || isGiven(argv, "--json-output");
   const strays = new StrayErrors();
   try {
     // A command's name is one word, or two.
     for (const words of [1, 2]) {
       const load = commands[argv.slice(0, words).join(" ")];
-      if (load !== undefined) return await runCommand(await load(), argv.slice(words), json, strays);
+      if (load !== undefined)
+        return await runCommand(await load(), argv.slice(words), { json, asEvents }, strays);
     }
     const { runProgram } = await import("./program.ts");
     return await strays.race(runProgram(commands, argv, json));
@@ -33,7 +39,7 @@ export async function run(commands: Commands, argv: readonly string[]): Promise<
 async function runCommand(
   command: AnyCommand,
   argv: readonly string[],
-  json: boolean,
+  { json, asEvents }: { readonly json: boolean; readonly asEvents: boolean },
   strays: StrayErrors,
 ): Promise<number> {
   const scan = scanArguments(argv, command.args);
@@ -43,6 +49,7 @@ async function runCommand(
     return printCommandHelp(command, json);
   }
   // If frames are written to stdout, the report goes to stderr.
+  const isEvent = asEvents && "jsonLines" in command.args;
   const descriptor =
     scan.given.get("output") === "-" || (command.movesFrames && !json)
       ? Descriptor.STDERR
@@ -53,38 +60,47 @@ async function runCommand(
   let failure: Failure | undefined;
   try {
     const options = await parseArguments(scan, command.args, `See ${program} --help.`);
+    if (isEvent) refuseTogether({ "--json-lines": true, "--json-output": options.jsonOutput });
     {
-      await using session = await openSession(options, { json, descriptor, program });
+      await using session = await openSession(options, { json, isEvent, descriptor, program });
+      session.events?.emit("started", { operation: document.operation, pid: process.pid });
       await strays.race(command.run(options, session, document));
     }
     strays.check();
   } catch (error) {
-    failure = explain(command.reword === undefined ? error : command.reword(error, document));
+    // Nobody reads the events any more: that ends a run, but is no failure.
+    if (!(error instanceof DownstreamClosed))
+      failure = explain(command.reword === undefined ? error : command.reword(error, document));
   }
   const summarize = (style: Style) =>
     isHidden ? [] : command.summarize(document, style, failure !== undefined);
-  await report(document, summarize, failure, { json, descriptor, program });
+  await report(document, summarize, failure, { json, isEvent, descriptor, program });
   return failure?.exitCode ?? 0;
 }
 
-/** Whether to report in JSON. Found before the arguments are parsed, so that usage errors are JSON, too. */
-function wantsJson(argv: readonly string[]): boolean {
+/** Whether a flag is given. Found before the arguments are parsed, so that usage errors are JSON, too. */
+function isGiven(argv: readonly string[], flag: string): boolean {
   const end = argv.indexOf("--");
-  return argv.slice(0, end === -1 ? undefined : end).some((argument) => /^--json-output(=|$)/.test(argument));
+  const before = argv.slice(0, end === -1 ? undefined : end);
+  return before.some((argument) => argument === flag || argument.startsWith(`${flag}=`));
 }
 
 async function openSession(
-  { verbose, quiet }: { readonly verbose: boolean; readonly quiet: boolean },
-  { json, descriptor }: Channel,
+  options: { readonly verbose: boolean; readonly quiet: boolean; readonly intervalMs?: number | undefined },
+  { json, isEvent, descriptor }: Channel,
 ): Promise<Session> {
+  const { intervalMs = PROGRESS_MS, quiet, verbose } = options;
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
   const stderr = new StderrLines();
-  const log = verbose && !jsonOwnsStderr ? await openLog(stderr) : undefined;
   const showsProgress = !json && !quiet && (await takesEscapes(Descriptor.STDERR));
-  return new Session({ log, showsProgress, stderr });
-}
-
-async function openLog(stderr: StderrLines): Promise<Log> {
-  const { Log } = await import("./log.ts");
-  return Log.open(stderr);
+  let log: Log | undefined;
+  let events: Events | undefined;
+  if (verbose && !jsonOwnsStderr) log = await (await import("./log.ts")).StderrLog.open(stderr);
+  if (isEvent) {
+    const { Events } = await import("./events.ts");
+    events = new Events(descriptor, (closed) => session.stop(closed));
+    log = (await import("./log.ts")).eventLog(events, log);
+  }
+  const session: Session = new Session({ events, intervalMs, log, showsProgress, stderr });
+  return session;
 }

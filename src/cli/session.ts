@@ -1,6 +1,7 @@
 // One run of a command: signals stop it, and its resources are closed however it ends.
 
 import { raceAbort } from "../runtime/abort.ts";
+import type { Events } from "./events.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { Interrupted } from "./failure.ts";
 import type { Log } from "./log.ts";
@@ -9,33 +10,46 @@ import type { StderrLines } from "./stderr-lines.ts";
 /** How long a stream may take for the rest of its bytes after a signal. */
 const GRACE_MS = 50;
 
+type SessionParts = Pick<Session, "events" | "intervalMs" | "log" | "showsProgress" | "stderr">;
+
 /** The context of a run. Disposing it closes every resource that the command owns. */
 export class Session implements AsyncDisposable {
-  /** Aborted by the first signal, with {@link Interrupted} as the reason. */
+  /** Aborted by {@link stop}: by the first signal, with {@link Interrupted} as the reason. */
   readonly signal: AbortSignal;
-  /** The log of `--verbose`; undefined without it. */
+  /** The log of `--verbose`, or of `--json-lines`; undefined without them. */
   readonly log: Log | undefined;
+  /** The events of `--json-lines`; undefined without it. */
+  readonly events: Events | undefined;
+  /** How often to tell the progress as an event, in milliseconds. */
+  readonly intervalMs: number;
   /** What appears on stderr during the run. */
   readonly stderr: StderrLines;
   /** Whether to show progress. */
   readonly showsProgress: boolean;
+  readonly #controller = new AbortController();
   readonly #resources = new DisposableStack();
-  /** When the first signal came, by `performance.now()`. */
+  /** When the run was stopped, by `performance.now()`. */
   #abortedAt = 0;
 
-  constructor({ log, showsProgress, stderr }: Pick<Session, "log" | "showsProgress" | "stderr">) {
+  constructor({ events, intervalMs, log, showsProgress, stderr }: SessionParts) {
     this.log = log;
+    this.events = events;
+    this.intervalMs = intervalMs;
     this.stderr = stderr;
     this.showsProgress = showsProgress;
-    const controller = new AbortController();
-    this.signal = controller.signal;
+    this.signal = this.#controller.signal;
     for (const [signal, exitCode] of Object.entries(SIGNAL_EXIT_CODES)) {
       process.on(signal, () => {
         if (this.signal.aborted || this.#resources.disposed) this.#exit(exitCode);
-        this.#abortedAt = performance.now();
-        controller.abort(new Interrupted(signal, exitCode));
+        this.stop(new Interrupted(signal, exitCode));
       });
     }
+  }
+
+  /** Stops the run. The first reason counts. */
+  stop(reason: Error): void {
+    this.#abortedAt = performance.now();
+    this.#controller.abort(reason);
   }
 
   /** Closes a resource at the end of the run, the latest resource first, also if a second signal ends the run. */
@@ -53,6 +67,7 @@ export class Session implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#resources.dispose();
     await this.finish(this.stderr.flush()).catch(() => {});
+    await this.events?.flush();
   }
 
   /** Exits at the second signal, or at a signal while the result is printed; resources are closed even then. */

@@ -8,6 +8,7 @@ import { CompletionDocument } from "./completion.ts";
 import { DoctorDocument } from "./doctor.ts";
 import { DuplexRequestDocument } from "./duplex-request.ts";
 import { DuplexServeDocument } from "./duplex-serve.ts";
+import { EventDocument } from "./event.ts";
 import { InspectDocument } from "./inspect.ts";
 import { ListDocument } from "./list.ts";
 import { ProgramDocument } from "./program.ts";
@@ -30,4 +31,5 @@ export const documents = {
   completion: CompletionDocument,
   complete: CompleteDocument,
   program: ProgramDocument,
+  event: EventDocument,
 };

@@ -9,6 +9,7 @@ import {
   duration,
   flag,
   integer,
+  jsonLines,
   outputOptions,
   path,
   rate,
@@ -17,7 +18,7 @@ import {
   type Values,
   words,
 } from "../../cli/options.ts";
-import { Progress } from "../../cli/progress.ts";
+import { startProgress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
 import { waitMode } from "../../cli/shared-options.ts";
 import { FRAME_HEADER_SIZE } from "../../core/index.ts";
@@ -110,6 +111,7 @@ const args = {
   }),
   report: path({ group: "Output", description: "write a page of charts to an HTML file" }),
   ...outputOptions,
+  jsonLines,
 };
 
 type BenchOptions = Values<typeof args>;
@@ -246,7 +248,7 @@ async function measureAll(document: BenchDocument, session: Session): Promise<vo
   );
   const contests = casesOf(works, sizes, rates, baselines ? TRANSPORTS : ["zerobuffer"]);
   const total = contests.flat().length * repeat;
-  const progress = await Progress.start(session, "Measuring", total);
+  const progress = await startProgress(session, "Measuring", total);
   let done = 0;
   for (const cases of contests) {
     const samples = cases.map((): BenchMeasurement["samples"] => []);

@@ -126,6 +126,8 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
   const { there, back } = bufferNames(settings.buffer);
   const span = new Span(settings);
   await using session = new Session({
+    events: undefined,
+    intervalMs: 0,
     log: undefined,
     showsProgress: false,
     stderr: new StderrLines(),

@@ -21,10 +21,16 @@ import {
   transferOptions,
   type Values,
 } from "../../cli/options.ts";
-import { Progress } from "../../cli/progress.ts";
+import { startProgress } from "../../cli/progress.ts";
 import { framing, whoMayConnect, xorKey } from "../../cli/shared-options.ts";
 import { timeText } from "../../cli/values.ts";
-import { DuplexChannelFactory, FRAME_HEADER_SIZE, STAMP_SIZE } from "../../core/index.ts";
+import {
+  DuplexChannelFactory,
+  FRAME_HEADER_SIZE,
+  ReaderDeadError,
+  STAMP_SIZE,
+  WriterDeadError,
+} from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { DuplexRequestDocument } from "../../schemas/duplex-request.ts";
 import { rewordForClient } from "./channel.ts";
@@ -182,6 +188,9 @@ export default defineCommand({
         signal,
       }),
     );
+    const notePeer = (change: "came" | "left" | "died") =>
+      session.events?.emit("peer", { buffer: channel, role: "server", change });
+    notePeer("came");
     log?.info(`Connected to channel "${channel}".`);
     const stampSize = options.stamp ? STAMP_SIZE : 0;
     const source = sourceOf(input, options, client.maxRequestSize - stampSize, signal);
@@ -192,7 +201,7 @@ export default defineCommand({
     }
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_REQUESTS : 0);
-    const progress = await Progress.start(session, "Requesting", limit > 0 ? limit : input?.size, "requests");
+    const progress = await startProgress(session, "Requesting", limit > 0 ? limit : input?.size, "requests");
     const responses = output && new FrameOutput(output, framing);
     const loop: RequestLoop = new RequestLoop(client, source, responses, options, session, () =>
       progress?.update(loop.received, loop.bytesSent, limit > 0 ? loop.sent : (input?.bytesRead ?? 0)),
@@ -200,6 +209,7 @@ export default defineCommand({
     try {
       await loop.run(limit);
     } catch (error) {
+      if (error instanceof ReaderDeadError || error instanceof WriterDeadError) notePeer(error.reason);
       if (!(error instanceof DownstreamClosed)) {
         // Responses that were received must still be delivered.
         await loop.deliver().catch((lost) => lost !== error && addLaterFailure(document.errors, lost));

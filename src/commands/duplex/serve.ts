@@ -15,7 +15,7 @@ import {
   transferOptions,
   type Values,
 } from "../../cli/options.ts";
-import { Progress } from "../../cli/progress.ts";
+import { startProgress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
 import { metadataRoom, ringSize, whoMayConnect, xorKey } from "../../cli/shared-options.ts";
 import { Stopwatch } from "../../cli/timing.ts";
@@ -180,15 +180,18 @@ export default defineCommand({
         document.errors.push(`Request ${sequence} got no response: ${error.message}`);
       }
     };
+    server.onClient = (change) =>
+      session.events?.emit("peer", { buffer: options.channel, role: "client", change });
     server.onMetadata = (metadata) =>
       session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
-    const progress = await Progress.start(session, "Serving", frames > 0 ? frames : undefined, "requests");
+    const progress = await startProgress(session, "Serving", frames > 0 ? frames : undefined, "requests");
     const updates = setInterval(() => {
       const { requests, bytesIn } = server.statistics;
       progress?.update(requests, bytesIn, requests);
     }, PROGRESS_MS);
     try {
       start();
+      session.events?.emit("ready", { buffer: options.channel });
       session.log?.info(`Created channel "${options.channel}".`);
       // Not before this server has the channel: two of them might need the same device.
       await child?.start();

@@ -3,7 +3,7 @@
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped } from "../../cli/format.ts";
-import { bufferName, outputOptions } from "../../cli/options.ts";
+import { bufferName, jsonLines, outputOptions } from "../../cli/options.ts";
 import { Screen, untilNextUpdate, watchFlag, watchInterval } from "../../cli/screen.ts";
 import { tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
@@ -22,6 +22,7 @@ const args = {
   watch: watchFlag("the buffer is gone"),
   intervalMs: watchInterval(),
   ...outputOptions,
+  jsonLines,
 };
 
 export default defineCommand({
@@ -63,9 +64,10 @@ export default defineCommand({
     errors: [],
   }),
 
-  async run({ buffer, watch, intervalMs, jsonOutput }, { signal, log }, document) {
+  async run({ buffer, watch, intervalMs, jsonOutput }, { events, signal, log }, document) {
+    const isScreen = watch && !jsonOutput && events === undefined;
     // What the screen has shown is not printed again at the end.
-    const seen = watch && !jsonOutput ? { ...document } : document;
+    const seen = isScreen ? { ...document } : document;
     if (!look(buffer, seen, null)) {
       throw new BufferNotFoundError(`There is no buffer "${buffer}".`, {
         buffer,
@@ -78,10 +80,11 @@ export default defineCommand({
       return;
     }
     log?.info(`Watching buffer "${buffer}".`);
-    const screen = jsonOutput ? undefined : await Screen.open();
+    const screen = isScreen ? await Screen.open() : undefined;
     let isThere = true;
     while (isThere) {
       if (screen?.isClosed) return;
+      if (events !== undefined) events.emit("snapshot", snapshotOf(seen));
       await screen?.show(linesOf(seen, screen.style));
       const before = { frames: seen.frames_written, at: performance.now() };
       await untilNextUpdate(intervalMs, signal);
@@ -92,6 +95,11 @@ export default defineCommand({
 
   summarize: (document, style) => linesOf(document, style),
 });
+
+/** What has been seen, without what only the report has. */
+function snapshotOf({ operation: _, errors: __, ...seen }: InspectDocument): object {
+  return seen;
+}
 
 /** Fills the document with the current state of the buffer. Returns false, and changes nothing, if it is missing. */
 function look(

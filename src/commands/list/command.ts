@@ -2,7 +2,7 @@
 
 import { defineCommand } from "../../cli/command.ts";
 import { bytesText, grouped } from "../../cli/format.ts";
-import { duration, outputOptions } from "../../cli/options.ts";
+import { duration, jsonLines, outputOptions } from "../../cli/options.ts";
 import { Screen, untilNextUpdate, WATCH_INTERVAL_MS, watchFlag } from "../../cli/screen.ts";
 import type { Session } from "../../cli/session.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
@@ -28,6 +28,7 @@ const args = {
     shown: "100ms, 1s with --watch",
   }),
   ...outputOptions,
+  jsonLines,
 };
 
 export default defineCommand({
@@ -59,10 +60,10 @@ export default defineCommand({
 async function watchAll(
   intervalMs: number | undefined,
   json: boolean,
-  { log, signal }: Session,
+  { events, log, signal }: Session,
   document: ListDocument,
 ): Promise<void> {
-  const screen = json ? undefined : await Screen.open();
+  const screen = json || events !== undefined ? undefined : await Screen.open();
   let before = new Map<string, { readonly frames: number | null; readonly at: number }>();
   log?.info("Watching all buffers.");
   while (screen?.isClosed !== true) {
@@ -74,6 +75,7 @@ async function watchAll(
       return last === undefined ? null : rateBetween(last.frames, now.frames, (now.at - last.at) / 1000);
     });
     before = seen;
+    events?.emit("snapshot", { buffers: entries });
     if (screen === undefined) document.buffers = entries;
     else await screen.show(linesOf(entries, screen.style));
     await untilNextUpdate(intervalMs ?? WATCH_INTERVAL_MS, signal);

@@ -18,7 +18,7 @@ import {
   transferOptions,
   type Values,
 } from "../../cli/options.ts";
-import { Progress } from "../../cli/progress.ts";
+import { startProgress } from "../../cli/progress.ts";
 import {
   framing,
   metadataRoom,
@@ -176,9 +176,10 @@ export default defineCommand({
     const metadataOutput = await openOutput(options.metadataOutput, session);
     const config = { metadataSize, payloadSize: bufferSize, mode };
     const reader = session.own(await Reader.create(buffer, config, { wait, signal: session.signal }));
+    session.events?.emit("ready", { buffer });
     log?.info(`Created buffer "${buffer}" of ${count(reader.config.payloadSize, "bytes")}.`);
 
-    const progress = await Progress.start(session, "Reading", frames > 0 ? frames : undefined);
+    const progress = await startProgress(session, "Reading", frames > 0 ? frames : undefined);
     const outputs = { frames: output && new FrameOutput(output, framing), metadata: metadataOutput };
     const selection = await Selection.open(options);
     const loop = new ReaderLoop(

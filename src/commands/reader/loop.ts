@@ -128,7 +128,7 @@ export class ReaderLoop {
       } catch (error) {
         if (!(error instanceof WriterDeadError)) throw error;
         await this.#takeMetadata({ beforeFrame: false });
-        this.#session.log?.info(error.message);
+        this.#input.noteDeparture(error);
         if (follow) continue;
         if (error.reason === "died") throw error;
         if (frames > 0) throw this.#input.incomplete(this.#frames, frames);
@@ -192,7 +192,7 @@ export class ReaderLoop {
     const isNew = bringsNewWriter(batch, this.#lastSequence);
     this.#lastSequence = batch.sequenceOf(batch.length - 1);
     if (!this.#hasMetadata || !isNew) return;
-    this.#session.log?.info(`Another writer took over buffer "${this.#reader.name}".`);
+    this.#input.noteSuccession();
     this.#hasMetadata = false;
   }
 

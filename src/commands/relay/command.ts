@@ -5,7 +5,7 @@ import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
 import { bufferName, choice, duration, flag, integer, transferOptions } from "../../cli/options.ts";
 import { OutputBuffer } from "../../cli/output-buffer.ts";
-import { Progress } from "../../cli/progress.ts";
+import { startProgress } from "../../cli/progress.ts";
 import { metadataRoom, ringSize, timeoutsOf, waitMode, xorKey } from "../../cli/shared-options.ts";
 import { formatDuration } from "../../cli/values.ts";
 import { type BufferConfig, checkName, Reader, Writer } from "../../core/index.ts";
@@ -120,6 +120,7 @@ export default defineCommand({
     const config: BufferConfig = { metadataSize, payloadSize: bufferSize };
     // The input comes first, so that its writer can start while the relay waits for the output.
     const reader = session.own(await Reader.create(options.input, config, { wait, signal }));
+    session.events?.emit("ready", { buffer: reader.name });
     log?.info(`Created buffer "${reader.name}" of ${count(reader.config.payloadSize, "bytes")}.`);
     const writer = await Writer.connect(options.output, {
       connectTimeoutMs,
@@ -132,7 +133,7 @@ export default defineCommand({
     const verb = writer.isReaderConnected() ? "Connected to" : "Created";
     log?.info(`${verb} buffer "${writer.name}" of ${count(writer.config.payloadSize, "bytes")}.`);
 
-    const progress = await Progress.start(session, "Relaying", frames > 0 ? frames : undefined);
+    const progress = await startProgress(session, "Relaying", frames > 0 ? frames : undefined);
     const loop = new RelayLoop(
       reader,
       output,

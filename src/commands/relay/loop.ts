@@ -37,6 +37,8 @@ export class RelayLoop {
   readonly #transform: (bytes: Uint8Array) => void;
   /** Frames taken from the input, relayed or dropped. */
   #taken = 0;
+  /** Number of the last frame of the current writer. */
+  #lastSequence = 0;
   /** Whether the metadata of the current writer has been relayed. */
   #hasMetadata = false;
   /** Whether to look for it before the next frame: a writer usually sends it before its first one. */
@@ -91,7 +93,7 @@ export class RelayLoop {
       } catch (error) {
         if (!(error instanceof WriterDeadError)) throw error;
         await this.#forwardMetadata();
-        this.#session.log?.info(error.message);
+        this.#input.noteDeparture(error);
         if (follow) {
           this.#expectMetadata();
           continue;
@@ -119,7 +121,11 @@ export class RelayLoop {
       if (!frame.isValid) frame = await this.#waitForFrame();
       this.#clock.start();
       // Another writer may have taken over unseen.
-      if (frame.sequence === 1 && this.#taken > 0) this.#expectMetadata();
+      if (frame.sequence === 1 && this.#lastSequence > 0) {
+        this.#input.noteSuccession();
+        this.#expectMetadata();
+      }
+      this.#lastSequence = frame.sequence;
       if (this.#isMetadataDue && this.#output.isConnected) {
         this.#isMetadataDue = false;
         await this.#forwardMetadata();
@@ -190,6 +196,7 @@ export class RelayLoop {
 
   /** The next metadata is that of another writer. */
   #expectMetadata(): void {
+    this.#lastSequence = 0;
     this.#hasMetadata = false;
     this.#isMetadataDue = true;
   }
@@ -219,7 +226,7 @@ export class RelayLoop {
     await this.#output.connected();
     const { writer } = this.#output;
     const deadline = performance.now() + timeoutMs;
-    if (await writer.isReaderConnectedAsync(timeoutMs, { signal })) return;
+    if (await writer.isReaderConnectedAsync(timeoutMs, { signal })) return this.#output.noteReader();
     // An answer before the deadline means that a reader connected and left.
     if (performance.now() < deadline) return;
     throw new CommandError(

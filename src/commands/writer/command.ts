@@ -20,7 +20,7 @@ import {
   type Values,
 } from "../../cli/options.ts";
 import { FULL_POLICIES, OutputBuffer } from "../../cli/output-buffer.ts";
-import { Progress } from "../../cli/progress.ts";
+import { startProgress } from "../../cli/progress.ts";
 import type { Session } from "../../cli/session.ts";
 import { framing, timeoutsOf, waitMode } from "../../cli/shared-options.ts";
 import { formatDuration } from "../../cli/values.ts";
@@ -191,7 +191,7 @@ export default defineCommand({
     const source = sourceOf(input, options, writer.maxFrameSize - stampSize, signal);
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_FRAMES : 0);
-    const progress = await Progress.start(session, "Writing", limit > 0 ? limit : input?.size);
+    const progress = await startProgress(session, "Writing", limit > 0 ? limit : input?.size);
     const loop = new WriterLoop(output, source, options, signal, (frames) =>
       progress?.update(frames, output.bytesWritten, limit > 0 ? frames : (input?.bytesRead ?? 0)),
     );

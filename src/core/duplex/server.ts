@@ -22,6 +22,7 @@ const DEFAULT_CONCURRENCY = 16;
 /** What both kinds of server have in common. */
 abstract class DuplexServer implements IDuplexServer {
   onError: ((error: Error, sequence: number) => void) | undefined;
+  onClient: ((change: "came" | "left" | "died") => void) | undefined;
   onMetadata: ((metadata: Uint8Array) => void) | undefined;
   onStop: (() => void) | undefined;
   readonly #channel: string;
@@ -72,6 +73,7 @@ abstract class DuplexServer implements IDuplexServer {
       info: (message) => callUser(() => this.#logger?.info(message())),
       warn: (message) => callUser(() => this.#logger?.warn(message())),
       failed: (error, sequence) => callUser(() => this.onError?.(error, sequence)),
+      clientChanged: (change) => callUser(() => this.onClient?.(change)),
       receivedMetadata: (metadata) => callUser(() => this.onMetadata?.(metadata)),
       ended: () => {
         this.#service = undefined;

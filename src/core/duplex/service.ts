@@ -48,6 +48,7 @@ export interface Observer {
   warn(message: () => string): void;
   /** `sequence` is that of the request without a response, or 0. */
   failed(error: Error, sequence: number): void;
+  clientChanged(change: "came" | "left" | "died"): void;
   receivedMetadata(metadata: Uint8Array): void;
   ended(): void;
 }
@@ -214,6 +215,7 @@ export class Service {
       this.#conversation = { responses, isNumbered };
       this.#statistics.clients++;
       this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
+      this.#observer.clientChanged("came");
       return undefined;
     } catch (error) {
       signal.throwIfAborted();
@@ -255,6 +257,7 @@ export class Service {
       // A client that was killed has left its buffer.
       if (error.reason === "died") removeStaleBuffer(this.#buffers.responses);
       this.#observer.info(() => `The client of channel "${this.#channel}" has ${error.reason}.`);
+      this.#observer.clientChanged(error.reason);
       return;
     }
     this.#observer.failed(error, 0);

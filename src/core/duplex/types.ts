@@ -104,8 +104,8 @@ export interface ServerStatistics {
 }
 
 /**
- * The side that answers requests, one client after another. What {@link onError}, {@link onMetadata}, {@link onStop} and the
- * logger throw is an uncaught error of the program, and never ends the service.
+ * The side that answers requests, one client after another. What {@link onError}, {@link onClient},
+ * {@link onMetadata}, {@link onStop} and the logger throw is an uncaught error of the program, and never ends the service.
  */
 export interface IDuplexServer extends Disposable {
   /** Ends the service at once: the channel is removed, and results of handlers that still run are dropped. */
@@ -119,6 +119,8 @@ export interface IDuplexServer extends Disposable {
    * CORRUPT_BUFFER and SEQUENCE_ERROR it is created anew, after anything else the service ends.
    */
   onError: ((error: Error, sequence: number) => void) | undefined;
+  /** Called when a client has come, has left, or has died. */
+  onClient: ((change: "came" | "left" | "died") => void) | undefined;
   /** Called with the metadata of each client that sends any, before its first request is handled. */
   onMetadata: ((metadata: Uint8Array) => void) | undefined;
   /** Called when the service has ended, by {@link stop} or by itself. */
