@@ -1,7 +1,7 @@
 // The buffer that a command writes to: what becomes of frames while it is full, and when its reader has gone.
 
 import { type AcquiredFrame, ReaderDeadError, type Writer } from "../core/index.ts";
-import { CommandError, Interrupted } from "./failure.ts";
+import { CommandError, DownstreamClosed, Interrupted } from "./failure.ts";
 import type { Session } from "./session.ts";
 import { ShortWait } from "./timing.ts";
 
@@ -178,6 +178,8 @@ export class OutputBuffer implements Disposable {
     if (!this.isConnected) return;
     try {
       this.#writer.checkReader();
+      // One may have adopted the buffer that this process has made.
+      if (this.#writer.isReaderConnected()) this.noteReader();
     } catch (error) {
       this.#lose(error);
     }
@@ -273,7 +275,7 @@ export class OutputBuffer implements Disposable {
 
   /** Lets the reader know that the command has failed, as far as it can be told: not all frames have come. */
   fail(error: unknown): void {
-    if (!(error instanceof Interrupted)) this.#writer.abort();
+    if (!(error instanceof Interrupted || error instanceof DownstreamClosed)) this.#writer.abort();
   }
 
   [Symbol.dispose](): void {

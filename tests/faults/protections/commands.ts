@@ -99,7 +99,12 @@ export const commands: readonly Protection[] = [
   {
     what: "a command that fails tells the reader of its buffer",
     file: "src/cli/output-buffer.ts",
-    changes: [["    if (!(error instanceof Interrupted)) this.#writer.abort();\n", ""]],
+    changes: [
+      [
+        "    if (!(error instanceof Interrupted || error instanceof DownstreamClosed)) this.#writer.abort();\n",
+        "",
+      ],
+    ],
     test: FOLLOWING,
     only: "a command that fails tells the reader",
   },
