@@ -27,3 +27,16 @@ export function processStart(pid: number): number {
 export function isOtherEndClosed(descriptor: number): boolean {
   return native.zb_other_end_closed(descriptor) === 1;
 }
+
+/**
+ * From now on, everything that this process starts, and everything that those processes start, ends with this process
+ * at the latest, even if it is killed. UNSUPPORTED except on Windows.
+ */
+export function bindChildren(): Code {
+  return native.zb_children_bind() as Code;
+}
+
+/** Ends all of them now, if {@link bindChildren} has been called before. */
+export function endChildren(): void {
+  native.zb_children_end();
+}

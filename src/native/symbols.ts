@@ -54,6 +54,8 @@ export const SYMBOLS = {
   zb_semaphore_value: { args: ["ptr"], returns: "i32" },
 
   zb_process_start: { args: ["u32"], returns: "f64" },
+  zb_children_bind: { args: [], returns: "i32" },
+  zb_children_end: { args: [], returns: "void" },
   zb_process_maps: { args: ["u32", "ptr"], returns: "i32" },
 
   zb_oieb_load: { args: ["ptr", "ptr"], returns: "void" },

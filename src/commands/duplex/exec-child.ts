@@ -1,12 +1,12 @@
 // The child process that --exec keeps running: a request goes to its stdin, and the response comes from its stdout.
 
-import type { Subprocess } from "bun";
 import { CommandError, systemReason } from "../../cli/failure.ts";
 import type { Log } from "../../cli/log.ts";
 import type { StderrLines } from "../../cli/stderr-lines.ts";
 import type { Frame } from "../../core/index.ts";
 import { FrameSplitter, lengthPrefix, MAX_PREFIXED_SIZE } from "../../frames/framing.ts";
 import { PIECE_SIZE } from "../../frames/transforms.ts";
+import { type Shell, signalShell, startShell } from "./shell.ts";
 
 /** After this many starts in a row without a response, the command is not started again. */
 const MAX_FAILED_STARTS = 5;
@@ -173,7 +173,7 @@ interface Exchange {
 
 /** One run of the command. */
 class Child {
-  readonly #process: Subprocess<"pipe", "pipe", "pipe">;
+  readonly #process: Shell;
   readonly #options: ChildOptions;
   readonly #pieceSize: number;
   readonly #splitter: FrameSplitter;
@@ -191,6 +191,7 @@ class Child {
   #exitCode: number | undefined;
   #wasAsked = false;
   #isReady = false;
+  #isKilled = false;
 
   /** @param onFailure is called when it becomes unusable by itself. */
   constructor(options: ChildOptions, onFailure: () => void) {
@@ -201,14 +202,7 @@ class Child {
     this.#splitter = new FrameSplitter("length-prefixed", {
       maxFrameSize: Math.min(Math.max(maxRequestSize, MAX_USUAL_SIZE), MAX_PREFIXED_SIZE),
     });
-    const shell = process.platform === "win32" ? ["cmd", "/c"] : ["/bin/sh", "-c"];
-    // In a process group of its own: Ctrl-C reaches only us, and everything the shell starts can be ended with it.
-    this.#process = Bun.spawn([...shell, line], {
-      stdin: "pipe",
-      stdout: "pipe",
-      stderr: "pipe",
-      detached: true,
-    });
+    this.#process = startShell(line);
     this.#stderrEnd = this.#forwardStderr();
     this.#end = this.#listen();
   }
@@ -387,13 +381,11 @@ class Child {
     return (await Promise.race([this.#process.exited, Bun.sleep(milliseconds)])) !== undefined;
   }
 
-  /** Sends a signal to the command and everything it has started. */
+  /** Sends a signal to the command and everything it has started. After SIGKILL its pid may be another process's. */
   kill(signal: NodeJS.Signals): void {
-    try {
-      process.kill(process.platform === "win32" ? this.pid : -this.pid, signal);
-    } catch {
-      // It has ended.
-    }
+    if (this.#isKilled) return;
+    this.#isKilled = signal === "SIGKILL";
+    signalShell(this.#process, signal);
   }
 }
 

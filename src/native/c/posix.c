@@ -237,6 +237,13 @@ void zb_watch_thread(void) {
   if (can_watch) pthread_setspecific(watch, &watch); /* any value but NULL */
 }
 
+/* ---- child processes ----------------------------------------------------------------------------------------- */
+
+int32_t zb_children_bind(void) { return ZB_UNSUPPORTED; }
+
+void zb_children_end(void) { /* their process group is for that */
+}
+
 /* ---- lock files ---------------------------------------------------------------------------------------------- */
 
 struct zb_lock {

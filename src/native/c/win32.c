@@ -177,3 +177,61 @@ double zb_process_start(uint32_t pid) {
   CloseHandle(process);
   return start;
 }
+
+/* ---- child processes ----------------------------------------------------------------------------------------- */
+
+#define MOST_LISTED 256
+#define MOST_ROUNDS 1000
+
+/* The job that this process is in, and so everything it starts. The handle is closed by the end of this process, which
+ * ends the others. */
+static HANDLE children;
+
+int32_t zb_children_bind(void) {
+  if (children != NULL) return ZB_OK;
+  HANDLE job = CreateJobObjectW(NULL, NULL);
+  if (job == NULL) return zb_last_code();
+  JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {
+      .BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+  };
+  /* A child could start others before it is in a job; it cannot before it exists. So it inherits ours. */
+  if (!SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof limits) ||
+      !AssignProcessToJobObject(job, GetCurrentProcess())) {
+    int32_t code = zb_last_code();
+    CloseHandle(job);
+    return code;
+  }
+  children = job;
+  return ZB_OK;
+}
+
+/* Its id may already belong to a process outside of the job. */
+static bool end_child(DWORD pid) {
+  BOOL inside = FALSE;
+  HANDLE process = OpenProcess(PROCESS_TERMINATE | PROCESS_QUERY_INFORMATION, FALSE, pid);
+  if (process == NULL) return false;
+  /* It fails for a process that is ending. */
+  bool ended = IsProcessInJob(process, children, &inside) && inside && TerminateProcess(process, 1);
+  CloseHandle(process);
+  return ended;
+}
+
+/* Children may start others while the list is read: repeated until a list has nothing to end. */
+void zb_children_end(void) {
+  struct {
+    JOBOBJECT_BASIC_PROCESS_ID_LIST head;
+    ULONG_PTR more[MOST_LISTED];
+  } list;
+  if (children == NULL) return;
+  bool ended = true;
+  for (int round = 0; ended && round < MOST_ROUNDS; round++) {
+    /* A list that is too long is cut, and the rest comes in the next round. */
+    list.head.NumberOfProcessIdsInList = 0;
+    QueryInformationJobObject(children, JobObjectBasicProcessIdList, &list, sizeof list, NULL);
+    ended = false;
+    for (DWORD i = 0; i < list.head.NumberOfProcessIdsInList; i++) {
+      DWORD pid = (DWORD)list.head.ProcessIdList[i];
+      if (pid != GetCurrentProcessId() && end_child(pid)) ended = true;
+    }
+  }
+}

@@ -211,6 +211,11 @@ ZB_API int32_t zb_semaphore_value(zb_semaphore *semaphore);
 /* When the process started, in a unit of the system. 0 if it lives and its start time cannot be read. -1 if it does not
  * live: a zombie does not, and the id of a thread is not a process unless it is the id of its own process. */
 ZB_API double zb_process_start(uint32_t pid);
+/* From now on, every process that this one starts, and every process that those start, ends with this one at the
+ * latest, even if this one is killed. ZB_UNSUPPORTED except on Windows. */
+ZB_API int32_t zb_children_bind(void);
+/* Ends all of them now, at whatever depth. Does nothing without zb_children_bind. */
+ZB_API void zb_children_end(void);
 /* How often the process has the memory mapped, counted up to 2. ZB_PERMISSION if that cannot be read. */
 ZB_API int32_t zb_process_maps(uint32_t pid, zb_memory *memory);
 
