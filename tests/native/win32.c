@@ -119,6 +119,22 @@ static int as_child(void) {
     OK(open_memory(name, &memory));
     OK(zb_oieb_claim(memory, ZB_WRITER, 0, (uint64_t)getpid()));
     Sleep(INFINITE);
+  } else if (strcmp(work, "parent that sleeps") == 0) {
+    OK(zb_children_bind());
+    CloseHandle(start_process("child", "parent that ends", name));
+    Sleep(INFINITE);
+  } else if (strcmp(work, "parent that ends") == 0) {
+    CloseHandle(start_process("child", "lock", name));
+  } else if (strcmp(work, "parent that ends its children") == 0) {
+    OK(zb_children_bind());
+    OK(zb_children_bind());
+    for (int round = 0; round < 3; round++) {
+      CloseHandle(start_process("child", round == 1 ? "lock" : "parent that ends", name));
+      UNTIL(zb_lock_held(name) == 1);
+      zb_children_end();
+      UNTIL(zb_lock_held(name) == ZB_NOT_FOUND);
+    }
+    return 7;
   } else {
     return 2;
   }
@@ -177,6 +193,31 @@ TEST(a_lock_file_goes_with_the_process_that_made_it) {
   EQUAL(zb_lock_open(path, 1, &lock), ZB_LOCKED);
   kill_process(process);
   UNTIL(zb_lock_held(path) == ZB_NOT_FOUND);
+}
+
+TEST(what_a_process_has_started_ends_when_it_is_killed_even_if_what_started_that_has_ended_before) {
+  char path[MAX_PATH];
+  snprintf(path, sizeof path, "%s", temporary_path("a.lock"));
+  HANDLE process = start_process("child", "parent that sleeps", path);
+  UNTIL(zb_lock_held(path) == 1);
+  kill_process(process);
+  UNTIL(zb_lock_held(path) == ZB_NOT_FOUND);
+}
+
+TEST(a_process_ends_all_that_it_has_started_and_goes_on) {
+  char path[MAX_PATH];
+  snprintf(path, sizeof path, "%s", temporary_path("a.lock"));
+  HANDLE bystander = start_process("child", "lock", temporary_path("another.lock"));
+  EQUAL(end_of(start_process("child", "parent that ends its children", path)), 7);
+  EQUAL(WaitForSingleObject(bystander, 0), WAIT_TIMEOUT);
+  kill_process(bystander);
+}
+
+TEST(nothing_ends_without_a_process_that_is_bound_to_this_one) {
+  HANDLE process = start_process("child", "lock", temporary_path("a.lock"));
+  zb_children_end();
+  EQUAL(WaitForSingleObject(process, 0), WAIT_TIMEOUT);
+  kill_process(process);
 }
 
 /* ---- Ctrl+C --------------------------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 //
 // It ends with 1 if anything fails, or could not be run for want of a package.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { exportsOf, platformOf } from "../../scripts/binaries/formats.ts";
@@ -28,6 +28,9 @@ import {
 const CASE_LIMIT_MS = 300_000;
 const STREAM_FRAMES = 100_000;
 const FRAMES = 1000;
+
+/** How long to look for something that is about to happen. */
+const LOOK_LIMIT_MS = 60_000;
 
 const failures: string[] = [];
 
@@ -223,6 +226,78 @@ async function death(program: Program): Promise<string> {
   return nothingLeft(name, "noticed, and nothing left");
 }
 
+/** How the shell of Windows names a file of this machine. */
+function windowsPath(path: string): string {
+  return process.platform === "win32" ? path : `Z:${path.replaceAll("/", "\\")}`;
+}
+
+/** The command line that has the executable run exec-program.ts: an executable of Bun's is Bun, too. */
+function execProgram({ path }: Program, ...args: readonly string[]): string {
+  const place = join(directory, "programs & data");
+  const script = join(place, "exec program.ts");
+  mkdirSync(place, { recursive: true });
+  writeFileSync(script, readFileSync(join(import.meta.dir, "exec-program.ts")));
+  return ['set "BUN_BE_BUN=1" &&', `"${windowsPath(path)}"`, `"${windowsPath(script)}"`, ...args].join(" ");
+}
+
+/** The shell of Windows gets a command line as it was typed. */
+async function execLine(program: Program): Promise<string> {
+  const name = uniqueName();
+  const line = execProgram(program, '"two words"', '"a & ^b"', "c^&d", "%OS%", '"" "100%"');
+  const serving = begin(program, "duplex", "serve", name, "-n", "1", "--exec", line);
+  const asking = begin(program, "duplex", "request", name, "-n", "1", "--verify", "echo", ...patience);
+  requireSuccess(await asking.outcome, "the client");
+  const { stderr } = await serving.outcome;
+  const expected = JSON.stringify(["two words", "a & ^b", "c&d", "Windows_NT", "", "100%"]);
+  if (!stderr.includes(expected)) throw new Error(`its arguments are not ${expected}:\n${stderr}`);
+  return expected;
+}
+
+/** Whether there is a reader of this buffer, which is gone with its last process. */
+async function isRead(program: Program, name: string): Promise<boolean> {
+  const { stdout } = await begin(program, "inspect", name, "--json-output").outcome;
+  return JSON.parse(stdout).state !== null;
+}
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + LOOK_LIMIT_MS;
+  while (!(await condition())) if (performance.now() > deadline) throw new Error(`not so in time: ${what}`);
+}
+
+/** What a command has started ends with its server, however that ends. */
+async function execEnd(program: Program): Promise<string> {
+  const reads = (buffer: string) =>
+    `"${windowsPath(program.path)}" reader ${buffer} --buffer-size 64KiB --connect-timeout-ms 60m`;
+  const cases = [
+    { end: "is late", line: reads, options: ["--start-timeout-ms", "500"], exitCode: 2 },
+    {
+      end: "ends",
+      line: (buffer: string) => `start "" /b ${reads(buffer)} <nul & ${execProgram(program)}`,
+      options: [],
+      exitCode: 0,
+    },
+    { end: "is killed", line: reads, options: [], exitCode: null },
+  ];
+  for (const { end, line, options, exitCode } of cases) {
+    const name = uniqueName();
+    const buffer = `${name}-child`;
+    const serving = begin(program, "duplex", "serve", name, "-n", "1", ...options, "--exec", line(buffer));
+    await until("the command has started", () => isRead(program, buffer));
+    if (exitCode === null) {
+      serving.kill();
+    } else {
+      const { outcome } = begin(program, "duplex", "request", name, "-n", "1", ...patience);
+      const asked = await outcome;
+      if (asked.exitCode !== exitCode) throw new Error(`the client ended with code ${asked.exitCode}`);
+    }
+    const served = await serving.outcome;
+    if (exitCode !== null && served.exitCode !== exitCode)
+      throw new Error(`a server that ${end} ended with code ${served.exitCode}\n${served.stderr}`);
+    await until(`nothing is left of a server that ${end}`, async () => !(await isRead(program, buffer)));
+  }
+  return cases.map(({ end }) => end).join(", ");
+}
+
 function nothingLeft(name: string, result: string): string {
   const left = leftBehind(name);
   if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
@@ -243,6 +318,9 @@ async function runExecutables(target: string, own: Program, other: Program): Pro
   await check(target, `duplex serve for ${with_}`, () => duplex(own, other));
   if (own !== other) await check(target, `duplex request to ${with_}`, () => duplex(other, own));
   await check(target, "reader killed", () => death(own));
+  if (targetNamed(target).os !== "windows") return;
+  await check(target, "a command line of --exec", () => execLine(own));
+  await check(target, "the end of a server with --exec", () => execEnd(own));
 }
 
 // ---- all of it -----------------------------------------------------------------------------------------------------
