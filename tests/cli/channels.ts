@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Child, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 
-export const answerer = join(import.meta.dir, "fixtures", "answerer.ts");
+const answerer = join(import.meta.dir, "fixtures", "answerer.ts");
 
 /** The command line of a program for --exec. */
 export const program = (...args: string[]) => [process.execPath, answerer, ...args].join(" ");

@@ -2,15 +2,13 @@ import { describe, expect, test } from "bun:test";
 import { eventually, uniqueName } from "../support/buffers.ts";
 import { Child, runJson, startOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
-import { answerer, ask, program, SMALL, serve, stopped } from "./channels.ts";
+import { ask, program, SMALL, serve, stopped } from "./channels.ts";
 
-/** The processes that run the program for --exec on behalf of this test. */
-function answerers(mark: string): string[] {
+/** The processes besides the server that have the mark in their command lines. */
+function startedBy(server: Child, mark: string): string[] {
   const { stdout } = Bun.spawnSync(["ps", "-eo", "pid,args"]);
-  return stdout
-    .toString()
-    .split("\n")
-    .filter((line) => line.includes(answerer) && line.includes(mark));
+  const lines = stdout.toString().split("\n");
+  return lines.filter((line) => line.includes(mark) && Number.parseInt(line, 10) !== server.pid);
 }
 
 describe("a handler", () => {
@@ -286,15 +284,38 @@ describe("a command of --exec", () => {
     });
   }
 
-  test("ends with the server, and so does everything it has started", async () => {
-    const channel = uniqueName();
-    const mark = `mark-${channel}`;
-    await using server = await serve(channel, "--exec", `${program("none", "1000000", mark)} | cat`);
-    expect((await ask(channel, "-n", "1")).code).toBe(0);
-    expect(answerers(mark).length).toBeGreaterThan(0);
-    await stopped(server);
-    await eventually(() => answerers(mark).length === 0);
-  });
+  for (const [what, command] of [
+    ["is not the shell itself", "cd / && $program; exit"],
+    ["is in a pipeline", "$program | cat"],
+    ["leaves another one in the background", "(trap '' TERM; sleep 1000; echo $mark) & exec $program"],
+  ] as const) {
+    const lineOf = (mark: string, ...args: string[]) =>
+      command.replace("$program", program(...args, mark)).replace("$mark", mark);
+
+    test(`that ${what} ends with the server, and so does everything it has started`, async () => {
+      const channel = uniqueName();
+      const mark = `mark-${channel}`;
+      for (const end of [stopped, (server: Child) => server.report()]) {
+        const limit = end === stopped ? [] : ["-n", "1"];
+        await using server = await serve(channel, ...limit, "--exec", lineOf(mark, "none", "1000000"));
+        await eventually(() => startedBy(server, mark).length > 1);
+        expect((await ask(channel, "-n", "1")).code).toBe(0);
+        await end(server);
+        await eventually(() => startedBy(server, mark).length === 0);
+      }
+    });
+
+    test(`that ${what} ends when it is late, and so does everything it has started`, async () => {
+      const channel = uniqueName();
+      const mark = `mark-${channel}`;
+      const late = ["--exec", lineOf(mark, "silence", "1"), "--start-timeout-ms", "500"];
+      await using server = await serve(channel, ...late);
+      await eventually(() => startedBy(server, mark).length > 1);
+      expect((await ask(channel, "-n", "1", "--timeout-ms", "1s")).code).toBe(2);
+      await eventually(() => startedBy(server, mark).length === 0);
+      await stopped(server);
+    });
+  }
 
   test("prints whole lines above the progress, which stays the last line", async () => {
     const channel = uniqueName();

@@ -22,6 +22,7 @@ import {
   missingPackages,
   native,
   type Outcome,
+  type Started,
   start,
 } from "./machines.ts";
 
@@ -264,38 +265,41 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
   while (!(await condition())) if (performance.now() > deadline) throw new Error(`not so in time: ${what}`);
 }
 
-/** What a command has started ends with its server, however that ends. */
+/** What a command has started ends when an answer is late, and with the server, however that ends. */
 async function execEnd(program: Program): Promise<string> {
   const reads = (buffer: string) =>
     `"${windowsPath(program.path)}" reader ${buffer} --buffer-size 64KiB --connect-timeout-ms 60m`;
-  const cases = [
-    { end: "is late", line: reads, options: ["--start-timeout-ms", "500"], exitCode: 2 },
-    {
-      end: "ends",
-      line: (buffer: string) => `start "" /b ${reads(buffer)} <nul & ${execProgram(program)}`,
-      options: [],
-      exitCode: 0,
-    },
-    { end: "is killed", line: reads, options: [], exitCode: null },
-  ];
-  for (const { end, line, options, exitCode } of cases) {
-    const name = uniqueName();
-    const buffer = `${name}-child`;
-    const serving = begin(program, "duplex", "serve", name, "-n", "1", ...options, "--exec", line(buffer));
-    await until("the command has started", () => isRead(program, buffer));
-    if (exitCode === null) {
-      serving.kill();
-    } else {
-      const { outcome } = begin(program, "duplex", "request", name, "-n", "1", ...patience);
-      const asked = await outcome;
-      if (asked.exitCode !== exitCode) throw new Error(`the client ended with code ${asked.exitCode}`);
+  const answers = (buffer: string) => `start "" /b ${reads(buffer)} <nul & ${execProgram(program)}`;
+  const ask = async (channel: string, expected: number, ...options: readonly string[]) => {
+    const { exitCode } = await begin(program, "duplex", "request", channel, "-n", "1", ...options).outcome;
+    if (exitCode !== expected) throw new Error(`the client ended with code ${exitCode}`);
+  };
+  const expectEnd = async (
+    what: string,
+    line: (buffer: string) => string,
+    options: readonly string[],
+    act: (server: Started, channel: string) => Promise<void> | void,
+  ) => {
+    const channel = uniqueName();
+    const buffer = `${channel}-child`;
+    const server = begin(program, "duplex", "serve", channel, ...options, "--exec", line(buffer));
+    try {
+      await until("the command has started", () => isRead(program, buffer));
+      await act(server, channel);
+      await until(`nothing is left ${what}`, async () => !(await isRead(program, buffer)));
+    } finally {
+      server.kill();
     }
-    const served = await serving.outcome;
-    if (exitCode !== null && served.exitCode !== exitCode)
-      throw new Error(`a server that ${end} ended with code ${served.exitCode}\n${served.stderr}`);
-    await until(`nothing is left of a server that ${end}`, async () => !(await isRead(program, buffer)));
-  }
-  return cases.map(({ end }) => end).join(", ");
+  };
+  await expectEnd("after a late answer", reads, ["--start-timeout-ms", "500"], (_, channel) =>
+    ask(channel, 2, "--timeout-ms", "1s"),
+  );
+  await expectEnd("after the last request", answers, ["-n", "1"], async (server, channel) => {
+    await ask(channel, 0, ...patience);
+    requireSuccess(await server.outcome, "the server");
+  });
+  await expectEnd("of a killed server", reads, [], (server) => server.kill());
+  return "of all that it has started";
 }
 
 function nothingLeft(name: string, result: string): string {
@@ -320,7 +324,7 @@ async function runExecutables(target: string, own: Program, other: Program): Pro
   await check(target, "reader killed", () => death(own));
   if (targetNamed(target).os !== "windows") return;
   await check(target, "a command line of --exec", () => execLine(own));
-  await check(target, "the end of a server with --exec", () => execEnd(own));
+  await check(target, "the end of a command of --exec", () => execEnd(own));
 }
 
 // ---- all of it -----------------------------------------------------------------------------------------------------

@@ -153,6 +153,20 @@ describe("a command of --exec", () => {
     }
   });
 
+  test("is killed once: later its number may be another process's", async () => {
+    using handler = handlerOf("sleep 1000 & head -c 4 >/dev/null; exit 3");
+    const kill = spyOn(process, "kill");
+    try {
+      await failureOf(handler.handle(request(bytesOf(1, 10))));
+      await handler.end({ atOnce: false });
+      handler[Symbol.dispose]();
+      expect(kill.mock.calls).toEqual([[expect.any(Number), "SIGKILL"]]);
+      expect(kill.mock.calls[0]?.[0]).toBeLessThan(-1);
+    } finally {
+      kill.mockRestore();
+    }
+  });
+
   test("for which there is no process is an error that says so", async () => {
     const spawn = spyOn(Bun, "spawn").mockImplementation(() => {
       throw Object.assign(new Error("EAGAIN: resource temporarily unavailable, posix_spawn"), {
