@@ -154,7 +154,7 @@ describe("a command of --exec", () => {
   });
 
   test("is killed once: later its number may be another process's", async () => {
-    using handler = handlerOf("sleep 1000 & head -c 4 >/dev/null; exit 3");
+    using handler = handlerOf("sleep 1000 >/dev/null 2>&1 & head -c 4 >/dev/null; exit 3");
     const kill = spyOn(process, "kill");
     try {
       await failureOf(handler.handle(request(bytesOf(1, 10))));
