@@ -18,15 +18,15 @@ function offers(line: string): string[] {
 }
 
 test.each([
-  ["zerobuffer wri", ["writer\tWrites frames into a buffer that a reader has made."]],
-  ["zerobuffer duplex s", ["serve\tMakes a channel and answers the requests that come through it."]],
+  ["zerobuffer wri", ["writer\tWrites frames to a buffer that a reader has created."]],
+  ["zerobuffer duplex s", ["serve\tCreates a channel and answers the requests of its clients."]],
   ["zerobuffer reader cam --metadata-o", ["--metadata-output\twrite the metadata to a file"]],
   ["zerobuffer reader cam --verify seq", ["sequential"]],
   ["zerobuffer reader cam --verify=seq", ["--verify=sequential"]],
   ["zerobuffer reader cam --verify fr", []],
   [
     "zerobuffer writer cam -m 'a:b c=d' --pat",
-    ["--pattern\twhat the frames hold: sequential, random, zero or ones"],
+    ["--pattern\tfill frames: sequential, random, zero or ones"],
   ],
 ])("completes %p", (line, expected) => {
   expect(offers(line)).toEqual(expected);
@@ -42,6 +42,6 @@ test("completes the name of a buffer that is there, and executes nothing of the 
   const name = uniqueName();
   using _ = new Reader(name, { payloadSize: 4096 });
   expect(offers(`zerobuffer inspect ${name.slice(0, -1)}`)).toEqual([`${name}\tidle`]);
-  expect(offers(`zerobuffer list "(touch executed)" --q`)).toEqual(["--quiet\tshow no progress"]);
+  expect(offers(`zerobuffer list "(touch executed)" --q`)).toEqual(["--quiet\thide the progress"]);
   expect(await Bun.file(`${desk.directory}/executed`).exists()).toBe(false);
 });

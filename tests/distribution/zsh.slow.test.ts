@@ -21,7 +21,7 @@ completesLines(desk, zsh);
 test("shows the choices with what they are", async () => {
   const shown = await desk.offers(zsh, "zerobuffer reader cam --metadata-");
   expect(shown).toMatch(/--metadata-output +-- write the metadata to a file/);
-  expect(shown).toMatch(/--metadata-size +-- room for metadata/);
+  expect(shown).toMatch(/--metadata-size +-- reserve room for metadata/);
 });
 
 test("completes with the script in a directory of $fpath, too", async () => {
