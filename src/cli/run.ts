@@ -1,5 +1,6 @@
 // Runs the command that the arguments name, or the program itself, and reports the result.
 
+import { type Named, resolveAddresses } from "./address.ts";
 import { parseArguments, scanArguments } from "./arguments.ts";
 import type { AnyCommand, Commands } from "./command.ts";
 import { explain, type Failure } from "./failure.ts";
@@ -48,13 +49,16 @@ async function runCommand(
       ? Descriptor.STDERR
       : Descriptor.STDOUT;
   const isHidden = command.movesFrames === true && scan.given.has("quiet");
-  const [first = null, second = null] = scan.positionals;
+  const named = resolveAddresses(scan, { name: command.meta.name, args: command.args });
+  const { positionals } = named;
+  const [first = null, second = null] = positionals;
   const document = command.blank(first, second);
   let failure: Failure | undefined;
   try {
-    const options = await parseArguments(scan, command.args, `See ${program} --help.`);
+    const options = await parseArguments({ ...scan, positionals }, command.args, `See ${program} --help.`);
+    if (named.problem !== undefined) throw named.problem;
     {
-      await using session = await openSession(options, { json, descriptor, program });
+      await using session = await openSession(options, { json, descriptor, program }, named);
       await strays.race(command.run(options, session, document));
     }
     strays.check();
@@ -76,12 +80,14 @@ function wantsJson(argv: readonly string[]): boolean {
 async function openSession(
   { verbose, quiet }: { readonly verbose: boolean; readonly quiet: boolean },
   { json, descriptor }: Channel,
+  { ignored, sizes }: Named,
 ): Promise<Session> {
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
   const stderr = new StderrLines();
   const log = verbose && !jsonOwnsStderr ? await openLog(stderr) : undefined;
   const showsProgress = !json && !quiet && (await takesEscapes(Descriptor.STDERR));
-  return new Session({ log, showsProgress, stderr });
+  for (const line of ignored) log?.info(line);
+  return new Session({ log, showsProgress, sizes, stderr });
 }
 
 async function openLog(stderr: StderrLines): Promise<Log> {

@@ -1,6 +1,7 @@
 // One run of a command: signals stop it, and its resources are closed however it ends.
 
 import { raceAbort } from "../runtime/abort.ts";
+import type { AddressSizes } from "./address.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { Interrupted } from "./failure.ts";
 import type { Log } from "./log.ts";
@@ -19,12 +20,20 @@ export class Session implements AsyncDisposable {
   readonly stderr: StderrLines;
   /** Whether to show progress. */
   readonly showsProgress: boolean;
+  /** The sizes of buffers that their addresses give and no option overrides, by the name of the argument. */
+  readonly sizes: ReadonlyMap<string, AddressSizes>;
   readonly #resources = new DisposableStack();
   /** When the first signal came, by `performance.now()`. */
   #abortedAt = 0;
 
-  constructor({ log, showsProgress, stderr }: Pick<Session, "log" | "showsProgress" | "stderr">) {
+  constructor({
+    log,
+    showsProgress,
+    sizes = new Map(),
+    stderr,
+  }: Pick<Session, "log" | "showsProgress" | "stderr"> & Partial<Pick<Session, "sizes">>) {
     this.log = log;
+    this.sizes = sizes;
     this.stderr = stderr;
     this.showsProgress = showsProgress;
     const controller = new AbortController();

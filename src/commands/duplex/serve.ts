@@ -144,7 +144,8 @@ export default defineCommand({
     errors: [],
   }),
 
-  async run(options, session, document) {
+  async run(given, session, document) {
+    const options = { ...given, ...session.sizes.get("channel") };
     refuseContradictions(options);
     const { frames } = options;
     const stopwatch = new Stopwatch();
