@@ -4,11 +4,13 @@ import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped, speedText } from "../../cli/format.ts";
+import { openOutput } from "../../cli/open.ts";
 import {
   channelName,
   choice,
   duration,
   integer,
+  path,
   text,
   transferOptions,
   type Values,
@@ -29,6 +31,8 @@ import { transformFor } from "../../frames/transforms.ts";
 import type { DuplexServeDocument } from "../../schemas/duplex-serve.ts";
 import { rewordForServer } from "./channel.ts";
 import type { ChildHandler } from "./exec-child.ts";
+import type { MetadataFile } from "./exec-metadata.ts";
+import { MetadataOutput } from "./metadata-output.ts";
 
 /** How often to update the progress. */
 const PROGRESS_MS = 100;
@@ -49,12 +53,19 @@ const args = {
     shown: "echo",
   }),
   xorKey: xorKey({ group: "Requests", description: "set the key of --handler xor" }),
+  metadataOutput: path({
+    group: "Requests",
+    description: "write the metadata of each client to a file",
+    note: "--metadata-output holds the metadata of the last client that has sent any.",
+  }),
   exec: text({
     group: "Requests",
     description: "let a command answer the requests",
     note:
       "--exec keeps COMMAND running: it reads requests from stdin and writes responses to stdout, each after its " +
-      "length (u32, little-endian).",
+      "length (u32, little-endian). It finds the metadata of the client that it answers in the file that its environment " +
+      "variable ZEROBUFFER_METADATA_FILE names. The file is replaced before the first request of each client, and is " +
+      "empty for a client without metadata.",
     valueHint: "COMMAND",
   }),
   frames: integer({
@@ -153,8 +164,12 @@ export default defineCommand({
     session.signal.addEventListener("abort", () => fail(session.signal.reason), { once: true });
     // Until it is awaited.
     ended.catch(() => {});
-    const child = await openChild(options, session, fail);
-    const { server, start } = createServer(options, child, stopwatch, session);
+    // Before the channel is created, so that a bad path harms nothing.
+    const file = await openOutput(options.metadataOutput, session);
+    const metadataOutput = file && new MetadataOutput(file, fail);
+    const exec = await openChild(options, session, fail);
+    const child = exec?.child;
+    const { server, start } = createServer(options, exec, stopwatch, session);
     /** Why the server has last lost a client, or has stopped. A run with such a failure fails, even if it goes on to the end. */
     let lastFailure: Error | undefined;
     server.onStop = () => {
@@ -171,8 +186,10 @@ export default defineCommand({
         document.errors.push(`Request ${sequence} got no response: ${error.message}`);
       }
     };
-    server.onMetadata = (metadata) =>
+    server.onMetadata = (metadata) => {
       session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
+      metadataOutput?.replace(metadata);
+    };
     const progress = await Progress.start(session, "Serving", frames > 0 ? frames : undefined, "requests");
     const updates = setInterval(() => {
       const { requests, bytesIn } = server.statistics;
@@ -189,7 +206,9 @@ export default defineCommand({
       server.stop();
       fill(document, server.statistics, stopwatch);
       await child?.end({ atOnce: session.signal.aborted });
+      if (metadataOutput !== undefined) await session.finish(metadataOutput.finish()).catch(() => {});
     }
+    await metadataOutput?.finish();
     checkResult(document);
   },
 
@@ -231,6 +250,12 @@ function refuseContradictions({ exec, handler, mode, delayMs }: ServeOptions): v
   );
 }
 
+/** A program that answers requests, and the file in which it finds the metadata of their client. */
+interface Exec {
+  readonly child: ChildHandler;
+  readonly metadata: MetadataFile;
+}
+
 /** @param giveUp is called when it cannot be kept running. */
 async function openChild(
   {
@@ -241,19 +266,23 @@ async function openChild(
   }: ServeOptions,
   session: Session,
   giveUp: (error: CommandError) => void,
-): Promise<ChildHandler | undefined> {
+): Promise<Exec | undefined> {
   if (line === undefined) return undefined;
   const { ChildHandler } = await import("./exec-child.ts");
+  const { METADATA_VARIABLE, MetadataFile } = await import("./exec-metadata.ts");
   const { log, stderr } = session;
-  return session.own(
-    new ChildHandler({ line, timeoutMs, startTimeoutMs, maxRequestSize, log, stderr, giveUp }),
+  const metadata = session.own(new MetadataFile());
+  const env = { [METADATA_VARIABLE]: metadata.path };
+  const child = session.own(
+    new ChildHandler({ line, env, timeoutMs, startTimeoutMs, maxRequestSize, log, stderr, giveUp }),
   );
+  return { child, metadata };
 }
 
 /** The server, and the function that starts it. */
 function createServer(
   options: ServeOptions,
-  child: ChildHandler | undefined,
+  exec: Exec | undefined,
   stopwatch: Stopwatch,
   session: Session,
 ): { server: IDuplexServer; start: () => void } {
@@ -267,7 +296,7 @@ function createServer(
     return { server, start: () => server.start(handler, processing, limits) };
   }
   const server = session.own(factory.createImmutableServer(channel, config));
-  const handler = timed(immutableHandler(options, child), stopwatch);
+  const handler = timed(immutableHandler(options, server, exec), stopwatch);
   return { server, start: () => server.start(handler, processing, limits) };
 }
 
@@ -280,8 +309,18 @@ function mutableHandler({ handler = "echo", xorKey, delayMs }: ServeOptions): Mu
   };
 }
 
-function immutableHandler(options: ServeOptions, child: ChildHandler | undefined): RequestHandler {
-  if (child !== undefined) return (request) => child.handle(request);
+function immutableHandler(
+  options: ServeOptions,
+  server: IDuplexServer,
+  exec: Exec | undefined,
+): RequestHandler {
+  if (exec !== undefined) {
+    return (request) => {
+      // The first one of a client.
+      if (request.sequence === 1) exec.metadata.replace(server.metadata);
+      return exec.child.handle(request);
+    };
+  }
   const { handler = "echo", xorKey, delayMs } = options;
   const transform = handler === "echo" ? undefined : transformFor(handler, xorKey);
   const answer: RequestHandler = (request) => {
