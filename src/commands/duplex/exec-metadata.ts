@@ -20,7 +20,7 @@ export class MetadataFile implements Disposable {
   constructor() {
     const { join } = paths();
     try {
-      this.#directory = files().mkdtempSync(join(tmpdir(), "zerobuffer-"));
+      this.#directory = files().mkdtempSync(join(tmpdir(), "zerobuffer-exec-"));
     } catch (error) {
       throw new CommandError(
         "IO_ERROR",
