@@ -35,7 +35,7 @@ interface SourceOptions {
   readonly framing: Framing;
   /** Bytes of a frame. */
   readonly size: number;
-  /** Whose frames they are, if they are raw video: then the last one is whole, too. */
+  /** Whose frames they are, if they are raw video: then they are end to end, and the last one is whole, too. */
   readonly video: Video | undefined;
 }
 
@@ -51,9 +51,10 @@ export function sourceOf(
   signal: AbortSignal,
 ): FrameSource {
   const sizes = { frameSize, maxFrameSize };
-  return input === undefined
-    ? new PatternSource(pattern, sizes)
-    : new StreamSource(input, framing, { ...sizes, isWhole: video !== undefined }, signal);
+  if (input === undefined) return new PatternSource(pattern, sizes);
+  return video === undefined
+    ? new StreamSource(input, framing, sizes, signal)
+    : new StreamSource(input, "fixed", { ...sizes, isWhole: true }, signal);
 }
 
 /** Frames, end to end. */

@@ -1,6 +1,5 @@
 // --video: what a command that sends raw video derives from it.
 
-import type { Framing } from "../frames/framing.ts";
 import { parseVideo, type Video, VideoFault } from "../frames/video.ts";
 import { VIDEO_FORMATS } from "../frames/video-formats.ts";
 import { CommandError } from "./failure.ts";
@@ -12,8 +11,12 @@ export const DEFAULT_FRAME_SIZE = 1024;
 
 const EXAMPLE = "Write it as in --video 640x480:RGB@30 or --video 1920x1080:yuv420p.";
 
-/** @param what it sends: "frames". */
-export function videoOption(spec: { group: string; what: string }): Option<Video | undefined> {
+/** @param aside what --help says about the command besides. */
+export function videoOption(spec: {
+  group: string;
+  what: string;
+  aside?: string;
+}): Option<Video | undefined> {
   const names = VIDEO_FORMATS.map(({ name }) => name).filter((name) => !/[LB]E$/.test(name));
   return {
     type: "string",
@@ -23,7 +26,7 @@ export function videoOption(spec: { group: string; what: string }): Option<Video
       "--video WIDTHxHEIGHT:FORMAT[@RATE] sets the frame size; the pace of a pattern or a file (a pipe has its own, and " +
       "--rate wins); and the metadata, as GStreamer's elements for zerobuffer write it (--metadata and --metadata-file win). " +
       "RATE is 30, 29.97 or 30000/1001, for example. FORMAT is the name that GStreamer or ffmpeg has for " +
-      `${names.join(", ")}, or for one with 10, 12 or 16 bits, such as I420_10LE or yuv420p10le.`,
+      `${names.join(", ")}, or for one with 10, 12 or 16 bits, such as I420_10LE or yuv420p10le.${spec.aside ?? ""}`,
     valueHint: "VIDEO",
     takes: "WIDTHxHEIGHT:FORMAT or WIDTHxHEIGHT:FORMAT@RATE",
     absent: undefined,
@@ -43,26 +46,17 @@ export function videoOption(spec: { group: string; what: string }): Option<Video
  * The size of the frames to send, in bytes.
  *
  * @param size that of --size; undefined if it is not given.
- * @throws CommandError USAGE if the options contradict each other.
+ * @throws CommandError USAGE if it contradicts the video.
  */
-export function frameSizeOf(size: number | undefined, video: Video | undefined, framing: Framing): number {
+export function frameSizeOf(size: number | undefined, video: Video | undefined): number {
   if (video === undefined) return size ?? DEFAULT_FRAME_SIZE;
   const { frameSize, text } = video;
-  if (framing !== "fixed") {
-    throw new CommandError(
-      "USAGE",
-      `Options --video and --framing ${framing} cannot be combined: frames of raw video have one size.`,
-      "Leave --framing out.",
-    );
-  }
-  if (size !== undefined && size !== frameSize) {
-    throw new CommandError(
-      "USAGE",
-      `Option --size ${size} contradicts --video ${text}, whose frames have ${frameSize} bytes.`,
-      "Leave --size out. If the frames do have that size, check width, height and format.",
-    );
-  }
-  return frameSize;
+  if (size === undefined || size === frameSize) return frameSize;
+  throw new CommandError(
+    "USAGE",
+    `Option --size ${size} contradicts --video ${text}, whose frames have ${frameSize} bytes.`,
+    "Leave --size out. If the frames do have that size, check width, height and format.",
+  );
 }
 
 /** Frames per second: those of --rate, or those of the video unless its input comes at a pace of its own. */

@@ -51,7 +51,11 @@ const args = {
     min: 1,
     max: 2 ** 32,
   }),
-  video: videoOption({ group: "Requests", what: "requests" }),
+  video: videoOption({
+    group: "Requests",
+    what: "requests",
+    aside: " With --video, --framing is that of --output alone: pictures of --input are end to end.",
+  }),
   pattern: choice(PATTERNS, {
     group: "Requests",
     description: "fill with",
@@ -163,7 +167,7 @@ export default defineCommand({
     refuseTwoMetadata(options);
     const { channel, connectTimeoutMs, framing, video } = options;
     const { bufferSize } = { ...options, ...session.sizes.get("channel") };
-    const size = frameSizeOf(options.size, video, framing);
+    const size = frameSizeOf(options.size, video);
     const { log, signal } = session;
 
     refuseSameFile({

@@ -155,7 +155,11 @@ export default defineCommand({
     refuseTogether({ "--input": options.input, "--pattern": options.pattern });
     refuseTwoMetadata(options);
     const { buffer, framing, video, wait } = options;
-    const size = frameSizeOf(options.size, video, framing);
+    refuseTogether(
+      { "--video": video, [`--framing ${framing}`]: framing !== "fixed" },
+      "Frames of raw video have one size: leave --framing out.",
+    );
+    const size = frameSizeOf(options.size, video);
     const { connectTimeoutMs, timeoutMs } = timeoutsOf(options, TIMEOUTS);
     const { log, signal } = session;
     const pattern = options.pattern ?? "sequential";
