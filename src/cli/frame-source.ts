@@ -1,8 +1,9 @@
 // The frames to send: those of a pattern, or of a byte stream.
 
 import { FrameTooLargeError } from "../core/index.ts";
-import { FrameSplitter, type Framing } from "../frames/framing.ts";
+import { FrameSplitter, type Framing, type SplitterSizes } from "../frames/framing.ts";
 import { type Pattern, PatternFrames } from "../frames/patterns.ts";
+import type { Video } from "../frames/video.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
 import type { ByteInput } from "./streams.ts";
 
@@ -34,6 +35,8 @@ interface SourceOptions {
   readonly framing: Framing;
   /** Bytes of a frame. */
   readonly size: number;
+  /** Whose frames they are, if they are raw video: then they are end to end, and the last one is whole, too. */
+  readonly video: Video | undefined;
 }
 
 /**
@@ -43,14 +46,15 @@ interface SourceOptions {
  */
 export function sourceOf(
   input: ByteInput | undefined,
-  { pattern = "sequential", framing, size: frameSize }: SourceOptions,
+  { pattern = "sequential", framing, size: frameSize, video }: SourceOptions,
   maxFrameSize: number,
   signal: AbortSignal,
 ): FrameSource {
   const sizes = { frameSize, maxFrameSize };
-  return input === undefined
-    ? new PatternSource(pattern, sizes)
-    : new StreamSource(input, framing, sizes, signal);
+  if (input === undefined) return new PatternSource(pattern, sizes);
+  return video === undefined
+    ? new StreamSource(input, framing, sizes, signal)
+    : new StreamSource(input, "fixed", { ...sizes, isWhole: true }, signal);
 }
 
 /** Frames, end to end. */
@@ -101,7 +105,7 @@ class StreamSource implements FrameSource {
   #ended = false;
 
   /** @throws FrameTooLargeError if `frameSize` exceeds `maxFrameSize`. */
-  constructor(input: ByteInput, framing: Framing, sizes: FrameSizes, signal: AbortSignal) {
+  constructor(input: ByteInput, framing: Framing, sizes: FrameSizes & SplitterSizes, signal: AbortSignal) {
     this.#input = input;
     this.#splitter = new FrameSplitter(framing, sizes);
     this.#frameSize = framing === "fixed" ? sizes.frameSize : undefined;

@@ -64,7 +64,7 @@ export function commandPage(command: AnyCommand, style: Style): string[] {
     "[options]",
   ];
   const options = Object.values(command.args);
-  const notes = options.flatMap(({ note }) => note ?? []);
+  const notes = [...new Set(options.flatMap(({ note }) => note ?? []))];
   const units = Object.entries(UNITS).filter(([unit]) =>
     options.some(({ valueHint }) => valueHint?.startsWith(unit)),
   );

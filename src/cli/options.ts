@@ -72,7 +72,7 @@ interface Kind<T> {
 }
 
 /** More than any machine has, and exact in a number. */
-const MAX_SIZE = 2 ** 48;
+export const MAX_SIZE = 2 ** 48;
 
 /** A whole number from `min` to `max`. */
 export function integer<D extends number | undefined>(
@@ -176,6 +176,11 @@ export function flag(spec: {
   return { ...spec, type: "boolean", takes: "no value", absent: false, parse: () => true };
 }
 
+/** How names of buffers and channels are written. */
+const ADDRESS_NOTE =
+  "A name may also be an address: 'shm://NAME?size=256MB&metadata=4KB&mode=OneWay'. A command that creates the buffer takes " +
+  "its --buffer-size and --metadata-size from size and metadata, unless they are given; MB and KB are powers of 1024 there.";
+
 /** The name of a channel, as a positional argument. The core checks it. */
 export function channelName(description: string): Option<string> {
   return { ...bufferName(description), takes: "the name of a channel", offers: "channels" };
@@ -187,6 +192,7 @@ export function bufferName(description: string): Option<string> {
     type: "positional",
     group: "",
     description,
+    note: ADDRESS_NOTE,
     takes: "the name of a buffer",
     offers: "buffers",
     absent: "",
@@ -202,6 +208,7 @@ export function bufferNames(description: string, shown: string): Option<readonly
     group: "",
     description,
     default: shown,
+    note: ADDRESS_NOTE,
     takes: "names of buffers",
     offers: "buffers",
     absent: [],

@@ -1,5 +1,6 @@
 // Runs the command that the arguments name, or the program itself, and reports the result.
 
+import { type Named, resolveAddresses } from "./address.ts";
 import { parseArguments, refuseTogether, scanArguments } from "./arguments.ts";
 import type { AnyCommand, Commands } from "./command.ts";
 import type { Events } from "./events.ts";
@@ -55,14 +56,17 @@ async function runCommand(
       ? Descriptor.STDERR
       : Descriptor.STDOUT;
   const isHidden = command.movesFrames === true && scan.given.has("quiet");
-  const [first = null, second = null] = scan.positionals;
+  const named = resolveAddresses(scan, { name: command.meta.name, args: command.args });
+  const { positionals } = named;
+  const [first = null, second = null] = positionals;
   const document = command.blank(first, second);
   let failure: Failure | undefined;
   try {
-    const options = await parseArguments(scan, command.args, `See ${program} --help.`);
+    const options = await parseArguments({ ...scan, positionals }, command.args, `See ${program} --help.`);
+    if (named.problem !== undefined) throw named.problem;
     if (isEvent) refuseTogether({ "--json-lines": true, "--json-output": options.jsonOutput });
     {
-      await using session = await openSession(options, { json, isEvent, descriptor, program });
+      await using session = await openSession(options, { json, isEvent, descriptor, program }, named);
       session.events?.emit("started", { operation: document.operation, pid: process.pid });
       await strays.race(command.run(options, session, document));
     }
@@ -88,6 +92,7 @@ function isGiven(argv: readonly string[], flag: string): boolean {
 async function openSession(
   options: { readonly verbose: boolean; readonly quiet: boolean; readonly intervalMs?: number | undefined },
   { json, isEvent, descriptor }: Channel,
+  { ignored, sizes }: Named,
 ): Promise<Session> {
   const { intervalMs = PROGRESS_MS, quiet, verbose } = options;
   const jsonOwnsStderr = json && descriptor === Descriptor.STDERR;
@@ -101,6 +106,7 @@ async function openSession(
     events = new Events(descriptor, (closed) => session.stop(closed));
     log = (await import("./log.ts")).eventLog(events, log);
   }
-  const session: Session = new Session({ events, intervalMs, log, showsProgress, stderr });
+  for (const line of ignored) log?.info(line);
+  const session: Session = new Session({ events, intervalMs, log, showsProgress, sizes, stderr });
   return session;
 }

@@ -1,6 +1,7 @@
 // One run of a command: signals stop it, and its resources are closed however it ends.
 
 import { raceAbort } from "../runtime/abort.ts";
+import type { AddressSizes } from "./address.ts";
 import type { Events } from "./events.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { Interrupted } from "./failure.ts";
@@ -10,7 +11,8 @@ import type { StderrLines } from "./stderr-lines.ts";
 /** How long a stream may take for the rest of its bytes after a signal. */
 const GRACE_MS = 50;
 
-type SessionParts = Pick<Session, "events" | "intervalMs" | "log" | "showsProgress" | "stderr">;
+type SessionParts = Pick<Session, "events" | "intervalMs" | "log" | "showsProgress" | "stderr"> &
+  Partial<Pick<Session, "sizes">>;
 
 /** The context of a run. Disposing it closes every resource that the command owns. */
 export class Session implements AsyncDisposable {
@@ -26,15 +28,18 @@ export class Session implements AsyncDisposable {
   readonly stderr: StderrLines;
   /** Whether to show progress. */
   readonly showsProgress: boolean;
+  /** The sizes of buffers that their addresses give and no option overrides, by the name of the argument. */
+  readonly sizes: ReadonlyMap<string, AddressSizes>;
   readonly #controller = new AbortController();
   readonly #resources = new DisposableStack();
   /** When the run was stopped, by `performance.now()`. */
   #abortedAt = 0;
 
-  constructor({ events, intervalMs, log, showsProgress, stderr }: SessionParts) {
+  constructor({ events, intervalMs, log, showsProgress, sizes = new Map(), stderr }: SessionParts) {
     this.log = log;
     this.events = events;
     this.intervalMs = intervalMs;
+    this.sizes = sizes;
     this.stderr = stderr;
     this.showsProgress = showsProgress;
     this.signal = this.#controller.signal;

@@ -39,6 +39,13 @@ export function parseSize(text: string, min: number, max: number): number | unde
   return parseScaled(text, SIZE_UNITS, min, max);
 }
 
+/** Bytes as addresses have them: plain, or with B, KB, MB, GB or TB, or these with an i or without B, all powers of 1024. */
+export function parseAddressSize(text: string, min: number, max: number): number | undefined {
+  const [, amount, prefix = ""] = /^(\d+(?:\.\d+)?)(?:([KMGT])(?:i?B)?|B)?$/i.exec(text) ?? [];
+  const size = Number(amount) * 1024 ** " KMGT".indexOf(prefix.toUpperCase() || " ");
+  return Number.isInteger(size) ? inRange(size, min, max) : undefined;
+}
+
 /** Digits, or a number with a suffix that makes it whole. A minus sign is read so that the range can refuse it. */
 function parseScaled(
   text: string,

@@ -10,6 +10,7 @@ export {
   type CleanupOptions,
   cleanBuffer,
 } from "./buffer/stale.ts";
+export type { Account, BufferFile } from "./inspection/buffer-files.ts";
 export {
   type BufferSnapshot,
   type InspectedBuffer,

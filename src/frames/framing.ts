@@ -30,6 +30,8 @@ export interface SplitterSizes {
   maxFrameSize: number;
   /** The size of every frame but the last, 1 to `maxFrameSize`. Required for `fixed`, ignored otherwise. */
   frameSize?: number;
+  /** Whether the last frame of `fixed` must have that size, too. */
+  isWhole?: boolean;
 }
 
 /**
@@ -48,6 +50,7 @@ export class FrameSplitter {
   readonly #framing: Framing;
   readonly #frameSize: number;
   readonly #maxFrameSize: number;
+  readonly #isWhole: boolean;
 
   #chunk: Uint8Array = new Uint8Array(0);
   #position = 0;
@@ -69,11 +72,12 @@ export class FrameSplitter {
    * @throws InvalidFrameSizeError if `frameSize` is required and is not a whole number of at least 1.
    * @throws FrameTooLargeError if `frameSize` is required and exceeds `maxFrameSize`.
    */
-  constructor(framing: Framing, { maxFrameSize, frameSize = 0 }: SplitterSizes) {
+  constructor(framing: Framing, { maxFrameSize, frameSize = 0, isWhole = false }: SplitterSizes) {
     if (framing === "fixed") requireFrameSize(frameSize, maxFrameSize);
     this.#framing = framing;
     this.#frameSize = frameSize;
     this.#maxFrameSize = maxFrameSize;
+    this.#isWhole = isWhole;
   }
 
   /** The empty lines skipped so far; 0 unless the framing is `lines`. */
@@ -103,7 +107,8 @@ export class FrameSplitter {
   /**
    * The next frame, of 1 to `maxFrameSize` bytes, or `undefined` if it needs another chunk, or the end of the stream.
    * @throws ZeroBufferError IO_ERROR, with the byte offset in the stream, if a line or record is longer than
-   *   `maxFrameSize`, or if a record is empty or cut short by the end of the stream; on every later call as well.
+   *   `maxFrameSize`, or if a record, or a frame that must be whole, is empty or cut short by the end of the stream; on
+   *   every later call as well.
    */
   next(): Uint8Array | undefined {
     switch (this.#framing) {
@@ -130,6 +135,7 @@ export class FrameSplitter {
     const missing = this.#frameSize - this.#collectedSize;
     if (missing <= this.#available) return this.#take(missing);
     this.#collectRest();
+    if (this.#ended && this.#isWhole && this.#collectedSize > 0) throw this.#frameCutShort();
     return this.#ended ? this.#takeLast() : undefined;
   }
 
@@ -258,6 +264,13 @@ export class FrameSplitter {
 
   #recordCutShort(size: number): ZeroBufferError {
     return this.#cutShort(`after ${this.#collectedSize} of its ${size} bytes`);
+  }
+
+  #frameCutShort(): ZeroBufferError {
+    const where = `after ${this.#collectedSize} of the ${this.#frameSize} bytes of a frame`;
+    return new ZeroBufferError("IO_ERROR", `The stream ends ${where}.`, {
+      hint: "Check that the stream is complete, and that its frames have that size.",
+    });
   }
 
   #cutShort(where: string): ZeroBufferError {

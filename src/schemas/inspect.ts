@@ -4,6 +4,9 @@ import { type Static, Type } from "typebox";
 import { bufferState } from "./buffer-state.ts";
 import { buffer, count, ending, orNull } from "./common.ts";
 
+const accountName = (what: string) =>
+  orNull(Type.String({ description: `Name of its ${what}; null if it has none on this machine.` }));
+
 /** The document of `zerobuffer inspect`. */
 export const InspectDocument = Type.Object(
   {
@@ -61,6 +64,20 @@ export const InspectDocument = Type.Object(
         },
         { additionalProperties: false, description: "The metadata of the writer; null if it sent none." },
       ),
+    ),
+    files: Type.Array(
+      Type.Object(
+        {
+          path: Type.String({ description: "Path of the file." }),
+          owner: accountName("owner"),
+          uid: orNull(count("User id of its owner; null on Windows.")),
+          group: accountName("group"),
+          gid: orNull(count("Id of its group; null on Windows.")),
+          mode: Type.String({ pattern: "^[0-7]{4}$", description: "Its permission bits in octal." }),
+        },
+        { additionalProperties: false },
+      ),
+      { description: "The files of the buffer: shared memory and semaphores (on Linux), and lock files." },
     ),
     ...ending,
   },

@@ -24,10 +24,7 @@ test.each([
   ["zerobuffer reader cam --verify seq", ["sequential"]],
   ["zerobuffer reader cam --verify=seq", ["--verify=sequential"]],
   ["zerobuffer reader cam --verify fr", []],
-  [
-    "zerobuffer writer cam -m 'a:b c=d' --pat",
-    ["--pattern\tfill frames: sequential, random, zero or ones"],
-  ],
+  ["zerobuffer writer cam -m 'a:b c=d' --pat", ["--pattern\tfill frames: sequential, random, zero or ones"]],
 ])("completes %p", (line, expected) => {
   expect(offers(line)).toEqual(expected);
 });

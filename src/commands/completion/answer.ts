@@ -1,5 +1,6 @@
 // zerobuffer complete: prints the completions of a word. The scripts of `zerobuffer completion` run it.
 
+import { nameIn } from "../../cli/address.ts";
 import { scanArguments } from "../../cli/arguments.ts";
 import { type AnyCommand, type Commands, defineCommand, firstSentence } from "../../cli/command.ts";
 import { flagOf, type Option, type Options, outputOptions, programOptions } from "../../cli/options.ts";
@@ -124,7 +125,8 @@ async function argumentsOf(
   const place = places[positionals.length] ?? (last?.variadic ? last : undefined);
   if (place === undefined) return options ? flags(unused) : [];
   const values = await valuesOf(place);
-  return values === "files" ? values : values.filter(({ value }) => !positionals.includes(value));
+  const named = positionals.map(nameIn);
+  return values === "files" ? values : values.filter(({ value }) => !named.includes(value));
 }
 
 function flags(options: Options): Offer[] {

@@ -1,6 +1,7 @@
 // Rewords failures of a channel's two buffers: users know the channel, not the buffers.
 
 import { CommandError } from "../../cli/failure.ts";
+import { wordingOfBuffer } from "../../cli/other-kind.ts";
 import { buffersOf, ReaderDeadError, WriterDeadError, ZeroBufferError } from "../../core/index.ts";
 
 /** The message and hint to show instead. */
@@ -41,7 +42,7 @@ function wordingForClient(error: ZeroBufferError, channel: string): Wording | un
   const START = "Start the server (zerobuffer duplex serve), or raise --connect-timeout-ms.";
   switch (error.code) {
     case "BUFFER_NOT_FOUND":
-      return { message: `Channel "${channel}" has no server.`, hint: START };
+      return wordingOfBuffer(channel) ?? { message: `Channel "${channel}" has no server.`, hint: START };
     case "PEER_TIMEOUT":
       return {
         message: `The server of channel "${channel}" cannot be reached. ${error.message}`,

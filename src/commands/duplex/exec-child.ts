@@ -34,6 +34,8 @@ const LINE_END = /\r?\n|\r(?!$)/;
 export interface ChildOptions {
   /** A shell's command line. */
   readonly line: string;
+  /** Variables that it gets besides the environment of this program. */
+  readonly env?: Readonly<Record<string, string>>;
   /** How long a response may take after the one before it. */
   readonly timeoutMs: number;
   /** How long the first response after each start may take. */
@@ -195,14 +197,14 @@ class Child {
 
   /** @param onFailure is called when it becomes unusable by itself. */
   constructor(options: ChildOptions, onFailure: () => void) {
-    const { line, maxRequestSize, pieceSize = PIECE_SIZE } = options;
+    const { env, line, maxRequestSize, pieceSize = PIECE_SIZE } = options;
     this.#options = options;
     this.#onFailure = onFailure;
     this.#pieceSize = pieceSize;
     this.#splitter = new FrameSplitter("length-prefixed", {
       maxFrameSize: Math.min(Math.max(maxRequestSize, MAX_USUAL_SIZE), MAX_PREFIXED_SIZE),
     });
-    this.#process = startShell(line);
+    this.#process = startShell(line, env);
     this.#stderrEnd = this.#forwardStderr();
     this.#end = this.#listen();
   }

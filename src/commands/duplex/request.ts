@@ -7,6 +7,7 @@ import { count, grouped, perSecond, speedText } from "../../cli/format.ts";
 import { FrameOutput } from "../../cli/frame-output.ts";
 import { sourceOf } from "../../cli/frame-source.ts";
 import { noLatencies, picture } from "../../cli/latencies.ts";
+import { loadMetadata, METADATA_BYTES, metadataFile, refuseTwoMetadata } from "../../cli/metadata.ts";
 import { openInput, openOutput, refuseSameFile } from "../../cli/open.ts";
 import {
   channelName,
@@ -24,6 +25,7 @@ import {
 import { startProgress } from "../../cli/progress.ts";
 import { framing, whoMayConnect, xorKey } from "../../cli/shared-options.ts";
 import { timeText } from "../../cli/values.ts";
+import { DEFAULT_FRAME_SIZE, frameRateOf, frameSizeOf, videoOption } from "../../cli/video.ts";
 import {
   DuplexChannelFactory,
   FRAME_HEADER_SIZE,
@@ -52,9 +54,15 @@ const args = {
     group: "Requests",
     alias: "s",
     description: "set the request size",
-    default: 1024,
+    default: undefined,
+    shown: `${DEFAULT_FRAME_SIZE}`,
     min: 1,
     max: 2 ** 32,
+  }),
+  video: videoOption({
+    group: "Requests",
+    what: "requests",
+    aside: " With --video, --framing is that of --output alone: pictures of --input are end to end.",
   }),
   pattern: choice(PATTERNS, {
     group: "Requests",
@@ -78,7 +86,9 @@ const args = {
     group: "Requests",
     alias: "m",
     description: "send this text as metadata before the first request",
+    rawBytes: METADATA_BYTES,
   }),
+  metadataFile: metadataFile({ group: "Requests", what: "request" }),
   output: path({
     group: "Responses",
     alias: "o",
@@ -167,7 +177,10 @@ export default defineCommand({
 
   async run(options, session, document) {
     refuseTogether({ "--input": options.input, "--pattern": options.pattern });
-    const { bufferSize, channel, connectTimeoutMs, framing, metadata } = options;
+    refuseTwoMetadata(options);
+    const { channel, connectTimeoutMs, framing, video } = options;
+    const { bufferSize } = { ...options, ...session.sizes.get("channel") };
+    const size = frameSizeOf(options.size, video);
     const { log, signal } = session;
 
     refuseSameFile({
@@ -175,6 +188,7 @@ export default defineCommand({
       "--output": options.output,
     });
     // Before the channel is touched, so that a bad path harms nothing.
+    const metadata = await loadMetadata(options, session);
     const input = await openInput(options.input, session);
     const output = await openOutput(options.output, session);
     const client = session.own(
@@ -193,17 +207,17 @@ export default defineCommand({
     notePeer("came");
     log?.info(`Connected to channel "${channel}".`);
     const stampSize = options.stamp ? STAMP_SIZE : 0;
-    const source = sourceOf(input, options, client.maxRequestSize - stampSize, signal);
+    const source = sourceOf(input, { ...options, size }, client.maxRequestSize - stampSize, signal);
     if (metadata !== undefined) {
-      const bytes = new TextEncoder().encode(metadata);
-      client.setMetadata(bytes);
-      document.metadata_size = bytes.length;
+      client.setMetadata(metadata);
+      document.metadata_size = metadata.length;
     }
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_REQUESTS : 0);
     const progress = await startProgress(session, "Requesting", limit > 0 ? limit : input?.size, "requests");
     const responses = output && new FrameOutput(output, framing);
-    const loop: RequestLoop = new RequestLoop(client, source, responses, options, session, () =>
+    const pace = { ...options, rate: frameRateOf(options.rate, video, input) };
+    const loop: RequestLoop = new RequestLoop(client, source, responses, pace, session, () =>
       progress?.update(loop.received, loop.bytesSent, limit > 0 ? loop.sent : (input?.bytesRead ?? 0)),
     );
     try {

@@ -5,12 +5,14 @@ import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped, speedText } from "../../cli/format.ts";
+import { openOutput } from "../../cli/open.ts";
 import {
   channelName,
   choice,
   duration,
   flag,
   integer,
+  path,
   text,
   transferOptions,
   type Values,
@@ -32,6 +34,8 @@ import { transformFor } from "../../frames/transforms.ts";
 import type { DuplexServeDocument } from "../../schemas/duplex-serve.ts";
 import { rewordForServer } from "./channel.ts";
 import type { ChildHandler } from "./exec-child.ts";
+import type { MetadataFile } from "./exec-metadata.ts";
+import { MetadataOutput } from "./metadata-output.ts";
 
 /** How often to update the progress. */
 const PROGRESS_MS = 100;
@@ -52,12 +56,19 @@ const args = {
     shown: "echo",
   }),
   xorKey: xorKey({ group: "Requests", description: "set the key of --handler xor" }),
+  metadataOutput: path({
+    group: "Requests",
+    description: "write the metadata of each client to a file",
+    note: "--metadata-output holds the metadata of the last client that has sent any.",
+  }),
   exec: text({
     group: "Requests",
     description: "let a command answer the requests",
     note:
       "--exec keeps COMMAND running: it reads requests from stdin and writes responses to stdout, each after its " +
-      "length (u32, little-endian).",
+      "length (u32, little-endian). It finds the metadata of the client that it answers in the file that its environment " +
+      "variable ZEROBUFFER_METADATA_FILE names. The file is replaced before the first request of each client, and is " +
+      "empty for a client without metadata.",
     valueHint: "COMMAND",
   }),
   stamp: flag({
@@ -153,7 +164,8 @@ export default defineCommand({
     errors: [],
   }),
 
-  async run(options, session, document) {
+  async run(given, session, document) {
+    const options = { ...given, ...session.sizes.get("channel") };
     refuseContradictions(options);
     const { frames } = options;
     const stopwatch = new Stopwatch();
@@ -161,9 +173,13 @@ export default defineCommand({
     session.signal.addEventListener("abort", () => fail(session.signal.reason), { once: true });
     // Until it is awaited.
     ended.catch(() => {});
-    const child = await openChild(options, session, fail);
+    // Before the channel is created, so that a bad path harms nothing.
+    const file = await openOutput(options.metadataOutput, session);
+    const metadataOutput = file && new MetadataOutput(file, fail);
+    const exec = await openChild(options, session, fail);
+    const child = exec?.child;
     const stamps = options.stamp ? new Stamps(await Ages.open()) : undefined;
-    const { server, start } = createServer(options, child, stamps, stopwatch, session);
+    const { server, start } = createServer(options, exec, stamps, stopwatch, session);
     /** Why the server has last lost a client, or has stopped. A run with such a failure fails, even if it goes on to the end. */
     let lastFailure: Error | undefined;
     server.onStop = () => {
@@ -182,8 +198,10 @@ export default defineCommand({
     };
     server.onClient = (change) =>
       session.events?.emit("peer", { buffer: options.channel, role: "client", change });
-    server.onMetadata = (metadata) =>
+    server.onMetadata = (metadata) => {
       session.log?.info(`Received ${count(metadata.length, "bytes")} of metadata.`);
+      metadataOutput?.replace(metadata);
+    };
     const progress = await startProgress(session, "Serving", frames > 0 ? frames : undefined, "requests");
     const updates = setInterval(() => {
       const { requests, bytesIn } = server.statistics;
@@ -203,7 +221,9 @@ export default defineCommand({
       document.frames_without_age = stamps?.ages.withoutAge ?? 0;
       document.age_us = stamps?.ages.summaryUs ?? noAges;
       await child?.end({ atOnce: session.signal.aborted });
+      if (metadataOutput !== undefined) await session.finish(metadataOutput.finish()).catch(() => {});
     }
+    await metadataOutput?.finish();
     checkResult(document, stamps?.missing ?? 0);
   },
 
@@ -256,6 +276,12 @@ function refuseContradictions({ exec, handler, mode, delayMs, stamp }: ServeOpti
   );
 }
 
+/** A program that answers requests, and the file in which it finds the metadata of their client. */
+interface Exec {
+  readonly child: ChildHandler;
+  readonly metadata: MetadataFile;
+}
+
 /** @param giveUp is called when it cannot be kept running. */
 async function openChild(
   {
@@ -266,19 +292,23 @@ async function openChild(
   }: ServeOptions,
   session: Session,
   giveUp: (error: CommandError) => void,
-): Promise<ChildHandler | undefined> {
+): Promise<Exec | undefined> {
   if (line === undefined) return undefined;
   const { ChildHandler } = await import("./exec-child.ts");
+  const { METADATA_VARIABLE, MetadataFile } = await import("./exec-metadata.ts");
   const { log, stderr } = session;
-  return session.own(
-    new ChildHandler({ line, timeoutMs, startTimeoutMs, maxRequestSize, log, stderr, giveUp }),
+  const metadata = session.own(new MetadataFile());
+  const env = { [METADATA_VARIABLE]: metadata.path };
+  const child = session.own(
+    new ChildHandler({ line, env, timeoutMs, startTimeoutMs, maxRequestSize, log, stderr, giveUp }),
   );
+  return { child, metadata };
 }
 
 /** The server, and the function that starts it. */
 function createServer(
   options: ServeOptions,
-  child: ChildHandler | undefined,
+  exec: Exec | undefined,
   stamps: Stamps | undefined,
   stopwatch: Stopwatch,
   session: Session,
@@ -293,11 +323,12 @@ function createServer(
     return { server, start: () => server.start(handler, processing, limits) };
   }
   const server = session.own(factory.createImmutableServer(channel, config));
-  const answer = immutableHandler(options, child);
-  const handler = timed(
-    stamps === undefined ? answer : (request: Frame) => answer(stamps.takeOff(request)),
-    stopwatch,
-  );
+  const answer = immutableHandler(options, exec?.child);
+  const handler = timed((request: Frame) => {
+    // The first one of a client.
+    if (request.sequence === 1) exec?.metadata.replace(server.metadata);
+    return answer(stamps === undefined ? request : stamps.takeOff(request));
+  }, stopwatch);
   return { server, start: () => server.start(handler, processing, limits) };
 }
 

@@ -21,10 +21,12 @@ export function cmdCommand(line: string, systemRoot = "C:\\Windows"): string[] {
 /**
  * Starts a shell that runs a command line. Ctrl-C does not reach it.
  *
+ * @param variables those that it gets besides the environment of this program.
  * @throws Error if the system starts no process, or on Windows could not end all that it starts.
  */
-export function startShell(line: string): Shell {
-  const streams = { stdin: "pipe", stdout: "pipe", stderr: "pipe" } as const;
+export function startShell(line: string, variables: Readonly<Record<string, string>> = {}): Shell {
+  const env = { ...process.env, ...variables };
+  const streams = { env, stdin: "pipe", stdout: "pipe", stderr: "pipe" } as const;
   // In a process group of its own, which has everything that it starts.
   if (!isWindows) return Bun.spawn(["/bin/sh", "-c", line], { ...streams, detached: true });
   const code = bindChildren();

@@ -8,7 +8,13 @@ import { Screen, untilNextUpdate, watchFlag, watchInterval } from "../../cli/scr
 import { tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
 import { BufferNotFoundError } from "../../core/index.ts";
-import { inspectBuffer, type MetadataPreview, type Oieb, removalAdvice } from "../../core/inspection.ts";
+import {
+  type BufferFile,
+  inspectBuffer,
+  type MetadataPreview,
+  type Oieb,
+  removalAdvice,
+} from "../../core/inspection.ts";
 import type { InspectDocument } from "../../schemas/inspect.ts";
 import { entryOf, paintOf, participantText, rateBetween } from "../list/entry.ts";
 
@@ -61,6 +67,7 @@ export default defineCommand({
     oieb: null,
     semaphores: { written: null, released: null },
     metadata: null,
+    files: [],
     errors: [],
   }),
 
@@ -119,6 +126,7 @@ function look(
     oieb: snapshot.oieb && publish(snapshot.oieb),
     semaphores: view.semaphores(),
     metadata: publishMetadata(view.metadata()),
+    files: view.files().map(publishFile),
   } satisfies Partial<InspectDocument>);
   return true;
 }
@@ -155,6 +163,17 @@ function publishMetadata(metadata: MetadataPreview | null): InspectDocument["met
   return { size_bytes: size, encoding, preview, truncated: isTruncated };
 }
 
+function publishFile({ path, owner, group, mode }: BufferFile): InspectDocument["files"][number] {
+  return {
+    path,
+    owner: owner.name,
+    uid: owner.id,
+    group: group.name,
+    gid: group.id,
+    mode: mode.toString(8).padStart(4, "0"),
+  };
+}
+
 function forbidden({ buffer_name, fault }: InspectDocument): CommandError {
   return new CommandError(
     "PERMISSION_DENIED",
@@ -186,6 +205,7 @@ function linesOf(document: InspectDocument, style: Style): string[] {
     ["Writer", participantText(document.writer, COMMAND_LENGTH)],
     ["Reader", participantText(document.reader, COMMAND_LENGTH)],
     ["Metadata", metadataText(document)],
+    ...document.files.map((file, at): [string, string] => [at === 0 ? "Files" : "", fileText(file)]),
   ];
   const shown = rows.flatMap(([label, text]) =>
     text === null ? [] : [[{ text: label, paint: "dim" as const }, { text }]],
@@ -235,4 +255,10 @@ function metadataText({ metadata, payload_size }: InspectDocument): string | nul
   const { size_bytes, encoding, preview, truncated } = metadata;
   const more = truncated ? " …" : "";
   return `${count(size_bytes, "bytes")}${encoding === "hex" ? " in hex" : ""}: ${preview.replace(/\s+/g, " ")}${more}`;
+}
+
+/** A file as ls shows it: `0660 alice:video /dev/shm/cam`. */
+function fileText({ path, owner, uid, group, gid, mode }: InspectDocument["files"][number]): string {
+  const accounts = uid === null ? "" : `${owner ?? uid}:${group ?? gid} `;
+  return `${mode} ${accounts}${path}`;
 }

@@ -165,7 +165,8 @@ export default defineCommand({
   }),
 
   async run(options, session, document) {
-    const { buffer, bufferSize, frames, framing, metadataSize, mode, wait } = options;
+    const { buffer, frames, framing, mode, wait } = options;
+    const { bufferSize, metadataSize } = { ...options, ...session.sizes.get("buffer") };
     const { log } = session;
     document.frame_size = options.size ?? DEFAULT_FRAME_SIZE;
 

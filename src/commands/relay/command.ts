@@ -4,6 +4,7 @@ import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
 import { bufferName, choice, duration, flag, integer, transferOptions } from "../../cli/options.ts";
+import { rewordForWriter } from "../../cli/other-kind.ts";
 import { OutputBuffer } from "../../cli/output-buffer.ts";
 import { startProgress } from "../../cli/progress.ts";
 import { metadataRoom, ringSize, timeoutsOf, waitMode, xorKey } from "../../cli/shared-options.ts";
@@ -111,21 +112,24 @@ export default defineCommand({
   }),
 
   async run(options, session, document) {
-    const { bufferSize, frames, metadataSize, wait } = options;
+    const { frames, wait } = options;
     const { connectTimeoutMs, timeoutMs } = timeoutsOf(options, TIMEOUTS);
     const { log, signal } = session;
     document.transform = options.transform;
     checkNames(options.input, options.output);
 
-    const config: BufferConfig = { metadataSize, payloadSize: bufferSize };
+    const configOf = (place: "input" | "output"): BufferConfig => {
+      const { bufferSize, metadataSize } = { ...options, ...session.sizes.get(place) };
+      return { metadataSize, payloadSize: bufferSize };
+    };
     // The input comes first, so that its writer can start while the relay waits for the output.
-    const reader = session.own(await Reader.create(options.input, config, { wait, signal }));
+    const reader = session.own(await Reader.create(options.input, configOf("input"), { wait, signal }));
     session.events?.emit("ready", { buffer: reader.name });
     log?.info(`Created buffer "${reader.name}" of ${count(reader.config.payloadSize, "bytes")}.`);
     const writer = await Writer.connect(options.output, {
       connectTimeoutMs,
       writeTimeout: timeoutMs,
-      create: options.createOutput ? config : undefined,
+      create: options.createOutput ? configOf("output") : undefined,
       wait,
       signal,
     });
@@ -151,6 +155,8 @@ export default defineCommand({
       fill(document, output, loop);
     }
   },
+
+  reword: rewordForWriter,
 
   summarize(document, style, failed) {
     const { input_buffer, output_buffer, frames_relayed, frames_dropped, total_bytes, duration_seconds } =

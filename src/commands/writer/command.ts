@@ -2,9 +2,9 @@
 
 import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
-import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
 import { sourceOf } from "../../cli/frame-source.ts";
+import { loadMetadata, METADATA_BYTES, metadataFile, refuseTwoMetadata } from "../../cli/metadata.ts";
 import { openInput } from "../../cli/open.ts";
 import {
   bufferName,
@@ -17,13 +17,13 @@ import {
   size,
   text,
   transferOptions,
-  type Values,
 } from "../../cli/options.ts";
+import { rewordForWriter } from "../../cli/other-kind.ts";
 import { FULL_POLICIES, OutputBuffer } from "../../cli/output-buffer.ts";
 import { startProgress } from "../../cli/progress.ts";
-import type { Session } from "../../cli/session.ts";
 import { framing, timeoutsOf, waitMode } from "../../cli/shared-options.ts";
 import { formatDuration } from "../../cli/values.ts";
+import { DEFAULT_FRAME_SIZE, frameRateOf, frameSizeOf, videoOption } from "../../cli/video.ts";
 import { STAMP_SIZE, Writer } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { WriterDocument } from "../../schemas/writer.ts";
@@ -48,10 +48,12 @@ const args = {
     group: "Frames",
     alias: "s",
     description: "set the frame size",
-    default: 1024,
+    default: undefined,
+    shown: `${DEFAULT_FRAME_SIZE}`,
     min: 1,
     max: 2 ** 32,
   }),
+  video: videoOption({ group: "Frames", what: "frames" }),
   pattern: choice(PATTERNS, {
     group: "Frames",
     description: "fill frames",
@@ -81,9 +83,9 @@ const args = {
     group: "Metadata",
     alias: "m",
     description: "send this text as metadata before the first frame",
-    rawBytes: "Put these bytes in a file, and send it with --metadata-file.",
+    rawBytes: METADATA_BYTES,
   }),
-  metadataFile: path({ group: "Metadata", description: "send a file as metadata before the first frame" }),
+  metadataFile: metadataFile({ group: "Metadata", what: "frame" }),
   rate: rate({
     group: "Pace",
     description: "write this many frames per second",
@@ -120,11 +122,6 @@ const args = {
   ...transferOptions,
 };
 
-type WriterOptions = Values<typeof args>;
-
-/** More metadata than any reader reserves room for: an endless file is not read forever. */
-const MAX_METADATA_SIZE = 256 * 1024 * 1024;
-
 export default defineCommand({
   meta: { name: "writer", description: "Writes frames to a buffer that a reader has created." },
   args,
@@ -160,8 +157,13 @@ export default defineCommand({
 
   async run(options, session, document) {
     refuseTogether({ "--input": options.input, "--pattern": options.pattern });
-    refuseTogether({ "--metadata": options.metadata, "--metadata-file": options.metadataFile });
-    const { buffer, framing, size, wait } = options;
+    refuseTwoMetadata(options);
+    const { buffer, framing, video, wait } = options;
+    refuseTogether(
+      { "--video": video, [`--framing ${framing}`]: framing !== "fixed" },
+      "Frames of raw video have one size: leave --framing out.",
+    );
+    const size = frameSizeOf(options.size, video);
     const { connectTimeoutMs, timeoutMs } = timeoutsOf(options, TIMEOUTS);
     const { log, signal } = session;
     const pattern = options.pattern ?? "sequential";
@@ -188,11 +190,12 @@ export default defineCommand({
       document.metadata_size = metadata.length;
       log?.info(`Sent ${count(metadata.length, "bytes")} of metadata.`);
     }
-    const source = sourceOf(input, options, writer.maxFrameSize - stampSize, signal);
+    const source = sourceOf(input, { ...options, size }, writer.maxFrameSize - stampSize, signal);
 
     const limit = options.frames ?? (input === undefined ? DEFAULT_FRAMES : 0);
     const progress = await startProgress(session, "Writing", limit > 0 ? limit : input?.size);
-    const loop = new WriterLoop(output, source, options, signal, (frames) =>
+    const rate = frameRateOf(options.rate, video, input);
+    const loop = new WriterLoop(output, source, { ...options, rate }, signal, (frames) =>
       progress?.update(frames, output.bytesWritten, limit > 0 ? frames : (input?.bytesRead ?? 0)),
     );
     try {
@@ -205,6 +208,8 @@ export default defineCommand({
       document.empty_lines_skipped = source.emptyLines;
     }
   },
+
+  reword: rewordForWriter,
 
   summarize(document, style, failed) {
     const { buffer_name, frames_written, frames_dropped, bytes_written, duration_seconds } = document;
@@ -229,21 +234,4 @@ function fill(document: WriterDocument, output: OutputBuffer, { seconds }: Write
   document.waits = output.waits;
   document.reconnects = output.reconnects;
   Object.assign(document, speedFigures(framesWritten, bytesWritten, seconds));
-}
-
-/** The metadata to send, if any. */
-async function loadMetadata(
-  { metadata, metadataFile }: WriterOptions,
-  session: Session,
-): Promise<Uint8Array | undefined> {
-  if (metadata !== undefined) return new TextEncoder().encode(metadata);
-  if (metadataFile === undefined) return undefined;
-  const input = await openInput(metadataFile, session);
-  const bytes = await input.readAll(MAX_METADATA_SIZE, session.signal);
-  if (bytes.length > 0) return bytes;
-  throw new CommandError(
-    "USAGE",
-    `The file of --metadata-file, ${metadataFile}, is empty.`,
-    "Name a file with metadata, or leave the option out.",
-  );
 }

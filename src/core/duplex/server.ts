@@ -46,6 +46,10 @@ abstract class DuplexServer implements IDuplexServer {
     return this.#statistics;
   }
 
+  get metadata(): Uint8Array {
+    return this.#service?.metadata ?? new Uint8Array(0);
+  }
+
   stop(): void {
     this.#service?.stop();
   }

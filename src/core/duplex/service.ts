@@ -108,6 +108,11 @@ export class Service {
     return this.#statistics;
   }
 
+  /** A copy of the metadata of the client that is served. */
+  get metadata(): Uint8Array {
+    return this.#metadata.slice();
+  }
+
   /** Serves until it is stopped. Never rejects. */
   async run(): Promise<void> {
     while (!this.#isStopped) {

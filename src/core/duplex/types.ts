@@ -115,6 +115,11 @@ export interface IDuplexServer extends Disposable {
   /** What the server has done since its last start. */
   readonly statistics: ServerStatistics;
   /**
+   * A copy of the metadata of the client whose requests are handled; empty if it has sent none. While no client is served it
+   * may still be that of the last one.
+   */
+  readonly metadata: Uint8Array;
+  /**
    * Called for every request without a response, with its sequence number, and with 0 if the channel itself fails: after
    * CORRUPT_BUFFER and SEQUENCE_ERROR it is created anew, after anything else the service ends.
    */

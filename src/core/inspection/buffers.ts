@@ -11,6 +11,7 @@ import type { Presence } from "../buffer/presence.ts";
 import { type BufferState, beginsAsBuffer, type Judgement, judge } from "../buffer/stale.ts";
 import { OIEB_SIZE } from "../config.ts";
 import { checkHelper, checkSharedMemory, notListed } from "../failures.ts";
+import { type BufferFile, filesOf } from "./buffer-files.ts";
 import { locate, type Sought } from "./places.ts";
 
 /** A preview of metadata has up to this many bytes. */
@@ -181,6 +182,11 @@ export class InspectedBuffer {
   /** The tokens in both semaphores. */
   semaphores(): SemaphoreValues {
     return { written: tokens(this.name, Role.WRITER), released: tokens(this.name, Role.READER) };
+  }
+
+  /** The files of the buffer, with their owners and permissions. */
+  files(): BufferFile[] {
+    return filesOf(this.name);
   }
 
   /** The metadata of the writer; null if there is none, if it is being written, or if the buffer is corrupt. */

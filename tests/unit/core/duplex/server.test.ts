@@ -231,6 +231,26 @@ describe("a server", () => {
     expect(served.metadata).toEqual(["the same", "the same", "the same", "the same"]);
   });
 
+  test("has the metadata of the client whose request is handled, and none of a client that has sent none", async () => {
+    const decoder = new TextDecoder();
+    using served: ReturnType<typeof serve> = serve(() => {
+      const { metadata } = served.server;
+      const text = decoder.decode(metadata);
+      // It is a copy.
+      metadata.fill(0);
+      return new TextEncoder().encode(`<${text}>`);
+    });
+    for (const text of ["first", "first", undefined, "second", undefined, undefined, "first"]) {
+      using client = served.connect();
+      if (text !== undefined) client.setMetadata(new TextEncoder().encode(text));
+      for (let i = 0; i < 2; i++) {
+        expect(decoder.decode(await answerTo(client, bytesOf(1, 10)))).toBe(`<${text ?? ""}>`);
+      }
+    }
+    served.server.stop();
+    expect(served.server.metadata).toEqual(new Uint8Array(0));
+  });
+
   test("is told the same metadata by one client after another", async () => {
     const gone: string[] = [];
     const logger = {

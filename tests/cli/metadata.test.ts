@@ -1,0 +1,210 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { bufferMade, pseudoRandom, uniqueName } from "../support/buffers.ts";
+import { Child, runJson } from "../support/process.ts";
+import { ask, SMALL, serve, stopped } from "./channels.ts";
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "zerobuffer-metadata-"));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+/** What other programs send: a length before JSON; bytes that are not UTF-8; every byte; a whole block but for its length. */
+const SAMPLES: readonly (readonly [what: string, bytes: Uint8Array<ArrayBuffer>])[] = [
+  ["a u32 length before JSON", Buffer.concat([Buffer.from([7, 0, 0, 0]), Buffer.from('{"a":1}')])],
+  ["bytes that are not UTF-8", Buffer.from([0xff, 0xfe, 0, 0xc3, 0x28, 0x80, 0x0a, 0x0d, 0])],
+  ["every byte", Buffer.from(Array.from({ length: 256 }, (_, at) => at))],
+  ["as much as there is room for", Uint8Array.from(pseudoRandom(4096 - 8))],
+];
+
+describe.each(SAMPLES)("metadata of %s", (_, bytes) => {
+  const paths = () => [join(directory, "sent"), join(directory, "received")] as const;
+
+  test("goes from writer through relay to reader unchanged", async () => {
+    const [sent, received] = paths();
+    writeFileSync(sent, bytes);
+    const [input, output] = [uniqueName(), uniqueName()];
+    const size = ["--buffer-size", "64KiB"];
+    await using reader = Child.cli(["reader", output, ...size, "--metadata-output", received]);
+    await bufferMade(output);
+    await using relay = Child.cli(["relay", input, output, ...size, "--json-output"]);
+    await bufferMade(input);
+    const { code, document } = await runJson("writer", input, "-n", "2", "--metadata-file", sent);
+    expect([code, document.metadata_size]).toEqual([0, bytes.length]);
+    expect((await relay.report()).document.metadata_size).toBe(bytes.length);
+    expect((await reader.exited()).code).toBe(0);
+    expect(readFileSync(received)).toEqual(Buffer.from(bytes));
+  });
+
+  test("goes from duplex request to duplex serve and its program unchanged", async () => {
+    const [sent, received] = paths();
+    writeFileSync(sent, bytes);
+    const channel = uniqueName();
+    const exec = [process.execPath, join(import.meta.dir, "fixtures", "metadata-answerer.ts")].join(" ");
+    await using server = await serve(channel, "--metadata-output", received, "--exec", exec);
+    const answer = join(directory, "answer");
+    const { code, document } = await ask(channel, "-n", "1", "--metadata-file", sent, "-o", answer);
+    expect([code, document.metadata_size]).toEqual([0, bytes.length]);
+    expect(readFileSync(answer)).toEqual(Buffer.concat([Buffer.of(1), bytes]));
+    await stopped(server);
+    expect(readFileSync(received)).toEqual(Buffer.from(bytes));
+  });
+});
+
+describe("duplex request", () => {
+  test("refuses two sources of metadata, and an empty file, before it touches the channel", async () => {
+    const channel = uniqueName();
+    writeFileSync(join(directory, "empty"), "");
+    for (const [args, code, message] of [
+      [["--metadata", "a", "--metadata-file", "/etc/hostname"], 3, "Options --metadata and --metadata-file"],
+      [["--metadata-file", join(directory, "empty")], 3, "The file of --metadata-file"],
+      [["--metadata-file", join(directory, "missing")], 2, `Cannot read ${join(directory, "missing")}`],
+    ] as const) {
+      const { document, ...outcome } = await runJson("duplex", "request", channel, ...args);
+      expect([outcome.code, document.error.message]).toEqual([code, expect.stringContaining(message)]);
+    }
+  });
+});
+
+describe("duplex serve --metadata-output", () => {
+  test("has the metadata of the last client that sent any", async () => {
+    const path = join(directory, "metadata");
+    writeFileSync(path, "old");
+    const channel = uniqueName();
+    await using server = await serve(channel, "--metadata-output", path);
+    expect(readFileSync(path, "utf8")).toBe("old");
+    await ask(channel, "-n", "1", "-m", "a longer one");
+    await ask(channel, "-n", "1", "-m", "shorter");
+    await ask(channel, "-n", "1");
+    await stopped(server);
+    expect(readFileSync(path, "utf8")).toBe("shorter");
+  });
+
+  test("that cannot be opened ends the server before it has a channel", async () => {
+    const channel = uniqueName();
+    const path = join(directory, "missing", "metadata");
+    const { code, document } = await runJson("duplex", "serve", channel, ...SMALL, "--metadata-output", path);
+    expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
+    expect(existsSync(`/dev/shm/${channel}_request`)).toBe(false);
+  });
+
+  test("that cannot be written is IO_ERROR with code 2", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--metadata-output", "/dev/full");
+    await ask(channel, "-n", "1", "-m", "text");
+    const { code, document } = await server.report();
+    expect([code, document.error]).toMatchObject([
+      2,
+      { code: "IO_ERROR", message: "Cannot write /dev/full: no space left on device." },
+    ]);
+  });
+
+  test("that its reader closes lets the server go on", async () => {
+    const path = join(directory, "pipe");
+    expect(Bun.spawnSync(["mkfifo", path]).exitCode).toBe(0);
+    await using listener = Child.program(["cat", path]);
+    const channel = uniqueName();
+    await using server = await serve(channel, "--metadata-output", path);
+    await ask(channel, "-n", "1", "-m", "first");
+    await listener.printed("first");
+    listener.kill("SIGKILL");
+    await listener.exited();
+    for (const text of ["second", "third"]) expect((await ask(channel, "-n", "1", "-m", text)).code).toBe(0);
+    expect(await stopped(server)).toMatchObject({ clients: 3, responses: 3, error: { code: "INTERRUPTED" } });
+  });
+});
+
+describe("ZEROBUFFER_METADATA_FILE", () => {
+  const exec = [process.execPath, join(import.meta.dir, "fixtures", "metadata-answerer.ts")].join(" ");
+
+  /** The metadata that the program finds at each of some requests of a client. */
+  async function found(channel: string, requests: number, ...args: string[]): Promise<string[]> {
+    const path = join(directory, "answers");
+    const options = ["-n", `${requests}`, "-o", path, "--framing", "length-prefixed"];
+    expect((await ask(channel, ...options, ...args)).code).toBe(0);
+    const answers: string[] = [];
+    for (let bytes = readFileSync(path); bytes.length > 0; ) {
+      const end = 4 + bytes.readUInt32LE(0);
+      answers.push(bytes.toString("utf8", 5, end));
+      bytes = bytes.subarray(end);
+    }
+    return answers;
+  }
+
+  test("names a file with the metadata of each client, from its first request on", async () => {
+    const channel = uniqueName();
+    await using server = await serve(channel, "--exec", exec);
+    expect(await found(channel, 2, "-m", "first")).toEqual(["first", "first"]);
+    expect(await found(channel, 1, "-m", "first")).toEqual(["first"]);
+    expect(await found(channel, 1)).toEqual([""]);
+    const [video = ""] = await found(channel, 1, "--video", "4x3:RGB@30");
+    expect(JSON.parse(video).caps).toContain("width=(int)4, height=(int)3");
+    await stopped(server);
+  });
+
+  test("names an empty file until a client has sent metadata, and none after the end", async () => {
+    const channel = uniqueName();
+    const report = 'wc -c <"$ZEROBUFFER_METADATA_FILE" >&2; echo "$ZEROBUFFER_METADATA_FILE" >&2; exec cat';
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      await using server = await serve(channel, "--exec", report);
+      await server.logged("/metadata\n");
+      const lines = (
+        await (async () => {
+          await ask(channel, "-n", "1", "-m", "text");
+          server.kill(signal);
+          return await server.exited();
+        })()
+      ).stderr.split("\n");
+      const path = lines.find((line) => line.endsWith("/metadata")) ?? "";
+      expect(lines[lines.indexOf(path) - 1]?.trim()).toBe("0");
+      expect(existsSync(dirname(path))).toBe(false);
+    }
+  });
+
+  test("is replaced in one step: whoever reads it at any time finds one client's metadata", async () => {
+    const channel = uniqueName();
+    // It reads the file all the time, and says so if that is neither empty nor complete.
+    const watch =
+      `(while [ -e "$ZEROBUFFER_METADATA_FILE" ]; do tr -d '\\n' <"$ZEROBUFFER_METADATA_FILE" | ` +
+      `awk 'length($0) != 0 && length($0) != 4000 { print "to" "rn" }' >&2; done) & exec cat`;
+    await using server = await serve(channel, "--exec", watch);
+    for (const letter of "abcdefgh") {
+      expect((await ask(channel, "-n", "1", "-m", letter.repeat(4000))).code).toBe(0);
+    }
+    server.kill("SIGTERM");
+    expect((await server.exited()).stderr).not.toContain("torn");
+  });
+
+  test("is a file of this user alone", async () => {
+    const channel = uniqueName();
+    await using server = await serve(
+      channel,
+      "--exec",
+      'ls -ld "$(dirname "$ZEROBUFFER_METADATA_FILE")" >&2; exec cat',
+    );
+    await server.logged("drwx------");
+    await stopped(server);
+  });
+
+  test("is not set where nothing is executed, and its directory is found nowhere then", async () => {
+    const before = readdirSync(tmpdir()).filter((name) => name.startsWith("zerobuffer-exec-"));
+    const channel = uniqueName();
+    await using server = await serve(channel);
+    const after = readdirSync(tmpdir()).filter((name) => name.startsWith("zerobuffer-exec-"));
+    expect(after.filter((name) => !before.includes(name))).toEqual([]);
+    await stopped(server);
+  });
+
+  test("that cannot be made ends the server before it has a channel", async () => {
+    const channel = uniqueName();
+    await using server = Child.cli(["duplex", "serve", channel, ...SMALL, "--exec", exec, "--json-output"], {
+      env: { TMPDIR: join(directory, "missing"), BUN_TMPDIR: directory },
+    });
+    const { code, document } = await server.report();
+    expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
+    expect(document.error.message).toContain("Cannot create a directory for ZEROBUFFER_METADATA_FILE");
+  });
+});
