@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { version } from "../package.json";
 import { commitOf } from "../src/cli/checkout.ts";
 import { PROTOCOL_VERSION } from "../src/cli/version.ts";
-import { type Entry, tarGz, zip } from "./binaries/archive.ts";
+import { type Entry, tarGz, timeOfCommit, zip } from "./binaries/archive.ts";
 import { checkExecutable, checkHelper } from "./binaries/check.ts";
 import { manual } from "./binaries/manual.ts";
 import { sign } from "./binaries/signature.ts";
@@ -95,14 +95,6 @@ async function readDocuments(time: Date): Promise<Entry[]> {
     { name: "zerobuffer.1", content: Buffer.from(await manual(time)) },
     ...Object.entries(files).map(([name, path]) => ({ name, content: readFileSync(join(root, path)) })),
   ];
-}
-
-/** When the commit was made; the first moment that a zip archive can have where there is none. */
-function timeOfCommit(): Date {
-  const { success, stdout } = Bun.spawnSync(["git", "log", "-1", "--format=%ct"], { cwd: root });
-  return success && versions.commit !== "unknown"
-    ? new Date(Number(stdout) * 1000)
-    : new Date(Date.UTC(1980, 0, 1));
 }
 
 /** Builds what is published of the targets. Nothing that an earlier build made stays beside it. */
