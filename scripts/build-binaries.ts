@@ -19,6 +19,8 @@ import { manual } from "./binaries/manual.ts";
 import { sign } from "./binaries/signature.ts";
 import { buildHelper, libraryPath, root } from "./build-native.ts";
 import { buildExecutable, host } from "./executable.ts";
+import { billOfMaterials } from "./licences/bill.ts";
+import { notices, noticesPath } from "./licences/notices.ts";
 import { type Target, targetNamed, targets } from "./targets.ts";
 
 const dist = join(root, "dist");
@@ -86,6 +88,7 @@ async function readDocuments(time: Date): Promise<Entry[]> {
   const files: Readonly<Record<string, string>> = {
     "README.md": "README.md",
     LICENSE: "LICENSE",
+    "THIRD-PARTY-NOTICES.txt": "THIRD-PARTY-NOTICES.txt",
     "completions/zerobuffer.bash": "src/commands/completion/scripts/zerobuffer.bash",
     "completions/_zerobuffer": "src/commands/completion/scripts/zerobuffer.zsh",
     "completions/zerobuffer.fish": "src/commands/completion/scripts/zerobuffer.fish",
@@ -103,6 +106,11 @@ async function buildArtifacts(wanted: readonly Target[]): Promise<void> {
   for (const name of new Bun.Glob("{zerobuffer-*,SHA256SUMS,manifest.json}").scanSync(dist))
     rmSync(join(dist, name));
   for (const { name } of targets) rmSync(join(dist, name), { recursive: true, force: true });
+
+  const bill = await billOfMaterials();
+  if (readFileSync(noticesPath, "utf8") !== notices(bill))
+    throw new Error("THIRD-PARTY-NOTICES.txt is not that of this source: run `bun run build:notices`");
+  writeFileSync(join(dist, `zerobuffer-${version}.cdx.json`), `${JSON.stringify(bill, undefined, 2)}\n`);
 
   const time = timeOfCommit();
   const documents = await readDocuments(time);

@@ -39,7 +39,7 @@ export async function npmPackage(
   );
   const entries: Entry[] = [
     text("package.json", `${JSON.stringify(manifest(repository), undefined, 2)}\n`),
-    ...["README.md", "LICENSE", "CHANGELOG.md"].map((name) => ({
+    ...["README.md", "LICENSE", "THIRD-PARTY-NOTICES.txt", "CHANGELOG.md"].map((name) => ({
       name,
       content: readFileSync(join(root, name)),
     })),

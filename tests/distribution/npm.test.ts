@@ -126,7 +126,7 @@ describe("the package", () => {
     expect(
       readFileSync(join(place, "helpers", host.helper, host.helperFile)).equals(readFileSync(libraryPath)),
     ).toBe(true);
-    for (const name of ["README.md", "LICENSE", "CHANGELOG.md"])
+    for (const name of ["README.md", "LICENSE", "THIRD-PARTY-NOTICES.txt", "CHANGELOG.md"])
       expect(readFileSync(join(place, name), "utf8")).toBe(readFileSync(join(root, name), "utf8"));
     expect(files().filter((name) => name.endsWith(".d.ts"))).toEqual([
       "lib/index.d.ts",
