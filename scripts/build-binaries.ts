@@ -4,6 +4,8 @@
 //   build-binaries.ts --target NAME…   dist/NAME/zerobuffer and what is published of it: archive, hashes, manifest
 //   build-binaries.ts --all            the same for all targets
 //
+// --repository URL is the address that README names in the archives; a release has one.
+//
 // What is wrong with a helper or an executable is found here, and not by those who run it.
 
 import { createHash } from "node:crypto";
@@ -21,6 +23,7 @@ import { buildHelper, libraryPath, root } from "./build-native.ts";
 import { buildExecutable, host } from "./executable.ts";
 import { billOfMaterials } from "./licences/bill.ts";
 import { notices, noticesPath } from "./licences/notices.ts";
+import { withAddress } from "./release/table.ts";
 import { type Target, targetNamed, targets } from "./targets.ts";
 
 const dist = join(root, "dist");
@@ -84,9 +87,8 @@ async function buildArtifact(target: Target, documents: readonly Entry[], time: 
 }
 
 /** What is in every archive besides the executable. */
-async function readDocuments(time: Date): Promise<Entry[]> {
+async function readDocuments(time: Date, repository: string | undefined): Promise<Entry[]> {
   const files: Readonly<Record<string, string>> = {
-    "README.md": "README.md",
     LICENSE: "LICENSE",
     "THIRD-PARTY-NOTICES.txt": "THIRD-PARTY-NOTICES.txt",
     "completions/zerobuffer.bash": "src/commands/completion/scripts/zerobuffer.bash",
@@ -96,12 +98,13 @@ async function readDocuments(time: Date): Promise<Entry[]> {
   };
   return [
     { name: "zerobuffer.1", content: Buffer.from(await manual(time)) },
+    { name: "README.md", content: Buffer.from(withAddress(readFileSync(join(root, "README.md"), "utf8"), repository)) },
     ...Object.entries(files).map(([name, path]) => ({ name, content: readFileSync(join(root, path)) })),
   ];
 }
 
 /** Builds what is published of the targets. Nothing that an earlier build made stays beside it. */
-async function buildArtifacts(wanted: readonly Target[]): Promise<void> {
+async function buildArtifacts(wanted: readonly Target[], repository: string | undefined): Promise<void> {
   mkdirSync(dist, { recursive: true });
   for (const name of new Bun.Glob("{zerobuffer-*,SHA256SUMS,manifest.json}").scanSync(dist))
     rmSync(join(dist, name));
@@ -113,7 +116,7 @@ async function buildArtifacts(wanted: readonly Target[]): Promise<void> {
   writeFileSync(join(dist, `zerobuffer-${version}.cdx.json`), `${JSON.stringify(bill, undefined, 2)}\n`);
 
   const time = timeOfCommit();
-  const documents = await readDocuments(time);
+  const documents = await readDocuments(time, repository);
   const artifacts: Artifact[] = [];
   for (const target of wanted) artifacts.push(await buildArtifact(target, documents, time));
   writeFileSync(
@@ -149,11 +152,12 @@ try {
     options: {
       target: { type: "string", multiple: true, default: [] },
       all: { type: "boolean", default: false },
+      repository: { type: "string" },
     },
   });
   const wanted = values.all ? targets : values.target.map(targetNamed);
   if (wanted.length > 0) {
-    await buildArtifacts(wanted);
+    await buildArtifacts(wanted, values.repository);
   } else {
     const path = join(dist, host.os === "windows" ? "zerobuffer.exe" : "zerobuffer");
     await buildChecked(path, libraryPath);

@@ -6,6 +6,7 @@ import metadata from "../../package.json";
 import { commitOf } from "../../src/cli/checkout.ts";
 import { type Entry, tarGz } from "../binaries/archive.ts";
 import { root } from "../build-native.ts";
+import { withAddress } from "../release/table.ts";
 import type { Target } from "../targets.ts";
 import { chooseHelper, helperPlace } from "./helpers.ts";
 import { declarations } from "./types.ts";
@@ -39,7 +40,8 @@ export async function npmPackage(
   );
   const entries: Entry[] = [
     text("package.json", `${JSON.stringify(manifest(repository), undefined, 2)}\n`),
-    ...["README.md", "LICENSE", "THIRD-PARTY-NOTICES.txt", "CHANGELOG.md"].map((name) => ({
+    text("README.md", withAddress(readFileSync(join(root, "README.md"), "utf8"), repository)),
+    ...["LICENSE", "THIRD-PARTY-NOTICES.txt", "CHANGELOG.md"].map((name) => ({
       name,
       content: readFileSync(join(root, name)),
     })),
