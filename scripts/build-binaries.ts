@@ -98,7 +98,10 @@ async function readDocuments(time: Date, repository: string | undefined): Promis
   };
   return [
     { name: "zerobuffer.1", content: Buffer.from(await manual(time)) },
-    { name: "README.md", content: Buffer.from(withAddress(readFileSync(join(root, "README.md"), "utf8"), repository)) },
+    {
+      name: "README.md",
+      content: Buffer.from(withAddress(readFileSync(join(root, "README.md"), "utf8"), repository)),
+    },
     ...Object.entries(files).map(([name, path]) => ({ name, content: readFileSync(join(root, path)) })),
   ];
 }

@@ -23,7 +23,8 @@ const dist = join(root, "dist");
 /** The archives that build-binaries.ts has made. */
 function readArchives(): Release["archives"] {
   const manifest = JSON.parse(readFileSync(join(dist, "manifest.json"), "utf8"));
-  if (manifest.version !== version) throw new Error(`dist has version ${manifest.version}, and this is ${version}`);
+  if (manifest.version !== version)
+    throw new Error(`dist has version ${manifest.version}, and this is ${version}`);
   return new Map(manifest.artifacts.map((artifact: { target: string }) => [artifact.target, artifact]));
 }
 
@@ -38,10 +39,19 @@ async function buildRelease(repository: string): Promise<void> {
   for (const [name, content] of Object.entries(files)) writeFileSync(join(dist, name), content);
   copyFileSync(join(dist, "npm", packageFile), join(dist, packageFile));
   const packages = await linuxPackages(release, dist, timeOfCommit());
-  writeFileSync(join(dist, "release-notes.md"), releaseNotes(release, readFileSync(join(root, "CHANGELOG.md"), "utf8")));
+  writeFileSync(
+    join(dist, "release-notes.md"),
+    releaseNotes(release, readFileSync(join(root, "CHANGELOG.md"), "utf8")),
+  );
 
   const archives = [...release.archives.values()].map(({ file }) => file);
-  const published = [...archives, packageFile, `zerobuffer-${version}.cdx.json`, ...packages, ...Object.keys(files)];
+  const published = [
+    ...archives,
+    packageFile,
+    `zerobuffer-${version}.cdx.json`,
+    ...packages,
+    ...Object.keys(files),
+  ];
   const sums = published.map((file) => `${sha256(readFileSync(join(dist, file)))}  ${file}\n`);
   writeFileSync(join(dist, "SHA256SUMS"), sums.join(""));
   console.log(published.map((file) => `dist/${file}`).join("\n"));

@@ -40,7 +40,8 @@ export function homebrewFormula(release: Release): string {
     ...blocks,
     "  def install",
     ...PLACES.filter(({ isNotice }) => !isNotice).map(
-      ({ file, place }) => `    (prefix/"${place.replace(/\/[^/]+$/, "")}").install "${file}" => "${place.split("/").at(-1)}"`,
+      ({ file, place }) =>
+        `    (prefix/"${place.replace(/\/[^/]+$/, "")}").install "${file}" => "${place.split("/").at(-1)}"`,
     ),
     `    prefix.install ${PLACES.filter(({ isNotice }) => isNotice)
       .map(({ file }) => `"${file}"`)

@@ -34,8 +34,17 @@ export function releaseNotes(release: Release, changelog: string): string {
         ({ name }) => `curl -fsSLO ${addressOf(release, deb(name))} && sudo apt install ./${deb(name)}`,
       ),
     ],
-    ["Fedora", archivesFor(release, "rpm").map(({ name }) => `sudo dnf install ${addressOf(release, rpm(name))}`)],
-    ["Docker", [`docker build --tag zerobuffer ${addressOf(release, "Dockerfile")}`, "docker run --rm --shm-size 1g zerobuffer doctor"]],
+    [
+      "Fedora",
+      archivesFor(release, "rpm").map(({ name }) => `sudo dnf install ${addressOf(release, rpm(name))}`),
+    ],
+    [
+      "Docker",
+      [
+        `docker build --tag zerobuffer ${addressOf(release, "Dockerfile")}`,
+        "docker run --rm --shm-size 1g zerobuffer doctor",
+      ],
+    ],
   ];
   return [
     changes.split(/^## /m)[0]?.trim() ?? "",

@@ -1,6 +1,16 @@
 // The .deb and .rpm packages of a release, made by the tools of Debian and of RPM from its archives.
 
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { run } from "../build-native.ts";
@@ -80,7 +90,9 @@ async function makeDeb({ release, architecture, tree, directory, time }: Making)
   writeFileSync(join(tree, "DEBIAN", "control"), `${control.join("\n")}\n`, { mode: 0o644 });
   const file = `zerobuffer_${release.version}_${architecture}.deb`;
   date(tree, time);
-  await run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, join(directory, file)], { env: clock(time) });
+  await run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, join(directory, file)], {
+    env: clock(time),
+  });
   return file;
 }
 
@@ -132,7 +144,8 @@ function clock(time: Date): Record<string, string> {
 
 /** Gives everything in a directory one time. */
 function date(directory: string, time: Date): void {
-  for (const name of readdirSync(directory, { recursive: true })) utimesSync(join(directory, String(name)), time, time);
+  for (const name of readdirSync(directory, { recursive: true }))
+    utimesSync(join(directory, String(name)), time, time);
   utimesSync(directory, time, time);
 }
 
