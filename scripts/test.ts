@@ -66,12 +66,12 @@ const { values, positionals: wanted } = parseArgs({
 });
 // For tests/support/process.ts.
 if (values.executable !== undefined) process.env.ZB_EXECUTABLE = resolve(values.executable);
+const parts = wanted.length === 0 ? [""] : wanted;
 const files = [...new Bun.Glob("tests/**/*.test.ts").scanSync(root)]
-  .filter(
-    (file) =>
-      // What takes minutes is run by its name.
-      (wanted.length === 0 || wanted.some((part) => file.includes(part))) &&
-      (!file.includes(SLOW) || wanted.some((part) => part.includes(SLOW))),
+  .map((file) => file.replaceAll("\\", "/"))
+  // What takes minutes is run by its name.
+  .filter((file) =>
+    parts.some((part) => file.includes(part) && (!file.includes(SLOW) || part.includes(SLOW))),
   )
   .sort();
 const directory = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));

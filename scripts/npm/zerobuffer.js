@@ -7,7 +7,7 @@ const main = new URL("../lib/main.js", import.meta.url);
 if (process.versions.bun === undefined) {
   const { spawn } = await import("node:child_process");
   const { fileURLToPath } = await import("node:url");
-  const child = spawn("bun", [fileURLToPath(main), ...process.argv.slice(2)], { stdio: "inherit" });
+  const child = spawn(await findBun(), [fileURLToPath(main), ...process.argv.slice(2)], { stdio: "inherit" });
   // A terminal sends these signals to Bun as well, and a second signal ends zerobuffer at once.
   const isOnTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
   for (const signal of ["SIGINT", "SIGQUIT", "SIGHUP"])
@@ -26,6 +26,19 @@ if (process.versions.bun === undefined) {
   fail(`this is Bun ${Bun.version}. To install it: bun upgrade`);
 } else {
   await import(main.href);
+}
+
+/** On Windows npm puts a script for the shell into PATH, which would take arguments apart; the program is close to it. */
+async function findBun() {
+  if (process.platform !== "win32") return "bun";
+  const { existsSync } = await import("node:fs");
+  const { delimiter, join } = await import("node:path");
+  const places = ["bun.exe", "../bun/bin/bun.exe", "node_modules/bun/bin/bun.exe"];
+  const directories = (process.env.PATH ?? "").split(delimiter);
+  return (
+    directories.flatMap((directory) => places.map((place) => join(directory, place))).find(existsSync) ??
+    "bun"
+  );
 }
 
 function fail(why) {

@@ -307,6 +307,21 @@ describe("the command", () => {
     ]);
   });
 
+  test.each(["bun.exe", "../bun/bin/bun.exe", "node_modules/bun/bin/bun.exe"])(
+    "finds %s of PATH on Windows, where npm's bun is no program",
+    async (place) => {
+      const path = join(project, "path");
+      mkdirSync(dirname(join(path, place)), { recursive: true });
+      symlinkSync(process.execPath, join(path, place));
+      write("pretend.mjs", 'Object.defineProperty(process, "platform", { value: "win32" });');
+      await using child = start(
+        [node(), "--import", "./pretend.mjs", command(), "version"],
+        `${path}:/nowhere`,
+      );
+      expect((await child.succeed()).stdout.toString()).toStartWith("zerobuffer ");
+    },
+  );
+
   test("moves frames, with Node as with Bun, and passes on the exit code", async () => {
     const name = uniqueName();
     await using reader = start([command(), "reader", name, "-n", "20", "--verify", "sequential"], both());
