@@ -24,6 +24,8 @@ esac
 echo "The npm package in a project of its own"
 mkdir -p dist/installed/project
 cp artifacts/zerobuffer-*.tgz dist/installed/project/zerobuffer.tgz
+# Otherwise Bun would take the package.json of this checkout for the project's.
+echo '{}' >dist/installed/project/package.json
 (
   cd dist/installed/project
   "$bun" add ./zerobuffer.tgz

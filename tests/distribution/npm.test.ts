@@ -18,6 +18,7 @@ import { dirname, join } from "node:path";
 import { libraryPath, root } from "../../scripts/build-native.ts";
 import { host } from "../../scripts/executable.ts";
 import { npmPackage, packageFile } from "../../scripts/npm/package.ts";
+import { declarations } from "../../scripts/npm/types.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { Child, type ChildOptions, type Outcome } from "../support/process.ts";
 
@@ -126,8 +127,11 @@ describe("the package", () => {
     expect(
       readFileSync(join(place, "helpers", host.helper, host.helperFile)).equals(readFileSync(libraryPath)),
     ).toBe(true);
-    for (const name of ["README.md", "LICENSE", "THIRD-PARTY-NOTICES.txt", "CHANGELOG.md"])
+    for (const name of ["LICENSE", "THIRD-PARTY-NOTICES.txt", "CHANGELOG.md"])
       expect(readFileSync(join(place, name), "utf8")).toBe(readFileSync(join(root, name), "utf8"));
+    expect(readFileSync(join(place, "README.md"), "utf8")).toBe(
+      readme.replaceAll("$REPOSITORY", "https://example.org/a/b"),
+    );
     expect(files().filter((name) => name.endsWith(".d.ts"))).toEqual([
       "lib/index.d.ts",
       "lib/inspection.d.ts",
@@ -138,6 +142,16 @@ describe("the package", () => {
     // There are at most eight helpers.
     const size = files().reduce((sum, name) => sum + statSync(join(place, name)).size, 0);
     expect(size + 7 * statSync(libraryPath).size).toBeLessThan(3e6);
+  });
+
+  test("has the types of the API with what they mean, and no others", async () => {
+    const types = readFileSync(join(project, "node_modules", "zerobuffer", "lib", "index.d.ts"), "utf8");
+    expect(types).toContain("* Takes the next frame, blocking the thread for up to `timeoutMs`");
+    expect(types).not.toMatch(/Lender|SharedMemory|Ring(Reader|Writer)|#ring/);
+    const foreign = { objects: join(root, "src", "core", "buffer", "objects.ts") };
+    await expect(declarations(foreign)).rejects.toThrow("objects.d.ts needs node:fs");
+    const ofBun = { failures: join(root, "src", "core", "failures.ts") };
+    await expect(declarations(ofBun)).rejects.toThrow("failures.d.ts needs types of Bun");
   });
 
   test("is the same wherever it is made", async () => {

@@ -30,10 +30,13 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(artifacts, { recursive: true, force: true }));
 
-test("test-target.sh passes for this machine", async () => {
+test("test-target.sh passes for this machine, and changes nothing of the source", async () => {
+  const status = () => Bun.spawnSync(["git", "status", "--porcelain"], { cwd: root }).stdout.toString();
+  const before = status();
   const { code, output } = await run("test-target.sh", [host.name]);
   expect([code, code === 0 ? "" : output]).toEqual([0, ""]);
   expect(output.match(/^\d+ passed, 0 failed$/gm)).toHaveLength(2);
+  expect(status()).toBe(before);
   expect(existsSync(join(root, "dist", "installed", "bin", "zerobuffer"))).toBe(true);
 });
 
