@@ -2,12 +2,13 @@
 // The command line of the npm package. It runs under Bun; if Node has started this file, Bun is started.
 
 const NEEDED = "1.4.5";
-const main = new URL("../lib/main.js", import.meta.url);
 
 if (process.versions.bun === undefined) {
   const { spawn } = await import("node:child_process");
   const { fileURLToPath } = await import("node:url");
-  const child = spawn(await findBun(), [fileURLToPath(main), ...process.argv.slice(2)], { stdio: "inherit" });
+  const child = spawn(await findBun(), [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: "inherit",
+  });
   // A terminal sends these signals to Bun as well, and a second signal ends zerobuffer at once.
   const isOnTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
   for (const signal of ["SIGINT", "SIGQUIT", "SIGHUP"])
@@ -22,10 +23,10 @@ if (process.versions.bun === undefined) {
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   });
-} else if (Bun.semver.order(Bun.version, NEEDED) < 0) {
-  fail(`this is Bun ${Bun.version}. To install it: bun upgrade`);
+} else if (Bun.semver.order(process.versions.bun, NEEDED) < 0) {
+  fail(`this is Bun ${process.versions.bun}. To install it: bun upgrade`);
 } else {
-  await import(main.href);
+  await import("../lib/main.js");
 }
 
 /** On Windows npm puts a script for the shell into PATH, which would take arguments apart; the program is close to it. */

@@ -89,7 +89,7 @@ export function dockerfile(release: Release): string {
   return `# docker build --tag zerobuffer - < Dockerfile
 # docker run --rm --shm-size 1g zerobuffer doctor
 #
-# Buffers are in /dev/shm, which is as large as --shm-size says, and 64 MB otherwise: the default buffer needs 257 MiB.
+# Buffers are in /dev/shm, which is as large as --shm-size says, and 64 MB otherwise: the default buffer needs 256 MiB and a bit.
 # Containers share a buffer by sharing /dev/shm: --ipc shareable for the first one, --ipc container:NAME for the others.
 FROM alpine:3.22
 RUN apk add --no-cache libstdc++ \\

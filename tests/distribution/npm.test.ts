@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { engines } from "../../package.json";
 import { libraryPath, root } from "../../scripts/build-native.ts";
 import { host } from "../../scripts/executable.ts";
 import { npmPackage, packageFile } from "../../scripts/npm/package.ts";
@@ -23,6 +24,9 @@ import { uniqueName } from "../support/buffers.ts";
 import { Child, type ChildOptions, type Outcome } from "../support/process.ts";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
+
+/** The oldest Bun that the package runs on. */
+const NEEDED = engines.bun.slice(2);
 
 let directory: string;
 let project: string;
@@ -281,7 +285,7 @@ describe("a program with the package", () => {
       const { code, stderr } = await run([node(), "program.mjs"]);
       expect(code).toBe(1);
       expect(stderr).toContain(
-        "\nError: zerobuffer needs Bun 1.4.5 or newer: start this program with bun instead of node\n",
+        `\nError: zerobuffer needs Bun ${NEEDED} or newer: start this program with bun instead of node\n`,
       );
     }
   });
@@ -317,7 +321,19 @@ describe("the command", () => {
     expect([code, stdout.toString(), stderr]).toEqual([
       127,
       "",
-      "zerobuffer needs Bun 1.4.5 or newer, and there is no bun in PATH. To install it: npm install --global bun\n",
+      `zerobuffer needs Bun ${NEEDED} or newer, and there is no bun in PATH. To install it: npm install --global bun\n`,
+    ]);
+  });
+
+  test("says under an older Bun that it is too old", async () => {
+    write(
+      "older.ts",
+      'Object.defineProperty(process, "versions", { value: { ...process.versions, bun: "1.3.9" } });',
+    );
+    const { code, stderr } = await run(["bun", "--preload", "./older.ts", command(), "doctor"]);
+    expect([code, stderr]).toEqual([
+      127,
+      `zerobuffer needs Bun ${NEEDED} or newer, and this is Bun 1.3.9. To install it: bun upgrade\n`,
     ]);
   });
 

@@ -279,7 +279,7 @@ describe("the script", () => {
       writeFileSync(join(checkout, "artifacts", "manifest.json"), "");
       expect((await run("publish.sh", "v1.2.3")).code).toBe(0);
       expect(called()).toEqual([
-        "gh release create v1.2.3 --verify-tag --title v1.2.3 --notes-file release-notes.md a.tar.gz b.deb install.sh SHA256SUMS",
+        "gh release create v1.2.3 --verify-tag --title v1.2.3 --notes-file release-notes.md a.tar.gz b.deb install.sh SHA256SUMS manifest.json",
       ]);
     });
 
