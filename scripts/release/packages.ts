@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -52,7 +53,7 @@ export async function linuxPackages(release: Release, directory: string, time: D
 function layOut(archive: string, tree: string, isDebian: boolean): string {
   for (const { file, place, debian, isExecutable } of PLACES) {
     const path = join(tree, "usr", isDebian ? (debian ?? place) : place);
-    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    mkdirSync(dirname(path), { recursive: true });
     copyFileSync(join(archive, file), path);
     chmodSync(path, isExecutable ? 0o755 : 0o644);
   }
@@ -86,10 +87,11 @@ async function makeDeb({ release, architecture, tree, directory, time }: Making)
     `Description: ${SUMMARY[0]?.toLowerCase()}${SUMMARY.slice(1)}`,
     ...DESCRIPTION.map((line) => ` ${line}`),
   ];
-  mkdirSync(join(tree, "DEBIAN"), { mode: 0o755 });
-  writeFileSync(join(tree, "DEBIAN", "control"), `${control.join("\n")}\n`, { mode: 0o644 });
+  mkdirSync(join(tree, "DEBIAN"));
+  writeFileSync(join(tree, "DEBIAN", "control"), `${control.join("\n")}\n`);
+  chmodSync(join(tree, "DEBIAN", "control"), 0o644);
   const file = `zerobuffer_${release.version}_${architecture}.deb`;
-  date(tree, time);
+  settle(tree, time);
   await run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", tree, join(directory, file)], {
     env: clock(time),
   });
@@ -131,7 +133,7 @@ async function makeRpm({ release, architecture, work, tree, directory, time }: M
     clamp_mtime_to_source_date_epoch: "1",
   };
   const defined = Object.entries(definitions).flatMap(([name, value]) => ["--define", `${name} ${value}`]);
-  date(tree, time);
+  settle(tree, time);
   await run(["rpmbuild", "-bb", "--target", `${architecture}-linux`, ...defined, path], { env: clock(time) });
   const file = `zerobuffer-${release.version}-1.${architecture}.rpm`;
   if (!existsSync(join(directory, file))) throw new Error(`rpmbuild has not made ${file}`);
@@ -142,11 +144,13 @@ function clock(time: Date): Record<string, string> {
   return { SOURCE_DATE_EPOCH: String(Math.floor(time.getTime() / 1000)) };
 }
 
-/** Gives everything in a directory one time. */
-function date(directory: string, time: Date): void {
-  for (const name of readdirSync(directory, { recursive: true }))
-    utimesSync(join(directory, String(name)), time, time);
-  utimesSync(directory, time, time);
+/** Gives everything in a directory one time, and directories a mode of their own, whatever the umask was. */
+function settle(directory: string, time: Date): void {
+  for (const name of [".", ...readdirSync(directory, { recursive: true })]) {
+    const path = join(directory, String(name));
+    if (statSync(path).isDirectory()) chmodSync(path, 0o755);
+    utimesSync(path, time, time);
+  }
 }
 
 function sizeOf(directory: string): number {

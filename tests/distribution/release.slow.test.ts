@@ -39,6 +39,8 @@ let server: Bun.Server<undefined>;
 beforeAll(async () => {
   await using child = Child.program([join(root, ".github", "scripts", "build.sh"), REPOSITORY], {
     limitMs: BUILD_LIMIT_MS,
+    // Whoever builds it, others can read what is installed.
+    shell: 'umask 077; exec "$@"',
   });
   await child.succeed();
   // What a release has is served at an address of this machine.
@@ -179,6 +181,19 @@ test("the .rpm is installed and removed by rpm", async () => {
   expect(stdout.toString()).toEqual(itsVersion("linux-x64-baseline"));
   const files = [...stdout.toString().matchAll(/^file (.*)$/gm)].map(([, path]) => path);
   expect(files.sort()).toEqual(PLACES.map(({ place }) => `/usr/${place}`).sort());
+});
+
+test.each(["deb", "rpm"] as const)("everything in a .%s is root's, and can be read by all", async (kind) => {
+  const list =
+    kind === "deb"
+      ? `dpkg-deb -c '${dist}/zerobuffer_${version}_arm64.deb' | awk '{ print $1, $2, $NF }'`
+      : `rpm -qp --queryformat '[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} .%{FILENAMES}\\n]' '${dist}/zerobuffer-${version}-1.aarch64.rpm'`;
+  const entries = (await shell(list)).trimEnd().split("\n");
+  expect(entries.length).toBeGreaterThan(PLACES.length);
+  for (const entry of entries)
+    expect(entry).toMatch(
+      /^(drwxr-xr-x root\/root|-rw-r--r-- root\/root|-rwxr-xr-x root\/root \.\/usr\/bin\/zerobuffer$)/,
+    );
 });
 
 test.each(["deb", "rpm"] as const)(
