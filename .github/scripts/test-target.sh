@@ -10,11 +10,11 @@ mkdir -p dist/installed
 case $target in
   windows-*)
     unzip -q "artifacts/zerobuffer-$target.zip" -d dist/installed
-    program=$PWD/dist/installed/zerobuffer-$target/zerobuffer.exe
+    program=dist/installed/zerobuffer-$target/zerobuffer.exe
     ;;
   *)
     sh artifacts/install.sh --from artifacts --prefix dist/installed --target "$target"
-    program=$PWD/dist/installed/bin/zerobuffer
+    program=dist/installed/bin/zerobuffer
     ;;
 esac
 case $target in
