@@ -38,6 +38,6 @@ const choice = `
 const system = process.platform === "win32" ? "windows" : process.platform;
 const isMusl = system === "linux" && process.report.getReport().header.glibcVersionRuntime === undefined;
 const name = system + "-" + process.arch + (isMusl ? "-musl" : "");
-const path = helpers[name] ?? "for " + name;
+const path = helpers[name] ?? "for " + name + ", which this package does not have";
 export default path.startsWith("./") ? import.meta.dir + path.slice(1) : path;
 `;

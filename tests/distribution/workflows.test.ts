@@ -225,9 +225,9 @@ describe("the script", () => {
         const { code, stderr } = await run("test-target.sh", target);
         expect([code, stderr]).toEqual([0, ""]);
         const program = isWindows
-          ? join(checkout, "dist", "installed", "zerobuffer-windows-x64", name)
-          : join(checkout, "dist", "installed", "bin", name);
-        expect(existsSync(program)).toBe(true);
+          ? "dist/installed/zerobuffer-windows-x64/zerobuffer.exe"
+          : "dist/installed/bin/zerobuffer";
+        expect(existsSync(join(checkout, program))).toBe(true);
         expect(runsOf()).toEqual([
           "add ./zerobuffer.tgz",
           "program.ts",
