@@ -169,6 +169,12 @@ describe("the package", () => {
     expect(names).not.toContain(root);
   });
 
+  test("is not made of the source as it is", async () => {
+    await using child = Child.program([process.execPath, "pm", "pack", "--destination", directory]);
+    const { code, stderr } = await child.end();
+    expect([code, stderr]).toEqual([1, expect.stringContaining("bun run build:npm makes the package")]);
+  });
+
   test("an error of it is told with the place in its TypeScript", async () => {
     write("fails.ts", 'import { checkName } from "zerobuffer"; checkName(".");');
     const { stderr } = await run(["bun", "fails.ts"]);
