@@ -76,6 +76,13 @@ describe("the workflows", () => {
       expect([name, Bun.spawnSync(["sh", "-n", join(scripts, name)]).exitCode]).toEqual([name, 0]);
   });
 
+  test("find scripts on Windows as they are here, without a carriage return", () => {
+    const names = readdirSync(scripts).map((name) => join(scripts, name));
+    const { stdout } = Bun.spawnSync(["git", "check-attr", "text", ...names], { cwd: root });
+    expect(stdout.toString().match(/: text: unset$/gm)).toHaveLength(names.length);
+    for (const name of names) expect(readFileSync(name, "utf8")).not.toContain("\r");
+  });
+
   test("may read, and no more than that unless a job says so, and end", () => {
     for (const { permissions } of workflows.values()) expect(permissions).toEqual({ contents: "read" });
     for (const job of jobs) expect(job["timeout-minutes"]).toBeGreaterThan(0);
