@@ -1,19 +1,30 @@
 #!/bin/sh
-# Installs zerobuffer: the executable for this machine, its manual page and its completions.
+# Installs zerobuffer. `sh install.sh --help` tells how.
 #
-#   sh install.sh [--from DIRECTORY|URL] [--prefix DIRECTORY] [--target NAME]
-#
-#   --from     where zerobuffer-TARGET.tar.gz and SHA256SUMS are; the release that this script came with by default
-#   --prefix   what bin/ and share/ are below; /usr/local for root and ~/.local for others by default
-#   --target   the executable to take, instead of the one for this machine: linux-x64-baseline
-#
-# Nothing is put into place before its hash is right and it has been seen to run; what is put into place is complete.
+# Nothing is put into place before its hash is right and it has been seen to run; what is put into place is complete. All of this
+# is functions, called by the last line, whose end is part of its syntax: a script that a broken download has cut does nothing.
 set -eu
 
-# The workflow that publishes a release puts the release's address here.
+# A release has its address here.
 from=''
 prefix=''
 target=''
+uninstalls=''
+
+usage() {
+  cat <<'END'
+Installs zerobuffer: the executable for this machine, its manual page and its completions.
+
+  sh install.sh [--from DIRECTORY|URL] [--prefix DIRECTORY] [--target NAME]
+  sh install.sh --uninstall [--prefix DIRECTORY]
+  curl -fsSL ADDRESS/install.sh | sh -s -- [OPTIONS]
+
+  --from       where zerobuffer-TARGET.tar.gz and SHA256SUMS are; the release that this script came with by default
+  --prefix     what bin/ and share/ are below; /usr/local for root and ~/.local for others by default
+  --target     the executable to take, instead of the one for this machine: linux-x64-baseline
+  --uninstall  removes what was installed below the prefix
+END
+}
 
 say() { printf 'install.sh: %s\n' "$*"; }
 
@@ -22,24 +33,30 @@ fail() {
   exit 1
 }
 
-while [ $# -gt 0 ]; do
-  case $1 in
-    --from | --prefix | --target)
-      [ $# -ge 2 ] || fail "$1 needs a value"
-      case $1 in
-        --from) from=$2 ;;
-        --prefix) prefix=$2 ;;
-        --target) target=$2 ;;
-      esac
-      shift 2
-      ;;
-    -h | --help)
-      sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
-      exit 0
-      ;;
-    *) fail "unknown argument $1 (--help shows those there are)" ;;
-  esac
-done
+read_options() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --from | --prefix | --target)
+        [ $# -ge 2 ] || fail "$1 needs a value"
+        case $1 in
+          --from) from=$2 ;;
+          --prefix) prefix=$2 ;;
+          --target) target=$2 ;;
+        esac
+        shift 2
+        ;;
+      --uninstall)
+        uninstalls=yes
+        shift
+        ;;
+      -h | --help)
+        usage
+        exit 0
+        ;;
+      *) fail "unknown argument $1 (--help shows those there are)" ;;
+    esac
+  done
+}
 
 # ---- which one ------------------------------------------------------------------------------------------------------
 
@@ -84,20 +101,28 @@ find_target() {
   echo "$system-$processor$variant"
 }
 
-if [ -z "$target" ]; then target=$(find_target) || exit 1; fi
-if [ -z "$prefix" ]; then
-  if [ "$(id -u)" = 0 ]; then
-    prefix=/usr/local
-  else
-    prefix=${HOME:?is not set: use --prefix}/.local
+find_prefix() {
+  if [ -z "$prefix" ]; then
+    if [ "$(id -u)" = 0 ]; then
+      prefix=/usr/local
+    else
+      prefix=${HOME:?is not set: use --prefix}/.local
+    fi
   fi
-fi
-[ -n "$from" ] || fail 'this copy came with no release: say where its files are, with --from DIRECTORY or --from URL'
-archive=zerobuffer-$target.tar.gz
+  case $prefix in
+    /*) ;;
+    *) prefix=$(pwd)/$prefix ;;
+  esac
+  program=$prefix/bin/zerobuffer
+  manual=$prefix/share/man/man1/zerobuffer.1
+  bash=$prefix/share/bash-completion/completions/zerobuffer
+  zsh=$prefix/share/zsh/site-functions/_zerobuffer
+  fish=$prefix/share/fish/vendor_completions.d/zerobuffer.fish
+}
 
 # ---- what is removed however this ends ------------------------------------------------------------------------------
 
-work=$(mktemp -d 2>/dev/null) || fail 'cannot make a temporary directory; set TMPDIR to one that is writable'
+work=''
 staged=''
 made=''
 
@@ -105,12 +130,8 @@ clean_up() {
   # Names are separated by newlines, as paths may have blanks.
   printf '%s' "$staged" | while IFS= read -r path; do rm -f "$path"; done
   printf '%s' "$made" | while IFS= read -r path; do rmdir "$path" 2>/dev/null || true; done
-  rm -rf "$work"
+  [ -z "$work" ] || rm -rf "$work"
 }
-trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # ---- the archive ----------------------------------------------------------------------------------------------------
 
@@ -140,14 +161,16 @@ hash_of() {
   echo "${sum%% *}"
 }
 
-fetch SHA256SUMS
-expected=$(awk -v file="$archive" '$2 == file { print $1 }' "$work/SHA256SUMS")
-[ -n "$expected" ] || fail "SHA256SUMS of $from has no $archive"
-fetch "$archive"
-found=$(hash_of "$work/$archive") || exit 1
-[ "$found" = "$expected" ] ||
-  fail "$archive has the hash $found, and SHA256SUMS says $expected: nothing is installed"
-tar -xzf "$work/$archive" -C "$work" || fail "$archive cannot be unpacked"
+fetch_archive() {
+  fetch SHA256SUMS
+  expected=$(awk -v file="$archive" '$2 == file { print $1 }' "$work/SHA256SUMS")
+  [ -n "$expected" ] || fail "SHA256SUMS of $from has no $archive"
+  fetch "$archive"
+  found=$(hash_of "$work/$archive") || exit 1
+  [ "$found" = "$expected" ] ||
+    fail "$archive has the hash $found, and SHA256SUMS says $expected: nothing is installed"
+  tar -xzf "$work/$archive" -C "$work" || fail "$archive cannot be unpacked"
+}
 
 # ---- into place -----------------------------------------------------------------------------------------------------
 
@@ -175,34 +198,58 @@ place() {
   mv -f "$(dirname "$1")/.zerobuffer-install.$$.$(basename "$1")" "$1"
 }
 
-files=$work/zerobuffer-$target
-program=$prefix/bin/zerobuffer
-manual=$prefix/share/man/man1/zerobuffer.1
-bash=$prefix/share/bash-completion/completions/zerobuffer
-zsh=$prefix/share/zsh/site-functions/_zerobuffer
-fish=$prefix/share/fish/vendor_completions.d/zerobuffer.fish
+install() {
+  if [ -z "$target" ]; then target=$(find_target) || exit 1; fi
+  [ -n "$from" ] || fail 'this copy came with no release: say where its files are, with --from DIRECTORY or --from URL'
+  archive=zerobuffer-$target.tar.gz
+  work=$(mktemp -d 2>/dev/null) || fail 'cannot make a temporary directory; set TMPDIR to one that is writable'
+  fetch_archive
 
-[ ! -d "$program" ] || fail "$program is a directory"
-stage "$files/zerobuffer" "$program" 755
-stage "$files/zerobuffer.1" "$manual" 644
-stage "$files/completions/zerobuffer.bash" "$bash" 644
-stage "$files/completions/_zerobuffer" "$zsh" 644
-stage "$files/completions/zerobuffer.fish" "$fish" 644
-version=$("$prefix/bin/.zerobuffer-install.$$.zerobuffer" --version) ||
-  fail "the executable for $target does not run here; choose another with --target"
+  files=$work/zerobuffer-$target
+  [ ! -d "$program" ] || fail "$program is a directory"
+  stage "$files/zerobuffer" "$program" 755
+  stage "$files/zerobuffer.1" "$manual" 644
+  stage "$files/completions/zerobuffer.bash" "$bash" 644
+  stage "$files/completions/_zerobuffer" "$zsh" 644
+  stage "$files/completions/zerobuffer.fish" "$fish" 644
+  version=$("$prefix/bin/.zerobuffer-install.$$.zerobuffer" --version </dev/null) ||
+    fail "the executable for $target does not run here; choose another with --target"
 
-for path in "$manual" "$bash" "$zsh" "$fish" "$program"; do place "$path"; done
-staged=''
-made=''
+  for path in "$manual" "$bash" "$zsh" "$fish" "$program"; do place "$path"; done
+  staged=''
+  made=''
 
-say "installed $version"
-say "  $program"
-say "  $manual"
-say "  completions for bash, zsh and fish below $prefix/share"
-case :$PATH: in
-  *":$prefix/bin:"*) ;;
-  *)
-    say "$prefix/bin is not in PATH. In the profile of your shell:"
-    say "  export PATH=\"$prefix/bin:\$PATH\""
-    ;;
-esac
+  say "installed $version"
+  say "  $program"
+  say "  $manual"
+  say "  completions for bash, zsh and fish below $prefix/share"
+  case :$PATH: in
+    *":$prefix/bin:"*) ;;
+    *)
+      say "$prefix/bin is not in PATH. In the profile of your shell:"
+      say "  export PATH=\"$prefix/bin:\$PATH\""
+      ;;
+  esac
+}
+
+uninstall() {
+  [ -f "$program" ] || fail "there is no $program: nothing is removed"
+  for path in "$program" "$manual" "$bash" "$zsh" "$fish"; do
+    rm -f "$path" 2>/dev/null || fail "cannot remove $path"
+    say "removed $path"
+  done
+}
+
+main() {
+  read_options "$@"
+  # Others must be able to read what root installs, whatever root's own files are like.
+  umask 022
+  find_prefix
+  trap clean_up EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  if [ -n "$uninstalls" ]; then uninstall; else install; fi
+}
+
+{ main "$@"; }

@@ -4,6 +4,8 @@
 //   build-binaries.ts --target NAME…   dist/NAME/zerobuffer and what is published of it: archive, hashes, manifest
 //   build-binaries.ts --all            the same for all targets
 //
+// --repository URL is the address that README names in the archives; a release has one.
+//
 // What is wrong with a helper or an executable is found here, and not by those who run it.
 
 import { createHash } from "node:crypto";
@@ -13,12 +15,15 @@ import { parseArgs } from "node:util";
 import { version } from "../package.json";
 import { commitOf } from "../src/cli/checkout.ts";
 import { PROTOCOL_VERSION } from "../src/cli/version.ts";
-import { type Entry, tarGz, zip } from "./binaries/archive.ts";
+import { type Entry, tarGz, timeOfCommit, zip } from "./binaries/archive.ts";
 import { checkExecutable, checkHelper } from "./binaries/check.ts";
 import { manual } from "./binaries/manual.ts";
 import { sign } from "./binaries/signature.ts";
 import { buildHelper, libraryPath, root } from "./build-native.ts";
 import { buildExecutable, host } from "./executable.ts";
+import { billOfMaterials } from "./licences/bill.ts";
+import { notices, noticesPath } from "./licences/notices.ts";
+import { withAddress } from "./release/table.ts";
 import { type Target, targetNamed, targets } from "./targets.ts";
 
 const dist = join(root, "dist");
@@ -82,10 +87,10 @@ async function buildArtifact(target: Target, documents: readonly Entry[], time: 
 }
 
 /** What is in every archive besides the executable. */
-async function readDocuments(time: Date): Promise<Entry[]> {
+async function readDocuments(time: Date, repository: string | undefined): Promise<Entry[]> {
   const files: Readonly<Record<string, string>> = {
-    "README.md": "README.md",
     LICENSE: "LICENSE",
+    "THIRD-PARTY-NOTICES.txt": "THIRD-PARTY-NOTICES.txt",
     "completions/zerobuffer.bash": "src/commands/completion/scripts/zerobuffer.bash",
     "completions/_zerobuffer": "src/commands/completion/scripts/zerobuffer.zsh",
     "completions/zerobuffer.fish": "src/commands/completion/scripts/zerobuffer.fish",
@@ -93,27 +98,28 @@ async function readDocuments(time: Date): Promise<Entry[]> {
   };
   return [
     { name: "zerobuffer.1", content: Buffer.from(await manual(time)) },
+    {
+      name: "README.md",
+      content: Buffer.from(withAddress(readFileSync(join(root, "README.md"), "utf8"), repository)),
+    },
     ...Object.entries(files).map(([name, path]) => ({ name, content: readFileSync(join(root, path)) })),
   ];
 }
 
-/** When the commit was made; the first moment that a zip archive can have where there is none. */
-function timeOfCommit(): Date {
-  const { success, stdout } = Bun.spawnSync(["git", "log", "-1", "--format=%ct"], { cwd: root });
-  return success && versions.commit !== "unknown"
-    ? new Date(Number(stdout) * 1000)
-    : new Date(Date.UTC(1980, 0, 1));
-}
-
 /** Builds what is published of the targets. Nothing that an earlier build made stays beside it. */
-async function buildArtifacts(wanted: readonly Target[]): Promise<void> {
+async function buildArtifacts(wanted: readonly Target[], repository: string | undefined): Promise<void> {
   mkdirSync(dist, { recursive: true });
   for (const name of new Bun.Glob("{zerobuffer-*,SHA256SUMS,manifest.json}").scanSync(dist))
     rmSync(join(dist, name));
   for (const { name } of targets) rmSync(join(dist, name), { recursive: true, force: true });
 
+  const bill = await billOfMaterials();
+  if (readFileSync(noticesPath, "utf8") !== notices(bill))
+    throw new Error("THIRD-PARTY-NOTICES.txt is not that of this source: run `bun run build:notices`");
+  writeFileSync(join(dist, `zerobuffer-${version}.cdx.json`), `${JSON.stringify(bill, undefined, 2)}\n`);
+
   const time = timeOfCommit();
-  const documents = await readDocuments(time);
+  const documents = await readDocuments(time, repository);
   const artifacts: Artifact[] = [];
   for (const target of wanted) artifacts.push(await buildArtifact(target, documents, time));
   writeFileSync(
@@ -149,11 +155,12 @@ try {
     options: {
       target: { type: "string", multiple: true, default: [] },
       all: { type: "boolean", default: false },
+      repository: { type: "string" },
     },
   });
   const wanted = values.all ? targets : values.target.map(targetNamed);
   if (wanted.length > 0) {
-    await buildArtifacts(wanted);
+    await buildArtifacts(wanted, values.repository);
   } else {
     const path = join(dist, host.os === "windows" ? "zerobuffer.exe" : "zerobuffer");
     await buildChecked(path, libraryPath);

@@ -48,6 +48,7 @@ async function runFile(file: string, directory: string): Promise<Totals> {
   const output = openSync(outputPath, "w");
   const child = Bun.spawn(alone([process.execPath, ...command]), {
     cwd: root,
+    env: environment,
     stdio: ["ignore", output, output],
     timeout: FILE_LIMIT_MS,
     killSignal: "SIGKILL",
@@ -64,14 +65,17 @@ const { values, positionals: wanted } = parseArgs({
   options: { executable: { type: "string" }, jobs: { type: "string", default: canBeAlone ? "2" : "1" } },
   allowPositionals: true,
 });
-// For tests/support/process.ts.
-if (values.executable !== undefined) process.env.ZB_EXECUTABLE = resolve(values.executable);
+// For tests/support/process.ts. What is assigned to process.env does not get to a process that is started without it.
+const environment = {
+  ...process.env,
+  ...(values.executable !== undefined && { ZB_EXECUTABLE: resolve(values.executable) }),
+};
+const parts = wanted.length === 0 ? [""] : wanted;
 const files = [...new Bun.Glob("tests/**/*.test.ts").scanSync(root)]
-  .filter(
-    (file) =>
-      // What takes minutes is run by its name.
-      (wanted.length === 0 || wanted.some((part) => file.includes(part))) &&
-      (!file.includes(SLOW) || wanted.some((part) => part.includes(SLOW))),
+  .map((file) => file.replaceAll("\\", "/"))
+  // What takes minutes is run by its name.
+  .filter((file) =>
+    parts.some((part) => file.includes(part) && (!file.includes(SLOW) || part.includes(SLOW))),
   )
   .sort();
 const directory = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));

@@ -2,6 +2,8 @@
 
 import { zipSync } from "fflate";
 import { packTar } from "modern-tar";
+import { commitOf } from "../../src/cli/checkout.ts";
+import { root } from "../build-native.ts";
 
 /** A file in an archive. */
 export interface Entry {
@@ -16,6 +18,13 @@ const EXECUTABLE = 0o755;
 /** Of a zip archive: whose permission bits it has, and that they are those of a file. */
 const UNIX = 3;
 const REGULAR_FILE = 0o100000;
+
+/** When the commit was made; the first moment that a zip archive can have where there is none. */
+export function timeOfCommit(): Date {
+  if (commitOf() === "unknown") return new Date(Date.UTC(1980, 0, 1));
+  const { stdout } = Bun.spawnSync(["git", "log", "-1", "--format=%ct"], { cwd: root });
+  return new Date(Number(stdout) * 1000);
+}
 
 /** A `.tar.gz` of the entries; `time` is that of each of them. */
 export async function tarGz(entries: readonly Entry[], time: Date): Promise<Uint8Array> {

@@ -18,7 +18,7 @@ export async function manual(date: Date): Promise<string> {
     ...[".Sh NAME", ".Nm zerobuffer", ".Nd move frames between processes through shared memory"],
     ".Sh SYNOPSIS",
     ...shown.flatMap((command) => [".Nm", `.Cm ${command.meta.name}`, ...synopsis(command)]),
-    ...[".Nm", ".Cm version", ".Nm", ".Cm help", ".Op Ar command"],
+    ...[".Nm", ".Cm version", ".Nm", ".Fl \\-licenses", ".Nm", ".Cm help", ".Op Ar command"],
     ".Sh DESCRIPTION",
     ".Nm",
     ...prose(

@@ -99,7 +99,7 @@ function programPage(group: string, commands: readonly AnyCommand[], style: Styl
     "Moves frames between processes on one machine through shared memory.",
     section("Usage", `${["zerobuffer", group, "<command> [options]"].filter(Boolean).join(" ")}`, style),
     section("Commands", table(rows, columnOf(rows), style), style),
-    section("More", "zerobuffer help <command>\nzerobuffer version", style),
+    section("More", "zerobuffer help <command>\nzerobuffer version\nzerobuffer --licenses", style),
   ];
 }
 

@@ -308,6 +308,7 @@ export const programOptions = {
   help: outputOptions.help,
   jsonOutput: outputOptions.jsonOutput,
   version: flag({ group: "Output", alias: "V", description: "show the version" }),
+  licenses: flag({ group: "Output", description: "show the licence, and those of what is inside" }),
 };
 
 /** The variables that set the defaults of options, by the names of these. */

@@ -30,6 +30,12 @@ export async function runProgram(
     const words = scan.positionals.slice(isOwn ? 1 : 0);
     if (!isOwn) refuseEarlyOptions(commands, words, first);
     await parseArguments({ ...scan, positionals: words }, programOptions, HINT);
+    if (scan.given.has("licenses")) {
+      const { licenses } = await import("./licenses.ts");
+      const document = { operation: "licenses", licenses, errors: [] };
+      await report(document, () => [licenses.trimEnd()], undefined, channel);
+      return 0;
+    }
     const told = await versions();
     const document = { operation: "version", ...told, errors: [] };
     await report(document, () => [versionText(told)], undefined, channel);
@@ -52,7 +58,7 @@ function subjectOf(
   const isFine = asksHelp || problem === undefined;
   if (first === "help") return isFine ? positionals.slice(1) : undefined;
   if (first === positionals[0]) return isFine && isGroup(commands, positionals) ? positionals : undefined;
-  const asksNothing = isFine && positionals.length === 0 && !given.has("version");
+  const asksNothing = isFine && positionals.length === 0 && !given.has("version") && !given.has("licenses");
   return asksHelp || asksNothing ? [] : undefined;
 }
 

@@ -55,7 +55,13 @@ export class ZeroBufferError extends Error {
 }
 
 /** The base class of the errors with one code. The name is given: builds for release shorten those of classes. */
-function errorWith(code: ErrorCode, name: string) {
+function errorWith(
+  code: ErrorCode,
+  name: string,
+): new (
+  message: string,
+  details?: ErrorDetails,
+) => ZeroBufferError {
   return class extends ZeroBufferError {
     override readonly name = name;
 
@@ -66,7 +72,14 @@ function errorWith(code: ErrorCode, name: string) {
 }
 
 /** {@link errorWith} for errors that can have one of several reasons. */
-function errorWithReason<Reason extends string>(code: ErrorCode, name: string) {
+function errorWithReason<Reason extends string>(
+  code: ErrorCode,
+  name: string,
+): new (
+  reason: Reason,
+  message: string,
+  details?: ErrorDetails,
+) => ZeroBufferError & { readonly reason: Reason } {
   return class extends ZeroBufferError {
     override readonly name = name;
     readonly reason: Reason;

@@ -3,11 +3,14 @@
 import { Type } from "typebox";
 import { ending, orNull } from "./common.ts";
 
-/** The document of the help, of the version, and of an unknown command. */
+/** The document of the help, of the version, of the licences, and of an unknown command. */
 export const ProgramDocument = Type.Object(
   {
-    operation: orNull(Type.Enum(["help", "version"])),
+    operation: orNull(Type.Enum(["help", "version", "licenses"])),
     help: Type.Optional(Type.String({ description: "The text (--help)." })),
+    licenses: Type.Optional(
+      Type.String({ description: "The licence, and those of everything inside (--licenses)." }),
+    ),
     version: Type.Optional(Type.String({ description: "The version (--version)." })),
     commit: Type.Optional(
       Type.String({

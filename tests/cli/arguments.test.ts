@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { version as packageVersion } from "../../package.json";
+import { root } from "../../scripts/build-native.ts";
 import { Reader } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { Child, run, runJson, runOnTerminal } from "../support/process.ts";
@@ -165,6 +168,17 @@ describe("the program", () => {
     expect(version).toBe(packageVersion);
     expect(bun).toBe(Bun.version);
     expect(target).toMatch(/^(linux|darwin|windows)-(x64|arm64)(-baseline)?(-musl)?$/);
+  });
+
+  test("shows its licence, and those of what is inside", async () => {
+    const { code, stdout, stderr } = await run("--licenses");
+    expect([code, stderr]).toEqual([0, ""]);
+    const [own, others] = ["LICENSE", "THIRD-PARTY-NOTICES.txt"].map((name) =>
+      readFileSync(join(root, name), "utf8"),
+    );
+    expect(stdout.toString()).toBe(`${own}\n${others}`);
+    const { document } = await runJson("--licenses");
+    expect(document).toEqual({ operation: "licenses", licenses: stdout.toString(), errors: [] });
   });
 
   test("tells the version of the protocol that a buffer of its own has", async () => {

@@ -11,6 +11,7 @@ import { cFlags, compile, findCompiler, libraryPath, root } from "../../scripts/
 import { host } from "../../scripts/executable.ts";
 import { targetNamed } from "../../scripts/targets.ts";
 import { SYMBOLS } from "../../src/native/symbols.ts";
+import { Child } from "../support/process.ts";
 
 let directory: string;
 beforeAll(() => {
@@ -58,6 +59,17 @@ describe("an archive", () => {
     expect(Object.keys(contents)).toEqual(["a/LICENSE", "a/completions/b", "a/run"]);
     expect(Buffer.from(contents["a/run"]!).toString()).toBe("#!");
   });
+});
+
+test("the tests of the command line run the executable that they are given", async () => {
+  const [standIn, calls] = [join(directory, "stand-in"), join(directory, "calls")];
+  writeFileSync(standIn, `#!/bin/sh\necho "$*" >> '${calls}'\n`, { mode: 0o755 });
+  const test = [join(root, "scripts", "test.ts"), "--executable", standIn, "tests/cli/completion.test"];
+  await using child = Child.program([process.execPath, ...test]);
+  const { code, stdout } = await child.end();
+  // It completes nothing.
+  expect([code, stdout.toString()]).toEqual([1, expect.stringMatching(/, [1-9]\d* failed\n$/)]);
+  expect(readFileSync(calls, "utf8")).toContain("complete");
 });
 
 describe("a helper", () => {

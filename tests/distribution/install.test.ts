@@ -15,18 +15,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { tarGz } from "../../scripts/binaries/archive.ts";
 import { root } from "../../scripts/build-native.ts";
-import { Child } from "../support/process.ts";
+import { installer } from "../../scripts/release/manifests.ts";
+import { PLACES, type Release } from "../../scripts/release/table.ts";
+import { Child, type ChildOptions } from "../support/process.ts";
 
 /** Stands in for the executable: installing looks at nothing but that it runs. */
 const PROGRAM = '#!/bin/sh\n[ "$1" = --version ] && echo "zerobuffer 1.2.3"\n';
 
-const FILES = [
-  "bin/zerobuffer",
-  "share/bash-completion/completions/zerobuffer",
-  "share/fish/vendor_completions.d/zerobuffer.fish",
-  "share/man/man1/zerobuffer.1",
-  "share/zsh/site-functions/_zerobuffer",
-];
+const FILES = PLACES.filter(({ isNotice }) => !isNotice)
+  .map(({ place }) => place)
+  .sort();
 
 let directory: string;
 let artifacts: string;
@@ -94,9 +92,10 @@ function pretendMachine(
 async function install(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
-  script = join(root, "install.sh"),
+  { script = join(root, "install.sh"), ...options }: ChildOptions & { script?: string } = {},
 ) {
   await using child = Child.program(["sh", script, ...args], {
+    ...options,
     env: {
       PATH: `${join(directory, "bin")}:${process.env.PATH}`,
       HOME: join(directory, "home"),
@@ -274,14 +273,94 @@ test("from an address, with what there is to fetch it", async () => {
   expect(missing.stderr).toContain("cannot get SHA256SUMS from");
 });
 
-test("of a release, from that release", async () => {
-  const workflow = readFileSync(join(root, ".github", "workflows", "release.yml"), "utf8");
-  const [, stamp] = /sed "s\|(.*?)\|from='\$address'\|" install\.sh/.exec(workflow) ?? [];
-  const line = new RegExp((stamp ?? "").replace("\\$", "$"), "mg");
-  const script = readFileSync(join(root, "install.sh"), "utf8");
-  expect(script.match(line)).toHaveLength(1);
-  const path = join(directory, "install.sh");
-  writeFileSync(path, script.replace(line, `from='${artifacts}'`));
+/** install.sh of a release whose files are those of the test. */
+function released(): string {
+  const release: Release = { version: "1.2.3", repository: "https://example.org/a/b", archives: new Map() };
+  const script = installer(readFileSync(join(root, "install.sh"), "utf8"), release);
+  const address = "https://example.org/a/b/releases/download/v1.2.3";
+  expect(script).toContain(`\nfrom='${address}'\n`);
+  return script.replace(address, artifacts);
+}
+
+describe("of a release", () => {
+  beforeEach(async () => {
+    await publish("linux-x64");
+    writeFileSync(join(directory, "install.sh"), released());
+  });
+  const script = () => join(directory, "install.sh");
+
+  test("from that release", async () => {
+    expect((await install(["--target", "linux-x64"], {}, { script: script() })).code).toBe(0);
+    expect(readFileSync(join(prefix, "bin", "zerobuffer"), "utf8")).toBe(PROGRAM);
+  });
+
+  const pipe = (text: string, ...args: string[]) =>
+    install(["--", ...args], {}, { script: "-s", stdin: Buffer.from(text) });
+
+  test("through a pipe, with options", async () => {
+    const help = await pipe(released(), "--help");
+    expect([help.code, help.stdout]).toEqual([0, expect.stringContaining("sh install.sh --uninstall")]);
+    const { code, stderr } = await pipe(released(), "--target", "linux-x64");
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(readFileSync(join(prefix, "bin", "zerobuffer"), "utf8")).toBe(PROGRAM);
+  });
+
+  test("through a pipe that breaks, does nothing", async () => {
+    const text = released();
+    const last = Array.from({ length: 14 }, (_, at) => text.length - 2 - at);
+    const others = Array.from({ length: 16 }, (_, at) => Math.floor((text.length * at) / 16));
+    for (const end of [...last, ...others]) {
+      await pipe(text.slice(0, end), "--target", "linux-x64");
+      expect([end, installed()]).toEqual([end, []]);
+    }
+  });
+});
+
+test("what root installs with a umask of its own can be read by all", async () => {
   await publish("linux-x64");
-  expect((await install(["--target", "linux-x64"], {}, path)).code).toBe(0);
+  const { code } = await install(
+    [...here, artifacts, "--prefix", prefix],
+    {},
+    { shell: 'umask 077; exec "$@"' },
+  );
+  expect(code).toBe(0);
+  for (const path of installed().filter((path) => path !== ".local/" && path !== "")) {
+    const status = statSync(join(directory, "home", path));
+    const isProgram = path.endsWith("bin/zerobuffer");
+    expect([path, status.mode & 0o777]).toEqual([path, status.isDirectory() || isProgram ? 0o755 : 0o644]);
+  }
+});
+
+test("below a prefix that is relative", async () => {
+  await publish("linux-x64");
+  const { code, stdout } = await install(
+    [...here, artifacts, "--prefix", "opt/zb"],
+    {},
+    { cwd: join(directory, "home") },
+  );
+  expect(code).toBe(0);
+  expect(
+    [...new Bun.Glob("**").scanSync({ cwd: join(directory, "home", "opt", "zb"), dot: true })].sort(),
+  ).toEqual(FILES);
+  expect(stdout).toContain(`export PATH="${join(directory, "home", "opt", "zb", "bin")}:$PATH"`);
+});
+
+describe("--uninstall", () => {
+  test("removes what was installed, and nothing else", async () => {
+    await publish("linux-x64");
+    await install([...here, artifacts]);
+    writeFileSync(join(prefix, "bin", "other"), "other");
+    const { code, stdout, stderr } = await install(["--uninstall"]);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect([...new Bun.Glob("**").scanSync({ cwd: prefix, dot: true })]).toEqual(["bin/other"]);
+    for (const file of FILES) expect(stdout).toContain(`removed ${join(prefix, file)}\n`);
+  });
+
+  test("says when nothing is installed", async () => {
+    const { code, stderr } = await install(["--uninstall"]);
+    expect([code, stderr]).toEqual([
+      1,
+      `install.sh: there is no ${prefix}/bin/zerobuffer: nothing is removed\n`,
+    ]);
+  });
 });

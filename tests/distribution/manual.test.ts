@@ -25,6 +25,6 @@ test("the manual page has every command with its options and examples, but for w
 test("the manual page has the date that it is given, and no line of text that roff takes for a macro", () => {
   expect(page).toStartWith(".Dd November 5, 2026\n.Dt ZEROBUFFER 1\n");
   const macros = new Set([...page.matchAll(/^[.'](.*?)( |$)/gm)].map(([, macro]) => macro));
-  const known = "Bd Bl Cm Dd Dt Ed El It Nd Nm Op Ar Os Sh Ss Pp".split(" ");
+  const known = "Bd Bl Cm Dd Dt Ed El Fl It Nd Nm Op Ar Os Sh Ss Pp".split(" ");
   expect([...macros].filter((macro) => !known.includes(macro ?? ""))).toEqual([]);
 });

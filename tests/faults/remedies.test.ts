@@ -42,7 +42,8 @@ const SITUATIONS: Readonly<Record<string, Situation>> = {
     message: "The shared memory of buffer NAME cannot be used: /dev/shm is mounted read-only.",
   },
   "a read-only /dev/shm with what a killed reader has left": {
-    make: `${leaveBuffer}; mount -o remount,ro /dev/shm`,
+    // The system refuses as long as the killed reader still has its memory open.
+    make: `${leaveBuffer}; until mount -o remount,ro /dev/shm 2> /dev/null; do :; done`,
     codes: {
       ...withoutNewBuffers("PERMISSION_DENIED"),
       writer: "1 PERMISSION_DENIED",

@@ -256,7 +256,11 @@ TEST(a_lock_is_inherited_by_a_fork_and_not_by_a_program_that_the_fork_becomes) {
     EQUAL(zb_role_locked(ring.memory, ZB_READER), 1);
     end_child(pid);
     EQUAL(kill(grandchild, 0), 0);
-    EQUAL(zb_role_locked(ring.memory, ZB_READER), !execs);
+    /* A program that is started has its own memory a moment before the descriptors of the one before it are closed. */
+    if (execs)
+      UNTIL(zb_role_locked(ring.memory, ZB_READER) == 0);
+    else
+      EQUAL(zb_role_locked(ring.memory, ZB_READER), 1);
     close(ends[1]);
     UNTIL(zb_process_start((uint32_t)grandchild) == -1 && zb_role_locked(ring.memory, ZB_READER) == 0);
   }
