@@ -71,6 +71,8 @@ async function bundle(targets: readonly Target[]): Promise<Map<string, string>> 
     root,
     target: "bun",
     format: "esm",
+    // Names stay as they are: stack traces are readable without the maps, too.
+    minify: { whitespace: true, syntax: true },
     splitting: true,
     sourcemap: "linked",
     naming: { entry: "[name].[ext]", chunk: "[name]-[hash].[ext]" },

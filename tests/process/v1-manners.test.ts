@@ -129,7 +129,7 @@ describe("a second writer of a reader of version 1", () => {
 
   test("of the command line delivers every frame", async () => {
     const name = uniqueName();
-    await using reader = await v1.reader(name, PAYLOAD_SIZE, { frames: 60, manners: ["wait-ms=200"] });
+    await using reader = await v1.reader(name, PAYLOAD_SIZE, { frames: 60 });
     for (let i = 0; i < 2; i++) expect((await run("writer", name, "-n", "30", "-s", "1")).code).toBe(0);
     // Their bytes are those of another pattern than the fixture's.
     expect(await reader.receive("read")).toMatchObject({ frames: 60, first: 1, last: 60, end: "enough" });
