@@ -201,13 +201,18 @@ describe("ZEROBUFFER_METADATA_FILE", () => {
     await stopped(server);
   });
 
-  test("that cannot be made ends the server before it has a channel", async () => {
+  test("is in shared memory where there is no directory of temporary files", async () => {
     const channel = uniqueName();
-    await using server = Child.cli(["duplex", "serve", channel, ...SMALL, "--exec", exec, "--json-output"], {
-      env: { TMPDIR: join(directory, "missing"), BUN_TMPDIR: directory },
-    });
-    const { code, document } = await server.report();
-    expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
-    expect(document.error.message).toContain("Cannot create a directory for ZEROBUFFER_METADATA_FILE");
+    const args = ["duplex", "serve", channel, ...SMALL, "--json-output", "-v"];
+    const tell = `printf %s "$ZEROBUFFER_METADATA_FILE" >${join(directory, "place")}; echo told >&2; exec cat`;
+    const env = { TMPDIR: join(directory, "missing"), BUN_TMPDIR: directory };
+    await using server = Child.cli([...args, "--exec", tell], { env });
+    await server.logged("\ntold\n");
+    const path = readFileSync(join(directory, "place"), "utf8");
+    expect(path).toStartWith("/dev/shm/zerobuffer-exec-");
+    expect((await ask(channel, "-n", "1", "-m", "text")).code).toBe(0);
+    expect(readFileSync(path, "utf8")).toBe("text");
+    await stopped(server);
+    expect(existsSync(dirname(path))).toBe(false);
   });
 });
