@@ -12,7 +12,7 @@ export const WriterDocument = Type.Object(
     frames_written: count("Frames written to the buffer."),
     frames_dropped: count("Frames dropped because the buffer was full, or had no reader (--on-full drop)."),
     bytes_written: count("Bytes of the frames written."),
-    frame_size: orNull(count("Frame size (--size); null if the framing determines the sizes.")),
+    frame_size: orNull(count("Frame size (--size or --video); null if the framing determines the sizes.")),
     metadata_size: count("Bytes of metadata sent."),
     ...speed,
     pattern: orNull(Type.Enum([...PATTERNS], { description: "Pattern of the frames; null with --input." })),

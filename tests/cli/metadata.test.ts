@@ -1,5 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { bufferMade, pseudoRandom, uniqueName } from "../support/buffers.ts";
@@ -145,66 +155,64 @@ describe("ZEROBUFFER_METADATA_FILE", () => {
     await stopped(server);
   });
 
-  test("names an empty file until a client has sent metadata, and none after the end", async () => {
-    const channel = uniqueName();
-    const report = 'wc -c <"$ZEROBUFFER_METADATA_FILE" >&2; echo "$ZEROBUFFER_METADATA_FILE" >&2; exec cat';
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      await using server = await serve(channel, "--exec", report);
-      await server.logged("/metadata\n");
-      const lines = (
-        await (async () => {
-          await ask(channel, "-n", "1", "-m", "text");
-          server.kill(signal);
-          return await server.exited();
-        })()
-      ).stderr.split("\n");
-      const path = lines.find((line) => line.endsWith("/metadata")) ?? "";
-      expect(lines[lines.indexOf(path) - 1]?.trim()).toBe("0");
+  /** A server whose program tells this test where its file is, and how large at its start, and then answers with the request. */
+  async function serveTelling(channel: string) {
+    const place = join(directory, "place");
+    const tell = `wc -c <"$ZEROBUFFER_METADATA_FILE" >${place}.size; printf %s "$ZEROBUFFER_METADATA_FILE" >${place}`;
+    const server = await serve(channel, "--exec", `${tell}; echo told >&2; exec cat`);
+    await server.logged("\ntold\n");
+    return { server, path: readFileSync(place, "utf8"), size: Number(readFileSync(`${place}.size`, "utf8")) };
+  }
+
+  test.each(["SIGINT", "SIGTERM"] as const)(
+    "names an empty file until a client has sent metadata, and none after %s",
+    async (signal) => {
+      const channel = uniqueName();
+      const { server: started, path, size } = await serveTelling(channel);
+      await using server = started;
+      expect([size, statSync(dirname(path)).mode & 0o777]).toEqual([0, 0o700]);
+      expect((await ask(channel, "-n", "1", "-m", "text")).code).toBe(0);
+      expect(readFileSync(path, "utf8")).toBe("text");
+      server.kill(signal);
+      await server.exited();
       expect(existsSync(dirname(path))).toBe(false);
-    }
-  });
+    },
+  );
 
-  test("is replaced in one step: whoever reads it at any time finds one client's metadata", async () => {
+  test("is replaced in one step: a file that is still open keeps what it had", async () => {
     const channel = uniqueName();
-    // It reads the file all the time, and says so if that is neither empty nor complete.
-    const watch =
-      `(while [ -e "$ZEROBUFFER_METADATA_FILE" ]; do tr -d '\\n' <"$ZEROBUFFER_METADATA_FILE" | ` +
-      `awk 'length($0) != 0 && length($0) != 4000 { print "to" "rn" }' >&2; done) & exec cat`;
-    await using server = await serve(channel, "--exec", watch);
-    for (const letter of "abcdefgh") {
-      expect((await ask(channel, "-n", "1", "-m", letter.repeat(4000))).code).toBe(0);
-    }
-    server.kill("SIGTERM");
-    expect((await server.exited()).stderr).not.toContain("torn");
-  });
-
-  test("is a file of this user alone", async () => {
-    const channel = uniqueName();
-    await using server = await serve(
-      channel,
-      "--exec",
-      'ls -ld "$(dirname "$ZEROBUFFER_METADATA_FILE")" >&2; exec cat',
-    );
-    await server.logged("drwx------");
+    const { server: started, path } = await serveTelling(channel);
+    await using server = started;
+    expect((await ask(channel, "-n", "1", "-m", "the metadata of the first client")).code).toBe(0);
+    const open = openSync(path, "r");
+    expect((await ask(channel, "-n", "1", "-m", "another")).code).toBe(0);
+    const found = [readFileSync(open, "utf8"), readFileSync(path, "utf8"), readdirSync(dirname(path))];
+    closeSync(open);
+    expect(found).toEqual(["the metadata of the first client", "another", ["metadata"]]);
     await stopped(server);
   });
 
-  test("is not set where nothing is executed, and its directory is found nowhere then", async () => {
-    const before = readdirSync(tmpdir()).filter((name) => name.startsWith("zerobuffer-exec-"));
+  test("has no file where nothing is executed", async () => {
     const channel = uniqueName();
-    await using server = await serve(channel);
-    const after = readdirSync(tmpdir()).filter((name) => name.startsWith("zerobuffer-exec-"));
-    expect(after.filter((name) => !before.includes(name))).toEqual([]);
+    const args = ["duplex", "serve", channel, ...SMALL, "--json-output", "-v"];
+    await using server = Child.cli(args, { env: { TMPDIR: directory } });
+    await server.logged(`Created channel "${channel}"`);
+    expect(readdirSync(directory).filter((name) => name.startsWith("zerobuffer-exec-"))).toEqual([]);
     await stopped(server);
   });
 
-  test("that cannot be made ends the server before it has a channel", async () => {
+  test("is in shared memory where there is no directory of temporary files", async () => {
     const channel = uniqueName();
-    await using server = Child.cli(["duplex", "serve", channel, ...SMALL, "--exec", exec, "--json-output"], {
-      env: { TMPDIR: join(directory, "missing"), BUN_TMPDIR: directory },
-    });
-    const { code, document } = await server.report();
-    expect([code, document.error.code]).toEqual([2, "IO_ERROR"]);
-    expect(document.error.message).toContain("Cannot create a directory for ZEROBUFFER_METADATA_FILE");
+    const args = ["duplex", "serve", channel, ...SMALL, "--json-output", "-v"];
+    const tell = `printf %s "$ZEROBUFFER_METADATA_FILE" >${join(directory, "place")}; echo told >&2; exec cat`;
+    const env = { TMPDIR: join(directory, "missing"), BUN_TMPDIR: directory };
+    await using server = Child.cli([...args, "--exec", tell], { env });
+    await server.logged("\ntold\n");
+    const path = readFileSync(join(directory, "place"), "utf8");
+    expect(path).toStartWith("/dev/shm/zerobuffer-exec-");
+    expect((await ask(channel, "-n", "1", "-m", "text")).code).toBe(0);
+    expect(readFileSync(path, "utf8")).toBe("text");
+    await stopped(server);
+    expect(existsSync(dirname(path))).toBe(false);
   });
 });

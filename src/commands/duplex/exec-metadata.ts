@@ -18,18 +18,8 @@ export class MetadataFile implements Disposable {
 
   /** @throws CommandError IO_ERROR */
   constructor() {
-    const { join } = paths();
-    try {
-      this.#directory = files().mkdtempSync(join(tmpdir(), "zerobuffer-exec-"));
-    } catch (error) {
-      throw new CommandError(
-        "IO_ERROR",
-        `Cannot create a directory for ${METADATA_VARIABLE}: ${systemReason(error)}.`,
-        "Check the directory of temporary files.",
-        error,
-      );
-    }
-    this.path = join(this.#directory, "metadata");
+    this.#directory = makeDirectory();
+    this.path = paths().join(this.#directory, "metadata");
     try {
       this.#write(this.#content);
     } catch (error) {
@@ -74,4 +64,23 @@ export class MetadataFile implements Disposable {
       }
     }
   }
+}
+
+/** Makes a directory for this user alone: among the temporary files, or in shared memory if there can be none. */
+function makeDirectory(): string {
+  const { join } = paths();
+  let cause: unknown;
+  for (const place of [tmpdir(), "/dev/shm"]) {
+    try {
+      return files().mkdtempSync(join(place, "zerobuffer-exec-"));
+    } catch (error) {
+      cause ??= error;
+    }
+  }
+  throw new CommandError(
+    "IO_ERROR",
+    `Cannot create a directory for ${METADATA_VARIABLE} in ${tmpdir()}: ${systemReason(cause)}.`,
+    "Set TMPDIR (on Windows TEMP) to a directory that exists and that you can write to.",
+    cause,
+  );
 }
