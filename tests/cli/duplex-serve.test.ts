@@ -239,7 +239,7 @@ describe("a command of --exec", () => {
 
   test("gets --start-timeout-ms for its first response, and --timeout-ms for the others", async () => {
     const channel = uniqueName();
-    const slow = ["--exec", "sleep 1; exec cat", "--timeout-ms", "500"];
+    const slow = ["--exec", "sleep 3; exec cat", "--timeout-ms", "2s"];
     await using server = await serve(channel, ...slow);
     expect((await ask(channel, "-n", "2", "--verify", "echo", "--timeout-ms", "20s")).code).toBe(0);
     await stopped(server);
