@@ -7,9 +7,11 @@ import { memoryPath, semaphorePath, statusOf } from "../buffer/objects.ts";
 
 /** A file of a buffer. */
 export interface BufferFile {
+  /** Where it is. */
   readonly path: string;
-  /** Its owner and its group. */
+  /** Its owner. */
   readonly owner: Account;
+  /** Its group. */
   readonly group: Account;
   /** Its permission bits: 0o660 for example. */
   readonly mode: number;
