@@ -7,9 +7,11 @@ import { memoryPath, semaphorePath, statusOf } from "../buffer/objects.ts";
 
 /** A file of a buffer. */
 export interface BufferFile {
+  /** Where it is. */
   readonly path: string;
-  /** Its owner and its group. */
+  /** The user who owns it. */
   readonly owner: Account;
+  /** The group that it belongs to. */
   readonly group: Account;
   /** Its permission bits: 0o660 for example. */
   readonly mode: number;
