@@ -157,7 +157,8 @@ function ignoredLine({ name, unknown }: Address): string {
   return `Ignored in address shm://${cut(name)}: ${listed.join(", ")}${rest}.`;
 }
 
-/** A text of any length as it is quoted in a message. */
+/** A text of any length as a message has it, without control characters. */
 function cut(text: string): string {
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  const shown = text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  return shown.replace(/\p{C}/gu, "?");
 }

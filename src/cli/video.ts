@@ -3,6 +3,7 @@
 import { parseVideo, type Video, VideoFault } from "../frames/video.ts";
 import { VIDEO_FORMATS } from "../frames/video-formats.ts";
 import { CommandError } from "./failure.ts";
+import { count } from "./format.ts";
 import type { Option } from "./options.ts";
 import type { ByteInput } from "./streams.ts";
 
@@ -54,7 +55,7 @@ export function frameSizeOf(size: number | undefined, video: Video | undefined):
   if (size === undefined || size === frameSize) return frameSize;
   throw new CommandError(
     "USAGE",
-    `Option --size ${size} contradicts --video ${text}, whose frames have ${frameSize} bytes.`,
+    `Option --size ${size} contradicts --video ${text}, whose frames have ${count(frameSize, "bytes")}.`,
     "Leave --size out. If the frames do have that size, check width, height and format.",
   );
 }

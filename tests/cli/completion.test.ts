@@ -59,6 +59,13 @@ describe("what is offered", () => {
     expect(await offers(["completion"])).toEqual(["bash", "zsh", "fish", "powershell"]);
   });
 
+  test("for a buffer are names, also after an address, which counts as the name in it", async () => {
+    using first = new Reader(uniqueName(), { payloadSize: 64 });
+    using second = new Reader(uniqueName(), { payloadSize: 64 });
+    const offered = await offers(["relay", `shm://${first.name}?size=1MB`]);
+    expect([offered.includes(first.name), offered.includes(second.name)]).toEqual([false, true]);
+  });
+
   test("where a path is taken are files, and nowhere else", async () => {
     expect(await offersFiles(["reader", "cam", "-o"])).toBe(true);
     expect(await offersFiles(["reader", "cam"], "--metadata-output=x")).toBe(true);

@@ -105,6 +105,12 @@ describe("an address", () => {
     }
   });
 
+  test("has no control characters in its messages and lines", () => {
+    const { problem, ignored } = resolve("shm://ca\x1b[31m\n?a\x07b&size=\x1b");
+    expect([problem?.message, ...ignored].join("").match(/\p{C}/u)).toBeNull();
+    expect(ignored).toEqual(['Ignored in address shm://ca?[31m?: "a?b".']);
+  });
+
   test("of any text is read or refused", () => {
     const keys = fc.constantFrom("size", "metadata", "mode", "x");
     const pair = fc.tuple(keys, fc.oneof(fc.string(), fc.stringMatching(/^\d{1,4}[KM]B$/)));
