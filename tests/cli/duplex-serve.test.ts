@@ -327,7 +327,7 @@ describe("a command of --exec", () => {
     await server.printed("noise\r\n");
     server.kill("SIGINT");
     const output = (await server.exited()).stdout.toString();
-    const lines = output.split("\r\n").map((line) => line.slice(line.lastIndexOf("\r\x1b[2K") + 5));
+    const lines = output.split("\r\n").map((line) => line.split("\r\x1b[2K").at(-1));
     const noises = output.split("noise\r\n").length - 1;
     expect(noises).toBeGreaterThan(0);
     expect(lines.filter((line) => line === "noise")).toHaveLength(noises);
