@@ -5,6 +5,7 @@
  * glibc's sem_open, sem_post and sem_wait on the same file (docs/protocol.md, section 1). */
 #include "fault.h"
 #include "internal.h"
+#include "semaphore.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -281,10 +282,6 @@ int32_t zb_semaphore_remove(const char *name, int32_t role) {
   return ZB_CALL(semaphore_remove, unlink(path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
 
-static _Atomic(uint64_t) *data_of(zb_semaphore *semaphore) {
-  return &((struct zb_semaphore_layout *)zb_object_address(&semaphore->object))->data;
-}
-
 static const uint64_t one_waiter = (uint64_t)1 << 32;
 
 static long futex(_Atomic(uint64_t) *data, int operation, uint32_t value, const struct timespec *deadline) {
@@ -294,40 +291,14 @@ static long futex(_Atomic(uint64_t) *data, int operation, uint32_t value, const 
 
 const bool zb_semaphore_counts = true;
 
-int32_t zb_semaphore_value(zb_semaphore *semaphore) {
-  uint32_t value = (uint32_t)atomic_load_explicit(data_of(semaphore), memory_order_relaxed);
-  return value > INT_MAX ? INT_MAX : (int32_t)value;
-}
+int32_t zb_semaphore_value(zb_semaphore *semaphore) { return semaphore_value(semaphore); }
 
-void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) {
-  _Atomic(uint64_t) *data = data_of(semaphore);
-  /* If a peer never takes its tokens, the semaphore becomes full and stays so, as in libc. */
-  if ((uint32_t)atomic_load_explicit(data, memory_order_relaxed) > (uint32_t)(INT_MAX - count)) return;
-  ZB_POINT(post_token);
-  /* release: pairs with the acquire of the thread that takes the token, here or in libc's sem_wait */
-  uint64_t before = atomic_fetch_add_explicit(data, (uint64_t)count, memory_order_release);
-  /* Each earlier token has woken a waiter already. Until that waiter runs, more wake-ups only cost time. */
-  if ((uint32_t)before >= before >> 32) return;
-  ZB_POINT(post_wake);
-  futex(data, FUTEX_WAKE, (uint32_t)count, NULL);
-}
+void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) { semaphore_post(semaphore, count); }
 
-uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
-  _Atomic(uint64_t) *data = data_of(semaphore);
-  uint64_t seen = atomic_load_explicit(data, memory_order_relaxed);
-  for (;;) {
-    uint32_t value = (uint32_t)seen;
-    uint32_t taken = value < most ? value : most;
-    if (taken == 0) return 0;
-    /* acquire: pairs with the release of the posts */
-    if (!atomic_compare_exchange_weak_explicit(data, &seen, seen - taken, memory_order_acquire,
-                                               memory_order_relaxed))
-      continue;
-    /* Wake waiters for the tokens that are left. A post that came between this caller's wait and its take may have
-     * woken nobody, because it still found a token for each waiter. */
-    if (taken < value && seen >> 32 > 0) futex(data, FUTEX_WAKE, value - taken, NULL);
-    return taken;
-  }
+uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) { return semaphore_take(semaphore, most); }
+
+void zb_semaphore_wake_waiters(zb_semaphore *semaphore, uint32_t count) {
+  futex(data_of(semaphore), FUTEX_WAKE, count, NULL);
 }
 
 int32_t zb_semaphore_await(zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled) {

@@ -18,7 +18,7 @@ void zb_gather(struct gather *gather, struct ring *ring, uint64_t held, int32_t 
   const uint64_t enough = tuning.gather_bytes < size / 2 ? tuning.gather_bytes : size / 2;
   /* relaxed: no frame is touched before another load */
   uint64_t unread = size - LOAD(ring->oieb->payload_free_bytes, relaxed) - held;
-  int32_t tokens = zb_semaphore_value(ring->written);
+  int32_t tokens = semaphore_value(ring->written);
   if (tokens <= 0 || tokens >= tuning.gather_frames || unread >= enough) return;
   const uint64_t frame = unread / (uint32_t)tokens;
   const int32_t least = frame < tuning.gather_small_frame ? 2 : 1;
@@ -30,7 +30,7 @@ void zb_gather(struct gather *gather, struct ring *ring, uint64_t held, int32_t 
   while (now < give_up && now < deadline_ns) {
     zb_idle_until(now + tuning.gather_ns);
     now = zb_now_ns();
-    int32_t more = zb_semaphore_value(ring->written);
+    int32_t more = semaphore_value(ring->written);
     if (more < tokens + least) continue;
     more_came = true;
     tokens = more;

@@ -158,7 +158,7 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   const bool has_surplus = reader->view.surplus_tokens != reader->view.surplus_seen;
   if (wait_us > 0 && !(has_surplus && (flags & ZB_UNLESS_SURPLUS))) {
     bool slept = false;
-    if (zb_semaphore_value(reader->ring.written) == 0) {
+    if (semaphore_value(reader->ring.written) == 0) {
       int32_t code = zb_idle_await(&reader->ring.idle, reader->ring.written,
                                    zb_now_ns() + (int64_t)wait_us * 1000, &slept);
       if (code != ZB_OK) return code;
@@ -171,7 +171,7 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   }
   int32_t count = 0;
   ZB_POINT(read_tokens);
-  uint32_t tokens = zb_semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD);
+  uint32_t tokens = semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD);
   if (tokens > 0) {
     ZB_POINT(read_headers);
     count = read_frames(reader, tokens, 0);
@@ -204,7 +204,7 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
   atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->ring.oieb->payload_free_bytes, credit,
                             memory_order_release);
   ZB_POINT(release_post);
-  zb_semaphore_post(reader->ring.released, credited);
+  semaphore_post(reader->ring.released, credited);
   if (reader->held != 0 || !reader->settle_due) return ZB_OK;
   reader->settle_due = false;
   return ZB_SETTLE_DUE;

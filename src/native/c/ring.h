@@ -10,6 +10,7 @@
 #define ZEROBUFFER_RING_H
 
 #include "internal.h"
+#include "semaphore.h"
 
 #define HEADER sizeof(struct zb_frame_header)
 
@@ -77,7 +78,7 @@ void zb_idle_until(int64_t end_ns);
 
 /* Takes the tokens that the semaphore has now. Tokens posted meanwhile stay, so a peer that posts without end cannot
  * keep this call from returning. */
-static inline void empty_semaphore(zb_semaphore *semaphore) { zb_semaphore_take(semaphore, UINT32_MAX); }
+static inline void empty_semaphore(zb_semaphore *semaphore) { semaphore_take(semaphore, UINT32_MAX); }
 
 /* ---- one side of a ring -------------------------------------------------------------------------------------- */
 

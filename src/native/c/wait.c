@@ -34,20 +34,20 @@ static int32_t spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns, 
   do {
     for (int i = 0; i < tuning.spin_looks; i++) {
       zb_pause();
-      if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
+      if (semaphore_value(semaphore) > 0) return ZB_OK;
     }
     if (ended_by_signal(deadline_ns)) return ZB_INTERRUPTED;
     /* The peer may be waiting for this processor. */
     zb_yield();
     look_at_peer(idle);
   } while (zb_now_ns() < end_ns && may_spin(idle));
-  return zb_semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
+  return semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
 }
 
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept) {
   /* First, so that a peer that posts for nothing does not keep the signal waiting. */
   if (ended_by_signal(deadline_ns)) return ZB_INTERRUPTED;
-  if (zb_semaphore_value(semaphore) > 0) return ZB_OK;
+  if (semaphore_value(semaphore) > 0) return ZB_OK;
   const int64_t start = zb_now_ns();
   if (start >= deadline_ns) return ZB_AGAIN;
   if (!idle->peer_on_other_cpu) look_at_peer(idle);

@@ -255,7 +255,7 @@ static void publish(zb_writer *writer) {
       atomic_fetch_sub_explicit((_Atomic(uint64_t) *)&oieb->payload_free_bytes, bytes, memory_order_release) -
       bytes;
   ZB_POINT(write_post);
-  zb_semaphore_post(writer->ring.written, frames);
+  semaphore_post(writer->ring.written, frames);
   writer->staged = 0;
   writer->staged_frames = 0;
   writer->rewound.unused = false;
