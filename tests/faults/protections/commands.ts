@@ -13,7 +13,7 @@ export const commands: readonly Protection[] = [
     what: "a signal ends a command with what it has to give back",
     file: "src/cli/session.ts",
     changes: [
-      ["        controller.abort(new Interrupted(signal, exitCode));\n", "        process.exit(exitCode);\n"],
+      ["        this.stop(new Interrupted(signal, exitCode));\n", "        process.exit(exitCode);\n"],
     ],
     test: "tests/cli/signals.test.ts",
     only: "a reader that waits for a writer",
