@@ -5,7 +5,7 @@
  * glibc's sem_open, sem_post and sem_wait on the same file (docs/protocol.md, section 1). */
 #include "fault.h"
 #include "internal.h"
-#include "semaphore.h"
+#include "tokens.h"
 
 #include <errno.h>
 #include <fcntl.h>

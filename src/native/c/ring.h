@@ -10,7 +10,7 @@
 #define ZEROBUFFER_RING_H
 
 #include "internal.h"
-#include "semaphore.h"
+#include "tokens.h"
 
 #define HEADER sizeof(struct zb_frame_header)
 

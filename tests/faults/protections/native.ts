@@ -180,7 +180,7 @@ export const native: readonly Protection[] = [
   },
   {
     what: "a full semaphore is not posted",
-    file: "src/native/c/semaphore.h",
+    file: "src/native/c/tokens.h",
     changes: [["> (uint32_t)(INT_MAX - count)) return;", "> UINT32_MAX - 1) return;"]],
     test: C_TESTS,
     only: "semaphore that is full stays full",

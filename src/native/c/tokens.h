@@ -1,7 +1,7 @@
 /* What both sides of a ring do to its semaphores for each frame. On Linux that is a few instructions, which a call would
  * double. */
-#ifndef ZEROBUFFER_SEMAPHORE_H
-#define ZEROBUFFER_SEMAPHORE_H
+#ifndef ZEROBUFFER_TOKENS_H
+#define ZEROBUFFER_TOKENS_H
 
 #include "fault.h"
 #include "internal.h"
