@@ -53,6 +53,7 @@ export class Session implements AsyncDisposable {
 
   /** Stops the run. The first reason counts. */
   stop(reason: Error): void {
+    if (this.signal.aborted) return;
     this.#abortedAt = performance.now();
     this.#controller.abort(reason);
   }

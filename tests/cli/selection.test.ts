@@ -25,6 +25,12 @@ function stampedFrame(number: number, time?: bigint, rest = "data"): Uint8Array 
   return frame;
 }
 
+/** A server that takes stamps off so many requests. */
+function serveStamped(channel: string, requests: number, ...args: string[]): Child {
+  const options = ["--stamp", "-n", `${requests}`, "--buffer-size", "64KiB", "--json-output"];
+  return Child.cli(["duplex", "serve", channel, ...options, ...args]);
+}
+
 const nowNs = () => BigInt(Date.now()) * 1_000_000n;
 
 describe("reader --latest", () => {
@@ -209,18 +215,7 @@ describe("stamps", () => {
 
   test("are taken off before an --exec program sees its request", async () => {
     const channel = uniqueName();
-    const args = [
-      "duplex",
-      "serve",
-      channel,
-      "--stamp",
-      "-n",
-      "2",
-      "--buffer-size",
-      "64KiB",
-      "--json-output",
-    ];
-    await using server = Child.cli([...args, "--exec", "cat"]);
+    await using server = serveStamped(channel, 2, "--exec", "cat");
     const requested = await runJson(
       ...["duplex", "request", channel, "-n", "2", "-s", "50", "--stamp", "--verify", "echo"],
       ...["--connect-timeout-ms", "60s", "--buffer-size", "64KiB"],
@@ -231,18 +226,7 @@ describe("stamps", () => {
 
   test("that a request is too short for are told with code 4, and are refused in place", async () => {
     const channel = uniqueName();
-    const args = [
-      "duplex",
-      "serve",
-      channel,
-      "--stamp",
-      "-n",
-      "2",
-      "--buffer-size",
-      "64KiB",
-      "--json-output",
-    ];
-    await using server = Child.cli(args);
+    await using server = serveStamped(channel, 2);
     const requested = await runJson(
       ...["duplex", "request", channel, "-n", "2", "-s", "10", "--timeout-ms", "200"],
       ...["--connect-timeout-ms", "60s", "--buffer-size", "64KiB"],
