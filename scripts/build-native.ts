@@ -42,6 +42,7 @@ export function helperSources(system: OperatingSystem): string[] {
     "oieb.c",
     "reader.c",
     "writer.c",
+    "cancellation.c",
     "wait.c",
     "pacing.c",
     "signals.c",

@@ -22,6 +22,7 @@ export {
   type Logger,
   type MutableRequestHandler,
   ProcessingMode,
+  type RequestContext,
   type RequestHandler,
   type RequestOptions,
   type ServerStatistics,

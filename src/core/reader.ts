@@ -7,6 +7,7 @@ import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { takeAllSteps } from "../runtime/steps.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
+import { Cancellations } from "./buffer/cancellations.ts";
 import { createForReader, createForReaderAsync } from "./buffer/create.ts";
 import { Peer } from "./buffer/presence.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
@@ -45,8 +46,8 @@ export interface ReadOptions {
 
 /** What this package gives its own readers besides. */
 interface InternalOptions extends ReaderOptions {
-  /** Takes frames with any sequence numbers (docs/protocol.md, section 9). */
-  readonly anySequence?: boolean;
+  /** Flags of the buffer: {@link OiebFlag}. */
+  readonly flags?: bigint;
   /** The buffer, if it has been created. */
   readonly created?: SharedBuffer;
 }
@@ -83,12 +84,13 @@ export class Reader implements Disposable {
   constructor(
     name: string,
     config?: BufferConfig,
-    { wait = "adaptive", anySequence = false, created }: InternalOptions = {},
+    { wait = "adaptive", flags = 0n, created }: InternalOptions = {},
   ) {
     checkWaitMode(wait);
-    const buffer = created ?? createForReader(name, config, flagsFor(anySequence));
+    const buffer = created ?? createForReader(name, config, flags);
     const { memory, written, released } = buffer;
-    const ring = RingReader.open(memory, written, released, anySequence ? 0 : 1, Wait[wait]);
+    const firstSequence = (flags & OiebFlag.ANY_SEQUENCE) === 0n ? 1 : 0;
+    const ring = RingReader.open(memory, written, released, firstSequence, Wait[wait]);
     if (typeof ring === "number") {
       takeAllSteps(
         () => buffer.unlink(),
@@ -121,7 +123,7 @@ export class Reader implements Disposable {
     { signal, ...options }: InternalOptions & ReadOptions = {},
   ): Promise<Reader> {
     checkWaitMode(options.wait ?? "adaptive");
-    const created = await createForReaderAsync(name, config, flagsFor(options.anySequence), signal);
+    const created = await createForReaderAsync(name, config, options.flags, signal);
     return new Reader(name, config, { ...options, created });
   }
 
@@ -170,6 +172,12 @@ export class Reader implements Disposable {
       if (restMs <= 0) return false;
       await raceAbort(this.#sleepUntilWoken(Math.min(WRITER_LOOK_MS, restMs)), signal);
     }
+  }
+
+  /** @internal The table of cancelled requests, if the buffer has one. */
+  get cancellations(): Cancellations | undefined {
+    this.#frames.guard();
+    return Cancellations.of(this.#buffer);
   }
 
   /** @internal Process id of the living writer; 0 if there is none. */
@@ -435,8 +443,4 @@ export class Reader implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-function flagsFor(anySequence = false): bigint {
-  return anySequence ? OiebFlag.ANY_SEQUENCE : 0n;
 }

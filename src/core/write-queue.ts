@@ -249,6 +249,11 @@ export class WriteQueue {
     await raceAbort(this.#sleep(Math.min(ASYNC_SLICE_MS, timeoutMs)), signal);
   }
 
+  /** Takes the tokens of what was released so far: to be called before a look at what else they may stand for. */
+  clearTokens(): void {
+    this.#released.clear();
+  }
+
   /** Resolves when a frame is released, after the time, or when the queue is closed. */
   #sleep(milliseconds: number): Promise<void> {
     if (this.#waiter === undefined) {

@@ -4,6 +4,7 @@ import { Code } from "../native/codes.ts";
 import { Role } from "../native/memory.ts";
 import { RingWriter, Wait } from "../native/ring.ts";
 import { takeAllSteps } from "../runtime/steps.ts";
+import { Cancellations } from "./buffer/cancellations.ts";
 import { type Connection, connect, connectAsync } from "./buffer/connect.ts";
 import type { Oieb } from "./buffer/oieb.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
@@ -142,6 +143,12 @@ export class Writer implements Disposable {
   loadOieb(): Oieb {
     this.#guard();
     return this.#buffer.loadOieb();
+  }
+
+  /** @internal The table of cancelled requests, if the buffer has one. */
+  get cancellations(): Cancellations | undefined {
+    this.#guard();
+    return Cancellations.of(this.#buffer);
   }
 
   /**

@@ -14,7 +14,12 @@ export const Role = { WRITER: 0, READER: 1 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** Flags of the OIEB (docs/protocol.md, section 1). */
-export const OiebFlag = { CREATED_BY_WRITER: 1n, ANY_SEQUENCE: 2n, LOCKED_ROLES: 16n } as const;
+export const OiebFlag = {
+  CREATED_BY_WRITER: 1n,
+  ANY_SEQUENCE: 2n,
+  CANCELLATION: 8n,
+  LOCKED_ROLES: 16n,
+} as const;
 
 /**
  * The shared memory of a buffer, open in this process and usually mapped into it. The process that has created it removes
@@ -193,6 +198,18 @@ export class SharedMemory extends Handle {
   /** Removes the metadata, between two writers. */
   clearMetadata(): void {
     native.zb_metadata_clear(this.address);
+  }
+
+  // ---- cancelled requests ------------------------------------------------------------------------------------------
+
+  /** Stores the number of a request that is taken back. `table` is the offset of the table, which lies in the memory. */
+  storeCancellation(table: number, sequence: number): void {
+    native.zb_cancellation_store(this.address, table, sequence);
+  }
+
+  /** Whether the number of a request stands in that table. */
+  hasCancellation(table: number, sequence: number): boolean {
+    return native.zb_cancellation_stored(this.address, table, sequence) === 1;
   }
 
   // ---- its name, and its end ---------------------------------------------------------------------------------------

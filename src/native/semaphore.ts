@@ -46,6 +46,11 @@ export class Semaphore extends Handle {
     native.zb_semaphore_post(this.address, count);
   }
 
+  /** Takes all tokens. */
+  clear(): void {
+    native.zb_semaphore_clear(this.address);
+  }
+
   /** Removes the name if it still means this semaphore. */
   unlink(): void {
     native.zb_semaphore_unlink(this.address);

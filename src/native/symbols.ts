@@ -52,6 +52,7 @@ export const SYMBOLS = {
   zb_semaphore_remove: { args: ["ptr", "i32"], returns: "i32" },
   zb_semaphore_post: { args: ["ptr", "i32"], returns: "void" },
   zb_semaphore_value: { args: ["ptr"], returns: "i32" },
+  zb_semaphore_clear: { args: ["ptr"], returns: "void" },
 
   zb_process_start: { args: ["u32"], returns: "f64" },
   zb_children_bind: { args: [], returns: "i32" },
@@ -67,6 +68,9 @@ export const SYMBOLS = {
   zb_metadata_write: { args: ["ptr", "ptr", "f64"], returns: "i32" },
   zb_metadata_read: { args: ["ptr", "ptr", "f64"], returns: "f64" },
   zb_metadata_clear: { args: ["ptr"], returns: "void" },
+
+  zb_cancellation_store: { args: ["ptr", "f64", "f64"], returns: "void" },
+  zb_cancellation_stored: { args: ["ptr", "f64", "f64"], returns: "i32" },
 
   zb_reader_open: { args: ["ptr", "ptr", "ptr", "f64", "i32", "ptr"], returns: "i32" },
   zb_reader_close: { args: ["ptr"], returns: "void" },

@@ -14,6 +14,9 @@ export const DuplexRequestDocument = Type.Object(
     requests: count("Requests sent."),
     responses: count("Responses received within the timeout."),
     timeouts: count("Requests without a response within the timeout."),
+    cancelled: count(
+      "Requests that were cancelled at the server: those without a response within the timeout.",
+    ),
     verification_errors: count("Responses that failed --verify."),
     first_error_request: orNull(
       count("Number of the first request, from 0, whose response failed; null if none did."),

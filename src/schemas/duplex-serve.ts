@@ -10,6 +10,7 @@ export const DuplexServeDocument = Type.Object(
     channel,
     requests: count("Requests handled."),
     responses: count("Responses written."),
+    requests_cancelled: count("Requests that their client has taken back, which got no response."),
     handler_errors: count("Requests without a response because their handler failed."),
     clients: count("Clients that sent requests."),
     bytes_in: count("Bytes of the requests."),

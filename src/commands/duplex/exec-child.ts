@@ -3,7 +3,7 @@
 import { CommandError, systemReason } from "../../cli/failure.ts";
 import type { Log } from "../../cli/log.ts";
 import type { StderrLines } from "../../cli/stderr-lines.ts";
-import type { Frame } from "../../core/index.ts";
+import { type Frame, FrameTooLargeError, type RequestContext } from "../../core/index.ts";
 import { FrameSplitter, lengthPrefix, MAX_PREFIXED_SIZE } from "../../frames/framing.ts";
 import { PIECE_SIZE } from "../../frames/transforms.ts";
 import { type Shell, signalShell, startShell } from "./shell.ts";
@@ -44,6 +44,8 @@ export interface ChildOptions {
   readonly maxRequestSize: number;
   /** The most bytes to send at once. */
   readonly pieceSize?: number;
+  /** Whether the command is told which requests are cancelled. */
+  readonly tellsCancellations: boolean;
   readonly log: Log | undefined;
   /** Prints what the command prints to stderr. */
   readonly stderr: StderrLines;
@@ -73,14 +75,25 @@ export class ChildHandler implements Disposable {
   }
 
   /**
-   * The response to a request, whose bytes stay until the promise settles. Rejects if there is none.
+   * The response to a request, whose bytes stay until the promise settles. Rejects if there is none. A request that is
+   * cancelled before the command gets it is not sent; the response to one that the command has is awaited nevertheless.
    *
-   * @throws FrameTooLargeError if the request is larger than 2^32 - 1 bytes; none of it is sent then.
+   * @throws FrameTooLargeError if the request is larger than 2^32 - 1 bytes, or has that size where it means a cancellation;
+   *   none of it is sent then. The reason of the context's signal.
    */
-  async handle({ size, data }: Pick<Frame, "size" | "data">): Promise<Uint8Array> {
+  async handle({ size, data }: Pick<Frame, "size" | "data">, context: RequestContext): Promise<Uint8Array> {
     const prefix = lengthPrefix(size);
-    const child = this.#child?.isUsable ? this.#child : await this.#restart();
-    const response = await child.exchange(prefix, data);
+    if (size === CANCELLATION && this.#options.tellsCancellations) {
+      throw new FrameTooLargeError(`A request of ${size} bytes cannot be sent with --exec-cancel.`, {
+        hint: "Leave --exec-cancel out, or send smaller requests.",
+      });
+    }
+    let child = this.#child;
+    if (!child?.isUsable) {
+      child = await this.#restart();
+      context.signal.throwIfAborted();
+    }
+    const response = await child.exchange(prefix, data, context);
     if (this.#failedStarts > 0) this.#options.log?.info(`Process ${child.pid} is ready: it has responded.`);
     this.#failedStarts = 0;
     return response;
@@ -164,6 +177,9 @@ const STOPPED = "it was stopped";
 /** The exit codes of a shell that has not found the command, or cannot run it. */
 const MISSING_CODES: readonly (number | undefined)[] = [126, 127];
 
+/** What stands in place of a request's length before the number of a request that is cancelled. */
+const CANCELLATION = MAX_PREFIXED_SIZE;
+
 /** A request that is not answered yet. */
 interface Exchange {
   readonly resolve: (response: Uint8Array) => void;
@@ -171,6 +187,8 @@ interface Exchange {
   /** Whether the whole request is sent. Its bytes are needed until then. */
   isSent: boolean;
   response: Uint8Array | undefined;
+  /** The number of the request, from 0, of those that this run of the command got. */
+  ordinal: number;
 }
 
 /** One run of the command. */
@@ -187,6 +205,9 @@ class Child {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Settles when all requests so far are sent. */
   #sent: Promise<void> = Promise.resolve();
+  /** How many requests are not sent yet. */
+  #unsent = 0;
+  #nextOrdinal = 0;
   readonly #onFailure: () => void;
   #lastLine = "";
   #cause: string | undefined;
@@ -237,18 +258,52 @@ class Child {
     return MISSING_CODES.includes(this.#exitCode);
   }
 
-  /** Sends a request after the earlier ones; resolves to its response. */
-  exchange(prefix: Uint8Array, request: Uint8Array): Promise<Uint8Array> {
+  /** Sends a request after the earlier ones, unless it is cancelled before its turn; resolves to its response. */
+  exchange(prefix: Uint8Array, request: Uint8Array, context: RequestContext): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       // The child may have failed since it was started.
       if (this.#cause !== undefined) return reject(failureOf(this.#cause));
       this.#wasAsked = true;
-      const exchange: Exchange = { resolve, reject, isSent: false, response: undefined };
+      const exchange: Exchange = { resolve, reject, isSent: false, response: undefined, ordinal: -1 };
       if (this.#exchanges.push(exchange) === 1) this.#startTimer();
-      this.#sent = this.#sent
-        .then(() => this.#send(prefix, request, exchange))
-        .catch(() => this.#noteClosedStdin());
+      // The server has just looked whether a request that need not wait is cancelled: do not watch it for that.
+      const waits = this.#unsent++ > 0;
+      this.#enqueue(async () => {
+        this.#unsent--;
+        if (waits && context.signal.aborted) return this.#withdraw(exchange, context.signal);
+        exchange.ordinal = this.#nextOrdinal++;
+        if (this.#options.tellsCancellations) this.#tellWhenCancelled(exchange, context.signal);
+        await this.#send(prefix, request, exchange);
+      });
     });
+  }
+
+  /** Writes to stdin after what came before. */
+  #enqueue(write: () => Promise<void>): void {
+    this.#sent = this.#sent.then(write).catch(() => this.#noteClosedStdin());
+  }
+
+  /** Ends an exchange that the command knows nothing of. */
+  async #withdraw(exchange: Exchange, signal: AbortSignal): Promise<void> {
+    const i = this.#exchanges.indexOf(exchange);
+    if (i < 0) return;
+    this.#exchanges.splice(i, 1);
+    if (i === 0) this.#startTimer();
+    exchange.reject(signal.reason);
+  }
+
+  /** Tells the command that a request which it gets now is cancelled, when that happens before it has answered. */
+  #tellWhenCancelled(exchange: Exchange, signal: AbortSignal): void {
+    const tell = async () => {
+      if (exchange.response !== undefined || !this.isUsable) return;
+      const message = new Uint8Array(12);
+      const fields = new DataView(message.buffer);
+      fields.setUint32(0, CANCELLATION, true);
+      fields.setBigUint64(4, BigInt(exchange.ordinal), true);
+      await this.#process.stdin.write(message);
+      await this.#process.stdin.flush();
+    };
+    signal.addEventListener("abort", () => this.#enqueue(tell), { once: true });
   }
 
   /** Sends one request in pieces, because the rest of a piece that the pipe does not take at once is copied. */

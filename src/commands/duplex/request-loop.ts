@@ -36,6 +36,8 @@ export class RequestLoop {
   sent = 0;
   received = 0;
   timeouts = 0;
+  /** Of these, those that the server was told to cancel. */
+  cancelled = 0;
   bytesSent = 0;
   bytesReceived = 0;
   wrong = 0;
@@ -169,6 +171,7 @@ export class RequestLoop {
     using _ = response;
     if (!response.isValid) {
       this.timeouts++;
+      if (this.#client.honoursCancellation) this.cancelled++;
       this.#session.log?.warn(`Request ${number} got no response within ${this.#options.timeoutMs} ms.`);
       this.#output?.add(number, undefined);
       return;

@@ -162,6 +162,7 @@ export default defineCommand({
     requests: 0,
     responses: 0,
     timeouts: 0,
+    cancelled: 0,
     verification_errors: 0,
     first_error_request: null,
     bytes_sent: 0,
@@ -259,6 +260,7 @@ function fill(document: DuplexRequestDocument, loop: RequestLoop): void {
   document.requests = loop.sent;
   document.responses = loop.received;
   document.timeouts = loop.timeouts;
+  document.cancelled = loop.cancelled;
   document.verification_errors = loop.wrong;
   document.first_error_request = loop.firstWrong ?? null;
   document.bytes_sent = loop.bytesSent;

@@ -27,10 +27,12 @@ import {
   type IDuplexServer,
   type MutableRequestHandler,
   ProcessingMode,
+  type RequestContext,
   type ServerStatistics,
   STAMP_SIZE,
 } from "../../core/index.ts";
 import { transformFor } from "../../frames/transforms.ts";
+import { sleep } from "../../runtime/abort.ts";
 import type { DuplexServeDocument } from "../../schemas/duplex-serve.ts";
 import { rewordForServer } from "./channel.ts";
 import type { ChildHandler } from "./exec-child.ts";
@@ -70,6 +72,14 @@ const args = {
       "variable ZEROBUFFER_METADATA_FILE names. The file is replaced before the first request of each client, and is " +
       "empty for a client without metadata.",
     valueHint: "COMMAND",
+  }),
+  execCancel: flag({
+    group: "Requests",
+    description: "tell the command of --exec which requests are cancelled",
+    note:
+      "With --exec-cancel, the length 4294967295 is followed by the number of a request that is cancelled (u64, " +
+      "little-endian), counted from 0 since this start of COMMAND. It answers that one, too, with 1 byte or more, which " +
+      "nobody gets; it may have answered already.",
   }),
   stamp: flag({
     group: "Requests",
@@ -154,6 +164,7 @@ export default defineCommand({
     channel,
     requests: 0,
     responses: 0,
+    requests_cancelled: 0,
     handler_errors: 0,
     clients: 0,
     bytes_in: 0,
@@ -196,6 +207,7 @@ export default defineCommand({
         document.errors.push(`Request ${sequence} got no response: ${error.message}`);
       }
     };
+    server.onCancelled = (sequence) => session.log?.info(`Request ${sequence} was cancelled.`);
     server.onClient = (change) =>
       session.events?.emit("peer", { buffer: options.channel, role: "client", change });
     server.onMetadata = (metadata) => {
@@ -230,13 +242,14 @@ export default defineCommand({
   reword: (error, { channel }) => rewordForServer(error, channel),
 
   summarize(document, style, failed) {
-    const { channel, clients, requests, responses, bytes_in, handler_errors } = document;
+    const { channel, clients, requests, responses, bytes_in, handler_errors, requests_cancelled } = document;
     if (failed && requests === 0) return [];
     const answered = style.bold(`Answered ${count(responses, "requests")}`);
     const speed = speedText(requests, bytes_in, document.duration_seconds, "requests");
     const lines = [
       `${answered} of ${count(clients, "clients")} (${bytesText(bytes_in)}) on ${channel} ${speed}.`,
     ];
+    if (requests_cancelled > 0) lines.push(`${count(requests_cancelled, "requests")} were cancelled.`);
     if (handler_errors === 0) return lines;
     return [...lines, style.red(`${count(handler_errors, "requests")} got no response.`), ...document.errors];
   },
@@ -259,12 +272,19 @@ function checkResult({ handler_errors, requests }: DuplexServeDocument, unstampe
   );
 }
 
-function refuseContradictions({ exec, handler, mode, delayMs, stamp }: ServeOptions): void {
+function refuseContradictions({ exec, execCancel, handler, mode, delayMs, stamp }: ServeOptions): void {
   refuseTogether(
     { "--stamp": stamp, "--mode mutable": mode === "mutable" },
     "A response in place of its request would have the stamp.",
   );
-  if (exec === undefined) return;
+  if (exec === undefined) {
+    if (!execCancel) return;
+    throw new CommandError(
+      "USAGE",
+      "--exec-cancel is for the command of --exec.",
+      "Add --exec, or leave --exec-cancel out.",
+    );
+  }
   refuseTogether(
     {
       "--exec": exec,
@@ -289,6 +309,7 @@ async function openChild(
     timeoutMs,
     startTimeoutMs = Math.max(START_TIMEOUT_MS, timeoutMs),
     bufferSize: maxRequestSize,
+    execCancel: tellsCancellations,
   }: ServeOptions,
   session: Session,
   giveUp: (error: CommandError) => void,
@@ -300,7 +321,9 @@ async function openChild(
   const metadata = session.own(new MetadataFile());
   const env = { [METADATA_VARIABLE]: metadata.path };
   const child = session.own(
-    new ChildHandler({ line, env, timeoutMs, startTimeoutMs, maxRequestSize, log, stderr, giveUp }),
+    new ChildHandler({
+      ...{ line, env, timeoutMs, startTimeoutMs, maxRequestSize, tellsCancellations, log, stderr, giveUp },
+    }),
   );
   return { child, metadata };
 }
@@ -324,10 +347,10 @@ function createServer(
   }
   const server = session.own(factory.createImmutableServer(channel, config));
   const answer = immutableHandler(options, exec?.child);
-  const handler = timed((request: Frame) => {
+  const handler = timed((request: Frame, context: RequestContext) => {
     // The first one of a client.
     if (request.sequence === 1) exec?.metadata.replace(server.metadata);
-    return answer(stamps === undefined ? request : stamps.takeOff(request));
+    return answer(stamps === undefined ? request : stamps.takeOff(request), context);
   }, stopwatch);
   return { server, start: () => server.start(handler, processing, limits) };
 }
@@ -335,8 +358,8 @@ function createServer(
 function mutableHandler({ handler = "echo", xorKey, delayMs }: ServeOptions): MutableRequestHandler {
   const transform = transformFor(handler === "echo" ? "none" : handler, xorKey);
   if (delayMs === 0) return (request) => transform(request.getMutableSpan());
-  return async (request) => {
-    await Bun.sleep(delayMs);
+  return async (request, { signal }) => {
+    await sleep(delayMs, signal);
     transform(request.getMutableSpan());
   };
 }
@@ -368,8 +391,8 @@ class Stamps {
 function immutableHandler(
   options: ServeOptions,
   child: ChildHandler | undefined,
-): (request: Request) => Uint8Array | Promise<Uint8Array> {
-  if (child !== undefined) return (request) => child.handle(request);
+): (request: Request, context: RequestContext) => Uint8Array | Promise<Uint8Array> {
+  if (child !== undefined) return (request, context) => child.handle(request, context);
   const { handler = "echo", xorKey, delayMs } = options;
   const transform = handler === "echo" ? undefined : transformFor(handler, xorKey);
   const answer = ({ data }: Request) => {
@@ -378,17 +401,18 @@ function immutableHandler(
     transform(response);
     return response;
   };
-  return delayMs === 0 ? answer : (request: Request) => Bun.sleep(delayMs).then(() => answer(request));
+  if (delayMs === 0) return answer;
+  return (request, { signal }) => sleep(delayMs, signal).then(() => answer(request));
 }
 
 /** The same handler; the stopwatch measures from its first request to its last. */
 function timed<R, T>(
-  handler: (request: R) => T | Promise<T>,
+  handler: (request: R, context: RequestContext) => T | Promise<T>,
   stopwatch: Stopwatch,
-): (request: R) => T | Promise<T> {
-  return (request) => {
+): (request: R, context: RequestContext) => T | Promise<T> {
+  return (request, context) => {
     stopwatch.start();
-    const result = handler(request);
+    const result = handler(request, context);
     if (result instanceof Promise) return result.finally(() => stopwatch.mark());
     stopwatch.mark();
     return result;
@@ -399,6 +423,7 @@ function fill(document: DuplexServeDocument, statistics: ServerStatistics, { sec
   document.clients = statistics.clients;
   document.requests = statistics.requests;
   document.responses = statistics.responses;
+  document.requests_cancelled = statistics.cancelled;
   document.bytes_in = statistics.bytesIn;
   document.bytes_out = statistics.bytesOut;
   document.duration_seconds = seconds;

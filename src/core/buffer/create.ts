@@ -15,6 +15,7 @@ import {
 } from "../errors.ts";
 import { checkHelper, checkSharedMemory, failure, leftByAnother, outOfSharedMemory } from "../failures.ts";
 import { checkMemoryLimit } from "../memory-limit.ts";
+import { CANCELLATION_TABLE_SIZE, hasCancellations } from "./cancellations.ts";
 import { alreadyOwned, BufferLocks, lockFilesOf, PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
@@ -49,7 +50,7 @@ const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
  * @throws InvalidNameError, RangeError, ReaderAlreadyConnectedError, ResourceExhaustedError, PermissionDeniedError,
  *   CorruptBufferError. Nothing is left behind then.
  */
-export function createForReader(name: string, config?: BufferConfig, flags = 0n): SharedBuffer {
+export function createForReader(name: string, config?: BufferConfig, flags?: bigint): SharedBuffer {
   const creation = new Creation(name, config, flags);
   for (;;) {
     const result = creation.attempt();
@@ -62,7 +63,7 @@ export function createForReader(name: string, config?: BufferConfig, flags = 0n)
 export async function createForReaderAsync(
   name: string,
   config: BufferConfig | undefined,
-  flags: bigint,
+  flags: bigint | undefined,
   signal: AbortSignal | undefined,
 ): Promise<SharedBuffer> {
   signal?.throwIfAborted();
@@ -82,7 +83,7 @@ class Creation {
   readonly #start = performance.now();
   readonly #patience = new Patience(0);
 
-  constructor(name: string, config: BufferConfig | undefined, flags: bigint) {
+  constructor(name: string, config: BufferConfig | undefined, flags = 0n) {
     checkName(name);
     checkHelper();
     checkSharedMemory(name);
@@ -224,7 +225,8 @@ function allocate(
   role: Role,
   flags: bigint,
 ): SharedMemory {
-  const size = OIEB_SIZE + metadataSize + payloadSize;
+  const size =
+    OIEB_SIZE + metadataSize + payloadSize + (hasCancellations(flags) ? CANCELLATION_TABLE_SIZE : 0);
   checkMemoryLimit(name, size + 2 * SEMAPHORE_SIZE);
   const memory = SharedMemory.create(name, size, mode);
   if (memory === Code.NO_SPACE) throw outOfSharedMemory(name, size + 2 * SEMAPHORE_SIZE);

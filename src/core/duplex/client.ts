@@ -1,11 +1,13 @@
 // The asking side of a duplex channel.
 
 import { Code } from "../../native/codes.ts";
+import { OiebFlag } from "../../native/memory.ts";
 import { sleep } from "../../native/process.ts";
 import { waitsEndedBySignals } from "../../native/signals.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { takeAllSteps } from "../../runtime/steps.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
+import type { Cancellations } from "../buffer/cancellations.ts";
 import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
 import { readerOf } from "../buffer/stale.ts";
 import { type BufferConfig, checkTimeout, DEFAULT_PAYLOAD_SIZE, FRAME_HEADER_SIZE } from "../config.ts";
@@ -29,6 +31,8 @@ export class DuplexClient implements IDuplexClient {
   readonly #channel: string;
   readonly #requests: Writer;
   readonly #responses: Reader;
+  /** Undefined if the server does not heed cancellations. */
+  readonly #cancellations: Cancellations | undefined;
   /** Requests of {@link request}. A response that nobody waits for is dropped. */
   readonly #pending = new PendingRequests((pending) => this.#expire(pending));
   /** Requests whose responses {@link receiveResponse} returns. */
@@ -43,6 +47,7 @@ export class DuplexClient implements IDuplexClient {
     this.#channel = channel;
     this.#requests = requests;
     this.#responses = responses;
+    this.#cancellations = responses.cancellations;
   }
 
   /** Connects, blocking the thread for up to `connectTimeoutMs`. */
@@ -54,7 +59,7 @@ export class DuplexClient implements IDuplexClient {
         attempts.checkFree();
         requests = new Writer(attempts.buffers.requests, { connectTimeoutMs: attempts.leftMs });
         const sizes = withRoom(config, requests);
-        const responses = new Reader(attempts.buffers.responses, sizes, { anySequence: true });
+        const responses = new Reader(attempts.buffers.responses, sizes, { flags: flagsFor(requests) });
         return new DuplexClient(channel, requests, responses);
       } catch (error) {
         requests?.close();
@@ -78,7 +83,7 @@ export class DuplexClient implements IDuplexClient {
           connectTimeoutMs: attempts.leftMs,
           signal,
         });
-        const options = { anySequence: true, signal };
+        const options = { flags: flagsFor(requests), signal };
         const sizes = withRoom(config, requests);
         const responses = await Reader.create(attempts.buffers.responses, sizes, options);
         return new DuplexClient(channel, requests, responses);
@@ -92,6 +97,10 @@ export class DuplexClient implements IDuplexClient {
 
   get maxRequestSize(): number {
     return this.#requests.maxFrameSize;
+  }
+
+  get honoursCancellation(): boolean {
+    return this.#cancellations !== undefined;
   }
 
   get isServerConnected(): boolean {
@@ -141,6 +150,20 @@ export class DuplexClient implements IDuplexClient {
   cancelRequestBuffer(): void {
     this.#guard();
     this.#requests.cancelFrame();
+  }
+
+  cancelRequest(sequence: number): boolean {
+    this.#guard();
+    if (!this.#sent.delete(sequence)) return false;
+    const i = this.#unclaimed.findIndex((response) => response.sequence === sequence);
+    if (i < 0) return this.#tellServer(sequence);
+    for (const response of this.#unclaimed.splice(i, 1)) response.release();
+    return false;
+  }
+
+  #tellServer(sequence: number): boolean {
+    this.#cancellations?.store(sequence);
+    return this.honoursCancellation;
   }
 
   #prepareToSend(): void {
@@ -229,7 +252,7 @@ export class DuplexClient implements IDuplexClient {
   };
 
   #endOnAbort(pending: Pending, signal: AbortSignal): void {
-    pending.onAbort = () => this.#end(pending).reject(signal.reason);
+    pending.onAbort = () => this.#takeBack(pending).reject(signal.reason);
     signal.addEventListener("abort", pending.onAbort, { once: true });
   }
 
@@ -297,12 +320,18 @@ export class DuplexClient implements IDuplexClient {
     return pending;
   }
 
+  /** Ends a request that nobody waits for any more. One that was sent is cancelled. */
+  #takeBack(pending: Pending): Pending {
+    if (pending.sequence > 0) this.#tellServer(pending.sequence);
+    return this.#end(pending);
+  }
+
   #endAll(error: unknown): void {
     for (const pending of this.#pending.all()) this.#end(pending).reject(error);
   }
 
   #expire(pending: Pending): void {
-    if (pending.sequence > 0) this.#end(pending).resolve(Frame.invalid);
+    if (pending.sequence > 0) this.#takeBack(pending).resolve(Frame.invalid);
     else this.#end(pending).reject(this.#noRoom(pending.timeoutMs));
   }
 
@@ -353,6 +382,11 @@ export class DuplexClient implements IDuplexClient {
 /** The sizes of the response buffer, whose ring by default has room for responses that are as large as requests. */
 function withRoom(config: BufferConfig | undefined, requests: Writer): BufferConfig {
   return { payloadSize: Math.max(DEFAULT_PAYLOAD_SIZE, requests.config.payloadSize), ...config };
+}
+
+/** A table of cancelled requests is made only for a server that looks at it. */
+function flagsFor(requests: Writer): bigint {
+  return OiebFlag.ANY_SEQUENCE | (requests.loadOieb().flags & OiebFlag.CANCELLATION);
 }
 
 /** How long a client tries to connect, and what keeps it trying. */

@@ -22,6 +22,7 @@ const DEFAULT_CONCURRENCY = 16;
 /** What both kinds of server have in common. */
 abstract class DuplexServer implements IDuplexServer {
   onError: ((error: Error, sequence: number) => void) | undefined;
+  onCancelled: ((sequence: number) => void) | undefined;
   onClient: ((change: "came" | "left" | "died") => void) | undefined;
   onMetadata: ((metadata: Uint8Array) => void) | undefined;
   onStop: (() => void) | undefined;
@@ -77,6 +78,7 @@ abstract class DuplexServer implements IDuplexServer {
       info: (message) => callUser(() => this.#logger?.info(message())),
       warn: (message) => callUser(() => this.#logger?.warn(message())),
       failed: (error, sequence) => callUser(() => this.onError?.(error, sequence)),
+      cancelled: (sequence) => callUser(() => this.onCancelled?.(sequence)),
       clientChanged: (change) => callUser(() => this.onClient?.(change)),
       receivedMetadata: (metadata) => callUser(() => this.onMetadata?.(metadata)),
       ended: () => {
@@ -119,8 +121,8 @@ export class MutableDuplexServer extends DuplexServer implements IMutableDuplexS
     mode: ProcessingMode = ProcessingMode.SINGLE_THREAD,
     options: StartOptions = {},
   ): void {
-    const handle: RequestHandler = (request) => {
-      const done = handler(request);
+    const handle: RequestHandler = (request, context) => {
+      const done = handler(request, context);
       return done instanceof Promise ? done.then(() => request.data) : request.data;
     };
     this.launch({ handle, reusesFrames: true }, mode, options);

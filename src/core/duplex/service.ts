@@ -15,6 +15,7 @@ import {
 import type { Frame } from "../frame.ts";
 import { Reader } from "../reader.ts";
 import { Writer } from "../writer.ts";
+import { type Client, RequestInHand, RunningSignals } from "./running.ts";
 import type { RequestHandler, ServerStatistics } from "./types.ts";
 
 /** The pause before the next attempt to connect to a client's response buffer, in milliseconds. */
@@ -28,6 +29,8 @@ const SLICE_MS = 50;
 
 /** The same while a client is there that has sent a request. */
 const LONG_SLICE_MS = 250;
+
+const CLIENT_GONE = "its client has gone";
 
 const NO_METADATA = new Uint8Array(0);
 
@@ -48,6 +51,8 @@ export interface Observer {
   warn(message: () => string): void;
   /** `sequence` is that of the request without a response, or 0. */
   failed(error: Error, sequence: number): void;
+  /** `sequence` is that of the request that its client has taken back. */
+  cancelled(sequence: number): void;
   clientChanged(change: "came" | "left" | "died"): void;
   receivedMetadata(metadata: Uint8Array): void;
   ended(): void;
@@ -58,12 +63,13 @@ export class Statistics implements ServerStatistics {
   clients = 0;
   requests = 0;
   responses = 0;
+  cancelled = 0;
   bytesIn = 0;
   bytesOut = 0;
 }
 
 /** The connection to the response buffer of one client. */
-interface Conversation {
+interface Conversation extends Client {
   readonly responses: Writer;
   /** Whether responses have the numbers of their requests. Otherwise they have 1, 2, 3 …: a v1 client takes no others. */
   readonly isNumbered: boolean;
@@ -80,6 +86,9 @@ export class Service {
   readonly #stopped = new AbortController();
   readonly #turns = new TurnKeeper();
   readonly #atWork = new Set<Promise<void>>();
+  /** The requests in hand whose handlers want to know when nobody waits for them any more. */
+  readonly #signals = new RunningSignals(() => queueMicrotask(() => void this.#watchSignals()));
+  #isWatchingSignals = false;
   /** Ends the wait for a running handler. */
   #resume: () => void = () => {};
   #requests: Reader;
@@ -101,7 +110,12 @@ export class Service {
     this.#config = config;
     this.#task = task;
     this.#observer = observer;
-    this.#requests = new Reader(this.#buffers.requests, config);
+    this.#requests = this.#createRequests();
+  }
+
+  /** Throws as the constructor of Reader. */
+  #createRequests(): Reader {
+    return new Reader(this.#buffers.requests, this.#config, { flags: OiebFlag.CANCELLATION });
   }
 
   get statistics(): ServerStatistics {
@@ -128,7 +142,7 @@ export class Service {
   stop(): void {
     if (this.#isStopped) return;
     this.#stopped.abort();
-    this.#hangUp();
+    this.#hangUp("the server was stopped");
     this.#requests.close();
     this.#resume();
     this.#observer.ended();
@@ -217,7 +231,8 @@ export class Service {
       if (this.#isStopped) responses.close();
       signal.throwIfAborted();
       const isNumbered = (responses.loadOieb().flags & OiebFlag.ANY_SEQUENCE) !== 0n;
-      this.#conversation = { responses, isNumbered };
+      const { cancellations } = responses;
+      this.#conversation = { responses, isNumbered, cancellations, departure: undefined };
       this.#statistics.clients++;
       this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
       this.#observer.clientChanged("came");
@@ -247,14 +262,21 @@ export class Service {
     this.#awaitsMetadata = false;
   }
 
-  #hangUp(): void {
+  #hangUp(why = CLIENT_GONE): void {
+    this.#abortAll(why);
     this.#conversation?.responses.close();
     this.#conversation = undefined;
     this.#lastWarning = "";
   }
 
+  /** @param why nobody waits for the requests in hand any more, as half a sentence. */
+  #abortAll(why: string): void {
+    if (this.#conversation !== undefined) this.#signals.abortAll(this.#conversation, why);
+  }
+
   /** Gets ready for the next client, or ends the service if the request buffer has failed. */
   async #afterClient(error: Error): Promise<void> {
+    if (error instanceof WriterDeadError) this.#abortAll(CLIENT_GONE);
     await Promise.all(this.#atWork);
     this.#hangUp();
     if (this.#isStopped) return;
@@ -271,7 +293,7 @@ export class Service {
     // A client has made the buffer corrupt: the next one gets a new buffer.
     try {
       this.#requests.close();
-      this.#requests = new Reader(this.#buffers.requests, this.#config);
+      this.#requests = this.#createRequests();
     } catch (failure) {
       this.#observer.failed(failure as Error, 0);
       this.stop();
@@ -287,16 +309,20 @@ export class Service {
       request.release();
       return undefined;
     }
+    const inHand = new RequestInHand(request.sequence, conversation, this.#signals);
     try {
-      this.#statistics.requests++;
-      this.#statistics.bytesIn += request.size;
-      const response = this.#task.handle(request);
-      if (!(response instanceof Uint8Array) || !this.#respond(conversation, request, response)) {
-        return this.#answerLater(conversation, request, response);
+      if (this.#isWanted(conversation, inHand)) {
+        this.#statistics.requests++;
+        this.#statistics.bytesIn += request.size;
+        const response = this.#task.handle(request, inHand);
+        if (!(response instanceof Uint8Array) || !this.#isDone(conversation, inHand, response)) {
+          return this.#answerLater(conversation, request, inHand, response);
+        }
       }
     } catch (error) {
-      this.#fail(conversation, request, error);
+      this.#fail(conversation, inHand, error);
     }
+    inHand.end();
     request.release();
     return undefined;
   }
@@ -304,27 +330,65 @@ export class Service {
   async #answerLater(
     conversation: Conversation,
     request: Frame,
+    inHand: RequestInHand,
     result: Uint8Array | Promise<Uint8Array>,
   ): Promise<void> {
     try {
       const response = await result;
-      // A client that has gone gets no response.
-      while (conversation === this.#conversation && !this.#respond(conversation, request, response)) {
+      while (!this.#isDone(conversation, inHand, response)) {
         await conversation.responses.waitForRoom(this.#stopped.signal);
       }
     } catch (error) {
-      this.#fail(conversation, request, error);
+      this.#fail(conversation, inHand, error);
     }
+    inHand.end();
     request.release();
   }
 
-  /** Writes a response if there is room. */
-  #respond({ responses, isNumbered }: Conversation, request: Frame, response: Uint8Array): boolean {
-    if (isNumbered) responses.nextSequence = request.sequence;
-    if (!responses.tryWriteFrame(response)) return false;
+  /** Whether the request is to be answered: its client is there, and has not cancelled it. Counts a cancellation. */
+  #isWanted(conversation: Conversation, inHand: RequestInHand): boolean {
+    if (conversation !== this.#conversation) return false;
+    if (!inHand.isCancelled()) return true;
+    this.#statistics.cancelled++;
+    this.#observer.cancelled(inHand.sequence);
+    return false;
+  }
+
+  /** Writes a response if it is wanted and there is room. False if it is to be tried again when there may be room. */
+  #isDone(conversation: Conversation, inHand: RequestInHand, response: Uint8Array): boolean {
+    if (!this.#isWanted(conversation, inHand)) return true;
+    const { responses, isNumbered } = conversation;
+    if (isNumbered) responses.nextSequence = inHand.sequence;
+    const isWritten = responses.tryWriteFrame(response);
+    // A write may have taken tokens of cancellations.
+    if (this.#signals.size > 0) this.#signals.look();
+    if (!isWritten) return !this.#isWanted(conversation, inHand);
     this.#statistics.responses++;
     this.#statistics.bytesOut += response.length;
     return true;
+  }
+
+  /** Aborts the signals of requests that are not wanted any more, until no handler with a signal runs. */
+  async #watchSignals(): Promise<void> {
+    if (this.#isWatchingSignals) return;
+    this.#isWatchingSignals = true;
+    let checkedAt = performance.now();
+    while (this.#signals.size > 0 && this.#conversation !== undefined) {
+      const { responses } = this.#conversation;
+      responses.queue.clearTokens();
+      this.#signals.look();
+      if (this.#signals.size === 0) break;
+      // The client's departure posts a token, too.
+      await responses
+        .waitForRoom(this.#stopped.signal, LONG_SLICE_MS)
+        .catch(() => Bun.sleep(ATTACH_PAUSE_MS));
+      const isDue = performance.now() - checkedAt >= LONG_SLICE_MS;
+      if (isDue || this.#conversation?.responses.loadOieb().readerPid === 0n) {
+        this.#isAttached();
+        checkedAt = performance.now();
+      }
+    }
+    this.#isWatchingSignals = false;
   }
 
   /** Waits while as many handlers run as are allowed. */
@@ -344,15 +408,15 @@ export class Service {
     }
   }
 
-  #fail(conversation: Conversation, request: Frame, error: unknown): void {
-    // If the service has ended or the client has gone, the handler has not failed.
-    if (this.#isStopped || conversation !== this.#conversation) return;
+  #fail(conversation: Conversation, inHand: RequestInHand, error: unknown): void {
+    // If the service has ended, the client has gone or has cancelled the request, the handler has not failed.
+    if (this.#isStopped || !this.#isWanted(conversation, inHand) || inHand.isAborted) return;
     // The reader of another buffer, which the handler writes to, is not the client.
     if (error instanceof ReaderDeadError && error.buffer === this.#buffers.responses) {
       this.#hangUp();
       return;
     }
-    const { sequence } = request;
+    const { sequence } = inHand;
     const failure = toError(error);
     this.#observer.warn(
       () => `Request ${sequence} of channel "${this.#channel}" got no response: ${failure.message}`,

@@ -19,23 +19,39 @@ export const ProcessingMode = {
 /** One of the modes of {@link ProcessingMode}. */
 export type ProcessingMode = (typeof ProcessingMode)[keyof typeof ProcessingMode];
 
+/** What a handler is given beside the request. */
+export interface RequestContext {
+  /**
+   * Aborted once nobody waits for the response any more: the client has cancelled the request, has left or has died, or the
+   * server stops. It is made when it is first read, and costs nothing before. What the handler throws after a cancellation is
+   * no error, and what it returns is dropped.
+   */
+  readonly signal: AbortSignal;
+}
+
 /**
  * Handles one request. Returns the response, at least 1 byte, or a promise of it. The response is copied before the request
  * is released, so it may be the request's own bytes.
  */
-export type RequestHandler = (request: Frame) => Uint8Array | Promise<Uint8Array>;
+export type RequestHandler = (request: Frame, context: RequestContext) => Uint8Array | Promise<Uint8Array>;
 
 /**
  * Handles one request by changing its bytes in place (`request.getMutableSpan()`); these bytes are the response. Once the
  * handler is done, the same Frame object may be used for a later request.
  */
-export type MutableRequestHandler = (request: Frame) => void | Promise<void>;
+export type MutableRequestHandler = (request: Frame, context: RequestContext) => void | Promise<void>;
 
 /** Options of {@link IDuplexClient.request}. All optional. */
 export interface RequestOptions {
-  /** How long to wait for room and for the response, in milliseconds: 0 or more, or Infinity. Default 5000. */
+  /**
+   * How long to wait for room and for the response, in milliseconds: 0 or more, or Infinity. Default 5000. A request that gets
+   * no response in time is cancelled.
+   */
   timeoutMs?: number;
-  /** Gives the request up on this side: the promise rejects with the signal's reason, and a late response is dropped. */
+  /**
+   * Cancels the request: the promise rejects with the signal's reason, the server is told if it heeds cancellations
+   * ({@link IDuplexClient.honoursCancellation}), and a late response is dropped.
+   */
   signal?: AbortSignal | undefined;
 }
 
@@ -60,6 +76,15 @@ export interface IDuplexClient extends Disposable {
   /** Gives the acquired request up: it uses no sequence number, and nothing is sent. Does nothing if there is none. */
   cancelRequestBuffer(): void;
   /**
+   * Cancels a request of {@link sendRequest} or {@link commitRequest}: {@link receiveResponse} does not return its response
+   * any more.
+   *
+   * @returns whether the server is told. False if the response has come already, if there is no such request, or if the
+   *   server does not heed cancellations ({@link honoursCancellation}).
+   * @throws ClosedError.
+   */
+  cancelRequest(sequence: number): boolean;
+  /**
    * Takes the next response to a request of {@link sendRequest} or {@link commitRequest}; its `sequence` is that of the
    * request. Blocks the thread for up to `timeoutMs` milliseconds (default 5000; 0 looks once).
    *
@@ -79,6 +104,11 @@ export interface IDuplexClient extends Disposable {
   request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse>;
   /** The size of the largest request that the channel takes, in bytes. */
   readonly maxRequestSize: number;
+  /**
+   * Whether the server heeds cancellations (docs/protocol.md, section 9.5); servers of version 1 do not. A cancellation is a
+   * hint: if it comes too late, the request is handled as usual.
+   */
+  readonly honoursCancellation: boolean;
   /** Whether the server's process is alive and has the channel open. Throws ClosedError. */
   readonly isServerConnected: boolean;
   /** Throws ReaderDeadError if the server has gone, as the next request would; a program that has none to send can ask. */
@@ -97,6 +127,8 @@ export interface ServerStatistics {
   readonly requests: number;
   /** Responses written. */
   readonly responses: number;
+  /** Requests that their client has taken back: before the handler was called, while it ran, or before it was answered. */
+  readonly cancelled: number;
   /** Bytes of those requests. */
   readonly bytesIn: number;
   /** Bytes of those responses. */
@@ -104,7 +136,7 @@ export interface ServerStatistics {
 }
 
 /**
- * The side that answers requests, one client after another. What {@link onError}, {@link onClient},
+ * The side that answers requests, one client after another. What {@link onError}, {@link onCancelled}, {@link onClient},
  * {@link onMetadata}, {@link onStop} and the logger throw is an uncaught error of the program, and never ends the service.
  */
 export interface IDuplexServer extends Disposable {
@@ -124,6 +156,8 @@ export interface IDuplexServer extends Disposable {
    * CORRUPT_BUFFER and SEQUENCE_ERROR it is created anew, after anything else the service ends.
    */
   onError: ((error: Error, sequence: number) => void) | undefined;
+  /** Called for every request that its client has taken back and that gets no response for that, with its sequence number. */
+  onCancelled: ((sequence: number) => void) | undefined;
   /** Called when a client has come, has left, or has died. */
   onClient: ((change: "came" | "left" | "died") => void) | undefined;
   /** Called with the metadata of each client that sends any, before its first request is handled. */

@@ -19,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 7
+#define ZB_ABI_VERSION 8
 
 enum zb_code {
   ZB_OK = 0,
@@ -71,6 +71,8 @@ _Static_assert(offsetof(struct zb_oieb, flags) == 120, "OIEB layout");
 #define ZB_FLAG_CREATED_BY_WRITER 1u
 /* Its reader accepts sequence numbers in any order (responses of a duplex channel). */
 #define ZB_FLAG_ANY_SEQUENCE 2u
+/* In a buffer of requests: its reader heeds cancellations. In one of responses: it has a table of them behind the ring. */
+#define ZB_FLAG_CANCELLATION 8u
 /* Its reader has the lock of its role as long as it lives, and drops a token that comes without a frame. */
 #define ZB_FLAG_LOCKED_ROLES 16u
 
@@ -205,6 +207,8 @@ ZB_API int32_t zb_semaphore_remove(const char *name, int32_t role);
 ZB_API void zb_semaphore_post(zb_semaphore *semaphore, int32_t count);
 /* The number of tokens; on macOS, 1 if there are any. */
 ZB_API int32_t zb_semaphore_value(zb_semaphore *semaphore);
+/* Takes all tokens. */
+ZB_API void zb_semaphore_clear(zb_semaphore *semaphore);
 
 /* ---- processes ----------------------------------------------------------------------------------------------- */
 
@@ -262,6 +266,17 @@ ZB_API int32_t zb_metadata_write(zb_memory *memory, const void *data, double siz
 ZB_API double zb_metadata_read(zb_memory *memory, void *data, double capacity);
 /* Removes the metadata, between two writers. */
 ZB_API void zb_metadata_clear(zb_memory *memory);
+
+/* ---- cancellation -------------------------------------------------------------------------------------------- */
+
+/* Words of 8 bytes in the table behind the ring of a response buffer. Only the client stores into it. */
+#define ZB_CANCELLATION_WORDS 1024
+
+/* Stores the number of a request that is taken back into its word, in place of an older one. `table` is where the table
+ * begins, from the start of the memory: a multiple of 64, and the whole table lies in the memory. */
+ZB_API void zb_cancellation_store(zb_memory *memory, double table, double sequence);
+/* 1 if the word of the request has its number, otherwise 0. `table` as in zb_cancellation_store. */
+ZB_API int32_t zb_cancellation_stored(zb_memory *memory, double table, double sequence);
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 

@@ -14,12 +14,16 @@ function handlerOf(line: string, options: Partial<ChildOptions> = {}): ChildHand
     timeoutMs: 20_000,
     startTimeoutMs: 20_000,
     maxRequestSize: 4096,
+    tellsCancellations: false,
     log: undefined,
     stderr: new StderrLines(),
     giveUp,
     ...options,
   });
 }
+
+/** That of a request which is never cancelled. */
+const lasting = { signal: new AbortController().signal };
 
 function request(data: Uint8Array): { size: number; data: Uint8Array } {
   return { size: data.length, data };
@@ -43,18 +47,20 @@ describe("a command of --exec", () => {
   test("gets each request whole, in whatever pieces and however many at once", async () => {
     using handler = handlerOf("cat", { pieceSize: 7 });
     const requests = Array.from({ length: 20 }, (_, i) => bytesOf(i, 50 + i));
-    const responses = await Promise.all(requests.map((data) => handler.handle(request(data))));
+    const responses = await Promise.all(requests.map((data) => handler.handle(request(data), lasting)));
     expect(responses).toEqual(requests);
     await handler.end({ atOnce: false });
   });
 
   test("gets no request that its length prefix cannot announce, and answers the next one", async () => {
     using handler = handlerOf("cat");
-    const { code, message } = await failureOf(handler.handle({ size: 2 ** 32, data: new Uint8Array(0) }));
+    const { code, message } = await failureOf(
+      handler.handle({ size: 2 ** 32, data: new Uint8Array(0) }, lasting),
+    );
     expect(code).toBe("FRAME_TOO_LARGE");
     expect(message).toContain("4294967296 bytes");
     expect(message).toContain("up to 4294967295");
-    expect(await handler.handle(request(bytesOf(1, 10)))).toEqual(bytesOf(1, 10));
+    expect(await handler.handle(request(bytesOf(1, 10)), lasting)).toEqual(bytesOf(1, 10));
     await handler.end({ atOnce: false });
   });
 
@@ -71,7 +77,7 @@ describe("a command of --exec", () => {
         maxRequestSize,
         timeoutMs: 5000,
       });
-      const { message } = await failureOf(handler.handle(request(bytesOf(1, 10))));
+      const { message } = await failureOf(handler.handle(request(bytesOf(1, 10)), lasting));
       const reason = length > limit ? `more than the maximum of ${limit} bytes` : `0 of its ${length} bytes`;
       expect(message).toContain(reason);
     }
@@ -90,10 +96,10 @@ describe("a command of --exec", () => {
     using handler = handlerOf(script.join("; "), { pieceSize: 1000 });
     const data = bytesOf(1, 1_000_000);
     const expected = new Bun.CryptoHasher("md5").update(data).digest("hex");
-    const first = await handler.handle(request(data));
+    const first = await handler.handle(request(data), lasting);
     // The caller may use the memory again.
     data.fill(0);
-    const second = await handler.handle(request(bytesOf(2, 10)));
+    const second = await handler.handle(request(bytesOf(2, 10)), lasting);
     expect([first, second].map((response) => new TextDecoder().decode(response))).toEqual(["ok", expected]);
     await handler.end({ atOnce: true });
   });
@@ -102,7 +108,7 @@ describe("a command of --exec", () => {
     for (let i = 0; i < 10; i++) {
       using handler = handlerOf("printf '\\002\\000\\000\\000ok'; cat >/dev/null");
       // The response comes before the request is sent, or after.
-      const response = handler.handle(request(bytesOf(1, 10))).then(() => "answered", String);
+      const response = handler.handle(request(bytesOf(1, 10)), lasting).then(() => "answered", String);
       expect(["answered", "Error: The command failed: it sent a response without a request."]).toContain(
         await response,
       );
@@ -113,15 +119,15 @@ describe("a command of --exec", () => {
     // 4 s for all of them, 0.2 s for each.
     using handler = handlerOf("for i in $(seq 20); do head -c 14; sleep 0.2; done; cat", { timeoutMs: 3000 });
     const requests = Array.from({ length: 20 }, (_, i) => bytesOf(i, 10));
-    const responses = await Promise.all(requests.map((data) => handler.handle(request(data))));
+    const responses = await Promise.all(requests.map((data) => handler.handle(request(data), lasting)));
     expect(responses).toEqual(requests);
     await handler.end({ atOnce: true });
   });
 
   test("that stops answering fails after its time, also with requests that came after its last response", async () => {
     using handler = handlerOf("head -c 14; cat >/dev/null", { timeoutMs: 500 });
-    expect(await handler.handle(request(bytesOf(1, 10)))).toEqual(bytesOf(1, 10));
-    const responses = [2, 3].map((i) => failureOf(handler.handle(request(bytesOf(i, 10)))));
+    expect(await handler.handle(request(bytesOf(1, 10)), lasting)).toEqual(bytesOf(1, 10));
+    const responses = [2, 3].map((i) => failureOf(handler.handle(request(bytesOf(i, 10)), lasting)));
     for (const { message } of await Promise.all(responses)) {
       expect(message).toBe("The command failed: it gave no response within 500 ms.");
     }
@@ -129,11 +135,11 @@ describe("a command of --exec", () => {
 
   test("that needs longer for its first response than for the others gets that time", async () => {
     using handler = handlerOf("sleep 1; cat", { timeoutMs: 500 });
-    const responses = [1, 2].map((i) => handler.handle(request(bytesOf(i, 10))));
+    const responses = [1, 2].map((i) => handler.handle(request(bytesOf(i, 10)), lasting));
     expect((await Promise.all(responses)).length).toBe(2);
     await handler.end({ atOnce: true });
     using late = handlerOf("sleep 60; cat", { startTimeoutMs: 500 });
-    const { message } = await failureOf(late.handle(request(bytesOf(1, 10))));
+    const { message } = await failureOf(late.handle(request(bytesOf(1, 10)), lasting));
     expect(message).toBe("The command failed: it gave no response within 500 ms.");
   });
 
@@ -142,9 +148,9 @@ describe("a command of --exec", () => {
     try {
       const starts = join(directory, "starts");
       using handler = handlerOf(`echo >>${starts}; head -c 4 >/dev/null; exit 3`);
-      expect((await failureOf(handler.handle(request(bytesOf(1, 10))))).message).toContain("code 3");
+      expect((await failureOf(handler.handle(request(bytesOf(1, 10)), lasting))).message).toContain("code 3");
       // It waits before it starts the command again.
-      const second = failureOf(handler.handle(request(bytesOf(2, 10))));
+      const second = failureOf(handler.handle(request(bytesOf(2, 10)), lasting));
       await handler.end({ atOnce: true });
       expect((await second).message).toBe("The command failed: it was stopped.");
       expect(readFileSync(starts, "utf8")).toBe("\n");
@@ -157,7 +163,7 @@ describe("a command of --exec", () => {
     using handler = handlerOf("sleep 1000 >/dev/null 2>&1 & head -c 4 >/dev/null; exit 3");
     const kill = spyOn(process, "kill");
     try {
-      await failureOf(handler.handle(request(bytesOf(1, 10))));
+      await failureOf(handler.handle(request(bytesOf(1, 10)), lasting));
       await handler.end({ atOnce: false });
       handler[Symbol.dispose]();
       expect(kill.mock.calls).toEqual([[expect.any(Number), "SIGKILL"]]);

@@ -9,6 +9,7 @@ import {
   type IDuplexServer,
   type IImmutableDuplexServer,
   type IMutableDuplexServer,
+  type MutableRequestHandler,
   type ProcessingMode,
   type RequestHandler,
   type StartOptions,
@@ -34,6 +35,8 @@ export class Served<T extends IDuplexServer> implements Disposable {
   readonly server: T;
   readonly errors: { error: Error; sequence: number }[] = [];
   readonly metadata: string[] = [];
+  /** Numbers of the requests that were cancelled. */
+  readonly cancelled: number[] = [];
   stops = 0;
 
   constructor(channel: string, server: T, start: (server: T) => void) {
@@ -41,6 +44,7 @@ export class Served<T extends IDuplexServer> implements Disposable {
     this.server = server;
     server.onError = (error, sequence) => void this.errors.push({ error, sequence });
     server.onMetadata = (metadata) => void this.metadata.push(new TextDecoder().decode(metadata));
+    server.onCancelled = (sequence) => void this.cancelled.push(sequence);
     server.onStop = () => void this.stops++;
     start(server);
   }
@@ -66,9 +70,7 @@ export function serve(handler: RequestHandler, options: ServeOptions = {}): Serv
   );
 }
 
-export function serveInPlace(
-  handler: (request: Frame) => void | Promise<void>,
-): Served<IMutableDuplexServer> {
+export function serveInPlace(handler: MutableRequestHandler): Served<IMutableDuplexServer> {
   const channel = uniqueName();
   return new Served(channel, factory.createMutableServer(channel, SMALL), (server) => server.start(handler));
 }

@@ -1,0 +1,47 @@
+// Requests of a duplex channel that their client has taken back (docs/protocol.md, section 9.5).
+
+import { OiebFlag } from "../../native/memory.ts";
+import { OIEB_SIZE } from "../config.ts";
+import type { SharedBuffer } from "./shared-buffer.ts";
+
+/** Size of the table in bytes: ZB_CANCELLATION_WORDS words. */
+export const CANCELLATION_TABLE_SIZE = 8 * 1024;
+
+/** Where the table begins, in multiples of this many bytes. */
+const ALIGNMENT = 64;
+
+/** Whether the flags of a buffer say that it has a table: those of a buffer of requests say something else. */
+export function hasCancellations(flags: bigint): boolean {
+  return (flags & OiebFlag.ANY_SEQUENCE) !== 0n && (flags & OiebFlag.CANCELLATION) !== 0n;
+}
+
+/** The table behind the ring of a response buffer: the client writes it, the server reads it. */
+export class Cancellations {
+  readonly #buffer: SharedBuffer;
+  readonly #table: number;
+
+  private constructor(buffer: SharedBuffer, table: number) {
+    this.#buffer = buffer;
+    this.#table = table;
+  }
+
+  /** The table of a buffer; undefined if it has none, or if it does not lie in the memory as it should. */
+  static of(buffer: SharedBuffer): Cancellations | undefined {
+    const { memory, sizes } = buffer;
+    if (!hasCancellations(buffer.loadOieb().flags)) return undefined;
+    const table = OIEB_SIZE + sizes.metadataSize + sizes.payloadSize;
+    const isInMemory = table % ALIGNMENT === 0 && table + CANCELLATION_TABLE_SIZE <= memory.size;
+    return isInMemory ? new Cancellations(buffer, table) : undefined;
+  }
+
+  /** Takes a request back, and wakes the server. */
+  store(sequence: number): void {
+    this.#buffer.memory.storeCancellation(this.#table, sequence);
+    this.#buffer.released.post();
+  }
+
+  /** Whether the client has taken a request back. */
+  has(sequence: number): boolean {
+    return this.#buffer.memory.hasCancellation(this.#table, sequence);
+  }
+}

@@ -1,0 +1,106 @@
+// Requests that a server has in hand, and the signals by which their handlers learn that nobody waits for them any more.
+
+import type { Cancellations } from "../buffer/cancellations.ts";
+import type { RequestContext } from "./types.ts";
+
+/** The client of requests in hand. */
+export interface Client {
+  /** Undefined if it has no way to cancel. */
+  readonly cancellations: Cancellations | undefined;
+  /** Why it waits for nothing any more, as half a sentence; undefined while it does. */
+  departure: string | undefined;
+}
+
+/** A request from before its handler is called until it is answered or dropped. */
+export class RequestInHand implements RequestContext {
+  readonly sequence: number;
+  readonly #client: Client;
+  readonly #signals: RunningSignals;
+  #controller: AbortController | undefined;
+  /** Why nobody waits for the response any more. */
+  #reason: DOMException | undefined;
+  #isOver = false;
+
+  constructor(sequence: number, client: Client, signals: RunningSignals) {
+    this.sequence = sequence;
+    this.#client = client;
+    this.#signals = signals;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller !== undefined) return this.#controller.signal;
+    this.#controller = new AbortController();
+    if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    else if (!this.#isOver) this.#watch();
+    return this.#controller.signal;
+  }
+
+  #watch(): void {
+    const { departure } = this.#client;
+    if (departure !== undefined) this.abort(departure);
+    else if (!this.isCancelled()) this.#signals.add(this);
+  }
+
+  /** Whether nobody waits for the response any more, as far as the handler has been told. */
+  get isAborted(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** Whether its client has cancelled it by now; its signal is aborted then. */
+  isCancelled(): boolean {
+    if (this.#client.cancellations?.has(this.sequence) !== true) return false;
+    this.abort("its client has cancelled it");
+    return true;
+  }
+
+  /** @param why nobody waits for the response any more, as half a sentence. */
+  abort(why: string): void {
+    this.end();
+    this.#reason ??= new DOMException(
+      `Request ${this.sequence} is not to be answered: ${why}.`,
+      "AbortError",
+    );
+    this.#controller?.abort(this.#reason);
+  }
+
+  /** Notes that it is answered or dropped: its signal is not aborted any more. */
+  end(): void {
+    this.#isOver = true;
+    if (this.#controller !== undefined) this.#signals.delete(this);
+  }
+}
+
+/** The requests in hand whose handlers have asked for their signals. */
+export class RunningSignals {
+  readonly #requests = new Set<RequestInHand>();
+  readonly #onFirst: () => void;
+
+  /** @param onFirst is called when one of them is to be watched, and none was before. */
+  constructor(onFirst: () => void) {
+    this.#onFirst = onFirst;
+  }
+
+  get size(): number {
+    return this.#requests.size;
+  }
+
+  add(request: RequestInHand): void {
+    this.#requests.add(request);
+    if (this.#requests.size === 1) this.#onFirst();
+  }
+
+  delete(request: RequestInHand): void {
+    this.#requests.delete(request);
+  }
+
+  /** Aborts the signals of those that their client has cancelled. */
+  look(): void {
+    for (const request of this.#requests) request.isCancelled();
+  }
+
+  /** Notes that the client of all of them waits for nothing any more. @param why as half a sentence. */
+  abortAll(client: Client, why: string): void {
+    client.departure ??= why;
+    for (const request of this.#requests) request.abort(client.departure);
+  }
+}
