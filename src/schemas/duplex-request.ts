@@ -17,6 +17,7 @@ export const DuplexRequestDocument = Type.Object(
     cancelled: count(
       "Requests that were cancelled at the server: those without a response within the timeout.",
     ),
+    lost: count("Requests in flight when their server went, with --follow."),
     verification_errors: count("Responses that failed --verify."),
     first_error_request: orNull(
       count("Number of the first request, from 0, whose response failed; null if none did."),

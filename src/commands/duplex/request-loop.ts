@@ -5,7 +5,14 @@ import type { FrameSource } from "../../cli/frame-source.ts";
 import { Latencies } from "../../cli/latencies.ts";
 import type { Session } from "../../cli/session.ts";
 import { LoopClock, Pace, Stopwatch } from "../../cli/timing.ts";
-import { type DuplexResponse, type IDuplexClient, STAMP_SIZE, stampFrame } from "../../core/index.ts";
+import {
+  type DuplexResponse,
+  type IDuplexClient,
+  PeerTimeoutError,
+  STAMP_SIZE,
+  stampFrame,
+  WriterDeadError,
+} from "../../core/index.ts";
 import { type Transform, transformFor } from "../../frames/transforms.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { ResponseOutput } from "./response-output.ts";
@@ -26,6 +33,10 @@ interface RequestLoopOptions {
   /** Whether to put a stamp before each request. */
   readonly stamp: boolean;
   readonly timeoutMs: number;
+  /** Whether to go on with the next server when one has gone. */
+  readonly follow: boolean;
+  /** How long to wait for that one. */
+  readonly connectTimeoutMs: number;
 }
 
 /** Sends requests and receives their responses, which are written to the output in the order of the requests. */
@@ -38,6 +49,8 @@ export class RequestLoop {
   timeouts = 0;
   /** Of these, those that the server was told to cancel. */
   cancelled = 0;
+  /** Requests in flight whose server has gone. */
+  lost = 0;
   bytesSent = 0;
   bytesReceived = 0;
   wrong = 0;
@@ -149,7 +162,7 @@ export class RequestLoop {
   }
 
   #send(bytes: Uint8Array): void {
-    const { inFlight, stamp, timeoutMs } = this.#options;
+    const { follow, inFlight, stamp, timeoutMs } = this.#options;
     const number = this.sent++;
     // The source lends its bytes until the next request is taken.
     const request = stamp ? stamped(bytes, number) : inFlight === 1 ? bytes : bytes.slice();
@@ -157,14 +170,39 @@ export class RequestLoop {
     this.stopwatch.start();
     this.bytesSent += request.length;
     this.#inFlight++;
-    this.#client
-      .request(request, { timeoutMs })
-      .then((response) => this.#receive(number, request, response, sentAt))
+    const asked = follow ? this.#askAnyServer(request) : this.#client.request(request, { timeoutMs });
+    asked
+      .then(
+        (response) => this.#receive(number, request, response, sentAt),
+        (error) => this.#noteLoss(number, error),
+      )
       .catch((error) => this.#failed.abort(error))
       .finally(() => {
         this.#inFlight--;
         this.#progress?.resolve();
       });
+  }
+
+  /** The response to a request, which waits on for a server if it finds none in its time. */
+  async #askAnyServer(request: Uint8Array): Promise<DuplexResponse> {
+    const { timeoutMs, connectTimeoutMs } = this.#options;
+    const start = performance.now();
+    for (;;) {
+      try {
+        return await this.#client.request(request, { timeoutMs });
+      } catch (error) {
+        const isPatient = performance.now() - start < connectTimeoutMs;
+        if (!(isPatient && error instanceof PeerTimeoutError)) throw error;
+      }
+    }
+  }
+
+  /** Counts a request that is lost with its server, with `follow`. Throws any other error. */
+  #noteLoss(number: number, error: unknown): void {
+    if (!(this.#options.follow && error instanceof WriterDeadError)) throw error;
+    this.lost++;
+    this.#session.log?.warn(`Request ${number} was lost: its server has ${error.reason}.`);
+    this.#output?.add(number, undefined);
   }
 
   #receive(number: number, sent: Uint8Array, response: DuplexResponse, sentAt: number): void {

@@ -40,6 +40,9 @@ import { EXPECTATIONS, RequestLoop } from "./request-loop.ts";
 
 const DEFAULT_REQUESTS = 1000;
 
+/** How long a client that does not follow waits for its server. */
+const CONNECT_MS = 5000;
+
 const args = {
   channel: channelName("name of the channel to send requests to"),
   frames: integer({
@@ -128,13 +131,22 @@ const args = {
   connectTimeoutMs: duration({
     group: "Waiting",
     description: "wait this long for the server, 0: try once",
-    default: 5000,
+    default: undefined,
+    shown: "5s",
   }),
   timeoutMs: duration({
     group: "Waiting",
     description: "wait this long for each response, 0: forever",
+    note: "A request that gets no response in time is cancelled at the server.",
     default: 5000,
     zeroIsForever: true,
+  }),
+  follow: flag({
+    group: "Waiting",
+    description: "go on with the next server when one has gone",
+    note:
+      "--follow waits forever for servers unless --connect-timeout-ms is given. Requests in flight when a server goes get no " +
+      "response: they may have been handled.",
   }),
   ...transferOptions,
 };
@@ -163,6 +175,7 @@ export default defineCommand({
     responses: 0,
     timeouts: 0,
     cancelled: 0,
+    lost: 0,
     verification_errors: 0,
     first_error_request: null,
     bytes_sent: 0,
@@ -179,7 +192,8 @@ export default defineCommand({
   async run(options, session, document) {
     refuseTogether({ "--input": options.input, "--pattern": options.pattern });
     refuseTwoMetadata(options);
-    const { channel, connectTimeoutMs, framing, video } = options;
+    const { channel, follow, framing, video } = options;
+    const { connectTimeoutMs = follow ? Number.POSITIVE_INFINITY : CONNECT_MS } = options;
     const { bufferSize } = { ...options, ...session.sizes.get("channel") };
     const size = frameSizeOf(options.size, video);
     const { log, signal } = session;
@@ -192,6 +206,11 @@ export default defineCommand({
     const metadata = await loadMetadata(options, session);
     const input = await openInput(options.input, session);
     const output = await openOutput(options.output, session);
+    const notePeer = (change: "came" | "left" | "died") => {
+      session.events?.emit("peer", { buffer: channel, role: "server", change });
+      if (change === "came") log?.info(`Connected to channel "${channel}".`);
+      else log?.warn(`The server of channel "${channel}" has ${change}.`);
+    };
     const client = session.own(
       await new DuplexChannelFactory().connectClient(channel, {
         config: {
@@ -201,12 +220,11 @@ export default defineCommand({
         },
         connectTimeoutMs,
         signal,
+        reconnect: follow,
+        onServer: notePeer,
       }),
     );
-    const notePeer = (change: "came" | "left" | "died") =>
-      session.events?.emit("peer", { buffer: channel, role: "server", change });
     notePeer("came");
-    log?.info(`Connected to channel "${channel}".`);
     const stampSize = options.stamp ? STAMP_SIZE : 0;
     const source = sourceOf(input, { ...options, size }, client.maxRequestSize - stampSize, signal);
     if (metadata !== undefined) {
@@ -217,7 +235,7 @@ export default defineCommand({
     const limit = options.frames ?? (input === undefined ? DEFAULT_REQUESTS : 0);
     const progress = await startProgress(session, "Requesting", limit > 0 ? limit : input?.size, "requests");
     const responses = output && new FrameOutput(output, framing);
-    const pace = { ...options, rate: frameRateOf(options.rate, video, input) };
+    const pace = { ...options, connectTimeoutMs, rate: frameRateOf(options.rate, video, input) };
     const loop: RequestLoop = new RequestLoop(client, source, responses, pace, session, () =>
       progress?.update(loop.received, loop.bytesSent, limit > 0 ? loop.sent : (input?.bytesRead ?? 0)),
     );
@@ -248,6 +266,8 @@ export default defineCommand({
       `${received} from ${channel} ${speedText(responses, bytes_received, duration_seconds, "responses")}.`,
     ];
     if (empty_lines_skipped > 0) lines.push(`Skipped ${count(empty_lines_skipped, "empty lines")}.`);
+    if (document.lost > 0)
+      lines.push(style.red(`${count(document.lost, "requests")} were lost with their server.`));
     if (timeouts > 0) lines.push(style.red(`${count(timeouts, "requests")} got no response in time.`));
     if (responses === 0) return lines;
     const figures = Object.entries(latency_us).map(([name, us]) => `${name} ${timeText(us ?? 0)}`);
@@ -261,6 +281,7 @@ function fill(document: DuplexRequestDocument, loop: RequestLoop): void {
   document.responses = loop.received;
   document.timeouts = loop.timeouts;
   document.cancelled = loop.cancelled;
+  document.lost = loop.lost;
   document.verification_errors = loop.wrong;
   document.first_error_request = loop.firstWrong ?? null;
   document.bytes_sent = loop.bytesSent;
@@ -279,6 +300,13 @@ function checkResult(document: DuplexRequestDocument, { verify, timeoutMs }: Req
       "VERIFICATION_FAILED",
       `${grouped(verification_errors)} of ${count(responses, "responses")} failed --verify ${verify}; the first answers request ${first_error_request}.`,
       "Check what the server does with requests; --verbose names each response.",
+    );
+  }
+  if (document.lost > 0) {
+    throw new CommandError(
+      "INCOMPLETE",
+      `${grouped(document.lost)} of ${count(requests, "requests")} were in flight when their server went.`,
+      "They may have been handled: send them again if that does no harm.",
     );
   }
   if (timeouts > 0) {

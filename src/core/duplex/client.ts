@@ -224,13 +224,28 @@ export class DuplexClient implements IDuplexClient {
   // ---- requests and their responses --------------------------------------------------------------------------------
 
   request(data: Uint8Array, options?: RequestOptions): Promise<DuplexResponse> {
+    return this.begin(data, options).promise;
+  }
+
+  /** @internal {@link request}, with whether it was sent. */
+  begin(data: Uint8Array, options?: RequestOptions): Pending {
     const pending = new Pending(options);
     try {
       this.#begin(pending, data);
     } catch (error) {
       this.#end(pending).reject(error);
     }
-    return pending.promise;
+    return pending;
+  }
+
+  /** @internal Resolves when nobody waits for a response any more. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#pending.all().map(({ promise }) => promise));
+  }
+
+  /** @internal Whether {@link receiveResponse} is to return responses. */
+  get hasSent(): boolean {
+    return this.#sent.size > 0;
   }
 
   #begin(pending: Pending, data: Uint8Array): void {

@@ -2,6 +2,7 @@
 
 import type { BufferConfig } from "../config.ts";
 import { DuplexClient } from "./client.ts";
+import { ReconnectingClient } from "./reconnecting-client.ts";
 import { ImmutableDuplexServer, MutableDuplexServer } from "./server.ts";
 import type {
   ClientOptions,
@@ -39,7 +40,9 @@ export class DuplexChannelFactory implements IDuplexChannelFactory {
 
   /** Connects to a server, blocking for up to `connectTimeoutMs`. */
   createClient(channel: string, options?: ClientOptions): IDuplexClient {
-    return DuplexClient.open(channel, options);
+    return options?.reconnect
+      ? ReconnectingClient.open(channel, options)
+      : DuplexClient.open(channel, options);
   }
 
   /** {@link createClient} without blocking the event loop. */
@@ -47,6 +50,8 @@ export class DuplexChannelFactory implements IDuplexChannelFactory {
     channel: string,
     options?: ClientOptions & { signal?: AbortSignal | undefined },
   ): Promise<IDuplexClient> {
-    return DuplexClient.connect(channel, options);
+    return options?.reconnect
+      ? ReconnectingClient.connect(channel, options)
+      : DuplexClient.connect(channel, options);
   }
 }

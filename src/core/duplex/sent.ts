@@ -13,6 +13,10 @@ export class SentRequests {
     this.#ends.set(sequence, end);
   }
 
+  get size(): number {
+    return this.#ends.size;
+  }
+
   has(sequence: number): boolean {
     return this.#ends.has(sequence);
   }

@@ -203,6 +203,16 @@ export interface ClientOptions {
    * killed, the next one waits until the server has noticed, for at least half a second.
    */
   connectTimeoutMs?: number;
+  /**
+   * Goes on with the next server when one has gone (default false). Requests in flight reject with WriterDeadError, once what
+   * the server has answered is handed out; later ones, and those that were not sent yet, wait for the next server for up to
+   * their own timeout, and then reject with PeerTimeoutError. The next server gets the same metadata. Sequence numbers begin
+   * at 1 again. {@link IDuplexClient.sendRequest} waits for up to 5 s; while requests of its own are unanswered it throws
+   * WriterDeadError, until {@link IDuplexClient.receiveResponse} has returned what came and has thrown it, too.
+   */
+  reconnect?: boolean;
+  /** With `reconnect`, called when a server has left or died, and when the next one is connected to. */
+  onServer?: (change: "came" | "left" | "died") => void;
 }
 
 /** Receives the messages of a server. */
