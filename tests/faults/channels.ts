@@ -95,6 +95,11 @@ const clients: Scenario[] = [
     await stage.ask({ do: "metadata" });
     for (const sizes of [[100], [300, 200, 100], [1000]]) await askAndCheck(stage, { do: "ask", sizes });
   }),
+  asking("takes requests back", async (stage) => {
+    for (const sizes of [[133], [100, 133, 200, 133], [133, 133, 133, 50]]) {
+      await askAndCheck(stage, { do: "cancel", sizes });
+    }
+  }),
   asking("sends requests and receives the responses later", async (stage) => {
     for (const size of [100, 200]) await stage.ask({ do: "send", size });
     for (let i = 0; i < 2; i++) await askAndCheck(stage, { do: "receive" });
@@ -141,6 +146,23 @@ const servers: Scenario[] = [
       );
       for (const [index, response] of (await Promise.all(requests)).entries())
         expectRight(response, first + index, sizes[index] as number);
+    }
+  }),
+  answering("is told that requests are cancelled", async (client) => {
+    for (let sequence = 1; sequence < 9; sequence += 2) {
+      // Its handler ends by its signal alone, and runs when the next request is answered.
+      const cancellation = new AbortController();
+      const { signal } = cancellation;
+      const options = { timeoutMs: WAIT_LIMIT_MS, signal };
+      const cancelled = client.request(bytesOf(sequence, 133), options).catch((error) => error);
+      expectRight(
+        await client.request(bytesOf(sequence + 1, 100), { timeoutMs: WAIT_LIMIT_MS }),
+        sequence + 1,
+        100,
+      );
+      cancellation.abort();
+      const outcome = await cancelled;
+      if (outcome !== signal.reason) throw outcome;
     }
   }),
   answering("waits for room for its responses", async (client) => {
@@ -263,5 +285,5 @@ const relays: Scenario[] = [
   relaying("makes its output", ["--transform", "reverse", "--create-output"]),
 ];
 
-/** All of them. They reach no other fault points than those of readers and writers, but each in their order. */
+/** All of them. But for cancellations, they reach no other fault points than those of readers and writers, in their order. */
 export const channelScenarios: readonly Scenario[] = [...clients, ...servers, ...relays];
