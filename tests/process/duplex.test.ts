@@ -1,9 +1,11 @@
 // Duplex channels between two processes: transfer, succession, death, memory.
 
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { DuplexChannelFactory } from "../../src/core/index.ts";
-import { eventually, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { eventually, rejectionOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { peakMemoryMiB } from "../support/proc.ts";
 import { Child } from "../support/process.ts";
 import { DUPLEX_SIZES, endAll, startDuplexClient, startDuplexServer, sweep } from "./peers.ts";
@@ -67,6 +69,34 @@ describe("a server whose program throws whenever it is told something", () => {
     expect(await server.receive("uncaught")).toMatchObject({ message: "onStop" });
     await endAll(server);
   });
+});
+
+test("a request that is cancelled while its server's thread is blocked is never handled", async () => {
+  const channel = uniqueName();
+  const directory = mkdtempSync(join(tmpdir(), "zerobuffer-gate-"));
+  try {
+    const gate = join(directory, "gate");
+    await using server = await startDuplexServer(channel, { gate });
+    using client = DuplexChannelFactory.getInstance().createClient(channel, { config: DUPLEX_SIZES });
+    const cancellation = new AbortController();
+    const first = client.request(Buffer.from("first"));
+    const second = client.request(Buffer.from("second"), { signal: cancellation.signal });
+    expect(await server.receive("handling")).toMatchObject({ sequence: 1 });
+    cancellation.abort();
+    expect(await rejectionOf(second)).toBe(cancellation.signal.reason);
+    writeFileSync(gate, "");
+    for (const response of [await first, await client.request(Buffer.from("third"))]) response.release();
+    expect(await server.receive("handling")).toMatchObject({ sequence: 3 });
+    expect(await server.send({ do: "report" }).receive("report")).toMatchObject({
+      requests: 2,
+      responses: 2,
+      cancelled: 1,
+    });
+    client.close();
+    await endAll(server);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });
 
 describe("requests between two processes", () => {

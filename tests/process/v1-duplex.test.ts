@@ -1,8 +1,11 @@
 // Duplex clients of version 1 at a server of ours (docs/protocol.md, section 9).
 
 import { describe, expect, test } from "bun:test";
+import { statSync } from "node:fs";
+import { buffersOf } from "../../src/core/buffer/names.ts";
 import { OiebWord } from "../../src/core/buffer/oieb.ts";
-import { fieldOf, uniqueName } from "../support/buffers.ts";
+import { DuplexChannelFactory, type DuplexResponse } from "../../src/core/index.ts";
+import { bytesOf, fieldOf, rejectionOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { type Child, runJson } from "../support/process.ts";
 import { endAll, kill, startDuplexClient, startDuplexServer } from "./peers.ts";
 import { tokensOf, V1 } from "./v1.ts";
@@ -81,4 +84,35 @@ describe("a duplex client of version 1", () => {
       await endAll(server);
     },
   );
+});
+
+describe("a duplex server of version 1", () => {
+  test("sees nothing of a cancellation, and its answer to that request is dropped", async () => {
+    const channel = uniqueName();
+    const names = buffersOf(channel);
+    await using reader = await v1.reader(names.requests, PAYLOAD_SIZE, { frames: 3, largest: 100 });
+    const config = { metadataSize: 0, payloadSize: PAYLOAD_SIZE };
+    using client = DuplexChannelFactory.getInstance().createClient(channel, { config });
+    expect(client.honoursCancellation).toBe(false);
+    expect(statSync(`/dev/shm/${names.responses}`).size).toBe(128 + PAYLOAD_SIZE);
+    const cancellation = new AbortController();
+    const asked = [1, 2, 3].map((i) =>
+      client.request(bytesOf(i, 100), {
+        timeoutMs: WAIT_LIMIT_MS,
+        ...(i === 2 && { signal: cancellation.signal }),
+      }),
+    );
+    cancellation.abort();
+    expect(await rejectionOf(asked[1] as Promise<unknown>)).toBe(cancellation.signal.reason);
+    // It answers them all, in order.
+    await using writer = v1.writer(names.responses, { frames: 3, largest: 100 });
+    const sequences: number[] = [];
+    for (const i of [0, 2]) {
+      using response = (await asked[i]) as DuplexResponse;
+      sequences.push(response.sequence);
+    }
+    expect(sequences).toEqual([1, 3]);
+    client.close();
+    await endAll(reader, writer);
+  });
 });

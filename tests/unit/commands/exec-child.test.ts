@@ -1,5 +1,5 @@
 import { describe, expect, spyOn, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StderrLines } from "../../../src/cli/stderr-lines.ts";
@@ -171,6 +171,39 @@ describe("a command of --exec", () => {
     } finally {
       kill.mockRestore();
     }
+  });
+
+  test("gets no request that was cancelled before its turn to be sent, and answers the others", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "zerobuffer-child-"));
+    try {
+      const gate = join(directory, "gate");
+      // It reads nothing until the gate is there: the second request fills the pipe, and the third waits.
+      using handler = handlerOf(`while ! [ -e ${gate} ]; do sleep 0.01; done; exec cat`);
+      const data = [bytesOf(1, 10), bytesOf(2, 300_000), bytesOf(3, 20), bytesOf(4, 30)];
+      const cancellation = new AbortController();
+      const responses = data.map((bytes, i) =>
+        handler.handle(request(bytes), i === 2 ? { signal: cancellation.signal } : lasting),
+      );
+      cancellation.abort();
+      const cancelled = failureOf(responses.splice(2, 1)[0] as Promise<unknown>);
+      writeFileSync(gate, "");
+      expect((await cancelled).name).toBe("AbortError");
+      expect(await Promise.all(responses)).toEqual([data[0], data[1], data[3]] as Uint8Array[]);
+      await handler.end({ atOnce: false });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  test("gets no request whose length would mean a cancellation, if it is told of these", async () => {
+    using handler = handlerOf("cat", { tellsCancellations: true });
+    const { code, message } = await failureOf(
+      handler.handle({ size: 2 ** 32 - 1, data: new Uint8Array(0) }, lasting),
+    );
+    expect(code).toBe("FRAME_TOO_LARGE");
+    expect(message).toBe("A request of 4294967295 bytes cannot be sent with --exec-cancel.");
+    expect(await handler.handle(request(bytesOf(1, 10)), lasting)).toEqual(bytesOf(1, 10));
+    await handler.end({ atOnce: false });
   });
 
   test("for which there is no process is an error that says so", async () => {
