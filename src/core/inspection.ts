@@ -1,6 +1,7 @@
 // The public API for looking after buffers from outside, "zerobuffer/inspection": list, inspect and clean them, and check the
 // machine.
 
+export { cancellationOf } from "./buffer/cancellations.ts";
 export { removalAdvice } from "./buffer/objects.ts";
 export type { Oieb } from "./buffer/oieb.ts";
 export {

@@ -36,7 +36,7 @@ export const InspectDocument = Type.Object(
           reader_pid: count("Process id of the reader; 0: none."),
           mark: count("Process id of the writer if it locks its role; 0: none, or one of version 1."),
           flags: count(
-            "Bit 0: created by its writer. Bit 1: sequence numbers may come in any order. Bit 4: its reader locks its role.",
+            "Bit 0: created by its writer. Bit 1: sequence numbers may come in any order. Bit 3: cancellations of a duplex channel. Bit 4: its reader locks its role.",
           ),
         },
         {
@@ -44,6 +44,13 @@ export const InspectDocument = Type.Object(
           description: "The control block; numbers are exact up to 2^53.",
         },
       ),
+    ),
+    cancellation: orNull(
+      Type.Enum(["heeded", "table"], {
+        description:
+          "Of a duplex channel's buffer of requests: its server heeds cancellations. Of responses: there is a table of them. " +
+          "null: neither.",
+      }),
     ),
     semaphores: Type.Object(
       {

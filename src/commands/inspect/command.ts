@@ -10,6 +10,7 @@ import type { Style } from "../../cli/terminal.ts";
 import { BufferNotFoundError } from "../../core/index.ts";
 import {
   type BufferFile,
+  cancellationOf,
   inspectBuffer,
   type MetadataPreview,
   type Oieb,
@@ -65,6 +66,7 @@ export default defineCommand({
     reader: null,
     health: null,
     oieb: null,
+    cancellation: null,
     semaphores: { written: null, released: null },
     metadata: null,
     files: [],
@@ -124,6 +126,7 @@ function look(
     ...entry,
     health: healthOf(entry.used_percent),
     oieb: snapshot.oieb && publish(snapshot.oieb),
+    cancellation: snapshot.oieb && cancellationOf(snapshot.oieb.flags),
     semaphores: view.semaphores(),
     metadata: publishMetadata(view.metadata()),
     files: view.files().map(publishFile),
@@ -218,11 +221,14 @@ function stateText({ state, health, fault }: InspectDocument, style: Style): str
   return [name, health, fault].filter((part) => part !== null).join(", ");
 }
 
-function memoryText({ size_bytes, oieb, payload_size }: InspectDocument): string {
+/** What is said of cancellations of a duplex channel. */
+const CANCELLATION = { heeded: ", honours cancellation", table: ", cancellation table" } as const;
+
+function memoryText({ size_bytes, oieb, payload_size, cancellation }: InspectDocument): string {
   if (size_bytes === null) return "none: only a lock file is left";
   if (oieb === null || payload_size === null) return count(size_bytes, "bytes");
   const parts = `metadata ${grouped(oieb.metadata_size)}, ring ${grouped(payload_size)}`;
-  return `${count(size_bytes, "bytes")}: ${parts}; protocol ${oieb.version}, flags ${oieb.flags}`;
+  return `${count(size_bytes, "bytes")}: ${parts}; protocol ${oieb.version}, flags ${oieb.flags}${cancellation === null ? "" : CANCELLATION[cancellation]}`;
 }
 
 function usedText({ used_bytes, used_percent, payload_size }: InspectDocument): string | null {

@@ -10,9 +10,13 @@ export const CANCELLATION_TABLE_SIZE = 8 * 1024;
 /** Where the table begins, in multiples of this many bytes. */
 const ALIGNMENT = 64;
 
-/** Whether the flags of a buffer say that it has a table: those of a buffer of requests say something else. */
-export function hasCancellations(flags: bigint): boolean {
-  return (flags & OiebFlag.ANY_SEQUENCE) !== 0n && (flags & OiebFlag.CANCELLATION) !== 0n;
+/**
+ * What the flags of a buffer say of cancellations: of one for requests that its server heeds them, of one for responses that
+ * its client has made a table for them. Null: nothing.
+ */
+export function cancellationOf(flags: bigint): "heeded" | "table" | null {
+  if ((flags & OiebFlag.CANCELLATION) === 0n) return null;
+  return (flags & OiebFlag.ANY_SEQUENCE) === 0n ? "heeded" : "table";
 }
 
 /** The table behind the ring of a response buffer: the client writes it, the server reads it. */
@@ -28,7 +32,7 @@ export class Cancellations {
   /** The table of a buffer; undefined if it has none, or if it does not lie in the memory as it should. */
   static of(buffer: SharedBuffer): Cancellations | undefined {
     const { memory, sizes } = buffer;
-    if (!hasCancellations(buffer.loadOieb().flags)) return undefined;
+    if (cancellationOf(buffer.loadOieb().flags) !== "table") return undefined;
     const table = OIEB_SIZE + sizes.metadataSize + sizes.payloadSize;
     const isInMemory = table % ALIGNMENT === 0 && table + CANCELLATION_TABLE_SIZE <= memory.size;
     return isInMemory ? new Cancellations(buffer, table) : undefined;

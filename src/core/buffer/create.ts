@@ -15,7 +15,7 @@ import {
 } from "../errors.ts";
 import { checkHelper, checkSharedMemory, failure, leftByAnother, outOfSharedMemory } from "../failures.ts";
 import { checkMemoryLimit } from "../memory-limit.ts";
-import { CANCELLATION_TABLE_SIZE, hasCancellations } from "./cancellations.ts";
+import { CANCELLATION_TABLE_SIZE, cancellationOf } from "./cancellations.ts";
 import { alreadyOwned, BufferLocks, lockFilesOf, PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
@@ -226,7 +226,10 @@ function allocate(
   flags: bigint,
 ): SharedMemory {
   const size =
-    OIEB_SIZE + metadataSize + payloadSize + (hasCancellations(flags) ? CANCELLATION_TABLE_SIZE : 0);
+    OIEB_SIZE +
+    metadataSize +
+    payloadSize +
+    (cancellationOf(flags) === "table" ? CANCELLATION_TABLE_SIZE : 0);
   checkMemoryLimit(name, size + 2 * SEMAPHORE_SIZE);
   const memory = SharedMemory.create(name, size, mode);
   if (memory === Code.NO_SPACE) throw outOfSharedMemory(name, size + 2 * SEMAPHORE_SIZE);
