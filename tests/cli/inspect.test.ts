@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { Reader, Writer } from "../../src/core/index.ts";
+import { DuplexChannelFactory, Reader, Writer } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
 import { Child, run, runJson, runOnTerminal, startOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
@@ -39,6 +39,22 @@ describe("inspect", () => {
     expect(shown).toMatch(/^Metadata +18 bytes: {"format":"rgb24"}$/m);
     expect(readFileSync(shm(name))).toEqual(before);
     expect([reader.readFrame(0).size, reader.readFrame(0).size]).toEqual([1000, 500]);
+  });
+
+  test("says which buffer of a channel honours cancellation, and which has a table", async () => {
+    const channel = uniqueName();
+    const factory = DuplexChannelFactory.getInstance();
+    using server = factory.createImmutableServer(channel, { payloadSize: 4096 });
+    server.start((request) => request.data);
+    using _ = factory.createClient(channel, { config: { payloadSize: 4096 } });
+    for (const [side, cancellation, words] of [
+      ["request", "heeded", "flags 24, honours cancellation"],
+      ["response", "table", "flags 26, cancellation table"],
+    ] as const) {
+      const { document } = await runJson("inspect", `${channel}_${side}`);
+      expect(expectValid("inspect", document)).toMatchObject({ cancellation });
+      expect((await run("inspect", `${channel}_${side}`)).stdout.toString()).toContain(words);
+    }
   });
 
   test("shows the owner and the mode of each file", async () => {

@@ -42,6 +42,7 @@ function testSources({ os, libc }: TestPlatform): string[] {
     "ring.c",
     "reader.c",
     "writer.c",
+    "cancellation.c",
     "handover.c",
     "peers.c",
     "objects.c",

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../../../scripts/build-native.ts";
 import { DuplexChannelFactory } from "../../../src/core/index.ts";
+import { sweep } from "../../process/peers.ts";
 import { uniqueName, WAIT_LIMIT_MS } from "../../support/buffers.ts";
 import { Child } from "../../support/process.ts";
 
@@ -46,6 +47,7 @@ test("the user sees the picture that was asked for last, and the model stops dra
     await server.printed("request 2 was taken back");
     server.kill("SIGTERM");
     const { stdout } = await server.exited();
+    sweep();
     const lines = stdout.toString().trim().split("\n");
     expect(lines.toSorted()).toEqual(
       [
