@@ -16,13 +16,14 @@ import { join } from "node:path";
 import { root } from "../../scripts/build-native.ts";
 import { alone } from "../support/alone.ts";
 import { option } from "../support/slow-options.ts";
+import { cancellation } from "./protections/cancellation.ts";
 import { commands } from "./protections/commands.ts";
 import { core } from "./protections/core.ts";
 import { native } from "./protections/native.ts";
 import { presence } from "./protections/presence.ts";
 import type { Protection } from "./protections/protection.ts";
 
-const protections: readonly Protection[] = [...native, ...presence, ...core, ...commands];
+const protections: readonly Protection[] = [...native, ...presence, ...core, ...cancellation, ...commands];
 
 /** Longer than each of these tests takes: without its protection one may hang, and that is a failure, too. */
 const PATIENCE_MS = 120_000;

@@ -1,6 +1,7 @@
 // A client that goes on with the next server.
 
 import { describe, expect, test } from "bun:test";
+import { OiebWord } from "../../../../src/core/buffer/oieb.ts";
 import {
   type ClientOptions,
   ClosedError,
@@ -11,6 +12,7 @@ import {
 import {
   bytesOf,
   eventually,
+  fieldOf,
   rejectionOf,
   thrownBy,
   uniqueName,
@@ -27,6 +29,7 @@ import {
   serve,
   TINY,
   TINY_FRAMES,
+  turns,
 } from "./served.ts";
 
 function connect(channel: string, options: ClientOptions = {}): IDuplexClient {
@@ -108,6 +111,24 @@ describe("a client that reconnects", () => {
     );
   });
 
+  test("hands out what its server has answered, also if a new request finds that it has left", async () => {
+    const channel = uniqueName();
+    const { opened, open } = gate();
+    const first = serve((request) => opened.then(() => request.data), { channel });
+    using client = connect(channel);
+    const answered = answerTo(client, bytesOf(1, 100));
+    await eventually(() => first.server.statistics.requests === 1);
+    open();
+    // Without a turn of the event loop, in which the client would take the response.
+    while (first.server.statistics.responses === 0) await undefined;
+    first.server.stop();
+    const next = answerTo(client, bytesOf(2, 100));
+    expect(client.isServerConnected).toBe(false);
+    expect(await answered).toEqual(bytesOf(1, 100));
+    using _ = serve(echo, { channel });
+    expect(await next).toEqual(bytesOf(2, 100));
+  });
+
   test("leaves the channel to others while nobody waits for a server", async () => {
     const channel = uniqueName();
     const first = serve(echo, { channel });
@@ -120,6 +141,8 @@ describe("a client that reconnects", () => {
     expect(await rejectionOf(aborted)).toMatchObject({ name: "TimeoutError" });
 
     using _ = serve(echo, { channel });
+    await turns(20);
+    expect(fieldOf(`${channel}_request`, 8 * OiebWord.writerPid)).toBe(0n);
     {
       using other = await factory.connectClient(channel, { config: SMALL, connectTimeoutMs: WAIT_LIMIT_MS });
       expect(await answerTo(other, bytesOf(2, 100))).toEqual(bytesOf(2, 100));
