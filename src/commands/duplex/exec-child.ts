@@ -296,11 +296,9 @@ class Child {
   #tellWhenCancelled(exchange: Exchange, signal: AbortSignal): void {
     const tell = async () => {
       if (exchange.response !== undefined || !this.isUsable) return;
-      const message = new Uint8Array(12);
-      const fields = new DataView(message.buffer);
-      fields.setUint32(0, CANCELLATION, true);
-      fields.setBigUint64(4, BigInt(exchange.ordinal), true);
-      await this.#process.stdin.write(message);
+      const ordinal = BigUint64Array.of(BigInt(exchange.ordinal));
+      await this.#process.stdin.write(lengthPrefix(CANCELLATION));
+      await this.#process.stdin.write(new Uint8Array(ordinal.buffer));
       await this.#process.stdin.flush();
     };
     signal.addEventListener("abort", () => this.#enqueue(tell), { once: true });

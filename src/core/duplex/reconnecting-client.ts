@@ -145,7 +145,8 @@ export class ReconnectingClient implements IDuplexClient {
       throw error;
     } finally {
       ended.abort();
-      if (--this.#waiting === 0) this.#stopConnecting();
+      this.#waiting--;
+      if (this.#waiting === 0) this.#stopConnecting();
     }
   }
 

@@ -102,7 +102,7 @@ export const cancellation: readonly Protection[] = [
   {
     what: "nobody connects to the next server while no request waits for it",
     file: "src/core/duplex/reconnecting-client.ts",
-    changes: [["if (--this.#waiting === 0) this.#stopConnecting();", "this.#waiting--;"]],
+    changes: [["      if (this.#waiting === 0) this.#stopConnecting();\n", ""]],
     test: RECONNECTING,
     only: "leaves the channel to others",
   },
