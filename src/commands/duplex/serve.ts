@@ -35,7 +35,7 @@ import { transformFor } from "../../frames/transforms.ts";
 import { sleep } from "../../runtime/abort.ts";
 import type { DuplexServeDocument } from "../../schemas/duplex-serve.ts";
 import { rewordForServer } from "./channel.ts";
-import type { ChildHandler } from "./exec-child.ts";
+import type { ExecHandler } from "./exec-handler.ts";
 import type { MetadataFile } from "./exec-metadata.ts";
 import { MetadataOutput } from "./metadata-output.ts";
 
@@ -298,7 +298,7 @@ function refuseContradictions({ exec, execCancel, handler, mode, delayMs, stamp 
 
 /** A program that answers requests, and the file in which it finds the metadata of their client. */
 interface Exec {
-  readonly child: ChildHandler;
+  readonly child: ExecHandler;
   readonly metadata: MetadataFile;
 }
 
@@ -315,13 +315,13 @@ async function openChild(
   giveUp: (error: CommandError) => void,
 ): Promise<Exec | undefined> {
   if (line === undefined) return undefined;
-  const { ChildHandler } = await import("./exec-child.ts");
+  const { ExecHandler } = await import("./exec-handler.ts");
   const { METADATA_VARIABLE, MetadataFile } = await import("./exec-metadata.ts");
   const { log, stderr } = session;
   const metadata = session.own(new MetadataFile());
   const env = { [METADATA_VARIABLE]: metadata.path };
   const child = session.own(
-    new ChildHandler({
+    new ExecHandler({
       ...{ line, env, timeoutMs, startTimeoutMs, maxRequestSize, tellsCancellations, log, stderr, giveUp },
     }),
   );
@@ -390,7 +390,7 @@ class Stamps {
 
 function immutableHandler(
   options: ServeOptions,
-  child: ChildHandler | undefined,
+  child: ExecHandler | undefined,
 ): (request: Request, context: RequestContext) => Uint8Array | Promise<Uint8Array> {
   if (child !== undefined) return (request, context) => child.handle(request, context);
   const { handler = "echo", xorKey, delayMs } = options;

@@ -112,7 +112,7 @@ export const cancellation: readonly Protection[] = [
     changes: [
       ["        if (waits && context.signal.aborted) return this.#withdraw(exchange, context.signal);\n", ""],
     ],
-    test: "tests/unit/commands/exec-child.test.ts",
+    test: "tests/unit/commands/exec-handler.test.ts",
     only: "cancelled before its turn",
   },
 ];

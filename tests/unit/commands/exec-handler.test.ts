@@ -3,13 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StderrLines } from "../../../src/cli/stderr-lines.ts";
-import { ChildHandler, type ChildOptions } from "../../../src/commands/duplex/exec-child.ts";
+import type { ChildOptions } from "../../../src/commands/duplex/exec-child.ts";
+import { ExecHandler } from "../../../src/commands/duplex/exec-handler.ts";
 
-function handlerOf(line: string, options: Partial<ChildOptions> = {}): ChildHandler {
+function handlerOf(line: string, options: Partial<ChildOptions> = {}): ExecHandler {
   const giveUp = (error: Error) => {
     throw error;
   };
-  return new ChildHandler({
+  return new ExecHandler({
     line,
     timeoutMs: 20_000,
     startTimeoutMs: 20_000,
