@@ -238,7 +238,7 @@ inline settle() {
 
 active proctype Reader() {
   byte position, next = 1, held;
-  byte lent, credit[HOLD];
+  byte lent, credit[HOLD], ends[HOLD];
   short cells[HOLD];
   bool released[HOLD];
   mtype state = AWAITED;
@@ -299,6 +299,7 @@ active proctype Reader() {
         do
         :: lent > 0 && released[0] ->
           at = at + credit[0];
+          size = ends[0];
 #ifndef WITHOUT_ORDER_OF_RELEASE
           count++;
 #endif
@@ -306,6 +307,7 @@ active proctype Reader() {
           do
           :: i < lent ->
             credit[i - 1] = credit[i];
+            ends[i - 1] = ends[i];
             cells[i - 1] = cells[i];
             released[i - 1] = released[i];
             i++
@@ -313,6 +315,7 @@ active proctype Reader() {
           od;
           lent--;
           credit[lent] = 0;
+          ends[lent] = 0;
           cells[lent] = 0;
           released[lent] = false
         :: else -> break
@@ -323,7 +326,13 @@ active proctype Reader() {
     }
     if
     :: at > 0 ->
+#ifndef WITHOUT_POSITION_BEFORE_SPACE
+      atomic { read_pos = size; size = 0 };
+#endif
       add(at);
+#ifdef WITHOUT_POSITION_BEFORE_SPACE
+      atomic { read_pos = size; size = 0 };
+#endif
       atomic { /* one addition for all */
         at = 0;
         do
@@ -431,6 +440,11 @@ active proctype Reader() {
         next = AFTER(number[at]);
         number[at] = 0;
         position = at + H + size;
+#ifdef WITHOUT_STORING_THE_END
+        ends[lent - 1] = (position == P -> 0 : position);
+#else
+        ends[lent - 1] = position; /* P after an exact fit, and not 0 */
+#endif
         if
         :: position == P -> position = 0
         :: else
@@ -440,14 +454,6 @@ active proctype Reader() {
         break
       od;
       surplus_new = (guess -> surplus_new : MIN(surplus_new + tokens - count, 2));
-      if
-#ifdef WITHOUT_STORING_THE_END
-      :: count > 0 -> read_pos = position
-#else
-      :: count > 0 -> read_pos = (position == 0 -> P : position) /* P after an exact fit, and not 0 */
-#endif
-      :: else
-      fi;
       unread = 0; wasted = 0; at = 0; size = 0; loaded = 0; tokens = 0
     }
     if

@@ -28,9 +28,9 @@ TEST(a_tail_of_1_to_15_bytes_that_a_v1_writer_skips_without_a_marker_is_skipped)
     publish(&ring, tail + HEADER + 20, 1);
     read_frame(&ring, 20, 3);
     EQUAL(word(&ring.oieb->payload_read_count), 3); /* the tail is not counted */
-    EQUAL(word(&ring.oieb->payload_read_pos), 36);
     OK(zb_reader_release(ring.reader, 1, 1));
     OK(zb_reader_release(ring.reader, 2, 1));
+    EQUAL(word(&ring.oieb->payload_read_pos), 36);
     EQUAL(word(&ring.oieb->payload_free_bytes), 256);
   }
   close_ring(&ring);
@@ -43,8 +43,8 @@ TEST(a_write_position_at_the_end_means_the_start) {
   put_frame(&ring, 100, 156 - HEADER, 2);
   publish(&ring, 256, 2);
   EQUAL(zb_reader_next(ring.reader, 0, 0), 2);
-  EQUAL(word(&ring.oieb->payload_read_pos), 256);
   OK(zb_reader_release(ring.reader, 0, 1));
+  EQUAL(word(&ring.oieb->payload_read_pos), 100);
   set_word(&ring.oieb->payload_write_pos, 256);
   zb_writer_close(ring.writer);
   OK(zb_writer_open(ring.memory, ring.written, ring.released, (uint64_t)getpid(), 1, ZB_WAIT_ADAPTIVE,
@@ -63,6 +63,7 @@ TEST(a_read_position_at_the_end_means_the_start) {
   put_frame(&ring, 0, 24, 1);
   publish(&ring, 40, 1);
   read_frame(&ring, 24, 1);
+  OK(zb_reader_release(ring.reader, 0, 1));
   EQUAL(word(&ring.oieb->payload_read_pos), 40);
   close_ring(&ring);
 }

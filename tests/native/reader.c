@@ -97,6 +97,26 @@ TEST(space_is_given_back_in_the_order_of_reading_with_one_post_for_each_frame) {
   close_ring(&ring);
 }
 
+TEST(the_read_position_moves_with_the_space_that_is_given_back_and_not_before) {
+  struct ring ring;
+  open_ring(&ring, 256);
+  for (uint64_t sequence = 1; sequence <= 3; sequence++) OK(write_frame(&ring, 64 - HEADER, sequence));
+  for (uint64_t sequence = 1; sequence <= 3; sequence++) read_frame(&ring, 64 - HEADER, sequence);
+  EQUAL(word(&ring.oieb->payload_read_count), 3);
+  EQUAL(word(&ring.oieb->payload_read_pos), 0);
+  OK(zb_reader_release(ring.reader, 1, 1));
+  EQUAL(word(&ring.oieb->payload_read_pos), 0);
+  OK(zb_reader_release(ring.reader, 0, 1));
+  EQUAL(word(&ring.oieb->payload_read_pos), 128);
+  OK(write_frame(&ring, 64 - HEADER, 4));
+  read_frame(&ring, 64 - HEADER, 4);
+  OK(zb_reader_release(ring.reader, 3, 1));
+  OK(zb_reader_release(ring.reader, 2, 1));
+  EQUAL(word(&ring.oieb->payload_read_pos), 256); /* and not 0 */
+  EQUAL(word(&ring.oieb->payload_free_bytes), 256);
+  close_ring(&ring);
+}
+
 TEST(a_thousand_frames_can_be_held_at_once_and_released_backwards) {
   struct ring ring;
   enum { FRAMES = 1000 };

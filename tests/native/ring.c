@@ -41,20 +41,21 @@ static bool write_as_modelled(struct ring *ring, struct model *model, uint64_t s
 static void move_pair(struct ring *ring, uint64_t first, uint64_t second) {
   reset_ring(ring);
   struct model model = {.size = ring->payload_size, .free_bytes = ring->payload_size};
-  uint64_t credits[8] = {0}, sequence = 1, released = 0;
+  uint64_t credits[8] = {0}, ends[8] = {0}, sequence = 1, released = 0;
   while (sequence <= 6) {
     uint64_t size = sequence % 2 ? first : second;
     uint64_t free_before = model.free_bytes;
     if (write_as_modelled(ring, &model, size, sequence)) {
       credits[sequence] = free_before - model.free_bytes;
+      ends[sequence] = model.write_pos == 0 ? model.size : model.write_pos;
       read_frame(ring, size, sequence);
-      EQUAL(word(&ring->oieb->payload_read_pos), model.write_pos == 0 ? model.size : model.write_pos);
       sequence++;
       if (sequence - 1 - released < 2) continue;
     }
     CHECK(released + 1 < sequence);
     OK(zb_reader_release(ring->reader, (uint32_t)released++, 1));
     model.free_bytes += credits[released];
+    EQUAL(word(&ring->oieb->payload_read_pos), ends[released]);
     EQUAL(word(&ring->oieb->payload_free_bytes), model.free_bytes);
   }
   EQUAL(word(&ring->oieb->payload_written_count), word(&ring->oieb->payload_read_count));
@@ -100,8 +101,8 @@ TEST(a_frame_that_fills_the_ring_exactly_leaves_the_writer_at_0_and_the_reader_a
     EQUAL(word(&ring.oieb->payload_free_bytes), 0);
     EQUAL(write_frame(&ring, 1, 9), ZB_AGAIN);
     read_frame(&ring, 128 - HEADER, sequence);
-    EQUAL(word(&ring.oieb->payload_read_pos), 128);
     OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
+    EQUAL(word(&ring.oieb->payload_read_pos), 128);
   }
   close_ring(&ring);
 }
@@ -199,6 +200,7 @@ TEST(an_empty_ring_is_rewound_and_one_that_holds_a_frame_is_not) {
   EQUAL(word(&ring.oieb->payload_read_pos), 0);
   EQUAL(ring.writer_view->offset, 128 + 64 + HEADER);
   read_frame(&ring, 20, 3);
+  OK(zb_reader_release(ring.reader, 2, 1));
   EQUAL(word(&ring.oieb->payload_read_pos), 36);
   close_ring(&ring);
 }

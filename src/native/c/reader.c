@@ -7,6 +7,7 @@
 
 struct lent_frame {
   uint64_t credit; /* the bytes of the frame and of the wrap before it */
+  uint64_t end;    /* where it ends; P and not 0 if it ends the ring */
   bool released;
 };
 
@@ -133,8 +134,10 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
     reader->view.frames[count].offset = reader->ring.payload_offset + (double)(position + HEADER);
     reader->view.frames[count].size = (double)header.size;
     reader->view.frames[count].sequence = (double)header.sequence;
-    reader->lent[reader->newest++ & (reader->lent_capacity - 1)] = (struct lent_frame){.credit = credit};
-    reader->read_pos = position + HEADER + header.size;
+    const uint64_t end = position + HEADER + header.size;
+    reader->lent[reader->newest++ & (reader->lent_capacity - 1)] =
+        (struct lent_frame){.credit = credit, .end = end};
+    reader->read_pos = end;
     if (reader->read_pos == size) reader->read_pos = 0;
     reader->read_count += marker ? 2 : 1;
     if (reader->next_sequence != 0) reader->next_sequence = header.sequence + 1;
@@ -145,9 +148,6 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   if (!without_token && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
   if (count == 0) return reader->failed;
   ZB_POINT(read_positions);
-  /* relaxed: the addition of zb_reader_release (release) comes later and orders them before a rewind. After a frame that
-   * ends the ring this stores P and not 0: a v1 writer in Python that finds 0 there and P in its own position is stuck. */
-  STORE(oieb->payload_read_pos, reader->read_pos == 0 ? size : reader->read_pos, relaxed);
   STORE(oieb->payload_read_count, reader->read_count, relaxed);
   return count;
 }
@@ -191,14 +191,21 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
     any = reader->lent[index & mask].released = true;
   }
   if (!any) return ZB_ALREADY;
-  uint64_t credit = 0;
+  uint64_t credit = 0, end = 0;
   int32_t credited = 0;
   while (reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released) {
-    credit += reader->lent[reader->oldest++ & mask].credit;
+    const struct lent_frame *frame = &reader->lent[reader->oldest++ & mask];
+    credit += frame->credit;
+    end = frame->end;
     credited++;
   }
   if (credited == 0) return ZB_OK;
   reader->held -= credit;
+  ZB_POINT(release_position);
+  /* Not when it is read: a v1 writer in C++ takes what lies before this position for free, whatever is held there. After a
+   * frame that ends the ring this stores P and not 0: a v1 writer in Python that finds 0 there and P in its own position is
+   * stuck. relaxed: the addition comes later and orders it before a rewind */
+  STORE(reader->ring.oieb->payload_read_pos, end, relaxed);
   ZB_POINT(release_space);
   /* release: a writer that sees the space as free sees that we have read it and stored our positions */
   atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->ring.oieb->payload_free_bytes, credit,

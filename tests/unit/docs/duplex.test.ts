@@ -39,7 +39,10 @@ async function withFiles(
 
 test("the user sees the picture that was asked for last, and the model stops drawing the others", async () => {
   const [model = "", typist = ""] = blocks("ts");
-  await withFiles({ "model.ts": model, "typist.ts": typist }, async (path) => {
+  // However slow this machine is, only the last picture is ever finished.
+  const patient = model.replace("step <= 50", 'step <= (prompt === "a cat" ? 50 : Infinity)');
+  expect(patient).not.toBe(model);
+  await withFiles({ "model.ts": patient, "typist.ts": typist }, async (path) => {
     await using server = Child.program([process.execPath, path("model.ts")]);
     await using client = Child.program([process.execPath, path("typist.ts")]);
     const { code, stdout: shown } = await client.end();
@@ -49,15 +52,11 @@ test("the user sees the picture that was asked for last, and the model stops dra
     const { stdout } = await server.exited();
     sweep();
     const lines = stdout.toString().trim().split("\n");
-    expect(lines.toSorted()).toEqual(
-      [
-        "drawing a c",
-        "drawing a ca",
-        "drawing a cat",
-        "request 1 was taken back",
-        "request 2 was taken back",
-      ].toSorted(),
-    );
+    expect(lines.filter((line) => line.startsWith("request"))).toEqual([
+      "request 1 was taken back",
+      "request 2 was taken back",
+    ]);
+    expect(lines).toContain("drawing a cat");
   });
 });
 
