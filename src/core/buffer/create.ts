@@ -19,7 +19,7 @@ import { CANCELLATION_TABLE_SIZE, cancellationOf } from "./cancellations.ts";
 import { alreadyOwned, BufferLocks, lockFilesOf, PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
 import { isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
-import { decodeOieb, faultOfOieb } from "./oieb.ts";
+import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { type Obstacle, Patience, pauseMs } from "./patience.ts";
 import { areRolesLocked, Peer } from "./presence.ts";
 import { closeSemaphores, openSemaphores, type SemaphorePair, SharedBuffer } from "./shared-buffer.ts";
@@ -341,7 +341,7 @@ function obstacleToTakeover(
     const presence = new Peer(memory, Role.READER).judge(oieb);
     if (presence === "dead") return undefined;
     if (presence === "alive") throw alreadyOwned(name, oieb.readerPid);
-  } else if (isWhole && areRolesLocked(oieb) && (oieb.flags & OiebFlag.CREATED_BY_WRITER) === 0n) {
+  } else if (isWhole && areRolesLocked(oieb) && !isUnadopted(oieb)) {
     return undefined; // its reader was about to remove it
   }
   const obstacle = obstacleToRemoval(name, memory, lockFiles, { hasWaited });
@@ -359,9 +359,14 @@ function obstacleToTakeover(
   return { error, leastMs: obstacle.patienceMs ?? 0 };
 }
 
+/** Whether its writer has created the buffer, and no reader has had it: the frames of one that has would be missing. */
+function isUnadopted({ flags, readerPid, payloadReadCount }: Oieb): boolean {
+  return (flags & OiebFlag.CREATED_BY_WRITER) !== 0n && readerPid === 0n && payloadReadCount === 0;
+}
+
 function adopt(name: string, memory: SharedMemory, locks: BufferLocks): SharedBuffer | undefined {
   const oieb = decodeOieb(memory.loadOieb());
-  if ((oieb.flags & OiebFlag.CREATED_BY_WRITER) === 0n || oieb.readerPid !== 0n) return undefined;
+  if (!isUnadopted(oieb)) return undefined;
   if (faultOfOieb(oieb, memory.size) !== undefined) return undefined;
   if (new Peer(memory, Role.WRITER).judge(oieb) !== "alive" || memory.map() !== Code.OK) return undefined;
   const semaphores = openSemaphores(name);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { OiebWord } from "../../../src/core/buffer/oieb.ts";
 import {
   BufferFullError,
   BufferNotFoundError,
@@ -17,7 +18,7 @@ import {
 import { cleanBuffer } from "../../../src/core/inspection.ts";
 import { SharedMemory } from "../../../src/native/memory.ts";
 import { Semaphore } from "../../../src/native/semaphore.ts";
-import { bytesOf, rejectionOf, thrownBy, uniqueName } from "../../support/buffers.ts";
+import { bytesOf, rejectionOf, setField, thrownBy, uniqueName } from "../../support/buffers.ts";
 
 const SMALL = { metadataSize: 64, payloadSize: 4096 };
 
@@ -535,6 +536,18 @@ describe("a writer that makes the buffer", () => {
     writer.close();
     reader.close();
     expect(SharedMemory.open(name)).toBeNumber();
+  });
+
+  test("loses one that a reader has had to the next reader, which would miss the frames that were read", () => {
+    const name = uniqueName();
+    using writer = new Writer(name, { create: SMALL });
+    writer.writeFrame(bytesOf(1, 100));
+    // A reader was killed when it had given its place up, and before it removed the names.
+    setField(name, 8 * OiebWord.payloadReadCount, 1n);
+    using reader = new Reader(name, { metadataSize: 128, payloadSize: 65536 });
+    expect(reader.config.payloadSize).toBe(65536);
+    expect(reader.readFrame(0).isValid).toBe(false);
+    expect(thrownBy(() => writer.checkReader())).toMatchObject({ code: "READER_DEAD" });
   });
 
   test("connects as usual where there is a buffer", () => {
