@@ -13,6 +13,7 @@ import { InspectDocument } from "./inspect.ts";
 import { ListDocument } from "./list.ts";
 import { ProgramDocument } from "./program.ts";
 import { ReaderDocument } from "./reader.ts";
+import { RecordDocument } from "./record.ts";
 import { RelayDocument } from "./relay.ts";
 import { WriterDocument } from "./writer.ts";
 
@@ -21,6 +22,7 @@ export const documents = {
   writer: WriterDocument,
   reader: ReaderDocument,
   relay: RelayDocument,
+  record: RecordDocument,
   "duplex-serve": DuplexServeDocument,
   "duplex-request": DuplexRequestDocument,
   bench: BenchDocument,
