@@ -37,7 +37,8 @@ export function resolveAddresses(scan: Scan, command: { name: string; args: Opti
   let problem: CommandError | undefined;
   const positionals = scan.positionals.map((text, at) => {
     const [place, option] = places[at] ?? places.at(-1) ?? [];
-    const isNamed = option?.offers === "buffers" || option?.offers === "channels";
+    // Also in a list of files with buffers behind them: no path begins like an address.
+    const isNamed = option?.offers === "buffers" || option?.offers === "channels" || option?.variadic;
     if (place === undefined || !isNamed || !SCHEME.test(text)) return text;
     const address = new Address(text);
     problem ??= address.fault ?? modeFault(address, option, command.name);

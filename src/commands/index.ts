@@ -10,6 +10,7 @@ export const commands: Commands = Object.assign(Object.create(null), {
   "duplex serve": async () => (await import("./duplex/serve.ts")).default,
   "duplex request": async () => (await import("./duplex/request.ts")).default,
   record: async () => (await import("./recording/record.ts")).default,
+  replay: async () => (await import("./recording/replay.ts")).default,
   bench: async () => (await import("./bench/command.ts")).default,
   list: async () => (await import("./list/command.ts")).default,
   inspect: async () => (await import("./inspect/command.ts")).default,

@@ -15,6 +15,7 @@ import { ProgramDocument } from "./program.ts";
 import { ReaderDocument } from "./reader.ts";
 import { RecordDocument } from "./record.ts";
 import { RelayDocument } from "./relay.ts";
+import { ReplayDocument } from "./replay.ts";
 import { WriterDocument } from "./writer.ts";
 
 /** The published schemas. */
@@ -23,6 +24,7 @@ export const documents = {
   reader: ReaderDocument,
   relay: RelayDocument,
   record: RecordDocument,
+  replay: ReplayDocument,
   "duplex-serve": DuplexServeDocument,
   "duplex-request": DuplexRequestDocument,
   bench: BenchDocument,
