@@ -1,9 +1,10 @@
 // Reads an MCAP file, ours or another program's, record by record.
 //
 // The library parses the records. It would buffer a file for a record that claims 2^45 bytes, and a compressed chunk may
-// claim anything: so every length is checked against what is there before the library or the decompressor sees it.
+// claim anything: so every length is checked against what is there before the library or the decompressor sees it. Checksums
+// are checked here as well: the library takes 4 ms for a picture of 3 MB, and this 0.2.
 
-import { zstdDecompressSync } from "node:zlib";
+import { crc32, zstdDecompressSync } from "node:zlib";
 import { MCAP_MAGIC, McapStreamReader, Opcode, type TypedMcapRecords } from "@mcap/core";
 import { CommandError } from "../../cli/failure.ts";
 import { grouped } from "../../cli/format.ts";
@@ -16,6 +17,9 @@ const MAX_RECORD_SIZE = MAX_FRAME_SIZE + 4096;
 
 const RECORD_HEADER_SIZE = 9;
 const FOOTER_SIZE = RECORD_HEADER_SIZE + 20;
+
+/** Where the fields of a chunk are; its first ones are two times. */
+const Chunk = { crc: 24, compression: 28 } as const;
 
 /** What the library gets to see. Everything else is skipped: indexes, attachments, what other programs add. */
 const PARSED: ReadonlySet<number> = new Set([Opcode.CHANNEL, Opcode.MESSAGE, Opcode.CHUNK, Opcode.METADATA]);
@@ -43,6 +47,8 @@ export class McapReader implements Disposable {
   readonly #library: McapStreamReader;
   /** Whether every channel is known: only then can a chunk be skipped. */
   #knowsChannels = false;
+  /** The checksum of the records of the chunk that was read last. */
+  #chunkCrc = 0;
   #isTruncated = false;
   #isOver = false;
 
@@ -52,6 +58,7 @@ export class McapReader implements Disposable {
     this.#range = range;
     this.#library = new McapStreamReader({
       noMagicPrefix: true,
+      validateCrcs: false,
       decompressHandlers: {
         zstd: (bytes, size) => this.#decompress(bytes, size),
         lz4: () => {
@@ -190,22 +197,33 @@ export class McapReader implements Disposable {
     }
     if (!PARSED.has(opcode)) return await this.#skip(length);
     if (length > MAX_RECORD_SIZE) throw this.#corrupt();
-    if (opcode === Opcode.CHUNK && length >= 16 && this.#knowsChannels) {
-      const times = (await this.#source.take(16)).slice();
-      if (times.length < 16) return this.#truncate();
-      const view = viewOf(times);
-      if (this.#range.excludes(view.getBigUint64(0, true), view.getBigUint64(8, true)))
-        return await this.#skip(length - 16);
-      return await this.#append(Buffer.concat([bytes, times]), length - 16);
-    }
-    await this.#append(bytes, length);
+    if (opcode === Opcode.CHUNK) return await this.#feedChunk(bytes, length);
+    await this.#append([bytes], length);
   }
 
-  async #append(before: Uint8Array, length: number): Promise<void> {
+  async #feedChunk(head: Uint8Array, length: number): Promise<void> {
+    if (length < Chunk.compression) throw this.#corrupt();
+    const fields = (await this.#source.take(Chunk.compression)).slice();
+    const rest = length - Chunk.compression;
+    if (fields.length < Chunk.compression) return this.#truncate();
+    const view = viewOf(fields);
+    const [first, last] = [view.getBigUint64(0, true), view.getBigUint64(8, true)];
+    // One without messages, which may tell of channels, has no times.
+    const hasTimes = first !== 0n || last !== 0n;
+    if (hasTimes && this.#knowsChannels && this.#range.excludes(first, last)) return await this.#skip(rest);
+    this.#chunkCrc = view.getUint32(Chunk.crc, true);
+    const bytes = await this.#append([head, fields], rest);
+    const stored = bytes === undefined ? undefined : uncompressedIn(bytes);
+    if (stored !== undefined) this.#checkCrc(stored);
+  }
+
+  /** Appends a record, of which `length` bytes are to be read; returns those, which are lent. */
+  async #append(before: readonly Uint8Array[], length: number): Promise<Uint8Array | undefined> {
     const bytes = await this.#source.take(length);
     if (bytes.length < length) return this.#truncate();
-    this.#library.append(before);
+    for (const piece of before) this.#library.append(piece);
     this.#library.append(bytes);
+    return bytes;
   }
 
   /** The head of the next record; undefined at the end of the file, which is over then. */
@@ -231,7 +249,14 @@ export class McapReader implements Disposable {
   /** Decompresses a chunk, up to the size that it claims. */
   #decompress(bytes: Uint8Array, claimed: bigint): Uint8Array {
     if (claimed > MAX_RECORD_SIZE) throw this.#corrupt();
-    return zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, Number(claimed)) });
+    const records = zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, Number(claimed)) });
+    this.#checkCrc(records);
+    return records;
+  }
+
+  /** Checks the records of a chunk. A checksum of 0 says that there is none. */
+  #checkCrc(records: Uint8Array): void {
+    if (this.#chunkCrc !== 0 && crc32(records) !== this.#chunkCrc) throw this.#corrupt();
   }
 
   // ---- failures ----------------------------------------------------------------------------------------------------
@@ -263,6 +288,12 @@ function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
 
 function isMagic(bytes: Uint8Array): boolean {
   return bytes.length === MCAP_MAGIC.length && MCAP_MAGIC.every((byte, i) => byte === bytes[i]);
+}
+
+/** The records of a chunk that is not compressed, from its compression on. */
+function uncompressedIn(chunk: Uint8Array): Uint8Array | undefined {
+  const sizes = 4 + 8;
+  return chunk.length < sizes || viewOf(chunk).getUint32(0, true) !== 0 ? undefined : chunk.subarray(sizes);
 }
 
 /** The head of a record; undefined if it is cut off. */
