@@ -123,7 +123,7 @@ export class RecordLoop {
     const recording = new BufferRecording(reader, channel, this.#recorder, this.#session);
     const input = new FrameInput(reader, this.#options, this.#session, async () => {
       this.#signal.throwIfAborted();
-      this.#recorder.check();
+      this.#recorder.checkReader();
       await recording.takeMetadata();
     });
     for (;;) {

@@ -47,7 +47,7 @@ const args = {
   stamp: flag({
     group: "Frames",
     description: "record the time in the stamp of each frame",
-    note: "--stamp: frames begin with stamps (writer --stamp). They keep them, and their times become publish times.",
+    note: "--stamp is for frames that begin with stamps (writer --stamp): they keep them, and their times become publish times.",
   }),
   follow: flag({
     group: "Frames",

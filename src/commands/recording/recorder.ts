@@ -4,8 +4,10 @@
 
 import { CommandError, DownstreamClosed } from "../../cli/failure.ts";
 import type { Session } from "../../cli/session.ts";
+import { Descriptor } from "../../cli/terminal.ts";
 import { FrameTooLargeError } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
+import { isOtherEndClosed } from "../../native/process.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import {
   type Answer,
@@ -95,6 +97,12 @@ export class Recorder implements Disposable {
   /** @throws CommandError IO_ERROR, DownstreamClosed if the thread can write no more. */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** For waits in which nothing is written: as {@link check}, also if the reader of stdout has closed it. */
+  checkReader(): void {
+    this.check();
+    if (this.#path === "-" && isOtherEndClosed(Descriptor.STDOUT)) throw stdoutClosed();
   }
 
   /**
@@ -251,8 +259,7 @@ export class Recorder implements Disposable {
 
   #fail({ code, hint, message, stack }: ThreadFailure): void {
     if (this.#failure !== undefined) return;
-    this.#failure =
-      code === undefined ? new DownstreamClosed(message) : new CommandError(code, message, hint, stack);
+    this.#failure = code === undefined ? stdoutClosed() : new CommandError(code, message, hint, stack);
     for (const { reject } of this.#answers.splice(0)) reject(this.#failure);
   }
 }
@@ -272,6 +279,10 @@ class ArrivalClock {
   now(): bigint {
     return this.#startNs + BigInt(Math.round((performance.now() - this.#startMs) * 1e6));
   }
+}
+
+function stdoutClosed(): DownstreamClosed {
+  return new DownstreamClosed("Its reader has closed stdout.");
 }
 
 function tooLarge(buffer: string, size: number): FrameTooLargeError {

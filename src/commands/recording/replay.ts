@@ -46,8 +46,7 @@ const args = {
     variadic: true,
     required: true,
     group: "",
-    description:
-      "recordings (names that end in .mcap or have a slash, or - for stdin), then names of buffers",
+    description: "recordings (NAME.mcap, ./NAME, or - for stdin), then buffers",
     note: "Without buffers, each topic goes to the buffer of its name; otherwise topics and buffers are in the same order.",
     takes: "the files to replay",
     offers: "files",
