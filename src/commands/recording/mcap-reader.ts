@@ -68,11 +68,16 @@ export class McapReader implements Disposable {
     });
   }
 
-  /** Reads what comes before the first message. @throws CommandError IO_ERROR if it is no MCAP file. */
+  /** Reads what comes before the first message. It owns the source. @throws CommandError IO_ERROR if it is no MCAP file. */
   static async open(source: ByteSource, path: string, range: TimeRange): Promise<McapReader> {
     const reader = new McapReader(source, path, range);
-    await reader.#begin();
-    return reader;
+    try {
+      await reader.#begin();
+      return reader;
+    } catch (error) {
+      reader[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Whether {@link channels} has every channel of the file. */
@@ -132,22 +137,27 @@ export class McapReader implements Disposable {
     const group = await findChannels(file, offsets, end - FOOTER_SIZE);
     if (group === undefined) return;
     const parser = new McapStreamReader({ noMagicPrefix: true });
-    const found: Channel[] = [];
+    const found: { readonly channel: Channel; readonly record: Uint8Array }[] = [];
     try {
       for (let at = group.start; at < group.end; ) {
         const head = headOf(await file.readAt(at, RECORD_HEADER_SIZE));
         const size = RECORD_HEADER_SIZE + (head?.length ?? 0);
         if (head?.opcode !== Opcode.CHANNEL || size > group.end - at) return;
-        parser.append(await file.readAt(at, size));
+        const record = (await file.readAt(at, size)).slice();
+        parser.append(record);
         const channel = parser.nextRecord();
-        if (channel?.type === "Channel") found.push(channel);
+        if (channel?.type === "Channel") found.push({ channel, record });
         at += size;
       }
     } catch {
       // The file says nothing that can be relied on: the channels come with its messages.
       return;
     }
-    for (const channel of found) this.channels.set(channel.id, channel);
+    for (const { channel, record } of found) {
+      this.channels.set(channel.id, channel);
+      // A chunk that is skipped may be the one that tells of it.
+      this.#library.append(record);
+    }
     this.#knowsChannels = true;
   }
 
