@@ -1,7 +1,7 @@
 // Recordings as another program reads and writes them: with the library alone.
 
 import { expect } from "bun:test";
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { zstdDecompressSync } from "node:zlib";
 import { McapIndexedReader, McapStreamReader, McapWriter } from "@mcap/core";
 
@@ -103,6 +103,16 @@ function streamed(bytes: Uint8Array): Contents {
     encodings: [...encodings.values()],
     schemas: [...schemas.values()],
   };
+}
+
+/** How many messages the library finds in a file that may be cut off, and how many bytes are left that it cannot use. */
+export function wholeMessages(path: string): { messages: number; rest: number } {
+  const reader = new McapStreamReader({ decompressHandlers });
+  reader.append(readFileSync(path));
+  let messages = 0;
+  for (let record = reader.nextRecord(); record !== undefined; record = reader.nextRecord())
+    if (record.type === "Message") messages++;
+  return { messages, rest: reader.bytesRemaining() };
 }
 
 /** A message with a hash in place of its bytes. */

@@ -20,6 +20,8 @@ export class RecordingFiles {
   /** The metadata of each channel: every file has that of its frames. */
   readonly #metadata = new Map<number, ReadonlyMap<string, string>>();
   #descriptor: number | undefined;
+  /** Whether it is a regular file, and no pipe or device: only then another one can follow. */
+  #isFile = false;
   #writer: McapWriter | undefined;
   #bytesBefore = 0;
 
@@ -56,7 +58,7 @@ export class RecordingFiles {
   #isSplitDue(records: Uint8Array): boolean {
     const { splitNs, splitSize } = this.#plan;
     const { firstTime, isIndexFull, position = 0 } = this.#writer ?? {};
-    if (firstTime === undefined || this.#plan.path === "-") return false;
+    if (firstTime === undefined || !this.#isFile) return false;
     const time = new DataView(records.buffer, records.byteOffset).getBigUint64(15, true);
     const isOld = splitNs !== undefined && time - firstTime >= splitNs;
     return isOld || isIndexFull || position + records.length > splitSize;
@@ -72,10 +74,9 @@ export class RecordingFiles {
   #open(): void {
     const { force, path } = this.#plan;
     const file = pathOfPart(path, this.#files.length);
-    const { O_CREAT, O_EXCL, O_TRUNC, O_WRONLY } = fs.constants;
     try {
-      this.#descriptor =
-        file === "-" ? STDOUT : fs.openSync(file, O_WRONLY | O_CREAT | (force ? O_TRUNC : O_EXCL), 0o666);
+      this.#descriptor = file === "-" ? STDOUT : openFile(file, force);
+      this.#isFile = file !== "-" && fs.fstatSync(this.#descriptor).isFile();
     } catch (error) {
       if (systemCode(error) === "EEXIST") throw exists(file);
       throw notWritable(file, error);
@@ -100,7 +101,7 @@ export class RecordingFiles {
     } catch (error) {
       const file = this.#files.at(-1) ?? "";
       try {
-        if (file !== "-" && this.#descriptor !== undefined)
+        if (this.#isFile && this.#descriptor !== undefined)
           fs.ftruncateSync(this.#descriptor, this.#writer?.position ?? 0);
       } catch {
         // What is left of the last record is skipped by whoever reads the file.
@@ -131,6 +132,14 @@ function metadataFields(topic: string, bytes: Uint8Array, timeNs: bigint): Reado
   } catch {
     return new Map([...common, ["base64", Buffer.from(bytes).toString("base64")]]);
   }
+}
+
+/** Opens a file that is not there, or replaces one if that is asked for. A pipe or a device is there. */
+function openFile(path: string, force: boolean): number {
+  const { O_CREAT, O_EXCL, O_TRUNC, O_WRONLY } = fs.constants;
+  const stats = fs.statSync(path, { throwIfNoEntry: false });
+  if (stats !== undefined && !stats.isFile()) return fs.openSync(path, O_WRONLY);
+  return fs.openSync(path, O_WRONLY | O_CREAT | (force ? O_TRUNC : O_EXCL), 0o666);
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array): void {

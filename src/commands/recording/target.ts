@@ -15,16 +15,19 @@ export async function checkTarget(path: string, force: boolean): Promise<void> {
       "Redirect stdout to a file or a pipe.",
     );
   }
-  const { accessSync, constants, existsSync, statSync } = files();
+  const { accessSync, constants, statSync } = files();
+  const statsOf = (name: string) => statSync(name, { throwIfNoEntry: false });
   try {
+    const stats = statsOf(path);
+    if (stats?.isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
+    // A pipe or a device is written to as it is.
+    if (stats !== undefined && !stats.isFile()) return accessSync(path, constants.W_OK);
     accessSync(paths().dirname(path), constants.W_OK);
-    if (existsSync(path) && statSync(path).isDirectory())
-      throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
   } catch (error) {
     throw notWritable(path, error);
   }
   // Also those that would follow: hours later it is too late to say so.
-  const taken = [path, pathOfPart(path, 1)].find((part) => existsSync(part));
+  const taken = [path, pathOfPart(path, 1)].find((part) => statsOf(part) !== undefined);
   if (taken !== undefined && !force) throw exists(taken);
 }
 
