@@ -165,10 +165,8 @@ export class RecordLoop {
         const isFirst = recording.noteFrame(batch.sequenceOf(i));
         if (isFirst) await recording.begin(input);
         const data = batch.dataOf(i);
-        const work = this.#recorder.add({
-          ...{ channel, sequence: batch.sequenceOf(i), data },
-          timeNs: this.#timeOf(data),
-        });
+        const sequence = batch.sequenceOf(i);
+        const work = this.#recorder.add({ channel, sequence, timeNs: this.#timeOf(data), data });
         if (work !== undefined) await work;
         this.#count(channel, data.length);
         if (data.length > MAX_UNIT_SIZE) batch.release(i + 1);

@@ -163,7 +163,8 @@ export class Recorder implements Disposable {
     const needed = Math.max(size, CHUNK_SIZE);
     // One that has become too small, or once held a much larger frame, is replaced.
     const fits = buffer.byteLength >= needed && buffer.byteLength <= 4 * needed;
-    this.#chunk = { bytes: new Uint8Array(fits ? buffer : new ArrayBuffer(needed)), size: 0 };
+    const bytes = new Uint8Array(fits ? buffer : new ArrayBuffer(needed));
+    this.#chunk = { bytes, view: new DataView(bytes.buffer), size: 0 };
     this.#flushTimer = setTimeout(() => this.#flushInTime(), CHUNK_MS);
     return true;
   }
@@ -180,15 +181,15 @@ export class Recorder implements Disposable {
 
   /** Writes the record of a frame but for its data, for which it returns the place. */
   #place({ channel, sequence, timeNs }: RecordedFrame, size: number): Uint8Array {
-    const { bytes, size: at } = this.#chunk as Chunk;
-    const view = new DataView(bytes.buffer, at, MESSAGE_HEADER_SIZE);
+    const { bytes, size: at, view } = this.#chunk as Chunk;
     const arrival = this.#clock.now();
-    view.setUint8(0, MESSAGE);
-    view.setBigUint64(1, BigInt(size - 9), true);
-    view.setUint16(9, channel, true);
-    view.setUint32(11, sequence % 2 ** 32, true);
-    view.setBigUint64(15, arrival, true);
-    view.setBigUint64(23, timeNs ?? arrival, true);
+    view.setUint8(at, MESSAGE);
+    view.setUint32(at + 1, size - 9, true);
+    view.setUint32(at + 5, 0, true);
+    view.setUint16(at + 9, channel, true);
+    view.setUint32(at + 11, sequence % 2 ** 32, true);
+    view.setBigUint64(at + 15, arrival, true);
+    view.setBigUint64(at + 23, timeNs ?? arrival, true);
     return bytes.subarray(at + MESSAGE_HEADER_SIZE, at + size);
   }
 
@@ -267,6 +268,7 @@ export class Recorder implements Disposable {
 /** Records of a chunk that is being filled. */
 interface Chunk {
   readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
   size: number;
 }
 
