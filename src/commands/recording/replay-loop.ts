@@ -7,6 +7,7 @@ import type { Session } from "../../cli/session.ts";
 import { LoopClock } from "../../cli/timing.ts";
 import { checkName, InvalidNameError, type WaitMode, Writer } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
+import { sleep } from "../../native/process.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { ReplayDocument } from "../../schemas/replay.ts";
 import { openSource } from "./byte-source.ts";
@@ -18,6 +19,9 @@ import type { Topics } from "./topics.ts";
 
 /** How often to check the readers while no frame is due, in milliseconds. */
 const CHECK_MS = 250;
+
+/** The end of a wait blocks the thread for up to this long: the event loop would wake it a millisecond late. */
+const BLOCK_MS = 2;
 
 /** A frame that was written later than this after its time is late, in milliseconds. */
 const LATE_MS = 5;
@@ -181,8 +185,14 @@ export class ReplayLoop {
     if (waitMs <= 0) return;
     this.#clock.pause();
     for (; waitMs > 0; waitMs = this.#schedule.waitMs(logTime)) {
-      await raceAbort(Bun.sleep(Math.min(CHECK_MS, waitMs)), this.#session.signal);
-      for (const output of this.outputs) output.check();
+      if (waitMs <= BLOCK_MS) {
+        sleep(waitMs);
+        continue;
+      }
+      const isLong = waitMs > CHECK_MS;
+      await raceAbort(Bun.sleep(isLong ? CHECK_MS : waitMs - BLOCK_MS), this.#session.signal);
+      // If frames come often, writing them notices.
+      if (isLong) for (const output of this.outputs) output.check();
     }
   }
 
