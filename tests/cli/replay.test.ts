@@ -301,6 +301,22 @@ describe("the topics of another program's file", () => {
     }
   });
 
+  test("may be spread over several files", async () => {
+    const [first, second] = [await foreign(messagesOf(["a"], 3)), await foreign(messagesOf(["b"], 3))];
+    const { code, document } = await runJson("replay", first, second, "x", "y", "--dry-run");
+    expect([code, document.channels.map(({ buffer_name }: { buffer_name: string }) => buffer_name)]).toEqual([
+      0,
+      ["x", "y"],
+    ]);
+  });
+
+  test("do not get to a terminal as they are", async () => {
+    const path = await foreign(messagesOf(["\x1b[31mred\x9b"], 1));
+    const { stderr } = await run("replay", path, "x", "--dry-run");
+    expect(stderr).toContain("?[31mred? to x: 1 frame");
+    expect(stderr.includes("\x1b") || stderr.includes("\x9b")).toBe(false);
+  });
+
   test("have messages without bytes, which are no frames", async () => {
     const path = await foreign([
       { topic: "a", logTime: 1n, data: new Uint8Array(0) },

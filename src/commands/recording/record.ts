@@ -1,7 +1,7 @@
 // zerobuffer record: creates buffers and records their frames in an MCAP file.
 
 import { defineCommand } from "../../cli/command.ts";
-import { CommandError } from "../../cli/failure.ts";
+import { addLaterFailure, CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
 import {
   bufferNames,
@@ -181,15 +181,16 @@ export default defineCommand({
       (frames, bytes) => progress?.update(frames, bytes, frames),
     );
     try {
-      try {
-        await loop.run(readers);
-      } finally {
-        // Whatever has ended it: what was recorded gets its index.
-        await recorder.end();
-      }
+      await loop.run(readers);
+    } catch (error) {
+      // Whatever has ended it: what was recorded gets its index.
+      await recorder.end().catch((lost) => lost !== error && addLaterFailure(document.errors, lost));
+      throw error;
     } finally {
       fill(document, recorder, loop);
     }
+    await recorder.end();
+    fill(document, recorder, loop);
     if (document.unstamped_frames > 0) throw unstamped(document);
   },
 

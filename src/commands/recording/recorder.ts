@@ -28,6 +28,9 @@ const CHUNK_MS = 1000;
 
 const BUFFERS = 2;
 
+/** A buffer of up to this many bytes is kept for smaller frames, too. */
+const KEPT_SIZE = 16 * 1024 * 1024;
+
 /** The opcode of a message. The library, which knows it, is loaded by the thread alone. */
 const MESSAGE = 0x05;
 
@@ -162,7 +165,7 @@ export class Recorder implements Disposable {
     if (buffer === undefined) return false;
     const needed = Math.max(size, CHUNK_SIZE);
     // One that has become too small, or once held a much larger frame, is replaced.
-    const fits = buffer.byteLength >= needed && buffer.byteLength <= 4 * needed;
+    const fits = buffer.byteLength >= needed && buffer.byteLength <= Math.max(4 * needed, KEPT_SIZE);
     const bytes = new Uint8Array(fits ? buffer : new ArrayBuffer(needed));
     this.#chunk = { bytes, view: new DataView(bytes.buffer), size: 0 };
     this.#flushTimer = setTimeout(() => this.#flushInTime(), CHUNK_MS);

@@ -5,7 +5,14 @@ import { count } from "../../cli/format.ts";
 import { OutputBuffer } from "../../cli/output-buffer.ts";
 import type { Session } from "../../cli/session.ts";
 import { LoopClock } from "../../cli/timing.ts";
-import { checkName, InvalidNameError, type WaitMode, Writer } from "../../core/index.ts";
+import {
+  BufferNotFoundError,
+  checkName,
+  InvalidNameError,
+  PeerTimeoutError,
+  type WaitMode,
+  Writer,
+} from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
 import { sleep } from "../../native/process.ts";
 import { raceAbort } from "../../runtime/abort.ts";
@@ -15,7 +22,7 @@ import { type Channel, type Item, McapReader } from "./mcap-reader.ts";
 import { CHANNEL_MARK } from "./plan.ts";
 import { Schedule } from "./schedule.ts";
 import type { Moments } from "./time-range.ts";
-import type { Topics } from "./topics.ts";
+import { quoted, type Topics } from "./topics.ts";
 
 /** How often to check the readers while no frame is due, in milliseconds. */
 const CHECK_MS = 250;
@@ -117,7 +124,7 @@ export class ReplayLoop {
     for (;;) {
       const before = this.#frames;
       for (const target of this.#targets.values()) if (target !== undefined) target.hasFrames = false;
-      for (const path of paths) if (!(await this.#replayFile(path))) return;
+      for (const path of paths) if (!(await this.#replayFile(path, { isOnly: paths.length === 1 }))) return;
       this.#topics.checkAllSeen(paths.join(", "));
       this.#clock.pause();
       // A recording without frames would be started again for ever.
@@ -127,12 +134,13 @@ export class ReplayLoop {
   }
 
   /** Replays one file; false if there are enough frames. */
-  async #replayFile(path: string): Promise<boolean> {
+  async #replayFile(path: string, { isOnly }: { readonly isOnly: boolean }): Promise<boolean> {
     const { signal } = this.#session;
     const before = this.#position;
     using reader = await McapReader.open(await openSource(path, signal), path, this.#range);
     for (const { topic } of reader.channels.values()) await this.#targetOf(topic);
-    if (reader.knowsChannels) this.#topics.checkAllSeen(path);
+    // Before a frame is written, if all topics are known by then.
+    if (reader.knowsChannels && isOnly) this.#topics.checkAllSeen(path);
     for (let item = await reader.next(); item !== undefined; item = await reader.next()) {
       this.#position = before + reader.position;
       if (!(await this.#replay(item))) return false;
@@ -235,8 +243,8 @@ export class ReplayLoop {
       if (isNewWriter) await output.changeWriter(metadata);
       else if (metadata !== undefined) await output.sendMetadata(metadata);
     } catch (error) {
-      if (!isNewWriter || !(error instanceof Error && "code" in error && error.code === "BUFFER_NOT_FOUND"))
-        throw error;
+      const isGone = error instanceof BufferNotFoundError || error instanceof PeerTimeoutError;
+      if (!isNewWriter || !isGone) throw error;
       throw new CommandError(
         "READER_DEAD",
         `The recording goes on with another writer, and the reader of buffer "${target.entry.buffer_name}" has left.`,
@@ -297,7 +305,7 @@ function checkBuffer(topic: string, buffer: string): void {
     if (topic !== buffer || !(error instanceof InvalidNameError)) throw error;
     throw new CommandError(
       "INVALID_NAME",
-      `Topic ${JSON.stringify(topic.slice(0, 80))} cannot be the name of a buffer.`,
+      `Topic ${quoted(topic)} cannot be the name of a buffer.`,
       "Name the buffer that it goes to after the file.",
       error,
     );

@@ -23,7 +23,7 @@ import { files } from "../../runtime/files.ts";
 import type { ReplayDocument } from "../../schemas/replay.ts";
 import { ReplayLoop } from "./replay-loop.ts";
 import { MOMENT_TAKES, type Moment, Moments, parseMoment } from "./time-range.ts";
-import { Topics } from "./topics.ts";
+import { shownTopic, Topics } from "./topics.ts";
 
 /** How long a replay that does not follow waits for each buffer, and for room. */
 const TIMEOUTS = { connectTimeoutMs: 5000, timeoutMs: 5000 } as const;
@@ -199,7 +199,7 @@ export default defineCommand({
       : speedText(frames_written, bytes, duration_seconds);
     const rows = channels.map(
       ({ topic, buffer_name, frames, bytes }) =>
-        `${topic}${topic === buffer_name ? "" : ` to ${buffer_name}`}: ${count(frames, "frames")}, ${bytesText(bytes)}`,
+        `${shownTopic(topic)}${topic === buffer_name ? "" : ` to ${buffer_name}`}: ${count(frames, "frames")}, ${bytesText(bytes)}`,
     );
     return [
       `${style.bold(what)} (${bytesText(bytes)}) ${speed}.`,

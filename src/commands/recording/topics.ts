@@ -86,8 +86,13 @@ function listOf(topics: readonly string[]): string {
     : listed;
 }
 
-/** A topic of any length as a message has it. */
-function quoted(topic: string): string {
+/** A topic as a message has it. */
+export function quoted(topic: string): string {
+  return JSON.stringify(shownTopic(topic));
+}
+
+/** A topic of any length and with any characters as a terminal takes it. */
+export function shownTopic(topic: string): string {
   const shown = topic.length > 60 ? `${topic.slice(0, 60)}…` : topic;
-  return JSON.stringify(shown.replace(/\p{C}/gu, "?"));
+  return shown.replace(/\p{C}/gu, "?");
 }
