@@ -281,7 +281,7 @@ export class McapReader implements Disposable {
   #corrupt(cause?: unknown): CommandError {
     return this.#damaged(
       `it is damaged before byte ${grouped(this.#source.position)}`,
-      "Frames before that are replayed. To save what comes after it: mcap recover.",
+      "The frames of the chunks before it can be replayed; for the rest, copy the file again from where it came.",
       cause,
     );
   }
