@@ -138,9 +138,11 @@ export class ReplayLoop {
     const { signal } = this.#session;
     const before = this.#position;
     using reader = await McapReader.open(await openSource(path, signal), path, this.#range);
-    for (const { topic } of reader.channels.values()) await this.#targetOf(topic);
-    // Before a frame is written, if all topics are known by then.
+    const known = [...reader.channels.values()].map(({ topic }) => topic);
+    for (const topic of known) this.#topics.bufferOf(topic);
+    // Before a buffer is touched, if all topics are known by then.
     if (reader.knowsChannels && isOnly) this.#topics.checkAllSeen(path);
+    for (const topic of known) await this.#targetOf(topic);
     for (let item = await reader.next(); item !== undefined; item = await reader.next()) {
       this.#position = before + reader.position;
       if (!(await this.#replay(item))) return false;
