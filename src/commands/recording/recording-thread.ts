@@ -6,6 +6,9 @@ import { RecordingFiles } from "./recording-files.ts";
 
 declare const self: Worker;
 
+/** What a chunk of this size was compressed to is collected at once: left alone, several such copies would wait for that. */
+const LARGE_SIZE = 16 * 1024 * 1024;
+
 const NOTHING: Written = { files: [], bytes: 0 };
 
 /** Runs the tasks that come. Whoever has started the thread ends it. */
@@ -20,6 +23,7 @@ export async function runRecordingThread(): Promise<never> {
       else if (task.kind === "metadata") files?.addMetadata(task.channel, task.bytes, task.timeNs);
       else files?.end();
       const buffer = task.kind === "chunk" ? task.buffer : undefined;
+      if (task.kind === "chunk" && task.size > LARGE_SIZE) Bun.gc(true);
       answer({ written: files?.written ?? NOTHING, buffer });
     } catch (error) {
       hasFailed = true;
