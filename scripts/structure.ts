@@ -99,9 +99,10 @@ function flagsInCore(sources: Sources): string[] {
   return [...sources].flatMap(([path, text]) => {
     // Other programs' flags are theirs.
     const own = text.replace(/docker run --[a-z-]+/g, "");
-    const word = /--[a-z][a-z-]+|\bzerobuffer (?:bench|clean|doctor|inspect|list|reader|relay|writer)\b/.exec(
-      own,
-    )?.[0];
+    const word =
+      /--[a-z][a-z-]+|\bzerobuffer (?:bench|clean|doctor|inspect|list|reader|record|relay|replay|writer)\b/.exec(
+        own,
+      )?.[0];
     if (word === undefined || !path.startsWith("src/core/")) return [];
     return [`${path} names ${word}: the core names options and functions of the API`];
   });

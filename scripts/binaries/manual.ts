@@ -77,7 +77,7 @@ function synopsis({ args }: AnyCommand): string[] {
   const positionals = Object.entries(args)
     .filter(([, { type }]) => type === "positional")
     .map(([name, { variadic, required }]) => {
-      if (variadic) return `.Op Ar ${name} ...`;
+      if (variadic) return required === true ? `.Ar ${name} ...` : `.Op Ar ${name} ...`;
       return required === false ? `.Op Ar ${name}` : `.Ar ${name}`;
     });
   return [...positionals, ".Op Ar options"];

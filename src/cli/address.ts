@@ -21,7 +21,7 @@ export interface AddressSizes {
 /** The positional arguments of a command, with names in place of addresses. */
 export interface Named {
   readonly positionals: readonly string[];
-  /** The sizes that addresses give and no option overrides, by the name of the argument. */
+  /** The sizes that addresses give and no option overrides, by the name of the argument; of a list, by that of the buffer. */
   readonly sizes: ReadonlyMap<string, AddressSizes>;
   /** What was ignored, a line for each address. */
   readonly ignored: readonly string[];
@@ -37,13 +37,14 @@ export function resolveAddresses(scan: Scan, command: { name: string; args: Opti
   let problem: CommandError | undefined;
   const positionals = scan.positionals.map((text, at) => {
     const [place, option] = places[at] ?? places.at(-1) ?? [];
-    const isNamed = option?.offers === "buffers" || option?.offers === "channels";
+    // Also in a list of files with buffers behind them: no path begins like an address.
+    const isNamed = option?.offers === "buffers" || option?.offers === "channels" || option?.variadic;
     if (place === undefined || !isNamed || !SCHEME.test(text)) return text;
     const address = new Address(text);
     problem ??= address.fault ?? modeFault(address, option, command.name);
     if (address.unknown.length > 0) ignored.push(ignoredLine(address));
     const given = Object.entries(address.sizes).filter(([name]) => !scan.given.has(name));
-    sizes.set(place, Object.fromEntries(given));
+    sizes.set(option.variadic ? address.name : place, Object.fromEntries(given));
     return address.name;
   });
   return { positionals, sizes, ignored, problem };

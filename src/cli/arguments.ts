@@ -44,12 +44,14 @@ export async function parseArguments<O extends Options>(
   for (const [name, option] of Object.entries(options)) {
     if (option.variadic) {
       const texts = positionals.splice(0);
+      if (texts.length === 0 && option.type === "positional" && option.required === true)
+        throw missing(name, option, help);
       values[name] = texts.flatMap((text) => parseValue(`<${name}>`, option, text, help));
       continue;
     }
     const text = option.type === "positional" ? positionals.shift() : scan.given.get(name);
     if (text === undefined && option.type === "positional" && option.required !== false) {
-      throw new CommandError("USAGE", `Argument <${name}> is missing: it takes ${option.takes}.`, help);
+      throw missing(name, option, help);
     }
     values[name] =
       text === undefined
@@ -207,6 +209,10 @@ function defaultOf<T>(name: string, option: Option<T>, help: string): T {
   const variable = Object.hasOwn(VARIABLES, name) ? VARIABLES[name] : undefined;
   const text = variable === undefined ? undefined : process.env[variable];
   return text ? parseValue(`Variable ${variable}`, option, text, help) : option.absent;
+}
+
+function missing(name: string, { takes }: Option<unknown>, help: string): CommandError {
+  return new CommandError("USAGE", `Argument <${name}> is missing: it takes ${takes}.`, help);
 }
 
 function placeOf(name: string, { type }: Option<unknown>): string {

@@ -146,7 +146,7 @@ function labelOf(name: string, option: Option<unknown>): string {
 }
 
 function placeLabel(name: string, { variadic, required }: Option<unknown>): string {
-  if (variadic) return `[${name}…]`;
+  if (variadic) return required === true ? `<${name}…>` : `[${name}…]`;
   return required === false ? `[${name}]` : `<${name}>`;
 }
 

@@ -200,14 +200,15 @@ export function bufferName(description: string): Option<string> {
   };
 }
 
-/** The names of any number of buffers; `shown` says what no name means. The core checks them. */
-export function bufferNames(description: string, shown: string): Option<readonly string[]> {
+/** The names of any number of buffers; `shown` says what no name means: without it, one is needed. The core checks them. */
+export function bufferNames(description: string, shown?: string): Option<readonly string[]> {
   return {
     type: "positional",
     variadic: true,
+    required: shown === undefined,
     group: "",
     description,
-    default: shown,
+    ...(shown !== undefined && { default: shown }),
     note: ADDRESS_NOTE,
     takes: "names of buffers",
     offers: "buffers",

@@ -220,8 +220,14 @@ export class OutputBuffer implements Disposable {
     const sent = this.#metadata;
     this.#metadata = metadata;
     if (sent === undefined) return this.#writer.setMetadata(metadata);
-    if (Buffer.compare(sent, metadata) === 0) return;
-    this.#reconnect(metadata);
+    if (Buffer.compare(sent, metadata) !== 0) await this.changeWriter(metadata);
+  }
+
+  /** Goes on as another writer, which sends this metadata, or else what the last one has sent. */
+  async changeWriter(metadata = this.#metadata): Promise<void> {
+    await this.connected();
+    this.#metadata = metadata;
+    this.#reconnecting = this.#connect(metadata, { isSameReader: true });
     await this.connected();
   }
 
@@ -247,15 +253,18 @@ export class OutputBuffer implements Disposable {
     this.#reconnect();
   }
 
-  #reconnect(metadata?: Uint8Array): void {
-    this.#reconnecting = this.#connect(metadata);
+  #reconnect(): void {
+    this.#reconnecting = this.#connect(undefined, { isSameReader: false });
     // Who waits for a reader is told, and who checks.
     this.#reconnecting.catch((error) => {
       this.#failure = { error };
     });
   }
 
-  async #connect(metadata: Uint8Array | undefined): Promise<void> {
+  async #connect(
+    metadata: Uint8Array | undefined,
+    { isSameReader }: { readonly isSameReader: boolean },
+  ): Promise<void> {
     const { connectTimeoutMs } = this.#policy;
     const last = this.#writer;
     const next = await last.reconnect({ connectTimeoutMs, metadata, signal: this.#signal });
@@ -265,7 +274,7 @@ export class OutputBuffer implements Disposable {
     this.#bytesBefore += last.bytesWritten;
     this.#waitsBefore += last.waits;
     this.#reconnecting = undefined;
-    if (metadata !== undefined) return;
+    if (isSameReader) return;
     if (next.isReaderConnected()) this.noteReader();
     this.#reconnects++;
     this.#session.log?.info(`Connected to the next reader of buffer "${next.name}".`);

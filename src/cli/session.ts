@@ -1,7 +1,7 @@
 // One run of a command: signals stop it, and its resources are closed however it ends.
 
 import { raceAbort } from "../runtime/abort.ts";
-import type { AddressSizes } from "./address.ts";
+import type { Named } from "./address.ts";
 import type { Events } from "./events.ts";
 import { SIGNAL_EXIT_CODES } from "./exit-codes.ts";
 import { Interrupted } from "./failure.ts";
@@ -28,8 +28,8 @@ export class Session implements AsyncDisposable {
   readonly stderr: StderrLines;
   /** Whether to show progress. */
   readonly showsProgress: boolean;
-  /** The sizes of buffers that their addresses give and no option overrides, by the name of the argument. */
-  readonly sizes: ReadonlyMap<string, AddressSizes>;
+  /** The sizes of buffers that their addresses give and no option overrides: {@link Named.sizes}. */
+  readonly sizes: Named["sizes"];
   readonly #controller = new AbortController();
   readonly #resources = new DisposableStack();
   /** When the run was stopped, by `performance.now()`. */

@@ -2,6 +2,8 @@
 
 import { version } from "../../package.json";
 
+export { version };
+
 // Defined by scripts/build-binaries.ts; missing if the program runs from its source.
 declare const BUILD_COMMIT: string | undefined;
 declare const BUILD_TARGET: string | undefined;

@@ -13,7 +13,9 @@ import { InspectDocument } from "./inspect.ts";
 import { ListDocument } from "./list.ts";
 import { ProgramDocument } from "./program.ts";
 import { ReaderDocument } from "./reader.ts";
+import { RecordDocument } from "./record.ts";
 import { RelayDocument } from "./relay.ts";
+import { ReplayDocument } from "./replay.ts";
 import { WriterDocument } from "./writer.ts";
 
 /** The published schemas. */
@@ -21,6 +23,8 @@ export const documents = {
   writer: WriterDocument,
   reader: ReaderDocument,
   relay: RelayDocument,
+  record: RecordDocument,
+  replay: ReplayDocument,
   "duplex-serve": DuplexServeDocument,
   "duplex-request": DuplexRequestDocument,
   bench: BenchDocument,

@@ -34,7 +34,7 @@ describe("what is offered", () => {
     expect(await offers([], "in")).toEqual(["inspect"]);
     expect(await offers(["duplex"])).toEqual(["serve", "request"]);
     expect(await offers([], "he")).toEqual(["help"]);
-    expect(await offers(["help"], "re")).toEqual(["reader", "relay"]);
+    expect(await offers(["help"], "re")).toEqual(["reader", "relay", "record", "replay"]);
     expect(await offers(["help", "duplex"])).toEqual(["serve", "request"]);
     expect(await offers([], "--v")).toEqual(["--version"]);
     expect(await offers(["nosuch"])).toEqual([]);
