@@ -1,8 +1,8 @@
 // What the headers of a ring tell of its frames (docs/protocol.md, section 1.5). Only reads.
 
 import { OiebFlag, type SharedMemory } from "../../native/memory.ts";
-import { FRAME_HEADER_SIZE, OIEB_SIZE } from "../config.ts";
 import type { Oieb } from "../buffer/oieb.ts";
+import { FRAME_HEADER_SIZE, OIEB_SIZE } from "../config.ts";
 
 /** The frames that the writer has put at the start of the ring, since it was there last. */
 export interface RecentFrames {
