@@ -14,6 +14,7 @@ import { ListDocument } from "./list.ts";
 import { ProgramDocument } from "./program.ts";
 import { ReaderDocument } from "./reader.ts";
 import { RelayDocument } from "./relay.ts";
+import { TopDocument } from "./top.ts";
 import { WriterDocument } from "./writer.ts";
 
 /** The published schemas. */
@@ -24,6 +25,7 @@ export const documents = {
   "duplex-serve": DuplexServeDocument,
   "duplex-request": DuplexRequestDocument,
   bench: BenchDocument,
+  top: TopDocument,
   list: ListDocument,
   inspect: InspectDocument,
   clean: CleanDocument,
