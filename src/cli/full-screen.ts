@@ -80,10 +80,11 @@ export class FullScreen implements Disposable {
     return process.stdout.rows > 0 ? process.stdout : USUAL_SIZE;
   }
 
-  /** Shows lines, each no longer than the screen is wide, and no more than it has rows. */
+  /** Shows lines, each no longer than the screen is wide, and as many as it has rows. */
   show(lines: readonly string[]): void {
     if (!this.#isEntered) return;
-    const text = lines.map((line) => `${line}\x1b[K`).join("\r\n");
+    // Emptied before: behind a line as long as the screen is wide, the cursor stands on its last character.
+    const text = lines.map((line) => `\x1b[K${line}`).join("\r\n");
     this.#next = text === this.#shown ? undefined : text;
     if (this.#next !== undefined) this.#printing ??= this.#printAll();
   }
@@ -108,7 +109,7 @@ export class FullScreen implements Disposable {
       this.#next = undefined;
       this.#shown = text;
       try {
-        await print(Descriptor.STDOUT, `${BEGIN_UPDATE}\x1b[H${text}\x1b[J${END_UPDATE}`);
+        await print(Descriptor.STDOUT, `${BEGIN_UPDATE}\x1b[H${text}${END_UPDATE}`);
       } catch {
         this.#onHangUp();
       }
