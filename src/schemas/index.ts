@@ -11,6 +11,7 @@ import { DuplexServeDocument } from "./duplex-serve.ts";
 import { EventDocument } from "./event.ts";
 import { InspectDocument } from "./inspect.ts";
 import { ListDocument } from "./list.ts";
+import { MetricsDocument } from "./metrics.ts";
 import { ProgramDocument } from "./program.ts";
 import { ReaderDocument } from "./reader.ts";
 import { RelayDocument } from "./relay.ts";
@@ -26,6 +27,7 @@ export const documents = {
   "duplex-request": DuplexRequestDocument,
   bench: BenchDocument,
   top: TopDocument,
+  metrics: MetricsDocument,
   list: ListDocument,
   inspect: InspectDocument,
   clean: CleanDocument,
