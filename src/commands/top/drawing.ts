@@ -38,7 +38,7 @@ export function screenOf(model: Model, size: Size, style: Style, hasKeys: boolea
   // One row more, which the lines leave free for a cursor.
   const shown = fit(lines, size.rows, size.columns, style);
   const blank = Array.from({ length: Math.max(0, size.rows - KEY_ROWS - shown.length) }, () => "");
-  return [...shown, ...blank, cut(keysOf(model, style, hasKeys), size.columns)];
+  return [...shown, ...blank, keysOf(model, style, hasKeys)].map((line) => cut(line, size.columns));
 }
 
 function listScreen(model: Model, size: Size, style: Style): string[] {

@@ -22,24 +22,24 @@ export class History {
     return rates.length === 0 ? null : Math.max(...rates);
   }
 
-  /** The rates of the last minute as a line of bars, the newest on the right; blank where none was measured. */
+  /**
+   * The rates of the last minute as a line of bars, the newest on the right. A bar is the highest rate of its time; blank
+   * where none was measured.
+   */
   spark(width: number): string {
-    const highest = this.highest;
-    const end = this.#rates.at(-1)?.at;
-    if (highest === null || end === undefined) return " ".repeat(width);
-    let next = 0;
-    const bars = Array.from({ length: width }, (_, at) => {
-      const time = end - ((width - at - 0.5) * HISTORY_MS) / width;
-      while ((this.#rates[next]?.at ?? end) < time) next++;
-      const rate = this.#rates[next]?.rate ?? null;
-      return rate === null || this.#startsAfter(time, next) ? " " : barOf(rate, highest);
-    });
-    return bars.join("");
-  }
-
-  /** Whether a time is before all that was measured. */
-  #startsAfter(time: number, next: number): boolean {
-    return next === 0 && time < (this.#rates[0]?.at ?? time);
+    const highest = this.highest ?? 0;
+    const bars = new Array<number | null>(width).fill(null);
+    const start = (this.#rates.at(-1)?.at ?? 0) - HISTORY_MS;
+    const barAt = (time: number) => ((time - start) * width) / HISTORY_MS;
+    for (const [at, { at: end, rate }] of this.#rates.entries()) {
+      if (rate === null) continue;
+      // The first rate of all was measured since a look that had none, which is in the list as well.
+      const begin = this.#rates[at - 1]?.at ?? end;
+      for (let bar = Math.max(0, Math.floor(barAt(begin))); bar < Math.ceil(barAt(end)); bar++) {
+        bars[bar] = Math.max(bars[bar] ?? 0, rate);
+      }
+    }
+    return bars.map((rate) => (rate === null ? " " : barOf(rate, highest))).join("");
   }
 }
 
