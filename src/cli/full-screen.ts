@@ -19,9 +19,9 @@ const GRACE_MS = 50;
 
 /** The signals that keys send where a program does not take the keys itself. */
 const SIGNALS: Readonly<Record<string, "SIGINT" | "SIGQUIT" | "SIGTSTP">> = {
-  c: "SIGINT",
-  "\\": "SIGQUIT",
-  z: "SIGTSTP",
+  "\x03": "SIGINT",
+  "\x1c": "SIGQUIT",
+  "\x1a": "SIGTSTP",
 };
 
 /** A key that was pressed. */
@@ -151,7 +151,7 @@ export class FullScreen implements Disposable {
   };
 
   readonly #onKeypress = (text: string | undefined, { name = "", ctrl = false, sequence = "" }): void => {
-    const signal = ctrl ? SIGNALS[name] : undefined;
+    const signal = SIGNALS[sequence];
     if (signal !== undefined) this.#signal(signal);
     else if (!ctrl) this.#options.onKey({ name: name || sequence, text: isPrintable(text) ? text : "" });
   };

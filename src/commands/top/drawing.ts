@@ -62,7 +62,7 @@ function titleOf(model: Model, style: Style): string {
   const frames = rateText(Math.round(sum(({ frames_per_second }) => frames_per_second)));
   const bytes = shortBytes(sum(({ bytes_per_second }) => bytes_per_second));
   const filtered =
-    filter === "" && !isTyping ? "" : `  filter: ${filter}${isTyping ? "_" : ""} (${grouped(shown.length)})`;
+    filter === "" && !isTyping ? "" : `  filter (${grouped(shown.length)}): ${filter}${isTyping ? "_" : ""}`;
   const total = rows.length === 0 ? "no buffers" : `${count(rows.length, "buffers")}: ${parts.join(", ")}`;
   return `${style.bold("zerobuffer top")}  ${total}  ${frames} frames/s  ${bytes}/s${style.yellow(filtered)}`;
 }
