@@ -9,8 +9,8 @@ import type { Descriptor } from "./terminal.ts";
 export interface EventFields {
   /** The arguments are right, and work begins. */
   started: { readonly operation: string | null; readonly pid: number };
-  /** A buffer was made: a peer can connect to it. */
-  ready: { readonly buffer: string };
+  /** A buffer was made, or a server listens: a peer can connect to it. */
+  ready: { readonly buffer: string } | { readonly address: string };
   /** A process at the other end of a buffer, or of a channel. */
   peer: {
     readonly buffer: string;

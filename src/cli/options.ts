@@ -2,11 +2,13 @@
 
 import type { BooleanArgDef, EnumArgDef, PositionalArgDef, StringArgDef } from "citty";
 import {
+  type Endpoint,
   formatDuration,
   formatSize,
   MAX_DURATION_MS,
   parseCount,
   parseDuration,
+  parseEndpoint,
   parseMode,
   parseRate,
   parseSize,
@@ -162,6 +164,18 @@ export function path(spec: PlainSpec & { dash?: boolean }): Option<string | unde
       valueHint: spec.dash ? "PATH|-" : "PATH",
       offers: "files",
       parse: (text) => (text === "" || (text === "-" && !spec.dash) ? undefined : text),
+    },
+  );
+}
+
+/** An address and a port of TCP to listen on; none by default. */
+export function endpoint(spec: PlainSpec): Option<Endpoint | undefined> {
+  return option(
+    { ...spec, default: undefined },
+    {
+      takes: "a port from 0 to 65535, or an address and a port: 127.0.0.1:9464, [::1]:9464",
+      valueHint: "[ADDRESS:]PORT",
+      parse: parseEndpoint,
     },
   );
 }
@@ -325,7 +339,7 @@ export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-function option<T extends string | number, D extends T | undefined>(
+function option<T extends string | number | Endpoint, D extends T | undefined>(
   spec: Spec<D>,
   kind: Kind<T>,
 ): Option<T | D> {
@@ -333,7 +347,7 @@ function option<T extends string | number, D extends T | undefined>(
 }
 
 /** An option but for its type. */
-function define<T extends string | number, D extends T | undefined>(spec: Spec<D>, kind: Kind<T>) {
+function define<T extends string | number | Endpoint, D extends T | undefined>(spec: Spec<D>, kind: Kind<T>) {
   const { group, description, note, rawBytes, alias, valueHint = kind.valueHint } = spec;
   const shown = spec.shown ?? (spec.default === undefined ? undefined : showDefault(spec.default, kind));
   return {
@@ -355,6 +369,6 @@ function list(words: readonly string[]): string {
   return `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }
 
-function showDefault<T extends string | number>(value: T, kind: Kind<T>): string {
+function showDefault<T>(value: T, kind: Kind<T>): string {
   return kind.show?.(value) ?? `${value}`;
 }

@@ -11,7 +11,7 @@ import { Descriptor, print, type Style, styleFor, takesEscapes } from "./termina
 const MIN_INTERVAL_MS = 100;
 
 /** The size of a terminal that does not tell its own. */
-const USUAL_SIZE = { rows: 24, columns: 80 };
+export const USUAL_SIZE = { rows: 24, columns: 80 };
 
 /** The option that starts to watch. */
 export const watchFlag = (until: string) => flag({ group: "Watching", description: `update until ${until}` });

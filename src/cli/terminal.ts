@@ -2,8 +2,8 @@
 
 import { files } from "../runtime/files.ts";
 
-/** The descriptors to print to. */
-export const Descriptor = { STDOUT: 1, STDERR: 2 } as const;
+/** The descriptors of a process. */
+export const Descriptor = { STDIN: 0, STDOUT: 1, STDERR: 2 } as const;
 export type Descriptor = (typeof Descriptor)[keyof typeof Descriptor];
 
 /** Major number of /dev/null and similar devices, which are character devices like terminals. */

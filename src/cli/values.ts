@@ -95,6 +95,24 @@ export function formatDuration(milliseconds: number): string {
   return `${milliseconds / unit}${suffix}`;
 }
 
+/** Where a server listens. */
+export interface Endpoint {
+  /** A name, or an address; of IPv6 without brackets. */
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+}
+
+/** Where nobody listens who is not on this machine. */
+const LOOPBACK = "127.0.0.1";
+
+/** A port, after an address and a colon unless it is a port of this machine alone. */
+export function parseEndpoint(text: string): Endpoint | undefined {
+  const [, v6, name, digits] = /^(?:(?:\[([\da-fA-F:.]+)\]|([\w.-]+)):)?(\d{1,5})$/.exec(text) ?? [];
+  const port = digits === undefined ? undefined : inRange(Number(digits), 0, 65_535);
+  return port === undefined ? undefined : { host: v6 ?? name ?? LOOPBACK, port };
+}
+
 function inRange(value: number, min: number, max: number): number | undefined {
   return value >= min && value <= max ? value : undefined;
 }

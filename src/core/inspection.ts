@@ -20,5 +20,8 @@ export {
   type MetadataPreview,
   type Participant,
   type SemaphoreValues,
+  type Waits,
 } from "./inspection/buffers.ts";
 export { diagnose, type Finding } from "./inspection/doctor.ts";
+export { Places } from "./inspection/places.ts";
+export type { RecentFrames } from "./inspection/recent-frames.ts";

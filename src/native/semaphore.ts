@@ -41,6 +41,12 @@ export class Semaphore extends Handle {
     return native.zb_semaphore_value(this.address);
   }
 
+  /** The number of threads that sleep until there is a token; undefined if the system does not tell. */
+  get waiters(): number | undefined {
+    const answer = native.zb_semaphore_waiters(this.address);
+    return answer < 0 ? undefined : answer;
+  }
+
   /** Adds `count` tokens, from 1 to 2^31 - 1. A full semaphore takes none. */
   post(count = 1): void {
     native.zb_semaphore_post(this.address, count);

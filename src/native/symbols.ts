@@ -53,6 +53,7 @@ export const SYMBOLS = {
   zb_semaphore_post: { args: ["ptr", "i32"], returns: "void" },
   zb_semaphore_value: { args: ["ptr"], returns: "i32" },
   zb_semaphore_clear: { args: ["ptr"], returns: "void" },
+  zb_semaphore_waiters: { args: ["ptr"], returns: "i32" },
 
   zb_process_start: { args: ["u32"], returns: "f64" },
   zb_children_bind: { args: [], returns: "i32" },

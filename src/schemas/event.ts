@@ -24,7 +24,10 @@ export const EventDocument = Type.Union(
       operation: Type.String({ description: "What the command does." }),
       pid: count("Its process id."),
     }),
-    event("ready", "A buffer was made: a peer can connect to it.", { buffer }),
+    event("ready", "A buffer was made, or a server listens: a peer can connect to it.", {
+      buffer: Type.Optional(buffer),
+      address: Type.Optional(Type.String({ description: "Address of the server." })),
+    }),
     event("peer", "A process at the other end has come, has left or has died.", {
       buffer,
       role: Type.Enum(["writer", "reader", "client", "server"], { description: "What that process is." }),
@@ -39,7 +42,7 @@ export const EventDocument = Type.Union(
     }),
     Type.Object(
       { event: Type.Literal("snapshot"), time },
-      { description: "What list --watch or inspect --watch has seen: the fields of its document." },
+      { description: "What top, list --watch or inspect --watch has seen: the fields of its document." },
     ),
     event("warning", "A problem that does not end the command.", {
       message: Type.String({ description: "What happened." }),

@@ -11,11 +11,13 @@ import { DuplexServeDocument } from "./duplex-serve.ts";
 import { EventDocument } from "./event.ts";
 import { InspectDocument } from "./inspect.ts";
 import { ListDocument } from "./list.ts";
+import { MetricsDocument } from "./metrics.ts";
 import { ProgramDocument } from "./program.ts";
 import { ReaderDocument } from "./reader.ts";
 import { RecordDocument } from "./record.ts";
 import { RelayDocument } from "./relay.ts";
 import { ReplayDocument } from "./replay.ts";
+import { TopDocument } from "./top.ts";
 import { WriterDocument } from "./writer.ts";
 
 /** The published schemas. */
@@ -28,6 +30,8 @@ export const documents = {
   "duplex-serve": DuplexServeDocument,
   "duplex-request": DuplexRequestDocument,
   bench: BenchDocument,
+  top: TopDocument,
+  metrics: MetricsDocument,
   list: ListDocument,
   inspect: InspectDocument,
   clean: CleanDocument,

@@ -2,8 +2,17 @@
 
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { Reader } from "../../src/core/index.ts";
+import { inspectBuffer, Places } from "../../src/core/inspection.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { beside, canContain, container, containerWithoutTmp } from "../support/containers.ts";
+import {
+  beside,
+  canContain,
+  container,
+  containerWithoutTmp,
+  Namespace,
+  numbersOf,
+} from "../support/containers.ts";
 import { Child, run, runJson } from "../support/process.ts";
 import { fewCases, playCase } from "./matrix.ts";
 import { endAll, kill, startDuplexClient, startDuplexServer, startReader, startWriter } from "./peers.ts";
@@ -17,6 +26,31 @@ describe.skipIf(!canContain)("judged right:", () => {
 });
 
 describe.skipIf(!canContain)("in containers", () => {
+  test("another process with the pid of one that is gone is found by those who look again and again", async () => {
+    const name = uniqueName();
+    using reader = new Reader(name, { payloadSize: 65_536 });
+    await using namespace = await Namespace.start();
+    const places = new Places();
+    const writerSeen = () => {
+      places.beginLook();
+      return inspectBuffer(name, places)?.snapshot().writer;
+    };
+    const found = [];
+    for (let round = 0; round < 2; round++) {
+      await using writer = namespace.fixture(70, "writer.ts", name, { largest: 1000, sizes: "same" });
+      await writer.receive("connected");
+      const first = writerSeen();
+      expect([first?.pid, first?.alive, numbersOf(first?.localPid ?? 0).at(-1)]).toEqual([70, true, 70]);
+      expect(writerSeen()).toEqual(first);
+      found.push(first?.localPid);
+      process.kill(first?.localPid ?? 0, "SIGKILL");
+      await writer.exited();
+    }
+    expect(writerSeen()).toMatchObject({ pid: 70, localPid: null, alive: false });
+    expect(new Set(found).size).toBe(2);
+    expect(reader.name).toBe(name);
+  });
+
   test("a reader and a writer of version 1 keep their buffer, which goes once both are killed", async () => {
     const name = uniqueName();
     await using reader = await v1.reader(name, 4096, { within: containerWithoutTmp });

@@ -217,6 +217,21 @@ export class Child implements AsyncDisposable {
     return this;
   }
 
+  /** Everything that it has printed to stdout, or to its terminal, so far. */
+  get output(): Buffer {
+    return this.#stdout();
+  }
+
+  /** Gives its terminal another size, which tells it by SIGWINCH. */
+  resize(columns: number, rows: number): void {
+    this.#process.terminal?.resize(columns, rows);
+  }
+
+  /** Closes its terminal, which tells it by SIGHUP. */
+  hangUp(): void {
+    this.#process.terminal?.close();
+  }
+
   closeStdin(): void {
     const { stdin } = this.#process;
     if (typeof stdin === "object" && stdin !== null) void stdin.end();

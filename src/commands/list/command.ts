@@ -7,7 +7,7 @@ import { Screen, untilNextUpdate, WATCH_INTERVAL_MS, watchFlag } from "../../cli
 import type { Session } from "../../cli/session.ts";
 import { type Cell, tableLines } from "../../cli/table.ts";
 import type { Style } from "../../cli/terminal.ts";
-import { type InspectedBuffer, inspectBuffer, listBuffers } from "../../core/inspection.ts";
+import { type InspectedBuffer, inspectBuffer, listBuffers, Places } from "../../core/inspection.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import type { BufferEntry } from "../../schemas/buffer-state.ts";
 import type { ListDocument } from "../../schemas/list.ts";
@@ -46,7 +46,7 @@ export default defineCommand({
 
   async run({ intervalMs, jsonOutput, watch }, session, document) {
     if (watch) return await watchAll(intervalMs, jsonOutput, session, document);
-    const views = lookAtAll();
+    const views = lookAtAll(new Places());
     session.log?.info(`Found ${views.length} buffers and lock files.`);
     const countingMs = intervalMs ?? COUNTING_MS;
     const rates = countingMs > 0 ? await measureRates(views, countingMs, session) : new Map();
@@ -65,10 +65,11 @@ async function watchAll(
 ): Promise<void> {
   const screen = json || events !== undefined ? undefined : await Screen.open();
   let before = new Map<string, { readonly frames: number | null; readonly at: number }>();
+  const places = new Places();
   log?.info("Watching all buffers.");
   while (screen?.isClosed !== true) {
     const seen: typeof before = new Map();
-    const entries = entriesOf(lookAtAll(), (view) => {
+    const entries = entriesOf(lookAtAll(places), (view) => {
       const now = { frames: view.framesWritten(), at: performance.now() };
       const last = before.get(view.name);
       seen.set(view.name, now);
@@ -82,8 +83,9 @@ async function watchAll(
   }
 }
 
-function lookAtAll(): InspectedBuffer[] {
-  return listBuffers().flatMap((name) => inspectBuffer(name) ?? []);
+function lookAtAll(places: Places): InspectedBuffer[] {
+  places.beginLook();
+  return listBuffers().flatMap((name) => inspectBuffer(name, places) ?? []);
 }
 
 function entriesOf(

@@ -6,13 +6,14 @@ import { Semaphore } from "../../native/semaphore.ts";
 import { BufferLocks, lockFilesOf, namesOfLocks } from "../buffer/locks.ts";
 import { checkName } from "../buffer/names.ts";
 import { memoryPath, namesInSharedMemory, semaphorePath, statusOf } from "../buffer/objects.ts";
-import { decodeOieb, type Oieb } from "../buffer/oieb.ts";
+import { decodeOieb, faultOfOieb, type Oieb } from "../buffer/oieb.ts";
 import type { Presence } from "../buffer/presence.ts";
 import { type BufferState, beginsAsBuffer, type Judgement, judge } from "../buffer/stale.ts";
 import { OIEB_SIZE } from "../config.ts";
 import { checkHelper, checkSharedMemory, notListed } from "../failures.ts";
 import { type BufferFile, filesOf } from "./buffer-files.ts";
-import { locate, type Sought } from "./places.ts";
+import { Places, type Sought } from "./places.ts";
+import { type RecentFrames, recentFramesOf } from "./recent-frames.ts";
 
 /** A preview of metadata has up to this many bytes. */
 const PREVIEW_SIZE = 256;
@@ -74,6 +75,17 @@ export interface SemaphoreValues {
 }
 
 /**
+ * Whether a side sleeps until the other one has done something; null if the system does not tell, or the semaphore cannot be
+ * read. A process that was killed while it slept stays counted, as in libc.
+ */
+export interface Waits {
+  /** The writer waits for room. */
+  readonly writer: boolean | null;
+  /** The reader waits for a frame. */
+  readonly reader: boolean | null;
+}
+
+/**
  * The names of the buffers on this machine, sorted. On Linux these are the names of lock files and of semaphores, which some
  * implementations never remove, and of files of shared memory that begin as a buffer does; elsewhere those of lock files.
  * Other programs' shared memory is left out.
@@ -99,14 +111,15 @@ function findNames(): ReturnType<typeof namesInSharedMemory> {
 /**
  * A buffer to look at. That never disturbs its reader and its writer: its memory is opened for each look, and not mapped.
  *
+ * @param places what is known of the processes of buffers, for those who look at many, or again and again.
  * @returns undefined if there is neither shared memory nor a semaphore or a lock file of that name.
  * @throws InvalidNameError; PermissionDeniedError if the helper cannot be loaded.
  */
-export function inspectBuffer(name: string): InspectedBuffer | undefined {
+export function inspectBuffer(name: string, places = new Places()): InspectedBuffer | undefined {
   checkName(name);
   checkHelper();
   checkSharedMemory(name);
-  const buffer = new InspectedBuffer(name);
+  const buffer = new InspectedBuffer(name, places);
   return buffer.exists ? buffer : undefined;
 }
 
@@ -114,13 +127,19 @@ export function inspectBuffer(name: string): InspectedBuffer | undefined {
 export class InspectedBuffer {
   /** Its name. */
   readonly name: string;
+  /** When its memory was made, in milliseconds since 1970; null if the system does not tell. */
+  readonly createdMs: number | null;
+  readonly #places: Places;
   /** The file of its memory, where memory is a file. */
   readonly #inode: number | undefined;
 
   /** @internal Use {@link inspectBuffer}. */
-  constructor(name: string) {
+  constructor(name: string, places: Places) {
+    const status = statusOf(memoryPath(name));
     this.name = name;
-    this.#inode = statusOf(memoryPath(name))?.ino;
+    this.createdMs = status?.birthtimeMs || null;
+    this.#places = places;
+    this.#inode = status?.ino;
   }
 
   /** Whether the name still means the buffer that {@link inspectBuffer} has found. */
@@ -167,9 +186,18 @@ export class InspectedBuffer {
       fault,
       size,
       oieb,
-      writer: participant(memory, writer, { pid: Number(writerPid), role: Role.WRITER, ...sought }),
-      reader: participant(memory, reader, { pid: Number(readerPid), role: Role.READER, ...sought }),
+      writer: this.#participant(memory, writer, { pid: Number(writerPid), role: Role.WRITER, ...sought }),
+      reader: this.#participant(memory, reader, { pid: Number(readerPid), role: Role.READER, ...sought }),
     };
+  }
+
+  #participant(memory: SharedMemory, presence: Presence, sought: Sought): Participant | null {
+    const { pid } = sought;
+    if (pid === 0) return presence === "dead" ? null : STARTING;
+    const alive = presence !== "dead";
+    // A process that is not alive in this buffer may have got the pid of one that was.
+    const place = alive ? this.#places.locate(memory, sought) : { localPid: null, command: null };
+    return { pid, ...place, alive };
   }
 
   /** How many frames were written so far, wrap markers included; null if there is no control block. */
@@ -177,6 +205,20 @@ export class InspectedBuffer {
     return this.#look((memory) =>
       typeof memory === "number" ? null : decodeOieb(memory.loadOieb()).payloadWrittenCount,
     );
+  }
+
+  /** What the newest frames are like; undefined if there are none, or no control block that is right. */
+  recentFrames(): RecentFrames | undefined {
+    return this.#look((memory) => {
+      if (typeof memory === "number" || memory.size < OIEB_SIZE) return undefined;
+      const oieb = decodeOieb(memory.loadOieb());
+      return faultOfOieb(oieb, memory.size) === undefined ? recentFramesOf(memory, oieb) : undefined;
+    });
+  }
+
+  /** Which sides sleep until the other one has done something. */
+  waits(): Waits {
+    return { writer: hasWaiters(this.name, Role.READER), reader: hasWaiters(this.name, Role.WRITER) };
   }
 
   /** The tokens in both semaphores. */
@@ -220,15 +262,6 @@ export class InspectedBuffer {
 /** A reader that has no pid yet. */
 const STARTING: Participant = { pid: 0, localPid: null, command: null, alive: true };
 
-function participant(memory: SharedMemory, presence: Presence, sought: Sought): Participant | null {
-  const { pid } = sought;
-  if (pid === 0) return presence === "dead" ? null : STARTING;
-  const alive = presence !== "dead";
-  // A process that is not alive in this buffer may have got the pid of one that was.
-  const place = alive ? locate(memory, sought) : { localPid: null, command: null };
-  return { pid, ...place, alive };
-}
-
 function previewOf(memory: SharedMemory): MetadataPreview | null {
   const { state, oieb } = judge(memory);
   const size = oieb.metadataWrittenBytes - METADATA_PREFIX_SIZE;
@@ -244,11 +277,21 @@ function previewOf(memory: SharedMemory): MetadataPreview | null {
 }
 
 function tokens(name: string, role: Role): number | null {
+  return lookAt(name, role, ({ value }) => value);
+}
+
+/** Whether a thread sleeps until the side of this role posts a token. */
+function hasWaiters(name: string, role: Role): boolean | null {
+  const waiters = lookAt(name, role, ({ waiters }) => waiters ?? null);
+  return waiters === null ? null : waiters > 0;
+}
+
+function lookAt(name: string, role: Role, show: (semaphore: Semaphore) => number | null): number | null {
   const semaphore = Semaphore.view(name, role);
   if (typeof semaphore === "number") return null;
-  const { value } = semaphore;
+  const shown = show(semaphore);
   semaphore.close();
-  return value;
+  return shown;
 }
 
 function textOrHex(bytes: Buffer, isTruncated: boolean): { preview: string; encoding: "text" | "hex" } {

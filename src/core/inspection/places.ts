@@ -29,18 +29,77 @@ export interface Sought {
   readonly inode: number | undefined;
 }
 
+/** A lock of a file from a byte on. */
+interface Lock {
+  readonly file: number;
+  readonly start: number;
+}
+
+/** A place, and when its process started. */
+interface Found {
+  readonly place: Place;
+  readonly start: number;
+}
+
+/**
+ * What was found out about processes: to look for one costs more than everything else that is looked at, and one process may
+ * have many buffers, which are looked at again and again.
+ */
+export class Places {
+  /** By what was sought. */
+  #known = new Map<string, Found>();
+  #found = new Map<string, Found>();
+  /** The locks that processes have at this look. */
+  readonly #locks = new Map<number, readonly Lock[]>();
+
+  /** Begins another look at all buffers. Forgets those that the last look has not met. */
+  beginLook(): void {
+    this.#locks.clear();
+    this.#known = this.#found;
+    this.#found = new Map();
+  }
+
+  /** The place that {@link locate} finds. A process is looked for again only if another one may have taken its place. */
+  locate(memory: SharedMemory, sought: Sought): Place {
+    const { pid, role, isTwice, inode } = sought;
+    const key = [inode, role, pid, isTwice].join();
+    const known = this.#known.get(key);
+    const isKnown = known !== undefined && known.start === startOf(known.place);
+    const place = isKnown ? known.place : locate(memory, sought, (localPid) => this.#locksOf(localPid));
+    this.#found.set(key, isKnown ? known : { place, start: startOf(place) });
+    return place;
+  }
+
+  #locksOf(pid: number): readonly Lock[] {
+    const known = this.#locks.get(pid);
+    if (known !== undefined) return known;
+    const locks = locksOf(pid);
+    this.#locks.set(pid, locks);
+    return locks;
+  }
+}
+
+/** When the process of a place started; 0 if it is out of sight. */
+function startOf({ localPid }: Place): number {
+  return localPid === null ? 0 : processStart(localPid);
+}
+
 /**
  * Where a living process is: one that has the memory mapped, and has that pid here or in a pid namespace of its own. Never
  * another one that happens to have the same number, such as the peer of process 1 that is process 1 of its own container.
  */
-export function locate(memory: SharedMemory, { pid, role, isTwice, inode }: Sought): Place {
+function locate(
+  memory: SharedMemory,
+  { pid, role, isTwice, inode }: Sought,
+  locksOf: (localPid: number) => readonly Lock[],
+): Place {
   if (process.platform !== "linux") {
     return processStart(pid) < 0 ? OUT_OF_SIGHT : placeOf(pid);
   }
   const userOf = (localPid: number) => {
     const mappings = memory.mappingsOf(localPid) ?? 0;
     if (mappings === 0) return [];
-    return [{ localPid, mappings, roles: rolesLockedBy(localPid, inode) }];
+    return [{ localPid, mappings, roles: rolesAmong(locksOf(localPid), inode) }];
   };
   const [named] = userOf(pid);
   const isNamed = named?.roles.includes(role) || (named?.roles.length === 0 && !isTwice);
@@ -56,14 +115,17 @@ export function locate(memory: SharedMemory, { pid, role, isTwice, inode }: Soug
   return isTwice && user.mappings < 2 && users.length === 1 ? OUT_OF_SIGHT : placeOf(user.localPid);
 }
 
-/** The roles whose bytes a process has locked (docs/protocol.md, section 4.4). */
-function rolesLockedBy(pid: number, inode: number | undefined): Role[] {
-  const locks = descriptorsOf(pid).flatMap((descriptor) =>
+function locksOf(pid: number): Lock[] {
+  return descriptorsOf(pid).flatMap((descriptor) =>
     [...(read(`/proc/${pid}/fdinfo/${descriptor}`) ?? "").matchAll(LOCK)].map(([, file, start]) => ({
       file: Number(file),
       start: Number(start),
     })),
   );
+}
+
+/** The roles of a buffer whose bytes are among the locks (docs/protocol.md, section 4.4). */
+function rolesAmong(locks: readonly Lock[], inode: number | undefined): Role[] {
   const starts: readonly (readonly [Role, number])[] = [
     [Role.WRITER, 8 * OiebWord.writerPid],
     [Role.READER, 8 * OiebWord.readerPid],

@@ -248,6 +248,11 @@ int32_t zb_semaphore_value(zb_semaphore *semaphore) {
   return 1;
 }
 
+int32_t zb_semaphore_waiters(zb_semaphore *semaphore) {
+  (void)semaphore;
+  return ZB_UNSUPPORTED;
+}
+
 uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) {
   /* The number of tokens is bounded, so that this ends even if a peer posts without end. The system guarantees that
    * what was published before a post is visible after the call that takes its token. */

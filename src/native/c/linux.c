@@ -293,6 +293,11 @@ const bool zb_semaphore_counts = true;
 
 int32_t zb_semaphore_value(zb_semaphore *semaphore) { return semaphore_value(semaphore); }
 
+int32_t zb_semaphore_waiters(zb_semaphore *semaphore) {
+  uint64_t waiters = atomic_load_explicit(data_of(semaphore), memory_order_relaxed) >> 32;
+  return waiters > INT_MAX ? INT_MAX : (int32_t)waiters;
+}
+
 void zb_semaphore_post(zb_semaphore *semaphore, int32_t count) { semaphore_post(semaphore, count); }
 
 uint32_t zb_semaphore_take(zb_semaphore *semaphore, uint32_t most) { return semaphore_take(semaphore, most); }

@@ -209,6 +209,9 @@ ZB_API void zb_semaphore_post(zb_semaphore *semaphore, int32_t count);
 ZB_API int32_t zb_semaphore_value(zb_semaphore *semaphore);
 /* Takes all tokens. */
 ZB_API void zb_semaphore_clear(zb_semaphore *semaphore);
+/* The number of threads that sleep until there is a token; ZB_UNSUPPORTED: the system does not tell. A thread that was
+ * killed while it slept stays counted. */
+ZB_API int32_t zb_semaphore_waiters(zb_semaphore *semaphore);
 
 /* ---- processes ----------------------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@ import {
   size,
   text,
 } from "../../../src/cli/options.ts";
-import { formatSize, parseDuration, parseSize } from "../../../src/cli/values.ts";
+import { formatSize, parseDuration, parseEndpoint, parseSize } from "../../../src/cli/values.ts";
 
 const common = { group: "Test", description: "for the test" };
 
@@ -289,6 +289,33 @@ describe("other values", () => {
     expect((await refusal("video", "--pattern", "two")).message).toBe(
       'Option --pattern takes zero or ones, not "two".',
     );
+  });
+
+  test.each([
+    ["9464", "127.0.0.1", 9464],
+    ["0", "127.0.0.1", 0],
+    ["0.0.0.0:65535", "0.0.0.0", 65_535],
+    ["localhost:80", "localhost", 80],
+    ["[::1]:9464", "::1", 9464],
+  ])("%p is a place to listen", (text, host, port) => {
+    expect(parseEndpoint(text)).toEqual({ host, port });
+  });
+
+  test.each([
+    "",
+    ":",
+    ":80",
+    "host",
+    "host:",
+    "host:-1",
+    "65536",
+    "::1:80",
+    "[::1]",
+    "http://host:80",
+    "a b:80",
+    "1e3",
+  ])("%p is no place to listen", (text) => {
+    expect(parseEndpoint(text)).toBeUndefined();
   });
 
   test("permissions are octal", async () => {

@@ -1,0 +1,33 @@
+// Watches all buffers on the terminal until a key or a signal ends it.
+
+import { FullScreen, type Key } from "../../cli/full-screen.ts";
+import { Sampler } from "../../cli/sampling.ts";
+import { untilNextUpdate } from "../../cli/screen.ts";
+import type { Session } from "../../cli/session.ts";
+import { roomFor, screenOf } from "./drawing.ts";
+import { Model } from "./model.ts";
+
+/** Shows all buffers. Returns once the user leaves. */
+export async function watchOnScreen(intervalMs: number, session: Session): Promise<void> {
+  const model = new Model();
+  const sampler = new Sampler();
+  const left = Promise.withResolvers<void>();
+  let isLeft = false;
+  const draw = () => screen.show(screenOf(model, screen.size, screen.style, screen.hasKeys));
+  const onKey = (key: Key) => {
+    isLeft ||= model.press(key, roomFor(screen.size));
+    if (isLeft) left.resolve();
+    else draw();
+  };
+  const screen: FullScreen = await FullScreen.open(session, { onKey, onResize: () => draw() });
+  try {
+    while (!isLeft) {
+      const now = performance.now();
+      model.update(sampler.look(now), now);
+      draw();
+      await Promise.race([left.promise, untilNextUpdate(intervalMs, session.signal)]);
+    }
+  } finally {
+    await screen.settle();
+  }
+}
