@@ -1,0 +1,113 @@
+// Messages of core NATS, which come whether there is room for them or not: those that have to wait are kept in memory up to a
+// limit, beyond which whole frames are dropped.
+
+import type { Msg } from "@nats-io/transport-node";
+import type { Broker } from "./broker.ts";
+import { readArrival, readSign } from "./messages.ts";
+import type { Arrival, Receiver } from "./receiver.ts";
+import type { Subjects } from "./subjects.ts";
+
+/** How many bytes may wait, unless they are of one frame. */
+const MOST_BYTES = 64 * 2 ** 20;
+
+/** What a message costs besides its bytes. */
+const MESSAGE_BYTES = 1024;
+
+/** Listens to the subjects of a publisher. */
+export class CoreSource {
+  readonly #broker: Broker;
+  readonly #subjects: Subjects;
+  readonly #queueGroup: string | undefined;
+  readonly #receiver: Receiver;
+  readonly #waiting: Arrival[] = [];
+  #bytes = 0;
+  #isBusy = false;
+  /** The frame that is being dropped. */
+  #dropping: { readonly run: string; readonly sequence: number } | undefined;
+
+  constructor(broker: Broker, subjects: Subjects, queueGroup: string | undefined, receiver: Receiver) {
+    this.#broker = broker;
+    this.#subjects = subjects;
+    this.#queueGroup = queueGroup;
+    this.#receiver = receiver;
+  }
+
+  /** Whether nothing waits. */
+  get isIdle(): boolean {
+    return !this.#isBusy;
+  }
+
+  /** Starts to listen. */
+  open(): void {
+    const { frames, others, alive, request } = this.#subjects;
+    this.#broker.subscribe(frames, (message) => this.#arrive(message), this.#queueGroup);
+    this.#broker.subscribe(others, (message) => {
+      if (message.subject === request) return;
+      if (message.subject !== alive) return this.#arrive(message);
+      const sign = readSign(message);
+      if (sign !== undefined) this.#receiver.hear(sign.run);
+      else this.#receiver.refuse("A message has no headers of a publisher.");
+    });
+    this.ask();
+  }
+
+  /** Asks the publisher for its metadata. */
+  ask(): void {
+    this.#broker.publish(this.#subjects.request, new Uint8Array(0), {});
+  }
+
+  #arrive(message: Msg): void {
+    const arrival = readArrival(message, this.#subjects);
+    if (arrival === undefined) return this.#receiver.refuse("A message has no headers of a publisher.");
+    this.#receiver.hear(arrival.mark.run);
+    if (this.#isBusy) return this.#keep(arrival);
+    this.#take(arrival);
+  }
+
+  #take(arrival: Arrival): void {
+    const work = this.#receiver.take(arrival);
+    if (work === undefined) return;
+    this.#isBusy = true;
+    this.#bytes += costOf(arrival);
+    this.#goOn(arrival, work).catch((error) => this.#broker.fail(error));
+  }
+
+  /** Takes what waits, when `work` on the first one is done. */
+  async #goOn(first: Arrival, work: Promise<void>): Promise<void> {
+    await work;
+    this.#bytes -= costOf(first);
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      const work = this.#receiver.take(next);
+      if (work !== undefined) await work;
+      this.#bytes -= costOf(next);
+    }
+    this.#isBusy = false;
+  }
+
+  #keep(arrival: Arrival): void {
+    if (arrival.kind === "part" && this.#isUnwanted(arrival)) return;
+    this.#waiting.push(arrival);
+    this.#bytes += costOf(arrival);
+  }
+
+  /** Whether there is no memory for a frame: it is dropped as a whole. */
+  #isUnwanted({ mark }: Arrival & { kind: "part" }): boolean {
+    const { run, sequence, size, part } = mark;
+    if (this.#dropping?.run === run && this.#dropping.sequence === sequence) return true;
+    if (part > 1 || this.#bytes + size + MESSAGE_BYTES <= MOST_BYTES) return false;
+    this.#dropping = { run, sequence };
+    const last = this.#waiting.at(-1);
+    if (last?.kind === "dropped" && last.mark.run === run && last.last < sequence) {
+      last.last = sequence;
+      last.count++;
+      return true;
+    }
+    this.#waiting.push({ kind: "dropped", mark, first: sequence, last: sequence, count: 1 });
+    this.#bytes += MESSAGE_BYTES;
+    return true;
+  }
+}
+
+function costOf(arrival: Arrival): number {
+  return MESSAGE_BYTES + ("data" in arrival ? arrival.data.length : 0);
+}
