@@ -106,7 +106,7 @@ const REFUSE: Verdict = { kind: "refuse" };
  */
 export class Assembly {
   /** Whether frames that are missing are counted as lost: not if others get some of them. */
-  readonly #seesAll: boolean;
+  #seesAll: boolean;
   /** Number of the last frame that was received or given up; undefined: none is missing before the next one. */
   #last: number | undefined;
   /** The frame whose parts are coming. */
@@ -137,6 +137,11 @@ export class Assembly {
   /** Frames that came more than once. */
   get duplicates(): number {
     return this.#duplicates;
+  }
+
+  /** From now on others get some of the frames. */
+  share(): void {
+    this.#seesAll = false;
   }
 
   /** Whether a frame has been begun and is not whole: its place is to be given back if the next part is not of it. */

@@ -23,4 +23,6 @@ export class CoreCourier implements Courier {
   settle(): Promise<void> {
     return this.#broker.connection.flush();
   }
+
+  async recover(): Promise<void> {}
 }

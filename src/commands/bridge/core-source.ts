@@ -39,16 +39,22 @@ export class CoreSource {
 
   /** Starts to listen. */
   open(): void {
-    const { frames, others, alive, request } = this.#subjects;
+    const { frames, metadata, end } = this.#subjects;
     this.#broker.subscribe(frames, (message) => this.#arrive(message), this.#queueGroup);
-    this.#broker.subscribe(others, (message) => {
-      if (message.subject === request) return;
-      if (message.subject !== alive) return this.#arrive(message);
+    this.#broker.subscribe(metadata, (message) => this.#arrive(message));
+    this.#broker.subscribe(end, (message) => this.#arrive(message));
+    this.#broker.onBack.push(() => this.ask());
+    this.openForSigns();
+    this.ask();
+  }
+
+  /** Starts to listen to the signs of life alone. */
+  openForSigns(): void {
+    this.#broker.subscribe(this.#subjects.alive, (message) => {
       const sign = readSign(message);
       if (sign !== undefined) this.#receiver.hear(sign.run);
       else this.#receiver.refuse("A message has no headers of a publisher.");
     });
-    this.ask();
   }
 
   /** Asks the publisher for its metadata. */

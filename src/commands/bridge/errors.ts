@@ -20,6 +20,20 @@ export function isWorthRetrying(error: unknown): boolean {
   return nameOf(error) === "TimeoutError" || reasonOf(error) !== undefined;
 }
 
+/** The number of an error of JetStream; undefined for other errors. */
+export function apiCode(error: unknown): number | undefined {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === "number" ? code : undefined;
+}
+
+/** Whether JetStream may do later what it has not done: it is starting, or did not answer. */
+export function isTemporary(error: unknown): boolean {
+  if (["TimeoutError", "JetStreamNotEnabled", "NoRespondersError", "RequestError"].includes(nameOf(error) ?? "")) return true;
+  return apiCode(error) === TEMPORARILY_UNAVAILABLE;
+}
+
+const TEMPORARILY_UNAVAILABLE = 10008;
+
 /** Why nobody was there; undefined if somebody was. */
 function reasonOf(error: unknown): string | undefined {
   const codes = [error, (error as Error | undefined)?.cause].map(
@@ -110,6 +124,12 @@ function explainApi(error: Error & { code: number }, shown: string): CommandErro
     case 10039:
     case 10076:
       return noJetStream(shown);
+    case 10065:
+      return new CommandError(
+        "IO_ERROR",
+        `Another stream keeps the same subject: ${message} (${code}).`,
+        "Name that stream with --stream, or use another --subject.",
+      );
     case 10059:
       return new CommandError(
         "IO_ERROR",

@@ -14,6 +14,10 @@ export interface Courier {
   post(message: Message): void;
   /** Resolves when the broker has everything that was posted before. Rejects if it may not have. */
   settle(): Promise<void>;
+  /** Waits until messages can be sent again after a failure. Rejects if they never can. */
+  recover(): Promise<void>;
+  /** How much the broker keeps for those who come later; undefined if it keeps nothing, or everything. */
+  readonly keeps?: { readonly bytes: number; readonly ms: number };
 }
 
 /** A message to send. */

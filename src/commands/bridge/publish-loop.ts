@@ -9,7 +9,9 @@ import { ageUs, type Frame, type Reader, WriterDeadError } from "../../core/inde
 import { HEADERS, partCount, partHeaders } from "../../frames/wire.ts";
 import type { BridgePublishDocument } from "../../schemas/bridge-publish.ts";
 import type { Broker } from "./broker.ts";
+import { isTemporary } from "./errors.ts";
 import { type Courier, Outbox, type Parcel } from "./outbox.ts";
+import { RETRY_MS } from "./stream.ts";
 import type { Subjects } from "./subjects.ts";
 
 /** How often the subscribers are told that the publisher lives, in milliseconds. */
@@ -60,6 +62,9 @@ export class PublishLoop implements Disposable {
   #metadata: Uint8Array = NO_BYTES;
   /** How many messages with metadata were sent. */
   #announcements = 0;
+  /** When the metadata was sent last, and how many bytes of frames since. */
+  #announcedAt = 0;
+  #bytesSince = 0;
   #hasMetadata = false;
   #isMetadataDue = true;
   #answeredAt = Number.NEGATIVE_INFINITY;
@@ -80,7 +85,9 @@ export class PublishLoop implements Disposable {
       report(document.frames_published, document.bytes_published),
     );
     const { broker } = parts;
-    this.#outbox = new Outbox(parts.courier, (error) => broker.fail(error));
+    this.#outbox = new Outbox(parts.courier, (error) => this.#retry(error));
+    broker.onLost.push(() => this.#close());
+    broker.onBack.push(() => void this.#reopen());
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
   }
 
@@ -94,17 +101,35 @@ export class PublishLoop implements Disposable {
     return this.#outbox.resent;
   }
 
-  /** Frames and metadata are sent from now on: call it once the broker is ready for them. */
-  open(): void {
-    this.#outbox.open();
-    // What was dropped may have been the metadata.
-    if (this.#options.onOutage === "drop" && this.#announcements > 0) this.announce();
-  }
-
   /** The broker is away: what it has not confirmed is sent again, or dropped. */
-  close(): void {
+  #close(): void {
     this.#outbox.close();
     if (this.#options.onOutage === "drop") this.#outbox.clear();
+  }
+
+  /** The broker is there again. */
+  async #reopen(): Promise<void> {
+    const { broker, courier } = this.#parts;
+    try {
+      await courier.recover();
+    } catch (error) {
+      broker.fail(error);
+    }
+    if (!broker.isConnected) return;
+    this.#outbox.open();
+    // What was dropped may have been the metadata.
+    if (this.#options.onOutage === "drop") this.announce();
+  }
+
+  /** The broker may have lost something without having been away. */
+  async #retry(error: unknown): Promise<void> {
+    const { broker } = this.#parts;
+    if (!isTemporary(error)) return broker.fail(error);
+    this.#session.log?.warn(`The server did not confirm everything (${(error as Error).message}): it is sent again.`);
+    this.#outbox.close();
+    await Bun.sleep(RETRY_MS);
+    // Otherwise it is opened when the broker is there again.
+    if (broker.isConnected) await this.#reopen();
   }
 
   /** Answers a subscriber that asks for the metadata. */
@@ -119,6 +144,8 @@ export class PublishLoop implements Disposable {
   announce(): void {
     const { courier, run, subjects } = this.#parts;
     const data = this.#metadata;
+    this.#announcedAt = performance.now();
+    this.#bytesSince = 0;
     const id = `${run}-m${++this.#announcements}`;
     if (data.length > courier.room) return this.#parts.broker.fail(this.#tooLarge());
     this.#outbox.add(this.#single(subjects.metadata, data, id, {}));
@@ -185,6 +212,7 @@ export class PublishLoop implements Disposable {
         frame.release();
         this.#document.frames_dropped++;
       } else {
+        this.#keepMetadata(size);
         this.#outbox.add(this.#parcelOf(frame));
         if (!this.#outbox.hasRoom) {
           this.#clock.pause();
@@ -261,6 +289,16 @@ export class PublishLoop implements Disposable {
       },
       release() {},
     };
+  }
+
+  /** Sends the metadata again before a stream drops it: those who read later need it. */
+  #keepMetadata(size: number): void {
+    const { keeps } = this.#parts.courier;
+    this.#bytesSince += size;
+    if (keeps === undefined || this.#metadata.length === 0) return;
+    const isDue =
+      this.#bytesSince > keeps.bytes / 2 || performance.now() - this.#announcedAt > keeps.ms / 2;
+    if (isDue) this.announce();
   }
 
   /** Called a few times per second while there is no frame. */

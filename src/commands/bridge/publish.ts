@@ -13,7 +13,9 @@ import {
   size,
   text,
   transferOptions,
+  type Values,
 } from "../../cli/options.ts";
+import type { Log } from "../../cli/log.ts";
 import { startProgress } from "../../cli/progress.ts";
 import { metadataRoom, ringSize, timeoutsOf, waitMode, whoMayConnect } from "../../cli/shared-options.ts";
 import { formatDuration } from "../../cli/values.ts";
@@ -22,9 +24,11 @@ import { newRun } from "../../frames/wire.ts";
 import type { BridgePublishDocument } from "../../schemas/bridge-publish.ts";
 import { Broker } from "./broker.ts";
 import { CoreCourier } from "./core-courier.ts";
+import { explainBroker } from "./errors.ts";
 import { accessOf, brokerOptions } from "./options.ts";
 import { PublishLoop } from "./publish-loop.ts";
-import { brokerName, subjectOption, subjectsOf } from "./subjects.ts";
+import { JetStream, StreamCourier } from "./stream.ts";
+import { brokerName, type Subjects, subjectOption, subjectsOf } from "./subjects.ts";
 
 /** How long a publisher that does not follow waits for the broker, for a writer, and for each frame. */
 const TIMEOUTS = { connectTimeoutMs: 30_000, timeoutMs: 5000 } as const;
@@ -141,7 +145,7 @@ export default defineCommand({
     const { connectTimeoutMs, timeoutMs } = timeoutsOf(options, TIMEOUTS);
     const { log, signal } = session;
     checkName(options.buffer);
-    brokerName("--stream", stream);
+    checkStream(options);
     const subjects = subjectsOf(options.buffer, options.subject);
     const access = accessOf(options);
     const run = newRun();
@@ -155,7 +159,7 @@ export default defineCommand({
     session.events?.emit("ready", { buffer: reader.name });
     log?.info(`Created buffer "${reader.name}" of ${count(reader.config.payloadSize, "bytes")}.`);
     const broker = await Broker.connect(access, connectTimeoutMs, session);
-    const courier = new CoreCourier(broker);
+    const courier = stream === undefined ? new CoreCourier(broker) : await openStream(stream, options, broker, subjects, log);
     if (courier.room < LEAST_ROOM) throw noRoom(broker);
 
     const progress = await startProgress(session, "Publishing", frames > 0 ? frames : undefined);
@@ -169,8 +173,6 @@ export default defineCommand({
         (sent, bytes) => progress?.update(sent, bytes, sent),
       ),
     );
-    broker.onLost.push(() => loop.close());
-    broker.onBack.push(() => loop.open());
     broker.subscribe(subjects.request, () => loop.answer());
     try {
       await loop.run();
@@ -199,6 +201,35 @@ export default defineCommand({
     return lines;
   },
 });
+
+async function openStream(
+  name: string,
+  { streamStorage, streamMaxAge, streamMaxBytes }: Values<typeof args>,
+  broker: Broker,
+  subjects: Subjects,
+  log: Log | undefined,
+): Promise<StreamCourier> {
+  const settings = { name, storage: streamStorage, maxBytes: streamMaxBytes, maxAgeMs: streamMaxAge };
+  const onMade = (isAgain: boolean) => {
+    if (isAgain) log?.warn(`Stream "${name}" has gone with what it kept, and was made again.`);
+    else log?.info(`Made stream "${name}".`);
+  };
+  try {
+    const courier = new StreamCourier(await JetStream.open(broker), subjects, settings, onMade);
+    await courier.prepare();
+    return courier;
+  } catch (error) {
+    throw explainBroker(error, broker.shown);
+  }
+}
+
+function checkStream({ stream, streamMaxAge, streamMaxBytes }: Values<typeof args>): void {
+  brokerName("--stream", stream);
+  for (const [flag, value] of Object.entries({ "--stream-max-age": streamMaxAge, "--stream-max-bytes": streamMaxBytes })) {
+    if (value !== undefined && stream === undefined)
+      throw new CommandError("USAGE", `Option ${flag} needs --stream.`, "Name the stream, too.");
+  }
+}
 
 function noRoom({ shown, maxPayload }: Broker): CommandError {
   return new CommandError(

@@ -133,6 +133,11 @@ export class Receiver {
     this.#metadata = metadata;
   }
 
+  /** Another subscriber gets some of the messages: what is missing is not lost. */
+  share(): void {
+    this.#assembly.share();
+  }
+
   /** Frames from here on are expected to follow this one of a run. */
   resume({ run, sequence }: Mark): void {
     this.#adopt(run, sequence);
@@ -178,7 +183,7 @@ export class Receiver {
     const { ask, seesAll } = this.#manner;
     if (kind === "end") return false;
     if (kind === "metadata") {
-      this.#adopt(mark.run, ask === undefined ? mark.sequence : mark.sequence);
+      this.#adopt(mark.run, mark.sequence);
       return true;
     }
     if (ask !== undefined && seesAll) {

@@ -9,8 +9,6 @@ const OWN = "_zb";
 /** The subjects of one stream of frames. */
 export interface Subjects {
   readonly frames: string;
-  /** Everything else. */
-  readonly others: string;
   readonly metadata: string;
   readonly alive: string;
   readonly end: string;
@@ -50,7 +48,6 @@ export function subjectsOf(buffer: string, given: string | undefined): Subjects 
   const below = (token: string) => `${frames}.${OWN}.${token}`;
   return {
     frames,
-    others: below("*"),
     metadata: below("metadata"),
     alive: below("alive"),
     end: below("end"),

@@ -17,6 +17,7 @@ import {
 } from "../../cli/options.ts";
 import { rewordForWriter } from "../../cli/other-kind.ts";
 import { OutputBuffer } from "../../cli/output-buffer.ts";
+import type { Session } from "../../cli/session.ts";
 import { startProgress } from "../../cli/progress.ts";
 import { timeoutsOf, waitMode } from "../../cli/shared-options.ts";
 import { formatDuration, timeText } from "../../cli/values.ts";
@@ -26,12 +27,18 @@ import type { BridgeSubscribeDocument } from "../../schemas/bridge-subscribe.ts"
 import { Broker } from "./broker.ts";
 import { CoreSource } from "./core-source.ts";
 import { accessOf, brokerOptions } from "./options.ts";
+import { explainBroker } from "./errors.ts";
 import { Receiver } from "./receiver.ts";
-import { brokerName, subjectOption, subjectsOf } from "./subjects.ts";
+import { brokerName, type Subjects, subjectOption, subjectsOf } from "./subjects.ts";
+import { JetStream } from "./stream.ts";
+import { parseStart, type Start, StreamSource } from "./stream-source.ts";
 import { SubscribeLoop } from "./subscribe-loop.ts";
 
 /** How long a subscriber that does not follow waits for the broker, the reader and the publisher, and for room. */
 const TIMEOUTS = { connectTimeoutMs: 30_000, timeoutMs: 5000 } as const;
+
+/** How long a publisher whose frames a stream has kept may be silent when those of another one follow, in milliseconds. */
+const DECIDE_MS = 2500;
 
 const args = {
   buffer: bufferName("name of the buffer to write to"),
@@ -62,14 +69,20 @@ const args = {
     note: "Each --durable name has one subscriber at a time: two would tear the frames between them.",
     valueHint: "NAME",
   }),
-  start: text({
-    group: "Stream",
-    description:
-      "start with new frames, the first or the last one, a sequence number of the stream, or a time",
-    note: "--start takes new, first, last, a number such as 1200, or a time such as 2026-05-01T12:00:00Z. A --durable that is known goes on instead.",
-    valueHint: "START",
-    shown: "new",
-  }),
+  start: {
+    ...text({
+      group: "Stream",
+      description: "start with new frames, the first or the last one, a sequence number of the stream, or a time",
+      note:
+        "--start takes new, first, last, a number such as 1200, or a time such as 2026-05-01T12:00:00Z. A --durable that is " +
+        "known goes on instead.",
+      valueHint: "START",
+      shown: "new",
+    }),
+    takes: "new, first, last, a sequence number, or a time such as 2026-05-01T12:00:00Z",
+    absent: undefined as Start | undefined,
+    parse: parseStart,
+  },
   connectTimeoutMs: duration({
     group: "Waiting",
     description: "wait for the server, then for the reader, then for a publisher, 0: forever",
@@ -186,25 +199,26 @@ export default defineCommand({
         (frames, bytes) => progress?.update(frames, bytes, frames),
       ),
     );
-    const manner = { seesAll: queue === undefined, takesParts: queue === undefined, ask: () => source.ask() };
-    const receiver = new Receiver(
-      output,
-      new Runs(options.deadAfterMs),
-      manner,
-      loop,
-      session,
-      loop.clock,
-      ages,
-    );
-    const source = new CoreSource(broker, subjects, queue, receiver);
-    broker.onBack.push(() => source.ask());
+    const isShared = queue !== undefined;
+    const manner = { seesAll: !isShared, takesParts: !isShared, ask: stream === undefined ? () => core.ask() : undefined };
+    const runs = new Runs(options.deadAfterMs, stream === undefined ? undefined : DECIDE_MS);
+    const receiver = new Receiver(output, runs, manner, loop, session, loop.clock, ages);
+    const core = new CoreSource(broker, subjects, queue, receiver);
+    let kept: StreamSource | undefined;
     try {
-      source.open();
-      await loop.run(receiver, () => source.isIdle);
+      if (stream === undefined) core.open();
+      else {
+        core.openForSigns();
+        kept = await openStream(stream, { ...options, connectTimeoutMs }, { broker, subjects, receiver, session, loop });
+      }
+      kept?.run();
+      await loop.run(receiver, () => (kept ?? core).isIdle);
     } catch (error) {
       output.fail(error);
       throw error;
     } finally {
+      await kept?.close();
+      if (kept?.isShared) document.errors.push(sharedText(durable));
       const { framesWritten, bytesWritten, reconnects } = output;
       Object.assign(
         document,
@@ -215,6 +229,7 @@ export default defineCommand({
           bytes_received: bytesWritten,
           reconnects,
           outages: broker.outages,
+        is_shared: kept?.isShared ?? false,
           age_us: ages.summaryUs,
         },
       );
@@ -231,6 +246,7 @@ export default defineCommand({
     const frames = style.bold(`Received ${count(frames_received, "frames")}`);
     const speed = speedText(frames_received, bytes_received, duration_seconds);
     const lines = [`${frames} (${bytesText(bytes_received)}) from ${subject} to ${buffer_name} ${speed}.`];
+    if (document.is_shared) lines.push(sharedText(document.durable));
     for (const [key, what] of others) lines.push(`${what}: ${count(document[key], "frames")}.`);
     if (p50 !== null && p99 !== null && max !== null)
       lines.push(
@@ -239,6 +255,27 @@ export default defineCommand({
     return lines;
   },
 });
+
+async function openStream(
+  stream: string,
+  { durable, start = "new", connectTimeoutMs }: { durable: string | undefined; start: Start | undefined; connectTimeoutMs: number },
+  parts: { broker: Broker; subjects: Subjects; receiver: Receiver; session: Session; loop: SubscribeLoop },
+): Promise<StreamSource> {
+  const { broker, subjects, receiver, session, loop } = parts;
+  try {
+    const options = { stream, durable, start, connectTimeoutMs };
+    const jetStream = await JetStream.open(broker);
+    const source = new StreamSource(jetStream, subjects, options, receiver, session, () => loop.isOver);
+    await source.open();
+    return source;
+  } catch (error) {
+    throw explainBroker(error, broker.shown);
+  }
+}
+
+function sharedText(durable: string | null | undefined): string {
+  return `Another subscriber used the durable consumer "${durable}": each got some of the messages. Give each its own --durable.`;
+}
 
 /** The frames that were not written, as the result tells people of them. */
 const OTHER_COUNTS = [
