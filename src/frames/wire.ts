@@ -80,7 +80,8 @@ export function readPart(header: HeaderSource, length: number): PartMark | undef
   if (mark.sequence < 1 || part < 1 || part > parts || parts > size) return undefined;
   if (length < 1 || (parts === 1 ? length !== size : length >= size)) return undefined;
   const time = header(HEADERS.time);
-  const timeUs = /^\d{1,20}$/.test(time) ? Number(time) / 1000 : Number.NaN;
+  // Nanoseconds of today are not exact in a number.
+  const timeUs = /^\d{4,20}$/.test(time) ? Number(time.slice(0, -3)) : Number.NaN;
   return { ...mark, size, part, parts, timeUs };
 }
 

@@ -24,7 +24,9 @@ export const EventDocument = Type.Union(
       operation: Type.String({ description: "What the command does." }),
       pid: count("Its process id."),
     }),
-    event("ready", "A buffer was made: a peer can connect to it.", { buffer }),
+    event("ready", "A buffer was made: a peer can connect to it; or a subscriber of a bridge listens.", {
+      buffer,
+    }),
     event("peer", "A process at the other end has come, has left or has died.", {
       buffer,
       role: Type.Enum(["writer", "reader", "client", "server"], { description: "What that process is." }),

@@ -4,7 +4,7 @@ import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { CommandError } from "../../cli/failure.ts";
 import type { Session } from "../../cli/session.ts";
 import { raceAbort } from "../../runtime/abort.ts";
-import { explainBroker, isWorthRetrying } from "./errors.ts";
+import { explainBroker, explainConnect, isWorthRetrying } from "./errors.ts";
 import type { Access } from "./options.ts";
 
 /** How often the client asks whether the server is still there, in milliseconds; it gives up after the second silence. */
@@ -78,7 +78,7 @@ export class Broker implements Disposable {
         if (signal.aborted) discard();
         signal.throwIfAborted();
         const isLate = performance.now() >= deadline;
-        if (isLate || !isWorthRetrying(error)) throw explainBroker(error, shown);
+        if (isLate || !isWorthRetrying(error)) throw explainConnect(error, shown);
         if (isFirst) log?.info(`${explainBroker(error, shown).message} Waiting for it.`);
         await raceAbort(Bun.sleep(Math.min(PAUSE_MS, deadline - performance.now())), signal);
       }

@@ -4,11 +4,14 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { Broker } from "./broker.ts";
 import { readArrival, readSign } from "./messages.ts";
-import type { Arrival, Receiver } from "./receiver.ts";
+import { type Arrival, CONTRADICTION, type Receiver } from "./receiver.ts";
 import type { Subjects } from "./subjects.ts";
 
 /** How many bytes may wait, unless they are of one frame. */
 const MOST_BYTES = 64 * 2 ** 20;
+
+/** How many bytes more may wait of what is no frame. */
+const SPARE_BYTES = 8 * 2 ** 20;
 
 /** What a message costs besides its bytes. */
 const MESSAGE_BYTES = 1024;
@@ -22,6 +25,8 @@ export class CoreSource {
   readonly #waiting: Arrival[] = [];
   #bytes = 0;
   #isBusy = false;
+  /** The frame whose parts are kept, and how many bytes of it may still come. */
+  #open: { readonly run: string; readonly sequence: number; left: number } | undefined;
   /** The frame that is being dropped. */
   #dropping: { readonly run: string; readonly sequence: number } | undefined;
 
@@ -91,26 +96,41 @@ export class CoreSource {
   }
 
   #keep(arrival: Arrival): void {
-    if (arrival.kind === "part" && this.#isUnwanted(arrival)) return;
+    const isWanted =
+      arrival.kind === "part" ? this.#isWanted(arrival) : this.#bytes < MOST_BYTES + SPARE_BYTES;
+    if (!isWanted) return;
     this.#waiting.push(arrival);
     this.#bytes += costOf(arrival);
   }
 
-  /** Whether there is no memory for a frame: it is dropped as a whole. */
-  #isUnwanted({ mark }: Arrival & { kind: "part" }): boolean {
+  /** Whether to keep a part. If there is no memory for a frame, it is dropped as a whole. */
+  #isWanted({ mark, data }: Arrival & { kind: "part" }): boolean {
     const { run, sequence, size, part } = mark;
-    if (this.#dropping?.run === run && this.#dropping.sequence === sequence) return true;
-    if (part > 1 || this.#bytes + size + MESSAGE_BYTES <= MOST_BYTES) return false;
+    const isOf = (frame: { run: string; sequence: number } | undefined) =>
+      frame?.run === run && frame.sequence === sequence;
+    if (isOf(this.#dropping)) return false;
+    if (part > 1) {
+      const open = this.#open;
+      if (open === undefined || !isOf(open)) return this.#bytes + data.length < MOST_BYTES;
+      open.left -= data.length;
+      if (open.left < 0) this.#receiver.refuse(CONTRADICTION);
+      return open.left >= 0;
+    }
+    // Of a frame that does not fit anyway, the first part is enough to see that.
+    const kept = size > this.#receiver.maxFrameSize ? data.length : size;
+    this.#open = { run, sequence, left: kept - data.length };
+    if (this.#bytes + kept + MESSAGE_BYTES <= MOST_BYTES) return true;
     this.#dropping = { run, sequence };
     const last = this.#waiting.at(-1);
     if (last?.kind === "dropped" && last.mark.run === run && last.last < sequence) {
       last.last = sequence;
       last.count++;
-      return true;
+      return false;
     }
+    if (this.#bytes > MOST_BYTES + SPARE_BYTES) return false;
     this.#waiting.push({ kind: "dropped", mark, first: sequence, last: sequence, count: 1 });
     this.#bytes += MESSAGE_BYTES;
-    return true;
+    return false;
   }
 }
 

@@ -28,7 +28,10 @@ export function apiCode(error: unknown): number | undefined {
 
 /** Whether JetStream may do later what it has not done: it is starting, or did not answer. */
 export function isTemporary(error: unknown): boolean {
-  if (["TimeoutError", "JetStreamNotEnabled", "NoRespondersError", "RequestError"].includes(nameOf(error) ?? "")) return true;
+  if (
+    ["TimeoutError", "JetStreamNotEnabled", "NoRespondersError", "RequestError"].includes(nameOf(error) ?? "")
+  )
+    return true;
   return apiCode(error) === TEMPORARILY_UNAVAILABLE;
 }
 
@@ -97,6 +100,13 @@ export function explainBroker(error: unknown, shown: string): Error {
     default:
       return systemFault(error, shown) ?? error;
   }
+}
+
+/** {@link explainBroker} for an attempt to connect: whatever fails there is no bug. */
+export function explainConnect(error: unknown, shown: string): CommandError {
+  const explained = explainBroker(error, shown);
+  if (explained instanceof CommandError) return explained;
+  return new CommandError("IO_ERROR", `Cannot connect to the NATS server ${shown}: ${explained.message}.`);
 }
 
 /** Errors of TLS and of the system have codes. */

@@ -84,7 +84,7 @@ export function accessOf(options: Values<typeof brokerOptions>): Access {
     shown: servers.join(","),
     user,
     password: passwordOf(passwordFile, inUrl),
-    creds: creds === undefined ? undefined : readSecret("--creds", creds),
+    creds: creds === undefined ? undefined : readCredentials(creds),
     tls: usesTls ? definedOf({ caFile: tlsCa, certFile: tlsCert, keyFile: tlsKey }) : undefined,
   };
 }
@@ -112,6 +112,18 @@ function passwordOf(file: string | undefined, url: URL | undefined): string | un
     return line;
   }
   return process.env.NATS_PASSWORD ?? (url && decodeURIComponent(url.password));
+}
+
+function readCredentials(file: string): Uint8Array {
+  const bytes = readSecret("--creds", file);
+  // A token and a seed, each between lines of dashes.
+  const parts = new TextDecoder().decode(bytes).match(/-{3,}[^\n]*-{3,}\r?\n.+\r?\n\s*-{3,}[^\n]*-{3,}/g);
+  if (parts?.length === 2) return bytes;
+  throw new CommandError(
+    "IO_ERROR",
+    "The file of --creds, or of the variable NATS_CREDS, has no credentials in it.",
+    "It is a file that nsc makes, with a token (JWT) and a seed (NKEY).",
+  );
 }
 
 function readSecret(flag: string, file: string): Uint8Array {

@@ -125,7 +125,9 @@ export class PublishLoop implements Disposable {
   async #retry(error: unknown): Promise<void> {
     const { broker } = this.#parts;
     if (!isTemporary(error)) return broker.fail(error);
-    this.#session.log?.warn(`The server did not confirm everything (${(error as Error).message}): it is sent again.`);
+    this.#session.log?.warn(
+      `The server did not confirm everything (${(error as Error).message}): it is sent again.`,
+    );
     this.#outbox.close();
     await Bun.sleep(RETRY_MS);
     // Otherwise it is opened when the broker is there again.
@@ -296,8 +298,7 @@ export class PublishLoop implements Disposable {
     const { keeps } = this.#parts.courier;
     this.#bytesSince += size;
     if (keeps === undefined || this.#metadata.length === 0) return;
-    const isDue =
-      this.#bytesSince > keeps.bytes / 2 || performance.now() - this.#announcedAt > keeps.ms / 2;
+    const isDue = this.#bytesSince > keeps.bytes / 2 || performance.now() - this.#announcedAt > keeps.ms / 2;
     if (isDue) this.announce();
   }
 

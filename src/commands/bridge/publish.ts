@@ -4,6 +4,7 @@ import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, speedFigures, speedText } from "../../cli/format.ts";
 import { FrameInput } from "../../cli/frame-input.ts";
+import type { Log } from "../../cli/log.ts";
 import {
   bufferName,
   choice,
@@ -15,7 +16,6 @@ import {
   transferOptions,
   type Values,
 } from "../../cli/options.ts";
-import type { Log } from "../../cli/log.ts";
 import { startProgress } from "../../cli/progress.ts";
 import { metadataRoom, ringSize, timeoutsOf, waitMode, whoMayConnect } from "../../cli/shared-options.ts";
 import { formatDuration } from "../../cli/values.ts";
@@ -159,7 +159,10 @@ export default defineCommand({
     session.events?.emit("ready", { buffer: reader.name });
     log?.info(`Created buffer "${reader.name}" of ${count(reader.config.payloadSize, "bytes")}.`);
     const broker = await Broker.connect(access, connectTimeoutMs, session);
-    const courier = stream === undefined ? new CoreCourier(broker) : await openStream(stream, options, broker, subjects, log);
+    const courier =
+      stream === undefined
+        ? new CoreCourier(broker)
+        : await openStream(stream, options, broker, subjects, log);
     if (courier.room < LEAST_ROOM) throw noRoom(broker);
 
     const progress = await startProgress(session, "Publishing", frames > 0 ? frames : undefined);
@@ -225,7 +228,10 @@ async function openStream(
 
 function checkStream({ stream, streamMaxAge, streamMaxBytes }: Values<typeof args>): void {
   brokerName("--stream", stream);
-  for (const [flag, value] of Object.entries({ "--stream-max-age": streamMaxAge, "--stream-max-bytes": streamMaxBytes })) {
+  for (const [flag, value] of Object.entries({
+    "--stream-max-age": streamMaxAge,
+    "--stream-max-bytes": streamMaxBytes,
+  })) {
     if (value !== undefined && stream === undefined)
       throw new CommandError("USAGE", `Option ${flag} needs --stream.`, "Name the stream, too.");
   }

@@ -11,6 +11,9 @@ import { Assembly, type Mark, type PartMark, type Runs } from "../../frames/wire
 /** How long a subscriber ignores frames of a publisher that it knows nothing of, until its metadata comes, in milliseconds. */
 const INTRODUCTION_MS = 1000;
 
+/** Why a part is refused that does not go with its frame. */
+export const CONTRADICTION = "A message contradicts the one before it.";
+
 /** A message that says what a correct one does. */
 export type Arrival =
   | { readonly kind: "part"; readonly mark: PartMark; readonly data: Uint8Array }
@@ -103,6 +106,11 @@ export class Receiver {
       metadata_size: this.#metadataSize,
       publishers: this.#publishers,
     };
+  }
+
+  /** Size of the largest frame that the buffer takes, in bytes. */
+  get maxFrameSize(): number {
+    return this.#output.writer.maxFrameSize;
   }
 
   /** Whether a frame is open: some of its parts are in their place. */
@@ -256,12 +264,12 @@ export class Receiver {
     const verdict = this.#assembly.take(mark, data.length);
     if (verdict.kind !== "put") {
       if (!this.#assembly.isOpen) this.closeFrame();
-      if (verdict.kind === "refuse") this.refuse("A message contradicts the one before it.");
+      if (verdict.kind === "refuse") this.refuse(CONTRADICTION);
       return undefined;
     }
     if (!verdict.isFirst) return this.#put(mark, data, verdict.offset, verdict.isLast);
     this.closeFrame();
-    if (size > this.#output.writer.maxFrameSize) {
+    if (size > this.maxFrameSize) {
       this.#tooLarge++;
       this.#assembly.giveUp();
       this.#warn(

@@ -1,6 +1,13 @@
 // Messages that a stream keeps, pulled in its order from a position on: that of a durable consumer outlives the subscriber.
 
-import type { Consumer, ConsumerConfig, ConsumerInfo, ConsumerMessages, JsMsg, StreamInfo } from "@nats-io/jetstream";
+import type {
+  Consumer,
+  ConsumerConfig,
+  ConsumerInfo,
+  ConsumerMessages,
+  JsMsg,
+  StreamInfo,
+} from "@nats-io/jetstream";
 import { CommandError } from "../../cli/failure.ts";
 import type { Session } from "../../cli/session.ts";
 import { type Mark, readMark, readPart } from "../../frames/wire.ts";
@@ -241,7 +248,9 @@ export class StreamSource {
     return message.subject === this.#subjects.metadata ? readMark(header) : undefined;
   }
 
-  async #messageAt(query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string }) {
+  async #messageAt(
+    query: { seq: number } | { last_by_subj: string } | { seq: number; next_by_subj: string },
+  ) {
     const { broker, manager } = this.#jetStream;
     if ("seq" in query && query.seq < 1) return undefined;
     return (await broker.race(manager.streams.getMessage(this.#options.stream, query))) ?? undefined;
@@ -301,7 +310,9 @@ export class StreamSource {
       if (!isThere && !isInUse) await this.#place(durable, known !== undefined);
       this.#name = durable;
     } else {
-      const made = await broker.race(manager.consumers.add(stream, { ...this.#config("none"), inactive_threshold: nanos(FORGET_MS) }));
+      const made = await broker.race(
+        manager.consumers.add(stream, { ...this.#config("none"), inactive_threshold: nanos(FORGET_MS) }),
+      );
       this.#name = made.name;
       this.#position ??= nextOf(made);
     }
@@ -318,12 +329,14 @@ export class StreamSource {
     const { stream } = this.#options;
     const guard = guardOf(durable);
     const config = this.#config("all");
-    await broker.race(manager.consumers.add(stream, { ...config, durable_name: guard }).catch(async (error) => {
-      // One is left of a process that was killed: it may be at another place.
-      await manager.consumers.delete(stream, guard);
-      await manager.consumers.add(stream, { ...config, durable_name: guard });
-      this.#session.log?.info(`Replaced the consumer "${guard}": ${error.message}.`);
-    }));
+    await broker.race(
+      manager.consumers.add(stream, { ...config, durable_name: guard }).catch(async (error) => {
+        // One is left of a process that was killed: it may be at another place.
+        await manager.consumers.delete(stream, guard);
+        await manager.consumers.add(stream, { ...config, durable_name: guard });
+        this.#session.log?.info(`Replaced the consumer "${guard}": ${error.message}.`);
+      }),
+    );
     if (isKnown) await broker.race(manager.consumers.delete(stream, durable));
     await broker.race(manager.consumers.add(stream, { ...config, durable_name: durable }));
     await broker.race(manager.consumers.delete(stream, guard));
@@ -336,7 +349,11 @@ export class StreamSource {
       ...(acknowledge === "all" && { max_ack_pending: -1, ack_wait: nanos(FORGET_MS) }),
     };
     if (this.#position !== undefined)
-      return { ...config, deliver_policy: "by_start_sequence" as ConsumerConfig["deliver_policy"], opt_start_seq: this.#position };
+      return {
+        ...config,
+        deliver_policy: "by_start_sequence" as ConsumerConfig["deliver_policy"],
+        opt_start_seq: this.#position,
+      };
     return {
       ...config,
       deliver_policy: "by_start_time" as ConsumerConfig["deliver_policy"],
@@ -352,8 +369,13 @@ function isTransient(error: unknown): boolean {
   if (error instanceof TransientError || isTemporary(error)) return true;
   const name = error instanceof Error ? error.name : "";
   return (
-    ["JetStreamError", "JetStreamStatusError", "ConsumerNotFoundError", "StreamNotFoundError", "ConnectionError"].includes(name) ||
-    apiCode(error) === CONSUMER_NOT_FOUND
+    [
+      "JetStreamError",
+      "JetStreamStatusError",
+      "ConsumerNotFoundError",
+      "StreamNotFoundError",
+      "ConnectionError",
+    ].includes(name) || apiCode(error) === CONSUMER_NOT_FOUND
   );
 }
 
@@ -383,4 +405,3 @@ export function parseStart(text: string): Start | undefined {
   const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? new Date(text) : undefined;
   return time !== undefined && Number.isFinite(time.getTime()) ? time : undefined;
 }
-

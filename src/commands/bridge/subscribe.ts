@@ -17,8 +17,8 @@ import {
 } from "../../cli/options.ts";
 import { rewordForWriter } from "../../cli/other-kind.ts";
 import { OutputBuffer } from "../../cli/output-buffer.ts";
-import type { Session } from "../../cli/session.ts";
 import { startProgress } from "../../cli/progress.ts";
+import type { Session } from "../../cli/session.ts";
 import { timeoutsOf, waitMode } from "../../cli/shared-options.ts";
 import { formatDuration, timeText } from "../../cli/values.ts";
 import { checkName, Writer } from "../../core/index.ts";
@@ -26,12 +26,12 @@ import { Runs } from "../../frames/wire.ts";
 import type { BridgeSubscribeDocument } from "../../schemas/bridge-subscribe.ts";
 import { Broker } from "./broker.ts";
 import { CoreSource } from "./core-source.ts";
-import { accessOf, brokerOptions } from "./options.ts";
 import { explainBroker } from "./errors.ts";
+import { accessOf, brokerOptions } from "./options.ts";
 import { Receiver } from "./receiver.ts";
-import { brokerName, type Subjects, subjectOption, subjectsOf } from "./subjects.ts";
 import { JetStream } from "./stream.ts";
 import { parseStart, type Start, StreamSource } from "./stream-source.ts";
+import { brokerName, type Subjects, subjectOption, subjectsOf } from "./subjects.ts";
 import { SubscribeLoop } from "./subscribe-loop.ts";
 
 /** How long a subscriber that does not follow waits for the broker, the reader and the publisher, and for room. */
@@ -72,7 +72,8 @@ const args = {
   start: {
     ...text({
       group: "Stream",
-      description: "start with new frames, the first or the last one, a sequence number of the stream, or a time",
+      description:
+        "start with new frames, the first or the last one, a sequence number of the stream, or a time",
       note:
         "--start takes new, first, last, a number such as 1200, or a time such as 2026-05-01T12:00:00Z. A --durable that is " +
         "known goes on instead.",
@@ -200,7 +201,11 @@ export default defineCommand({
       ),
     );
     const isShared = queue !== undefined;
-    const manner = { seesAll: !isShared, takesParts: !isShared, ask: stream === undefined ? () => core.ask() : undefined };
+    const manner = {
+      seesAll: !isShared,
+      takesParts: !isShared,
+      ask: stream === undefined ? () => core.ask() : undefined,
+    };
     const runs = new Runs(options.deadAfterMs, stream === undefined ? undefined : DECIDE_MS);
     const receiver = new Receiver(output, runs, manner, loop, session, loop.clock, ages);
     const core = new CoreSource(broker, subjects, queue, receiver);
@@ -209,8 +214,15 @@ export default defineCommand({
       if (stream === undefined) core.open();
       else {
         core.openForSigns();
-        kept = await openStream(stream, { ...options, connectTimeoutMs }, { broker, subjects, receiver, session, loop });
+        kept = await openStream(
+          stream,
+          { ...options, connectTimeoutMs },
+          { broker, subjects, receiver, session, loop },
+        );
       }
+      // The server knows of it: what is published from now on comes.
+      await broker.race(broker.connection.flush());
+      session.events?.emit("ready", { buffer: writer.name });
       kept?.run();
       await loop.run(receiver, () => (kept ?? core).isIdle);
     } catch (error) {
@@ -229,7 +241,7 @@ export default defineCommand({
           bytes_received: bytesWritten,
           reconnects,
           outages: broker.outages,
-        is_shared: kept?.isShared ?? false,
+          is_shared: kept?.isShared ?? false,
           age_us: ages.summaryUs,
         },
       );
@@ -258,7 +270,11 @@ export default defineCommand({
 
 async function openStream(
   stream: string,
-  { durable, start = "new", connectTimeoutMs }: { durable: string | undefined; start: Start | undefined; connectTimeoutMs: number },
+  {
+    durable,
+    start = "new",
+    connectTimeoutMs,
+  }: { durable: string | undefined; start: Start | undefined; connectTimeoutMs: number },
   parts: { broker: Broker; subjects: Subjects; receiver: Receiver; session: Session; loop: SubscribeLoop },
 ): Promise<StreamSource> {
   const { broker, subjects, receiver, session, loop } = parts;
