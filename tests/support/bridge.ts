@@ -100,6 +100,7 @@ export class Sink implements AsyncDisposable {
     readonly child: Child,
     readonly name: string,
     readonly reader: Reader,
+    readonly ownsReader: boolean,
   ) {}
 
   /** @param subject the buffer whose frames are received. */
@@ -115,7 +116,7 @@ export class Sink implements AsyncDisposable {
     await bufferMade(name);
     const words = ["subscribe", name, "--subject", `zerobuffer.${subject}`, ...args];
     const child = startBridge(server, words, others);
-    const sink = new Sink(child, name, own);
+    const sink = new Sink(child, name, own, reader === undefined);
     try {
       await child.receive("started");
       return sink;
@@ -161,7 +162,7 @@ export class Sink implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.child[Symbol.asyncDispose]();
-    this.reader.close();
+    if (this.ownsReader) this.reader.close();
   }
 }
 

@@ -92,6 +92,11 @@ export class Outbox {
     return this.#bytesKept < 2 * WINDOW_BYTES && this.#entries.length < MAX_ENTRIES;
   }
 
+  /** Whether the broker has everything. */
+  get isEmpty(): boolean {
+    return this.#entries.length === 0;
+  }
+
   /** Resolves when another parcel may be added. */
   async room(): Promise<void> {
     await this.#until(() => this.hasRoom);
@@ -99,7 +104,7 @@ export class Outbox {
 
   /** Resolves when the broker has everything. */
   async empty(): Promise<void> {
-    await this.#until(() => this.#entries.length === 0);
+    await this.#until(() => this.isEmpty);
   }
 
   /** Sends nothing for the time being. What was on its way may be lost. */

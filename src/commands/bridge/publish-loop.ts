@@ -226,16 +226,25 @@ export class PublishLoop implements Disposable {
     this.#clock.pause();
   }
 
-  #waitForFrame(): Promise<Frame> {
+  /** Waits for a frame. While the broker has not got those before, the buffer may be full, and its writer waits: that is no timeout. */
+  async #waitForFrame(): Promise<Frame> {
     const { broker, input, reader } = this.#parts;
     const { signal } = this.#session;
     this.#clock.pause();
-    return broker.race(
-      input.awaitFrames(async (waitMs) => {
-        const frame = await reader.readFrameAsync(waitMs, { signal });
-        return frame.isValid ? frame : undefined;
-      }),
-    );
+    for (;;) {
+      const { outages } = broker;
+      try {
+        return await broker.race(
+          input.awaitFrames(async (waitMs) => {
+            const frame = await reader.readFrameAsync(waitMs, { signal });
+            return frame.isValid ? frame : undefined;
+          }),
+        );
+      } catch (error) {
+        const isTimeout = error instanceof CommandError && error.code === "TIMEOUT";
+        if (!isTimeout || (this.#outbox.isEmpty && outages === broker.outages)) throw error;
+      }
+    }
   }
 
   async #turn(): Promise<void> {

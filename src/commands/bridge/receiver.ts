@@ -53,6 +53,7 @@ export class Receiver {
   readonly #session: Session;
   readonly #clock: LoopClock;
   readonly #ages: Ages;
+  #seesAll: boolean;
   #assembly = new Assembly(undefined);
   /** The place of the frame that is open. */
   #slot: AcquiredFrame | undefined;
@@ -86,6 +87,7 @@ export class Receiver {
     this.runs = runs;
     this.#output = output;
     this.#manner = manner;
+    this.#seesAll = manner.seesAll;
     this.#listener = listener;
     this.#session = session;
     this.#clock = clock;
@@ -143,6 +145,7 @@ export class Receiver {
 
   /** Another subscriber gets some of the messages: what is missing is not lost. */
   share(): void {
+    this.#seesAll = false;
     this.#assembly.share();
   }
 
@@ -188,13 +191,13 @@ export class Receiver {
 
   /** A run that may be received. Returns false if it is not known well enough yet. */
   #meet({ kind, mark }: Arrival): boolean {
-    const { ask, seesAll } = this.#manner;
+    const { ask } = this.#manner;
     if (kind === "end") return false;
     if (kind === "metadata") {
       this.#adopt(mark.run, mark.sequence);
       return true;
     }
-    if (ask !== undefined && seesAll) {
+    if (ask !== undefined && this.#seesAll) {
       const now = performance.now();
       if (this.#stranger?.run !== mark.run) {
         this.#stranger = { run: mark.run, since: now };
@@ -215,7 +218,7 @@ export class Receiver {
     this.#lostBefore += lost;
     this.#tornBefore += torn;
     this.#duplicatesBefore += duplicates;
-    this.#assembly = new Assembly(last, this.#manner);
+    this.#assembly = new Assembly(last, { seesAll: this.#seesAll });
     this.#stranger = undefined;
     this.runs.adopt(run);
     this.#publishers++;

@@ -59,7 +59,7 @@ export class StreamSource {
   /** Messages that the server still has for this subscriber. */
   #pending = 0;
   /** Number of the last message that the consumer has delivered, to anyone. */
-  #delivered: number | undefined;
+  #delivered = 0;
   #isShared = false;
 
   constructor(
@@ -192,7 +192,7 @@ export class StreamSource {
   /** A consumer counts what it delivers: a number that is missing went to another subscriber. */
   #noteDelivery(sequence: number): void {
     const { durable } = this.#options;
-    const isGap = this.#delivered !== undefined && sequence > this.#delivered + 1;
+    const isGap = sequence > this.#delivered + 1;
     this.#delivered = sequence;
     if (durable === undefined || !isGap || this.#isShared) return;
     this.#isShared = true;
@@ -302,7 +302,6 @@ export class StreamSource {
       this.#session.log?.warn(`Stream "${stream}" has lost what it kept: reading what it has now.`);
       this.#position = Math.max(1, first_seq);
     }
-    this.#delivered = undefined;
     if (durable !== undefined) {
       const known = await this.#find(durable);
       const isInUse = (known?.num_waiting ?? 0) > 0;
@@ -320,6 +319,7 @@ export class StreamSource {
     const now = await broker.race(consumer.info(true));
     this.#position ??= nextOf(now);
     this.#pending = now.num_pending;
+    this.#delivered = now.delivered.consumer_seq;
     return consumer;
   }
 

@@ -129,6 +129,8 @@ export class StreamCourier implements Courier {
   /** Waits until messages can be stored again after a failure. */
   async recover(): Promise<void> {
     const { broker } = this.#jetStream;
+    // What was posted before is posted again: no answer to it is waited for.
+    this.#stored = [];
     while (broker.isConnected) {
       try {
         return await this.prepare();
