@@ -221,7 +221,11 @@ export class Assembly {
     this.#givenUp = this.#last ?? 0;
   }
 
-  /** The open frame does not become whole. */
+  /** No more messages come: an open frame does not become whole. */
+  abandon(): void {
+    this.#tear();
+  }
+
   #tear(): void {
     if (this.#current === undefined) return;
     this.#count(1, 1);

@@ -6,7 +6,6 @@ import { canServe, NatsServer } from "../support/nats.ts";
 const sizeOf = (number: number) => [1000, 2_500_000, 70_000][number % 3]!;
 const sizes = (count: number, from = 1) => upTo(from + count - 1, from).map(sizeOf);
 
-
 describe.skipIf(!canServe)("while the broker is away", () => {
   test("the publisher keeps frames, sends again what may be lost, and every frame is received or counted as lost", async () => {
     await using server = await NatsServer.start();
@@ -29,7 +28,12 @@ describe.skipIf(!canServe)("while the broker is away", () => {
     expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
     const { code, result } = await resultOf(sink.child);
     expect(code).toBe(0);
-    expect(result).toMatchObject({ frames_received: numbers.length, outages: 1, publishers: 1, metadata_size: 5 });
+    expect(result).toMatchObject({
+      frames_received: numbers.length,
+      outages: 1,
+      publishers: 1,
+      metadata_size: 5,
+    });
     expect(result.frames_received + result.frames_lost).toBe(60);
   });
 
@@ -53,40 +57,46 @@ describe.skipIf(!canServe)("while the broker is away", () => {
     const { code, result } = await source.end();
     expect(code).toBe(0);
     expect(result).toMatchObject({ frames_published: 6, frames_dropped: 30, frames_resent: 0, outages: 1 });
-    expect(await resultOf(sink.child)).toMatchObject({ code: 0, result: { frames_received: 6, frames_lost: 0 } });
+    expect(await resultOf(sink.child)).toMatchObject({
+      code: 0,
+      result: { frames_received: 6, frames_lost: 0 },
+    });
   });
 
-  test.each([["file"], ["memory"]])("a stream in a %s loses nothing that the publisher still has", async (storage) => {
-    await using server = await NatsServer.start();
-    const name = uniqueName();
-    const stream = ["--stream", name];
-    const count = 60;
-    await using source = await Source.start(server, [...stream, "--stream-storage", storage], { name });
-    await using sink = await (
-      await Sink.start(server, name, [...stream, "--durable", "me", "--start", "first"])
-    ).listens();
-    const all = sink.numbers(sizeOf);
-    const written = source.write(sizes(count));
-    await eventOf(sink.child, "peer", { role: "writer", change: "came" });
-    await server.kill();
-    await eventOf(source.child, "warning");
-    await server.restart();
-    await written;
-    const published = await source.end();
-    expect(published).toMatchObject({ code: 0, result: { frames_published: count, outages: 1 } });
-    const numbers = await all;
-    const { code, result } = await resultOf(sink.child);
-    expect(code).toBe(0);
-    expect(result).toMatchObject({ outages: 1, frames_torn: expect.any(Number) });
-    if (storage === "file") {
-      expect(numbers).toEqual(upTo(count));
-      expect(result).toMatchObject({ frames_received: count, frames_lost: 0, is_shared: false });
-    } else {
-      // What the server alone had is gone.
-      expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
-      expect(result.frames_received + result.frames_lost).toBe(count);
-    }
-  });
+  test.each([["file"], ["memory"]])(
+    "a stream in a %s loses nothing that the publisher still has",
+    async (storage) => {
+      await using server = await NatsServer.start();
+      const name = uniqueName();
+      const stream = ["--stream", name];
+      const count = 60;
+      await using source = await Source.start(server, [...stream, "--stream-storage", storage], { name });
+      await using sink = await (
+        await Sink.start(server, name, [...stream, "--durable", "me", "--start", "first"])
+      ).listens();
+      const all = sink.numbers(sizeOf);
+      const written = source.write(sizes(count));
+      await eventOf(sink.child, "peer", { role: "writer", change: "came" });
+      await server.kill();
+      await eventOf(source.child, "warning");
+      await server.restart();
+      await written;
+      const published = await source.end();
+      expect(published).toMatchObject({ code: 0, result: { frames_published: count, outages: 1 } });
+      const numbers = await all;
+      const { code, result } = await resultOf(sink.child);
+      expect(code).toBe(0);
+      expect(result).toMatchObject({ outages: 1, frames_torn: expect.any(Number) });
+      if (storage === "file") {
+        expect(numbers).toEqual(upTo(count));
+        expect(result).toMatchObject({ frames_received: count, frames_lost: 0, is_shared: false });
+      } else {
+        // What the server alone had is gone.
+        expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+        expect(result.frames_received + result.frames_lost).toBe(count);
+      }
+    },
+  );
 
   test("a signal ends both sides at once", async () => {
     await using server = await NatsServer.start();
@@ -105,4 +115,3 @@ describe.skipIf(!canServe)("while the broker is away", () => {
     }
   });
 });
-

@@ -5,6 +5,7 @@ import { CommandError } from "../../cli/failure.ts";
 import type { Session } from "../../cli/session.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { explainBroker, explainConnect, isWorthRetrying } from "./errors.ts";
+import { Garbage } from "./garbage.ts";
 import type { Access } from "./options.ts";
 
 /** How often the client asks whether the server is still there, in milliseconds; it gives up after the second silence. */
@@ -27,6 +28,8 @@ export class Broker implements Disposable {
   readonly onBack: (() => void)[] = [];
   /** Rejects when the connection cannot be used any more: it is closed for good, or something is forbidden. */
   readonly failed: Promise<never>;
+  /** What the client copies. */
+  readonly garbage = new Garbage();
   readonly #session: Session;
   readonly #fail: (error: unknown) => void;
   #isConnected = true;
@@ -106,6 +109,7 @@ export class Broker implements Disposable {
       ...(queue !== undefined && { queue }),
       callback: (error, message) => {
         if (error !== null) return this.fail(error);
+        this.garbage.note(message.data.length);
         try {
           take(message);
         } catch (thrown) {

@@ -18,6 +18,7 @@ export class CoreCourier implements Courier {
 
   post({ subject, data, headers }: Message): void {
     this.#broker.publish(subject, data, headers);
+    this.#broker.garbage.note(data.length);
   }
 
   settle(): Promise<void> {

@@ -4,7 +4,7 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { Broker } from "./broker.ts";
 import { readArrival, readSign } from "./messages.ts";
-import { type Arrival, CONTRADICTION, type Receiver } from "./receiver.ts";
+import { type Arrival, CONTRADICTION, NO_HEADERS, type Receiver } from "./receiver.ts";
 import type { Subjects } from "./subjects.ts";
 
 /** How many bytes may wait, unless they are of one frame. */
@@ -58,7 +58,7 @@ export class CoreSource {
     this.#broker.subscribe(this.#subjects.alive, (message) => {
       const sign = readSign(message);
       if (sign !== undefined) this.#receiver.hear(sign.run);
-      else this.#receiver.refuse("A message has no headers of a publisher.");
+      else this.#receiver.refuse(NO_HEADERS);
     });
   }
 
@@ -69,10 +69,13 @@ export class CoreSource {
 
   #arrive(message: Msg): void {
     const arrival = readArrival(message, this.#subjects);
-    if (arrival === undefined) return this.#receiver.refuse("A message has no headers of a publisher.");
+    if (arrival === undefined) {
+      this.#receiver.refuse(NO_HEADERS);
+      return;
+    }
     this.#receiver.hear(arrival.mark.run);
-    if (this.#isBusy) return this.#keep(arrival);
-    this.#take(arrival);
+    if (this.#isBusy) this.#keep(arrival);
+    else this.#take(arrival);
   }
 
   #take(arrival: Arrival): void {

@@ -1,8 +1,8 @@
 // The options that say which broker to use, and who one is there.
 
-import { readFileSync } from "node:fs";
 import { CommandError, systemReason } from "../../cli/failure.ts";
 import { path, text, type Values } from "../../cli/options.ts";
+import { files } from "../../runtime/files.ts";
 
 const DEFAULT_SERVER = "nats://127.0.0.1:4222";
 
@@ -128,7 +128,7 @@ function readCredentials(file: string): Uint8Array {
 
 function readSecret(flag: string, file: string): Uint8Array {
   try {
-    return readFileSync(file);
+    return files().readFileSync(file);
   } catch (error) {
     throw new CommandError("IO_ERROR", `Cannot read the file of ${flag}: ${systemReason(error)}.`);
   }

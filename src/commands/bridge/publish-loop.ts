@@ -149,8 +149,8 @@ export class PublishLoop implements Disposable {
     this.#announcedAt = performance.now();
     this.#bytesSince = 0;
     const id = `${run}-m${++this.#announcements}`;
-    if (data.length > courier.room) return this.#parts.broker.fail(this.#tooLarge());
-    this.#outbox.add(this.#single(subjects.metadata, data, id, {}));
+    if (data.length > courier.room) this.#parts.broker.fail(this.#tooLarge());
+    else this.#outbox.add(this.#single(subjects.metadata, data, id, {}));
   }
 
   /** Publishes until there are enough frames or the writer has left, and until the broker has them. */

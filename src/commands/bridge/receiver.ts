@@ -11,6 +11,9 @@ import { Assembly, type Mark, type PartMark, type Runs } from "../../frames/wire
 /** How long a subscriber ignores frames of a publisher that it knows nothing of, until its metadata comes, in milliseconds. */
 const INTRODUCTION_MS = 1000;
 
+/** Why a message is refused that no publisher sends. */
+export const NO_HEADERS = "A message has no headers of a publisher.";
+
 /** Why a part is refused that does not go with its frame. */
 export const CONTRADICTION = "A message contradicts the one before it.";
 
@@ -212,8 +215,10 @@ export class Receiver {
   #adopt(run: string, last: number | undefined): void {
     const { events, log } = this.#session;
     const { current } = this.runs;
-    if (current !== undefined) this.notePeer("died");
-    this.closeFrame();
+    if (current !== undefined) {
+      this.bury();
+      this.notePeer("died");
+    }
     const { lost, torn, duplicates } = this.#assembly;
     this.#lostBefore += lost;
     this.#tornBefore += torn;
@@ -226,6 +231,13 @@ export class Receiver {
     log?.info(
       `Receiving from run ${run} of a publisher${last === undefined ? "" : `, after frame ${last}`}.`,
     );
+  }
+
+  /** The current run has died: its open frame does not become whole. */
+  bury(): void {
+    this.#assembly.abandon();
+    this.closeFrame();
+    this.runs.end();
   }
 
   /** Tells what has become of the publisher. */

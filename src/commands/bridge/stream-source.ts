@@ -13,13 +13,16 @@ import type { Session } from "../../cli/session.ts";
 import { type Mark, readMark, readPart } from "../../frames/wire.ts";
 import { apiCode, isTemporary } from "./errors.ts";
 import { readArrival } from "./messages.ts";
-import type { Receiver } from "./receiver.ts";
+import { NO_HEADERS, type Receiver } from "./receiver.ts";
 import { type JetStream, RETRY_MS } from "./stream.ts";
 import type { Subjects } from "./subjects.ts";
 
 /** Bytes to pull at once, and how long to wait for them, in milliseconds. */
 const PULL_BYTES = 16 * 2 ** 20;
 const PULL_MS = 5000;
+
+/** How many messages the client asks for at once if it is told how many bytes. It does not notice that all of them have come. */
+const PULL_MESSAGES = 100;
 
 /** How long the server remembers a consumer without a subscriber, and one that is durable does not send again, in milliseconds. */
 const FORGET_MS = 5 * 60_000;
@@ -156,10 +159,11 @@ export class StreamSource {
     const maxBytes = Math.max(PULL_BYTES, 2 * broker.maxPayload);
     const batch = await broker.race(consumer.fetch({ max_bytes: maxBytes, expires: PULL_MS }));
     this.#batch = batch;
+    let taken = 0;
     try {
       for await (const message of batch) {
         await this.#take(message);
-        if (this.#isOver()) break;
+        if (this.#isOver() || ++taken === PULL_MESSAGES) break;
       }
     } catch (error) {
       if (!isEndOfPull(error)) throw error;
@@ -179,10 +183,11 @@ export class StreamSource {
       const work = this.#receiver.take(arrival);
       if (work !== undefined) await this.#jetStream.broker.race(work);
     } else if (isOurs) {
-      this.#receiver.refuse("A message has no headers of a publisher.");
+      this.#receiver.refuse(NO_HEADERS);
     }
     this.#isBusy = false;
     this.#pending = pending;
+    this.#jetStream.broker.garbage.note(message.data.length);
     // The parts of a frame are confirmed together, by the last one.
     if (this.#receiver.isOpen) return;
     this.#position = Math.max(this.#position ?? 0, streamSequence + 1);

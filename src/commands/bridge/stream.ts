@@ -147,6 +147,7 @@ export class StreamCourier implements Courier {
     const stored = client.publish(subject, data, options);
     stored.catch(() => {});
     this.#stored.push(stored);
+    broker.garbage.note(data.length);
   }
 
   async settle(): Promise<void> {

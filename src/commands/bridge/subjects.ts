@@ -37,7 +37,7 @@ export function subjectsOf(buffer: string, given: string | undefined): Subjects 
   const frames = given ?? `zerobuffer.${buffer}`;
   const tokens = frames.split(".");
   const isFine =
-    tokens.every((token) => /^[^\s.*>\0-\x1f\x7f]+$/.test(token) && token !== OWN) && !frames.startsWith("$");
+    tokens.every((token) => /^[^\s.*>\p{Cc}]+$/u.test(token) && token !== OWN) && !frames.startsWith("$");
   if (!isFine || frames.length > 400) {
     throw new CommandError(
       "USAGE",

@@ -102,30 +102,28 @@ export class SubscribeLoop implements Disposable {
 
   /** The publisher has ended, or is dead. */
   ended(hasDied: boolean, why = "its writer has died, or it has failed"): void {
-    const { follow, frames } = this.#options;
+    const { follow } = this.#options;
     const { log } = this.#session;
     this.#receiver?.notePeer(hasDied ? "died" : "left");
     log?.info(`The publisher on ${this.#subject} has ${hasDied ? "died" : "left"}.`);
-    if (follow) return;
-    if (hasDied) return this.#finish(this.#dead(why));
-    if (frames > 0) {
-      const { framesWritten } = this.#output;
-      return this.#finish(
-        new CommandError(
-          "INCOMPLETE",
-          `The publisher on ${this.#subject} left after ${framesWritten} of ${count(frames, "frames")}.`,
-          "Lower --frames, or let the publisher send more.",
-        ),
-      );
-    }
-    this.#finish();
+    if (!follow) this.#finish(this.#failureAfter(hasDied ? why : undefined));
   }
 
-  #dead(why: string): CommandError {
+  /** Why the end of the publisher is a failure: it has died, or there are not enough frames; undefined if it is none. */
+  #failureAfter(death: string | undefined): CommandError | undefined {
+    const { frames } = this.#options;
+    if (death !== undefined) {
+      return new CommandError(
+        "WRITER_DEAD",
+        `The publisher on ${this.#subject} has died: ${death}.`,
+        "Start it again; with --follow a subscriber waits for the next one.",
+      );
+    }
+    if (frames === 0) return undefined;
     return new CommandError(
-      "WRITER_DEAD",
-      `The publisher on ${this.#subject} has died: ${why}.`,
-      "Start it again; with --follow a subscriber waits for the next one.",
+      "INCOMPLETE",
+      `The publisher on ${this.#subject} left after ${this.#output.framesWritten} of ${count(frames, "frames")}.`,
+      "Lower --frames, or let the publisher send more.",
     );
   }
 
@@ -142,13 +140,15 @@ export class SubscribeLoop implements Disposable {
     } catch (error) {
       this.#finish(error);
     }
-    if (!this.#broker.isConnected) return receiver.runs.forgive();
+    if (!this.#broker.isConnected) {
+      receiver.runs.forgive();
+      return;
+    }
     receiver.pass(passedMs);
     if (!this.#isIdle()) return;
     const { deadAfterMs, connectTimeoutMs } = this.#options;
     if (receiver.runs.isDead) {
-      receiver.closeFrame();
-      receiver.runs.end();
+      receiver.bury();
       this.ended(true, `nothing was heard of it for ${deadAfterMs} ms`);
     } else if (receiver.counts.publishers === 0 && now - this.#startedAt > connectTimeoutMs) {
       this.#finish(
