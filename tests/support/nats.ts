@@ -21,6 +21,8 @@ export interface NatsOptions {
   readonly host?: string;
   /** The words of a program that runs the server, as in {@link Child}. */
   readonly within?: readonly string[];
+  /** Variables of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A server that can be killed and started again. */
@@ -75,7 +77,7 @@ export class NatsServer implements AsyncDisposable {
   }
 
   #spawn(): Child {
-    const { config = "", host = "127.0.0.1", within = [] } = this.#options;
+    const { config = "", host = "127.0.0.1", within = [], env = {} } = this.#options;
     const path = join(this.#directory, "nats.conf");
     const lines = [
       `host: ${host}`,
@@ -84,7 +86,7 @@ export class NatsServer implements AsyncDisposable {
       config,
     ];
     writeFileSync(path, `${lines.join("\n")}\n`);
-    return Child.program([SERVER ?? "nats-server", "-c", path], { stdin: "ignore", within });
+    return Child.program([SERVER ?? "nats-server", "-c", path], { stdin: "ignore", within, env });
   }
 
   async #isReady(): Promise<void> {
