@@ -49,16 +49,20 @@ export class CoreSource {
     this.#broker.subscribe(metadata, (message) => this.#arrive(message));
     this.#broker.subscribe(end, (message) => this.#arrive(message));
     this.#broker.onBack.push(() => this.ask());
-    this.openForSigns();
+    // A publisher of which nothing but signs of life is heard may not have heard the question.
+    this.openForSigns(() => {
+      if (this.#receiver.runs.current === undefined) this.ask();
+    });
     this.ask();
   }
 
   /** Starts to listen to the signs of life alone. */
-  openForSigns(): void {
+  openForSigns(onSign = () => {}): void {
     this.#broker.subscribe(this.#subjects.alive, (message) => {
       const sign = readSign(message);
       if (sign !== undefined) this.#receiver.hear(sign.run);
       else this.#receiver.refuse(NO_HEADERS);
+      onSign();
     });
   }
 
@@ -90,10 +94,12 @@ export class CoreSource {
   async #goOn(first: Arrival, work: Promise<void>): Promise<void> {
     await work;
     this.#bytes -= costOf(first);
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      const work = this.#receiver.take(next);
-      if (work !== undefined) await work;
-      this.#bytes -= costOf(next);
+    while (this.#waiting.length > 0) {
+      for (const next of this.#waiting.splice(0)) {
+        const work = this.#receiver.take(next);
+        if (work !== undefined) await work;
+        this.#bytes -= costOf(next);
+      }
     }
     this.#isBusy = false;
   }

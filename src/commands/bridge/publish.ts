@@ -62,20 +62,20 @@ const args = {
   }),
   streamStorage: choice(["file", "memory"], {
     group: "Stream",
-    description: "where a stream that is made keeps them",
+    description: "choose where a new stream keeps them",
     valueHint: "STORAGE",
     default: "file",
   }),
   streamMaxBytes: size({
     group: "Stream",
-    description: "the oldest frames go when it has this many bytes",
+    description: "drop the oldest frames beyond this size",
     default: undefined,
     shown: "no limit",
     min: 1,
   }),
   streamMaxAge: duration({
     group: "Stream",
-    description: "frames go when they are this old",
+    description: "drop frames older than this",
     default: undefined,
     shown: "no limit",
   }),
@@ -97,7 +97,7 @@ const args = {
     group: "Waiting",
     description: "handle frames while the server is away",
     note:
-      "--on-outage wait keeps them in the buffer, whose writer waits when it is full, and sends again what the server may " +
+      "--on-outage wait keeps frames in the buffer, whose writer waits when it is full, and sends again what the server may " +
       "have lost; drop drops and counts them.",
     valueHint: "POLICY",
     default: "wait",

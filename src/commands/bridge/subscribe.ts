@@ -100,7 +100,7 @@ const args = {
   }),
   deadAfterMs: duration({
     group: "Waiting",
-    description: "a publisher of which nothing was heard for this long is dead",
+    description: "treat a publisher as dead after this long without a sign of life",
     default: 5000,
   }),
   onFull: choice(["wait", "drop"], {
