@@ -1,10 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import { eventOf, resultOf, Sink, Source, upTo } from "../support/bridge.ts";
 import { bufferFull, uniqueName } from "../support/buffers.ts";
-import { canServe, NatsServer } from "../support/nats.ts";
+import { canServe, NatsServer, Stranger } from "../support/nats.ts";
+import { Child } from "../support/process.ts";
 
 const sizeOf = (number: number) => [1000, 2_500_000, 70_000][number % 3]!;
 const sizes = (count: number, from = 1) => upTo(from + count - 1, from).map(sizeOf);
+
+/** Starts a publisher, and waits until it has told that it is there. */
+async function announced(server: NatsServer, name: string, start: () => Child): Promise<Child> {
+  await using stranger = await Stranger.connect(server);
+  const messages = stranger.connection.subscribe(`zerobuffer.${name}._zb.metadata`, { max: 1 });
+  await stranger.connection.flush();
+  const child = start();
+  for await (const _ of messages);
+  return child;
+}
 
 describe.skipIf(!canServe)("while the broker is away", () => {
   test("the publisher keeps frames, sends again what may be lost, and every frame is received or counted as lost", async () => {
@@ -98,17 +109,24 @@ describe.skipIf(!canServe)("while the broker is away", () => {
     },
   );
 
-  test("a signal ends both sides at once", async () => {
+  test("both sides say so, and a signal ends them at once", async () => {
     await using server = await NatsServer.start();
     const name = uniqueName();
     await using sink = await (await Sink.start(server, name)).listens();
     await using source = await Source.start(server, [], { name });
     await source.write(sizes(3));
     expect(await sink.numbers(sizeOf, 3)).toEqual([1, 2, 3]);
+    const silent = uniqueName();
+    await using human = await announced(server, silent, () =>
+      Child.cli(["bridge", "publish", silent, "--buffer-size", "4096", "--server", server.url]),
+    );
     await server.kill();
+    await human.logged(`warn: The NATS server 127.0.0.1:${server.port} has gone.`);
     await eventOf(source.child, "warning");
     await eventOf(sink.child, "warning");
     await source.write([1000, 1000], 4);
+    human.kill("SIGINT");
+    expect((await human.exited()).code).toBe(130);
     for (const { child } of [source, sink]) {
       child.kill("SIGINT");
       expect((await resultOf(child)).code).toBe(130);

@@ -227,11 +227,12 @@ describe("kills", () => {
         expect(code).toBe(0);
         console.log(
           `${kills} kills of the broker, ${isStream ? "stream" : "core"}: ${count} published, ${published.result.frames_resent} ` +
-            `of them again, ${result.frames_received} received, ${result.frames_lost} lost, ${result.frames_duplicate} dropped as duplicates`,
+            `of them again, ${result.frames_received} received, ${result.frames_lost} lost, ${result.frames_dropped} dropped, ${result.frames_duplicate} came again`,
         );
         if (isStream) expect(numbers).toEqual(upTo(count));
         expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
-        expect(result.frames_received + result.frames_lost).toBe(count);
+        // What waited for the reader, which shares a thread with the writer here, may have been too much.
+        expect(result.frames_received + result.frames_lost + result.frames_dropped).toBe(count);
       }
     },
     NO_LIMIT,

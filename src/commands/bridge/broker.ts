@@ -31,12 +31,20 @@ export class Broker implements Disposable {
   /** What the client copies. */
   readonly garbage = new Garbage();
   readonly #session: Session;
+  readonly #saysOutages: boolean;
   readonly #fail: (error: unknown) => void;
   #isConnected = true;
   #outages = 0;
 
-  private constructor(library: Library, connection: NatsConnection, shown: string, session: Session) {
+  private constructor(
+    library: Library,
+    connection: NatsConnection,
+    shown: string,
+    session: Session,
+    saysOutages: boolean,
+  ) {
     this.library = library;
+    this.#saysOutages = saysOutages;
     this.connection = connection;
     this.shown = shown;
     this.#session = session;
@@ -51,9 +59,15 @@ export class Broker implements Disposable {
   /**
    * Connects. A server that is not there is tried again.
    *
+   * @param saysOutages whether to print lines for people when the server goes and when it is there again.
    * @throws CommandError PEER_TIMEOUT if no server is there within the time; PERMISSION_DENIED, IO_ERROR.
    */
-  static async connect(access: Access, connectTimeoutMs: number, session: Session): Promise<Broker> {
+  static async connect(
+    access: Access,
+    connectTimeoutMs: number,
+    session: Session,
+    saysOutages: boolean,
+  ): Promise<Broker> {
     const { servers, shown, user, password, creds, tls } = access;
     const library = await import("@nats-io/transport-node");
     const { signal, log } = session;
@@ -76,7 +90,7 @@ export class Broker implements Disposable {
       try {
         const connection = await raceAbort(attempt, signal);
         log?.info(`Connected to the NATS server ${connection.getServer()}.`);
-        return session.own(new Broker(library, connection, shown, session));
+        return session.own(new Broker(library, connection, shown, session, saysOutages));
       } catch (error) {
         if (signal.aborted) discard();
         signal.throwIfAborted();
@@ -146,7 +160,7 @@ export class Broker implements Disposable {
   }
 
   async #watch(): Promise<void> {
-    const { log, events } = this.#session;
+    const { log } = this.#session;
     void this.connection.closed().then((error) => {
       this.#isConnected = false;
       const reason = error ?? new CommandError("IO_ERROR", `The connection to ${this.shown} was closed.`);
@@ -172,7 +186,7 @@ export class Broker implements Disposable {
           break;
         case "slowConsumer":
         case "ldm":
-          if (events !== undefined || log !== undefined) log?.warn(`The NATS client says: ${status.type}.`);
+          log?.warn(`The NATS client says: ${status.type}.`);
           break;
       }
     }
@@ -181,7 +195,7 @@ export class Broker implements Disposable {
   #tell(message: string): void {
     const { log, stderr } = this.#session;
     if (log !== undefined) log.warn(message);
-    else if (this.#session.showsProgress) stderr.add(`warn: ${message}`);
+    else if (this.#saysOutages) stderr.add(`warn: ${message}`);
   }
 
   [Symbol.dispose](): void {

@@ -24,7 +24,7 @@ const JETSTREAM = "JetStream";
 export async function diagnoseBroker(access: Access, session: Session): Promise<Diagnosis> {
   const startedAt = performance.now();
   try {
-    const broker = await Broker.connect(access, 0, session);
+    const broker = await Broker.connect(access, 0, session, false);
     await broker.race(broker.connection.flush());
     const tookMs = (performance.now() - startedAt).toFixed(0);
     const version = broker.connection.info?.version ?? "of unknown version";

@@ -46,6 +46,11 @@ export interface Access {
     | undefined;
 }
 
+/** Whether people are told on stderr that the server has gone: as they are told the result. */
+export function saysOutages(options: { quiet: boolean; jsonOutput: boolean; jsonLines: boolean }): boolean {
+  return !options.quiet && !options.jsonOutput && !options.jsonLines;
+}
+
 /** Reads what the options name. Throws USAGE or IO_ERROR, without a secret in the message. */
 export function accessOf(options: Values<typeof brokerOptions>): Access {
   const { server = DEFAULT_SERVER, creds, passwordFile, tlsCa, tlsCert, tlsKey } = options;

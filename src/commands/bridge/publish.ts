@@ -25,7 +25,7 @@ import type { BridgePublishDocument } from "../../schemas/bridge-publish.ts";
 import { Broker } from "./broker.ts";
 import { CoreCourier } from "./core-courier.ts";
 import { explainBroker } from "./errors.ts";
-import { accessOf, brokerOptions } from "./options.ts";
+import { accessOf, brokerOptions, saysOutages } from "./options.ts";
 import { PublishLoop } from "./publish-loop.ts";
 import { JetStream, StreamCourier } from "./stream.ts";
 import { brokerName, type Subjects, subjectOption, subjectsOf } from "./subjects.ts";
@@ -158,7 +158,7 @@ export default defineCommand({
     );
     session.events?.emit("ready", { buffer: reader.name });
     log?.info(`Created buffer "${reader.name}" of ${count(reader.config.payloadSize, "bytes")}.`);
-    const broker = await Broker.connect(access, connectTimeoutMs, session);
+    const broker = await Broker.connect(access, connectTimeoutMs, session, saysOutages(options));
     const courier =
       stream === undefined
         ? new CoreCourier(broker)

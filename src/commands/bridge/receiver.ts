@@ -27,10 +27,8 @@ export type Arrival =
 
 /** How a source delivers. */
 interface Manner {
-  /** Whether this subscriber gets every frame: then it counts those that are missing. */
+  /** Whether this subscriber gets every message: then it puts parts together, and counts the frames that are missing. */
   readonly seesAll: boolean;
-  /** Whether frames in parts can be put together. */
-  readonly takesParts: boolean;
   /** Whether metadata comes by itself before the frames that it belongs to; otherwise it is asked for with `ask`. */
   readonly ask: (() => void) | undefined;
 }
@@ -275,7 +273,7 @@ export class Receiver {
 
   #takePart(mark: PartMark, data: Uint8Array): Promise<void> | undefined {
     const { size, parts } = mark;
-    if (parts > 1 && !this.#manner.takesParts) this.#listener.refuseParts(mark);
+    if (parts > 1 && !this.#manner.seesAll) this.#listener.refuseParts(mark);
     const verdict = this.#assembly.take(mark, data.length);
     if (verdict.kind !== "put") {
       if (!this.#assembly.isOpen) this.closeFrame();

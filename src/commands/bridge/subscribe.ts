@@ -27,7 +27,7 @@ import type { BridgeSubscribeDocument } from "../../schemas/bridge-subscribe.ts"
 import { Broker } from "./broker.ts";
 import { CoreSource } from "./core-source.ts";
 import { explainBroker } from "./errors.ts";
-import { accessOf, brokerOptions } from "./options.ts";
+import { accessOf, brokerOptions, saysOutages } from "./options.ts";
 import { Receiver } from "./receiver.ts";
 import { JetStream } from "./stream.ts";
 import { parseStart, type Start, StreamSource } from "./stream-source.ts";
@@ -174,7 +174,7 @@ export default defineCommand({
     const named = { queue: queue ?? null, stream: stream ?? null, durable: durable ?? null };
     Object.assign(document, { server: access.shown, subject: subjects.frames, ...named });
 
-    const broker = await Broker.connect(access, connectTimeoutMs, session);
+    const broker = await Broker.connect(access, connectTimeoutMs, session, saysOutages(options));
     const writer = await Writer.connect(options.buffer, {
       connectTimeoutMs,
       writeTimeout: timeoutMs,
@@ -200,10 +200,8 @@ export default defineCommand({
         (frames, bytes) => progress?.update(frames, bytes, frames),
       ),
     );
-    const isShared = queue !== undefined;
     const manner = {
-      seesAll: !isShared,
-      takesParts: !isShared,
+      seesAll: queue === undefined,
       ask: stream === undefined ? () => core.ask() : undefined,
     };
     const runs = new Runs(options.deadAfterMs, stream === undefined ? undefined : DECIDE_MS);
