@@ -144,9 +144,9 @@ export class Broker implements Disposable {
 
   /** Headers as the client takes them. */
   headersOf(headers: Readonly<Record<string, string>>): MsgHdrs {
-    const all = this.library.headers();
-    for (const name in headers) all.append(name, headers[name] ?? "");
-    return all;
+    const values: Record<string, string[]> = {};
+    for (const name in headers) values[name] = [headers[name] ?? ""];
+    return this.library.MsgHdrsImpl.fromRecord(values);
   }
 
   /** Ends the command with this error. */

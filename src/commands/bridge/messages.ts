@@ -31,6 +31,9 @@ export function readSign(message: Message): Mark | undefined {
   return readMark(headerOf(message));
 }
 
+/** The client looks through all headers for each one that it is asked for. */
 function headerOf({ headers }: Message): HeaderSource {
-  return (name) => headers?.get(name) ?? "";
+  const values: Record<string, string | undefined> = Object.create(null);
+  for (const [name, [value]] of headers ?? []) values[name] = value;
+  return (name) => values[name] ?? "";
 }
