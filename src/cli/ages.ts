@@ -25,7 +25,11 @@ export class Ages {
 
   /** Notes the age of a frame with a stamp, and returns it in microseconds; undefined if it has none. */
   note(frame: Uint8Array): number | undefined {
-    const age = ageUs(readStamp(frame));
+    return this.noteAge(ageUs(readStamp(frame)));
+  }
+
+  /** Notes an age in microseconds, and returns it; undefined if it cannot be one. */
+  noteAge(age: number): number | undefined {
     if (age < LEAST_US || age > MOST_US) {
       this.withoutAge++;
       return undefined;

@@ -9,7 +9,7 @@ import type { Descriptor } from "./terminal.ts";
 export interface EventFields {
   /** The arguments are right, and work begins. */
   started: { readonly operation: string | null; readonly pid: number };
-  /** A buffer was made, or a server listens: a peer can connect to it. */
+  /** A buffer was made, a server listens, or a subscriber of a bridge does: a peer can connect to it. */
   ready: { readonly buffer: string } | { readonly address: string };
   /** A process at the other end of a buffer, or of a channel. */
   peer: {

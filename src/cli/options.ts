@@ -332,6 +332,8 @@ export const VARIABLES: Readonly<Record<string, string>> = {
   connectTimeoutMs: "ZEROBUFFER_CONNECT_TIMEOUT_MS",
   bufferSize: "ZEROBUFFER_BUFFER_SIZE",
   metadataSize: "ZEROBUFFER_METADATA_SIZE",
+  server: "NATS_URL",
+  creds: "NATS_CREDS",
 };
 
 /** How an option is written: `timeoutMs` is `--timeout-ms`. */

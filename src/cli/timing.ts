@@ -79,6 +79,11 @@ export class LoopClock extends Stopwatch {
     this.#report();
   }
 
+  /** Reports the progress. */
+  report(): void {
+    this.#report();
+  }
+
   /** Gives the event loop a turn. Rejects with the signal's reason if it is aborted. */
   async turn(): Promise<void> {
     this.pause();

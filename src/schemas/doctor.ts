@@ -11,7 +11,9 @@ export const DoctorDocument = Type.Object(
       Type.Object(
         {
           check: Type.String({ description: "What was checked." }),
-          status: Type.Enum(["ok", "warning", "error"], { description: "error: buffers cannot work." }),
+          status: Type.Enum(["ok", "warning", "error"], {
+            description: "error: buffers cannot work, or bridges over this server.",
+          }),
           message: Type.String({ description: "Result of the check." }),
           remedy: orNull(Type.String({ description: "The command that fixes it." })),
         },

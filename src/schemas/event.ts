@@ -24,10 +24,14 @@ export const EventDocument = Type.Union(
       operation: Type.String({ description: "What the command does." }),
       pid: count("Its process id."),
     }),
-    event("ready", "A buffer was made, or a server listens: a peer can connect to it.", {
-      buffer: Type.Optional(buffer),
-      address: Type.Optional(Type.String({ description: "Address of the server." })),
-    }),
+    event(
+      "ready",
+      "A buffer was made, a server listens, or a subscriber of a bridge does: a peer can connect to it.",
+      {
+        buffer: Type.Optional(buffer),
+        address: Type.Optional(Type.String({ description: "Address of the server." })),
+      },
+    ),
     event("peer", "A process at the other end has come, has left or has died.", {
       buffer,
       role: Type.Enum(["writer", "reader", "client", "server"], { description: "What that process is." }),

@@ -2,6 +2,8 @@
 // nothing loads them at run time.
 
 import { BenchDocument } from "./bench.ts";
+import { BridgePublishDocument } from "./bridge-publish.ts";
+import { BridgeSubscribeDocument } from "./bridge-subscribe.ts";
 import { CleanDocument } from "./clean.ts";
 import { CompleteDocument } from "./complete.ts";
 import { CompletionDocument } from "./completion.ts";
@@ -29,6 +31,8 @@ export const documents = {
   replay: ReplayDocument,
   "duplex-serve": DuplexServeDocument,
   "duplex-request": DuplexRequestDocument,
+  "bridge-publish": BridgePublishDocument,
+  "bridge-subscribe": BridgeSubscribeDocument,
   bench: BenchDocument,
   top: TopDocument,
   metrics: MetricsDocument,

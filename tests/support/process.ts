@@ -253,6 +253,11 @@ export class Child implements AsyncDisposable {
     if (!this.#stderr.includes(text)) throw this.#failure(`ended without logging "${text}"`);
   }
 
+  /** What it has printed to stderr so far. */
+  get printedToStderr(): string {
+    return this.#stderr;
+  }
+
   /** Waits until it handles the signal itself, instead of being ended by it. */
   async handles(signal: NodeJS.Signals): Promise<void> {
     const bit = 1n << BigInt(constants.signals[signal] - 1);
