@@ -20,6 +20,7 @@ export class RequestInHand implements RequestContext {
   /** Why nobody waits for the response any more. */
   #reason: DOMException | undefined;
   #isOver = false;
+  #isCancelled = false;
 
   constructor(sequence: number, client: Client, signals: RunningSignals) {
     this.sequence = sequence;
@@ -46,11 +47,14 @@ export class RequestInHand implements RequestContext {
     return this.#reason !== undefined;
   }
 
-  /** Whether its client has cancelled it by now; its signal is aborted then. */
+  /** Whether its client has cancelled it by now; its signal is aborted then, and the server told. */
   isCancelled(): boolean {
-    if (this.#client.cancellations?.has(this.sequence) !== true) return false;
-    this.abort("its client has cancelled it");
-    return true;
+    if (!this.#isCancelled && this.#client.cancellations?.has(this.sequence) === true) {
+      this.#isCancelled = true;
+      this.abort("its client has cancelled it");
+      this.#signals.onCancelled(this.sequence);
+    }
+    return this.#isCancelled;
   }
 
   /** @param why nobody waits for the response any more, as half a sentence. */
@@ -74,10 +78,13 @@ export class RequestInHand implements RequestContext {
 export class RunningSignals {
   readonly #requests = new Set<RequestInHand>();
   readonly #onFirst: () => void;
+  /** Called for each request that its client has cancelled, whether its handler has asked or not. */
+  readonly onCancelled: (sequence: number) => void;
 
   /** @param onFirst is called when one of them is to be watched, and none was before. */
-  constructor(onFirst: () => void) {
+  constructor(onFirst: () => void, onCancelled: (sequence: number) => void) {
     this.#onFirst = onFirst;
+    this.onCancelled = onCancelled;
   }
 
   get size(): number {
@@ -100,6 +107,8 @@ export class RunningSignals {
 
   /** Notes that the client of all of them waits for nothing any more. @param why as half a sentence. */
   abortAll(client: Client, why: string): void {
+    // What it has cancelled before counts as that.
+    this.look();
     client.departure ??= why;
     for (const request of this.#requests) request.abort(client.departure);
   }

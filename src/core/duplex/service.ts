@@ -87,7 +87,10 @@ export class Service {
   readonly #turns = new TurnKeeper();
   readonly #atWork = new Set<Promise<void>>();
   /** The requests in hand whose handlers want to know when nobody waits for them any more. */
-  readonly #signals = new RunningSignals(() => queueMicrotask(() => void this.#watchSignals()));
+  readonly #signals = new RunningSignals(
+    () => queueMicrotask(() => void this.#watchSignals()),
+    (sequence) => this.#noteCancellation(sequence),
+  );
   #isWatchingSignals = false;
   /** Ends the wait for a running handler. */
   #resume: () => void = () => {};
@@ -345,13 +348,14 @@ export class Service {
     request.release();
   }
 
-  /** Whether the request is to be answered: its client is there, and has not cancelled it. Counts a cancellation. */
+  /** Whether the request is to be answered: its client is there, and has not cancelled it. */
   #isWanted(conversation: Conversation, inHand: RequestInHand): boolean {
-    if (conversation !== this.#conversation) return false;
-    if (!inHand.isCancelled()) return true;
+    return conversation === this.#conversation && !inHand.isCancelled();
+  }
+
+  #noteCancellation(sequence: number): void {
     this.#statistics.cancelled++;
-    this.#observer.cancelled(inHand.sequence);
-    return false;
+    this.#observer.cancelled(sequence);
   }
 
   /** Writes a response if it is wanted and there is room. False if it is to be tried again when there may be room. */
