@@ -90,10 +90,11 @@ async function bundle(targets: readonly Target[]): Promise<Map<string, string>> 
   );
 }
 
-/** A source map without the text of other packages' sources. */
+/** A source map without the text of other packages' sources; of a file that has no others, one that maps nothing. */
 function withoutPackages(map: string): string {
   const { sourcesContent, ...rest } = JSON.parse(map) as { sources: string[]; sourcesContent: string[] };
   const own = sourcesContent.map((text, at) => (rest.sources[at]?.startsWith("node_modules/") ? null : text));
+  if (own.every((text) => text === null)) return JSON.stringify({ version: 3, sources: [], mappings: "" });
   return JSON.stringify({ ...rest, sourcesContent: own });
 }
 
