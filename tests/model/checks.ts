@@ -421,6 +421,7 @@ const mutationsOfTheRing: readonly Mutation[] = [
   { without: "CLAIM_TO_SETTLE", in: "v1 writers that leave and die" },
   { without: "SETTLING_LATER", in: "dead v1 writer and held frames" },
   { without: "STORING_THE_END", in: "v1 writer in Python" },
+  { without: "POSITION_BEFORE_SPACE", in: "wraps" },
   { without: "PASSING_ON", in: "reader beside an event loop" },
   { without: "WAKING_ALL", in: "reader beside an event loop" },
   { without: "WAITERS_IN_THE_WORD", in: "peers of libc" },
