@@ -98,7 +98,9 @@ export class FullScreen implements Disposable {
   [Symbol.dispose](): void {
     process.off("SIGTSTP", this.#onStop).off("SIGCONT", this.#onContinue);
     process.stdout.off("resize", this.#onResize);
-    process.stdin.off("keypress", this.#onKeypress).off("end", this.#onHangUp).off("error", this.#onHangUp);
+    if (this.hasKeys) {
+      process.stdin.off("keypress", this.#onKeypress).off("end", this.#onHangUp).off("error", this.#onHangUp);
+    }
     this.#leave();
   }
 
@@ -127,8 +129,11 @@ export class FullScreen implements Disposable {
   #leave(): void {
     if (!this.#isEntered) return;
     this.#isEntered = false;
-    writeNow(LEAVE);
-    if (this.hasKeys) process.stdin.setRawMode(false).pause();
+    const isTaken = writeNow(LEAVE);
+    if (!this.hasKeys) return;
+    // This waits until the terminal has taken everything. Where it takes nothing, the runtime ends the raw mode at its end.
+    if (isTaken) process.stdin.setRawMode(false);
+    process.stdin.pause();
   }
 
   /** Ctrl-Z, or `kill -TSTP`: the shell gets the terminal as it was. */
@@ -172,15 +177,32 @@ function isPrintable(text: string | undefined): text is string {
   return text !== undefined && /^\P{C}+$/u.test(text);
 }
 
-/** Prints at once, also while the process is about to end. A terminal that takes nothing for a while is left as it is. */
-function writeNow(text: string): void {
+/**
+ * Prints at once, also while the process is about to end.
+ *
+ * @returns whether the terminal has taken the text within a while.
+ */
+function writeNow(text: string): boolean {
+  const { closeSync, constants, openSync, writeSync } = files();
+  let descriptor: number = Descriptor.STDOUT;
+  try {
+    // Opened once more: a write to stdout itself waits for as long as the terminal takes nothing.
+    descriptor = openSync(
+      `/proc/self/fd/${descriptor}`,
+      constants.O_WRONLY | constants.O_NOCTTY | constants.O_NONBLOCK,
+    );
+  } catch {
+    // Another system than Linux, or a terminal that only its owner may open.
+  }
   let rest = Buffer.from(text);
   const deadline = performance.now() + GRACE_MS;
   while (rest.length > 0 && performance.now() < deadline) {
     try {
-      rest = rest.subarray(files().writeSync(Descriptor.STDOUT, rest));
+      rest = rest.subarray(writeSync(descriptor, rest));
     } catch (error) {
-      if (systemCode(error) !== "EAGAIN") return;
+      if (systemCode(error) !== "EAGAIN") break;
     }
   }
+  if (descriptor !== Descriptor.STDOUT) closeSync(descriptor);
+  return rest.length === 0;
 }

@@ -15,8 +15,8 @@ import { MetricsServer } from "./server.ts";
 const args = {
   listen: endpoint({
     group: "Serving",
-    description: "serve the metrics there until interrupted; 127.0.0.1 if only a port is given",
-    note: "--listen 0 takes a free port, which is printed.",
+    description: "serve the metrics there until interrupted",
+    note: "--listen PORT listens on 127.0.0.1. Port 0 is any that is free: the address is printed.",
   }),
   ...outputOptions,
   jsonLines,

@@ -19,13 +19,17 @@ export async function watchOnScreen(intervalMs: number, session: Session): Promi
     if (isLeft) left.resolve();
     else draw();
   };
+  // The first look at many buffers takes a second: until then the terminal stays as it was.
+  model.update(sampler.look(), performance.now());
   const screen: FullScreen = await FullScreen.open(session, { onKey, onResize: () => draw() });
   try {
-    while (!isLeft) {
+    draw();
+    for (;;) {
+      await Promise.race([left.promise, untilNextUpdate(intervalMs, session.signal)]);
+      if (isLeft) return;
       const now = performance.now();
       model.update(sampler.look(now), now);
       draw();
-      await Promise.race([left.promise, untilNextUpdate(intervalMs, session.signal)]);
     }
   } finally {
     await screen.settle();

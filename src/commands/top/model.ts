@@ -189,9 +189,6 @@ const ACTIONS: Readonly<Record<string, (model: Model, page: number, move: (by: n
   "?": (model) => {
     model.view = "help";
   },
-  h: (model) => {
-    model.view = "help";
-  },
   return: inspectSelected,
   enter: inspectSelected,
 };
