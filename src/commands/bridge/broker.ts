@@ -123,7 +123,8 @@ export class Broker implements Disposable {
       ...(queue !== undefined && { queue }),
       callback: (error, message) => {
         if (error !== null) return this.fail(error);
-        this.garbage.note(message.data.length);
+        // What waits for room is kept for long, and looked at by each collection.
+        this.garbage.note(message.data.length / 2);
         try {
           take(message);
         } catch (thrown) {

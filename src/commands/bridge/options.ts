@@ -10,7 +10,8 @@ export const brokerOptions = {
   server: {
     ...text({
       group: "Broker",
-      description: "connect to this NATS server, or to one of several with commas between them",
+      description: "connect to this NATS server",
+      note: "--server takes several addresses, too, with commas between them: one of them is used.",
       valueHint: "URL",
       shown: DEFAULT_SERVER,
     }),

@@ -125,13 +125,14 @@ export class PublishLoop implements Disposable {
   async #retry(error: unknown): Promise<void> {
     const { broker } = this.#parts;
     if (!isTemporary(error)) return broker.fail(error);
+    this.#outbox.close();
+    await Bun.sleep(RETRY_MS);
+    // If the connection was lost, that is heard only now, and the outbox is opened when it is back.
+    if (!broker.isConnected) return;
     this.#session.log?.warn(
       `The server did not confirm everything (${(error as Error).message}): it is sent again.`,
     );
-    this.#outbox.close();
-    await Bun.sleep(RETRY_MS);
-    // Otherwise it is opened when the broker is there again.
-    if (broker.isConnected) await this.#reopen();
+    await this.#reopen();
   }
 
   /** Answers a subscriber that asks for the metadata. */

@@ -57,12 +57,12 @@ const args = {
   subject: subjectOption,
   stream: text({
     group: "Stream",
-    description: "keep the frames in this JetStream stream, which is made if it is missing",
+    description: "keep the frames in this JetStream stream",
     valueHint: "NAME",
   }),
   streamStorage: choice(["file", "memory"], {
     group: "Stream",
-    description: "choose where a new stream keeps them",
+    description: "choose where a new stream is",
     valueHint: "STORAGE",
     default: "file",
   }),

@@ -18,7 +18,8 @@ export interface Subjects {
 
 export const subjectOption = text({
   group: "Broker",
-  description: "use this subject for frames, and those below it that start with _zb",
+  description: "use this subject for frames",
+  note: "Everything else goes to subjects below that of the frames, which start with _zb.",
   valueHint: "SUBJECT",
   shown: "zerobuffer.<buffer>",
 });

@@ -72,11 +72,10 @@ const args = {
   start: {
     ...text({
       group: "Stream",
-      description:
-        "start with new frames, the first or the last one, a sequence number of the stream, or a time",
+      description: "choose where to start",
       note:
-        "--start takes new, first, last, a number such as 1200, or a time such as 2026-05-01T12:00:00Z. A --durable that is " +
-        "known goes on instead.",
+        "--start takes new, first or last, for frames of the stream, the number of a message in it, or a time such as " +
+        "2026-05-01T12:00:00Z. A --durable that is known goes on instead.",
       valueHint: "START",
       shown: "new",
     }),
@@ -86,7 +85,7 @@ const args = {
   },
   connectTimeoutMs: duration({
     group: "Waiting",
-    description: "wait for the server, then for the reader, then for a publisher, 0: forever",
+    description: "wait for server, reader and publisher, 0: forever",
     default: undefined,
     shown: formatDuration(TIMEOUTS.connectTimeoutMs),
     zeroIsForever: true,
@@ -100,7 +99,7 @@ const args = {
   }),
   deadAfterMs: duration({
     group: "Waiting",
-    description: "treat a publisher as dead after this long without a sign of life",
+    description: "treat a publisher as dead after this silence",
     default: 5000,
   }),
   onFull: choice(["wait", "drop"], {
