@@ -3,10 +3,8 @@
 import { type AcquiredFrame, ReaderDeadError, type Writer } from "../core/index.ts";
 import { CommandError, DownstreamClosed, Interrupted } from "./failure.ts";
 import type { Session } from "./session.ts";
+import type { FULL_POLICIES } from "./shared-options.ts";
 import { ShortWait } from "./timing.ts";
-
-/** What to do with a frame that does not fit now. */
-export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
 
 /** How often to check the reader while nothing is written that would notice its end, in milliseconds. */
 const CHECK_MS = 250;

@@ -8,9 +8,19 @@ import {
   type WaitMode,
 } from "../core/index.ts";
 import { FRAMINGS, type Framing } from "../frames/framing.ts";
-import { choice, integer, type Option, permissions, size } from "./options.ts";
+import { choice, duration, integer, type Option, permissions, size } from "./options.ts";
+import { formatDuration } from "./values.ts";
 
-const FOREVER = { connectTimeoutMs: Number.POSITIVE_INFINITY, timeoutMs: Number.POSITIVE_INFINITY } as const;
+/** How long a command waits for the other end, and then for each frame or for room, in milliseconds. */
+interface Timeouts {
+  readonly connectTimeoutMs: number;
+  readonly timeoutMs: number;
+}
+
+const FOREVER: Timeouts = { connectTimeoutMs: Number.POSITIVE_INFINITY, timeoutMs: Number.POSITIVE_INFINITY };
+
+/** What to do with a frame that does not fit now. */
+export const FULL_POLICIES = ["wait", "drop", "fail"] as const;
 
 /** How a command waits for the other end of a buffer. */
 export function waitMode(): Option<WaitMode> {
@@ -60,6 +70,63 @@ export function whoMayConnect(spec: { group: string }): Option<number | undefine
   });
 }
 
+/** What a reader's buffer is like. */
+export function readersBuffer({ group }: { group: string }) {
+  return {
+    bufferSize: ringSize({ group, description: "set the ring size; each frame takes 16 extra bytes" }),
+    metadataSize: metadataRoom({ group }),
+    mode: whoMayConnect({ group }),
+  };
+}
+
+/** How a reader waits; `usual`: unless it follows. `writer`: what it waits for first. */
+export function readersWaits(usual: Timeouts, writer: string) {
+  return {
+    connectTimeoutMs: duration({
+      group: "Waiting",
+      description: `wait this long for ${writer}, 0: forever`,
+      default: undefined,
+      shown: formatDuration(usual.connectTimeoutMs),
+      zeroIsForever: true,
+    }),
+    timeoutMs: duration({
+      group: "Waiting",
+      description: "wait this long for each frame, 0: forever",
+      default: undefined,
+      shown: formatDuration(usual.timeoutMs),
+      zeroIsForever: true,
+    }),
+    wait: waitMode(),
+  };
+}
+
+/** How a writer waits, and what it does while it finds no room; `usual`: unless it follows. `buffer`: what it waits for first. */
+export function writersWaits(usual: Timeouts, buffer: string) {
+  return {
+    connectTimeoutMs: duration({
+      group: "Waiting",
+      description: `wait this long for ${buffer}, 0: try once`,
+      default: undefined,
+      shown: formatDuration(usual.connectTimeoutMs),
+    }),
+    timeoutMs: duration({
+      group: "Waiting",
+      description: "wait this long for room, 0: forever",
+      default: undefined,
+      shown: formatDuration(usual.timeoutMs),
+      zeroIsForever: true,
+    }),
+    onFull: choice(FULL_POLICIES, {
+      group: "Waiting",
+      description: "handle a full buffer",
+      note: "--on-full drop drops frames that do not fit; --frames counts them too.",
+      valueHint: "POLICY",
+      default: "wait",
+    }),
+    wait: waitMode(),
+  };
+}
+
 /** The timeouts that are given, or those of the command; with --follow a command waits forever unless they are given. */
 export function timeoutsOf(
   given: {
@@ -67,7 +134,7 @@ export function timeoutsOf(
     readonly connectTimeoutMs: number | undefined;
     readonly timeoutMs: number | undefined;
   },
-  usual: { readonly connectTimeoutMs: number; readonly timeoutMs: number },
+  usual: Timeouts,
 ) {
   const { connectTimeoutMs, timeoutMs } = given.follow ? FOREVER : usual;
   return {

@@ -19,15 +19,8 @@ import {
   type Values,
 } from "../../cli/options.ts";
 import { startProgress } from "../../cli/progress.ts";
-import {
-  framing,
-  metadataRoom,
-  ringSize,
-  timeoutsOf,
-  waitMode,
-  whoMayConnect,
-} from "../../cli/shared-options.ts";
-import { formatDuration, timeText } from "../../cli/values.ts";
+import { framing, readersBuffer, readersWaits, timeoutsOf } from "../../cli/shared-options.ts";
+import { timeText } from "../../cli/values.ts";
 import { Reader } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
 import type { ReaderDocument } from "../../schemas/reader.ts";
@@ -106,27 +99,8 @@ const args = {
   }),
   framing: framing({ group: "Files" }),
   metadataOutput: path({ group: "Files", description: "write the metadata to a file" }),
-  bufferSize: ringSize({
-    group: "Buffer",
-    description: "set the ring size; each frame takes 16 extra bytes",
-  }),
-  metadataSize: metadataRoom({ group: "Buffer" }),
-  mode: whoMayConnect({ group: "Buffer" }),
-  connectTimeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for a writer, 0: forever",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.connectTimeoutMs),
-    zeroIsForever: true,
-  }),
-  timeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for each frame, 0: forever",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.timeoutMs),
-    zeroIsForever: true,
-  }),
-  wait: waitMode(),
+  ...readersBuffer({ group: "Buffer" }),
+  ...readersWaits(TIMEOUTS, "a writer"),
   ...transferOptions,
 };
 

@@ -15,8 +15,7 @@ import {
   transferOptions,
 } from "../../cli/options.ts";
 import { startProgress } from "../../cli/progress.ts";
-import { metadataRoom, ringSize, timeoutsOf, waitMode, whoMayConnect } from "../../cli/shared-options.ts";
-import { formatDuration } from "../../cli/values.ts";
+import { readersBuffer, readersWaits, timeoutsOf } from "../../cli/shared-options.ts";
 import { version } from "../../cli/version.ts";
 import { checkName, Reader, STAMP_SIZE } from "../../core/index.ts";
 import type { RecordDocument } from "../../schemas/record.ts";
@@ -85,27 +84,8 @@ const args = {
     shown: DEFAULT_ENCODING,
   }),
   schemaName: text({ group: "File", description: "name the schema of the frames" }),
-  bufferSize: ringSize({
-    group: "Buffers",
-    description: "set the ring size; each frame takes 16 extra bytes",
-  }),
-  metadataSize: metadataRoom({ group: "Buffers" }),
-  mode: whoMayConnect({ group: "Buffers" }),
-  connectTimeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for each writer, 0: forever",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.connectTimeoutMs),
-    zeroIsForever: true,
-  }),
-  timeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for each frame, 0: forever",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.timeoutMs),
-    zeroIsForever: true,
-  }),
-  wait: waitMode(),
+  ...readersBuffer({ group: "Buffers" }),
+  ...readersWaits(TIMEOUTS, "each writer"),
   ...transferOptions,
 };
 

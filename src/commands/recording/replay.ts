@@ -4,21 +4,11 @@ import { refuseTogether } from "../../cli/arguments.ts";
 import { defineCommand } from "../../cli/command.ts";
 import { CommandError } from "../../cli/failure.ts";
 import { bytesText, count, grouped, speedFigures, speedText } from "../../cli/format.ts";
-import {
-  choice,
-  duration,
-  flag,
-  integer,
-  type Option,
-  several,
-  text,
-  transferOptions,
-} from "../../cli/options.ts";
+import { flag, integer, type Option, several, text, transferOptions } from "../../cli/options.ts";
 import { rewordForWriter } from "../../cli/other-kind.ts";
-import { FULL_POLICIES } from "../../cli/output-buffer.ts";
 import { startProgress } from "../../cli/progress.ts";
-import { timeoutsOf, waitMode } from "../../cli/shared-options.ts";
-import { formatDuration, parseRate } from "../../cli/values.ts";
+import { timeoutsOf, writersWaits } from "../../cli/shared-options.ts";
+import { parseRate } from "../../cli/values.ts";
 import { files } from "../../runtime/files.ts";
 import type { ReplayDocument } from "../../schemas/replay.ts";
 import { ReplayLoop } from "./replay-loop.ts";
@@ -87,27 +77,7 @@ const args = {
     absent: 1,
     parse: (text: string) => (text === "max" ? Number.POSITIVE_INFINITY : parseRate(text)),
   } satisfies Option<number>,
-  connectTimeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for each buffer, 0: try once",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.connectTimeoutMs),
-  }),
-  timeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for room, 0: forever",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.timeoutMs),
-    zeroIsForever: true,
-  }),
-  onFull: choice(FULL_POLICIES, {
-    group: "Waiting",
-    description: "handle a full buffer",
-    note: "--on-full drop drops frames that do not fit; --frames counts them too.",
-    valueHint: "POLICY",
-    default: "wait",
-  }),
-  wait: waitMode(),
+  ...writersWaits(TIMEOUTS, "each buffer"),
   ...transferOptions,
 } as const;
 

@@ -19,10 +19,9 @@ import {
   transferOptions,
 } from "../../cli/options.ts";
 import { rewordForWriter } from "../../cli/other-kind.ts";
-import { FULL_POLICIES, OutputBuffer } from "../../cli/output-buffer.ts";
+import { OutputBuffer } from "../../cli/output-buffer.ts";
 import { startProgress } from "../../cli/progress.ts";
-import { framing, timeoutsOf, waitMode } from "../../cli/shared-options.ts";
-import { formatDuration } from "../../cli/values.ts";
+import { framing, timeoutsOf, writersWaits } from "../../cli/shared-options.ts";
 import { DEFAULT_FRAME_SIZE, frameRateOf, frameSizeOf, videoOption } from "../../cli/video.ts";
 import { STAMP_SIZE, Writer } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
@@ -98,27 +97,7 @@ const args = {
     min: 1,
   }),
   delayMs: duration({ group: "Pace", description: "pause after each batch", default: 0 }),
-  connectTimeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for the buffer, 0: try once",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.connectTimeoutMs),
-  }),
-  timeoutMs: duration({
-    group: "Waiting",
-    description: "wait this long for room, 0: forever",
-    default: undefined,
-    shown: formatDuration(TIMEOUTS.timeoutMs),
-    zeroIsForever: true,
-  }),
-  onFull: choice(FULL_POLICIES, {
-    group: "Waiting",
-    description: "handle a full buffer",
-    note: "--on-full drop drops frames that do not fit; --frames counts them too.",
-    valueHint: "POLICY",
-    default: "wait",
-  }),
-  wait: waitMode(),
+  ...writersWaits(TIMEOUTS, "the buffer"),
   ...transferOptions,
 };
 

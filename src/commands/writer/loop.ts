@@ -1,7 +1,8 @@
 // The writer's loop: takes frames from a source and writes them to a buffer.
 
 import type { FrameRun, FrameSource } from "../../cli/frame-source.ts";
-import type { FULL_POLICIES, OutputBuffer } from "../../cli/output-buffer.ts";
+import type { OutputBuffer } from "../../cli/output-buffer.ts";
+import type { FULL_POLICIES } from "../../cli/shared-options.ts";
 import { LoopClock, Pace, type PaceOptions } from "../../cli/timing.ts";
 import { STAMP_SIZE, stampFrame } from "../../core/index.ts";
 import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
