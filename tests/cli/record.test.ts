@@ -297,7 +297,7 @@ describe("a recorder that is killed", () => {
     const [name, path] = [uniqueName(), newPath()];
     await using child = await record([name], path, "--compression", "none");
     await using writer = Child.cli(["writer", name, "-n", "0", "-s", "50000", "--quiet"]);
-    await eventually(() => sizeOf(path) > chunks * 900_000);
+    await eventually(() => sizeOf(path) > chunks * 1_100_000);
     child.kill("SIGKILL");
     await child.exited();
     await writer.exited();
