@@ -74,7 +74,7 @@ export class Receiver {
   /** The run that is not known yet, and since when. */
   #stranger: { readonly run: string; readonly since: number } | undefined;
   /** Resolves when it may be known which run is received. */
-  #news = Promise.withResolvers<void>();
+  #news: PromiseWithResolvers<void> | undefined;
 
   constructor(
     output: OutputBuffer,
@@ -172,14 +172,17 @@ export class Receiver {
 
   async #decide(arrival: Arrival): Promise<void> {
     const { run } = arrival.mark;
-    while (this.runs.standingOf(run) === "undecided") await this.#news.promise;
+    while (this.runs.standingOf(run) === "undecided") {
+      this.#news ??= Promise.withResolvers();
+      await this.#news.promise;
+    }
     await this.take(arrival);
   }
 
   #tellNews(): void {
-    const { resolve } = this.#news;
-    this.#news = Promise.withResolvers();
-    resolve();
+    const news = this.#news;
+    this.#news = undefined;
+    news?.resolve();
   }
 
   #refuseRun({ kind, mark }: Arrival): undefined {
