@@ -84,18 +84,19 @@ async function bundle(targets: readonly Target[]): Promise<Map<string, string>> 
     await Promise.all(
       outputs.map(async (output): Promise<[string, string]> => {
         const text = await output.text();
-        return [basename(output.path), output.kind === "sourcemap" ? withoutPackages(text) : text];
+        return [basename(output.path), output.kind === "sourcemap" ? withoutSources(text) : text];
       }),
     ),
   );
 }
 
-/** A source map without the text of other packages' sources; of a file that has no others, one that maps nothing. */
-function withoutPackages(map: string): string {
-  const { sourcesContent, ...rest } = JSON.parse(map) as { sources: string[]; sourcesContent: string[] };
-  const own = sourcesContent.map((text, at) => (rest.sources[at]?.startsWith("node_modules/") ? null : text));
-  if (own.every((text) => text === null)) return JSON.stringify({ version: 3, sources: [], mappings: "" });
-  return JSON.stringify({ ...rest, sourcesContent: own });
+/** A source map without the text of the sources, which is larger than the code; of other packages' code, one that maps nothing. */
+function withoutSources(map: string): string {
+  const { sources, ...rest } = JSON.parse(map) as { sources: string[] };
+  const isForeign = sources.every((path) => path.startsWith("node_modules/"));
+  if (isForeign) return JSON.stringify({ version: 3, sources: [], mappings: "" });
+  // Bun refuses a map without this field.
+  return JSON.stringify({ ...rest, sources, sourcesContent: sources.map(() => null) });
 }
 
 /** What other runtimes load in place of the API: all its names, as an import of a missing one would be another error. */

@@ -145,7 +145,7 @@ describe("the package", () => {
       if (name !== "lib/needs-bun.js") expect(files()).toContain(`${name}.map`);
     // There are at most eight helpers.
     const size = files().reduce((sum, name) => sum + statSync(join(place, name)).size, 0);
-    expect(size + 7 * statSync(libraryPath).size).toBeLessThan(4e6);
+    expect(size + 7 * statSync(libraryPath).size).toBeLessThan(3e6);
   });
 
   test("has the types of the API with what they mean, and no others", async () => {

@@ -100,8 +100,10 @@ TEST(space_is_given_back_in_the_order_of_reading_with_one_post_for_each_frame) {
 TEST(the_read_position_moves_with_the_space_that_is_given_back_and_not_before) {
   struct ring ring;
   open_ring(&ring, 256);
-  for (uint64_t sequence = 1; sequence <= 3; sequence++) OK(write_frame(&ring, 64 - HEADER, sequence));
-  for (uint64_t sequence = 1; sequence <= 3; sequence++) read_frame(&ring, 64 - HEADER, sequence);
+  for (uint64_t sequence = 1; sequence <= 3; sequence++) {
+    OK(write_frame(&ring, 64 - HEADER, sequence));
+    read_frame(&ring, 64 - HEADER, sequence);
+  }
   EQUAL(word(&ring.oieb->payload_read_count), 3);
   EQUAL(word(&ring.oieb->payload_read_pos), 0);
   OK(zb_reader_release(ring.reader, 1, 1));
