@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Bundle, isRoot } from "../support/bundle.ts";
+import { canServe, NatsServer } from "../support/nats.ts";
 import { Child, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 
@@ -80,6 +81,45 @@ describe("doctor", () => {
         status: "warning",
         remedy: "export TMPDIR=/tmp",
       });
+    },
+  );
+
+  test.skipIf(!canServe)(
+    "looks at a NATS server: whether it answers, its max_payload, and JetStream",
+    async () => {
+      await using server = await NatsServer.start({ config: "max_payload: 2MB" });
+      const { code, document } = await runJson("doctor", "--server", server.url);
+      expectValid("doctor", document);
+      expect(code).toBe(0);
+      expect(checkOf(document, "NATS server")).toMatchObject({
+        status: "ok",
+        message: expect.stringMatching(
+          / answers in \d+ ms: version 2\.\d.*, messages of up to 2,097,152 bytes/,
+        ),
+      });
+      expect(checkOf(document, "JetStream")).toMatchObject({
+        status: "ok",
+        message: expect.stringContaining("no limit for this account"),
+      });
+
+      const account = "accounts { A { users [ { user: a, password: hunter2 } ] } }";
+      await using without = await NatsServer.start({ config: account });
+      const args = ["doctor", "--json-output", "--user", "a"];
+      await using doctor = Child.cli(args, { env: { NATS_URL: without.url, NATS_PASSWORD: "hunter2" } });
+      const report = await doctor.report();
+      expect(report.code).toBe(0);
+      expect(checkOf(report.document, "JetStream")).toMatchObject({
+        status: "warning",
+        remedy: "nats-server -js",
+      });
+
+      const refused = await runJson("doctor", "--server", without.url);
+      expect(refused.code).toBe(1);
+      expect(refused.document.error.code).toBe("PERMISSION_DENIED");
+      expect(checkOf(refused.document, "NATS server")).toMatchObject({ status: "error" });
+      const nobody = await runJson("doctor", "--server", "nats://127.0.0.1:1");
+      expect(nobody.code).toBe(1);
+      expect(expectValid("doctor", nobody.document).error.code).toBe("PEER_TIMEOUT");
     },
   );
 });

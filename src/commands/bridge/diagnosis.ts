@@ -52,7 +52,8 @@ async function diagnoseJetStream(broker: Broker): Promise<Finding> {
   try {
     const { manager } = await JetStream.open(broker);
     const { storage, memory, limits } = await broker.race(manager.getAccountInfo());
-    const limit = limits.max_storage < 0 ? "no limit" : `at most ${bytesText(limits.max_storage)}`;
+    const limit =
+      limits.max_storage < 0 ? "no limit for this account" : `at most ${bytesText(limits.max_storage)}`;
     return {
       check: JETSTREAM,
       status: "ok",
