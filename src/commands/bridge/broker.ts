@@ -123,8 +123,7 @@ export class Broker implements Disposable {
       ...(queue !== undefined && { queue }),
       callback: (error, message) => {
         if (error !== null) return this.fail(error);
-        // What waits for room is kept for long, and looked at by each collection.
-        this.garbage.note(message.data.length / 2);
+        this.garbage.note(message.data.length);
         try {
           take(message);
         } catch (thrown) {

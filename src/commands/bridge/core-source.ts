@@ -108,8 +108,9 @@ export class CoreSource {
     const isWanted =
       arrival.kind === "part" ? this.#isWanted(arrival) : this.#bytes < MOST_BYTES + SPARE_BYTES;
     if (!isWanted) return;
-    this.#waiting.push(arrival);
+    this.#waiting.push(kept(arrival));
     this.#bytes += costOf(arrival);
+    this.#broker.garbage.note(costOf(arrival));
   }
 
   /** Whether to keep a part. If there is no memory for a frame, it is dropped as a whole. */
@@ -141,6 +142,11 @@ export class CoreSource {
     this.#bytes += MESSAGE_BYTES;
     return false;
   }
+}
+
+/** A message to be kept: the client's bytes are part of something larger, which would be kept with them. */
+function kept(arrival: Arrival): Arrival {
+  return arrival.kind === "part" ? { ...arrival, data: arrival.data.slice() } : arrival;
 }
 
 function costOf(arrival: Arrival): number {

@@ -4,7 +4,7 @@
 import { gcAndSweep } from "bun:jsc";
 
 /** How many bytes of messages may pass between two collections: one costs about 3 ms, which the reused memory makes up for. */
-const MOST_BYTES = 16 * 2 ** 20;
+const MOST_BYTES = 20 * 2 ** 20;
 
 /** Collects the copies of messages. */
 export class Garbage {

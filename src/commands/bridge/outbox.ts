@@ -1,7 +1,7 @@
 // What a publisher has to send, in its order: kept until the broker has it, and sent again after an outage.
 
 /** How many bytes may be on their way: sent, but the broker has not told that it has them. */
-const WINDOW_BYTES = 16 * 2 ** 20;
+const WINDOW_BYTES = 8 * 2 ** 20;
 
 /** How many entries may be kept. */
 const MAX_ENTRIES = 4096;

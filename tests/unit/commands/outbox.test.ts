@@ -4,7 +4,7 @@ import { type Courier, type Message, Outbox, type Parcel } from "../../../src/co
 
 const MIB = 2 ** 20;
 /** What may be on its way, by the rules of bridges. */
-const WINDOW = 16 * MIB;
+const WINDOW = 8 * MIB;
 
 /** A broker that confirms when it is told to. */
 class FakeCourier implements Courier {
