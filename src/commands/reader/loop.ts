@@ -11,7 +11,7 @@ import { FrameBatch, type Reader, STAMP_SIZE, WriterDeadError } from "../../core
 import type { ReaderDocument } from "../../schemas/reader.ts";
 import { Examination, type ExaminationOptions } from "./examination.ts";
 import { type Selection, UNSTAMPED } from "./selection.ts";
-import { allOf, type Batch, newestOf, type Takes } from "./takes.ts";
+import { allOf, type Batch, newestOf, type Take } from "./takes.ts";
 
 /** Batches up to this many bytes are handled so quickly that their frames are released together. */
 const MAX_UNIT_SIZE = 64 * 1024;
@@ -49,7 +49,7 @@ export class ReaderLoop {
   readonly #clock: LoopClock;
   readonly #input: FrameInput;
   readonly #examination: Examination;
-  readonly #takes: Takes;
+  readonly #take: Take;
   /** Whether each frame is checked. */
   readonly #examines: boolean;
   /** Batches that are not released yet, because `batchSize` frames are released together, and their number of frames. */
@@ -77,7 +77,7 @@ export class ReaderLoop {
     this.#session = session;
     this.#document = document;
     this.#clock = new LoopClock(session.signal, () => report(this.#frames, this.#bytes));
-    this.#takes = options.latest ? newestOf(reader) : allOf(reader);
+    this.#take = options.latest ? newestOf(reader) : allOf(reader);
     this.#input = new FrameInput(reader, options, session, () => outputs.frames?.checkReader());
     this.#examination = new Examination(options, document, session.log, this.#clock);
     this.#examines = this.#examination.isWanted;
@@ -148,7 +148,7 @@ export class ReaderLoop {
     while (frames === 0 || this.#frames < frames) {
       const most = Math.min(this.#room, frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#frames);
       const shortWaitMs = this.#isAtRest ? wait.milliseconds : 0;
-      let batch = this.#takes.now(most, shortWaitMs);
+      let batch = this.#take(most, shortWaitMs);
       wait.note(batch.length > 0);
       if (batch.length === 0) batch = await this.#waitForFrames(most);
       this.#clock.start();
@@ -173,13 +173,14 @@ export class ReaderLoop {
   }
 
   async #waitForFrames(most: number): Promise<Batch> {
-    const { signal } = this.#session;
     this.#release();
     await this.#flush();
     this.#clock.pause();
     return this.#input.awaitFrames(async (waitMs) => {
-      const batch = await this.#takes.later(most, waitMs, signal);
-      return batch.length > 0 ? batch : undefined;
+      const batch = this.#take(most, waitMs);
+      if (batch.length > 0) return batch;
+      await this.#clock.turn();
+      return undefined;
     });
   }
 

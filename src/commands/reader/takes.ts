@@ -5,28 +5,21 @@ import type { Frame, FrameBatch, Reader } from "../../core/index.ts";
 /** Frames that were taken together. */
 export type Batch = Pick<FrameBatch, "dataOf" | "length" | "release" | "sequenceOf" | "size" | "sizeOf">;
 
-/** Takes up to `most` frames; none if there are none within the time. */
-export interface Takes {
-  /** Blocks the thread for up to `milliseconds`; with 0 it looks once. */
-  now(most: number, milliseconds: number): Batch;
-  later(most: number, milliseconds: number, signal: AbortSignal): Promise<Batch>;
-}
+/**
+ * Takes up to `most` frames; none if there are none within the time. Blocks the thread for up to `milliseconds`, and no longer
+ * than until a signal comes; with 0 it looks once.
+ */
+export type Take = (most: number, milliseconds: number) => Batch;
 
 /** All frames. */
-export function allOf(reader: Reader): Takes {
-  return {
-    now: (most, milliseconds) =>
-      milliseconds > 0 ? reader.readFrames(most, milliseconds) : reader.tryReadFrames(most),
-    later: (most, milliseconds, signal) => reader.readFramesAsync(most, milliseconds, { signal }),
-  };
+export function allOf(reader: Reader): Take {
+  return (most, milliseconds) =>
+    milliseconds > 0 ? reader.readFrames(most, milliseconds) : reader.tryReadFrames(most);
 }
 
 /** The newest frame that is there. */
-export function newestOf(reader: Reader): Takes {
-  return {
-    now: (_, milliseconds) => single(reader.readLatest(milliseconds)),
-    later: async (_, milliseconds, signal) => single(await reader.readLatestAsync(milliseconds, { signal })),
-  };
+export function newestOf(reader: Reader): Take {
+  return (_, milliseconds) => single(reader.readLatest(milliseconds));
 }
 
 function single(frame: Frame): Batch {

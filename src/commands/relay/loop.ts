@@ -141,11 +141,12 @@ export class RelayLoop {
   }
 
   #waitForFrame(): Promise<Frame> {
-    const { signal } = this.#session;
     this.#clock.pause();
     return this.#input.awaitFrames(async (waitMs) => {
-      const frame = await this.#reader.readFrameAsync(waitMs, { signal });
-      return frame.isValid ? frame : undefined;
+      const frame = this.#reader.readFrame(waitMs);
+      if (frame.isValid) return frame;
+      await this.#clock.turn();
+      return undefined;
     });
   }
 

@@ -48,10 +48,11 @@ bool zb_has_other_cpu(uint64_t pid) {
   return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
-void zb_populate(void *start, size_t length, bool write) {
+bool zb_populate(void *start, size_t length, bool write) {
   (void)start; /* the system has no call for it */
   (void)length;
   (void)write;
+  return false;
 }
 
 void zb_yield(void) { sched_yield(); }

@@ -141,8 +141,8 @@ static inline void *zb_object_address(struct zb_object *object) {
 /* Monotonic time in nanoseconds. The coarse time is cheaper and up to 10 ms behind. */
 int64_t zb_now_ns(void);
 int64_t zb_now_coarse_ns(void);
-/* Fills the page table for part of a mapping, for writing or for reading. Does nothing if the system cannot do that. */
-void zb_populate(void *start, size_t length, bool write);
+/* Fills the page table for part of a mapping, for writing or for reading. False if the system cannot do that. */
+bool zb_populate(void *start, size_t length, bool write);
 /* Whether this thread and the process can run at the same time, each on its own processor. With 0, or if the process
  * cannot be asked: whether this thread may run on more than one processor. */
 bool zb_has_other_cpu(uint64_t pid);

@@ -204,12 +204,13 @@ int32_t zb_object_unlink(const struct zb_object *object) {
 #define MADV_POPULATE_WRITE 23
 #endif
 
-void zb_populate(void *start, size_t length, bool write) {
+bool zb_populate(void *start, size_t length, bool write) {
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   const uintptr_t first = (uintptr_t)start & ~(page - 1), end = (uintptr_t)start + length;
   /* If this fails, each page faults at its first use. */
-  (void)ZB_CALL(populate,
-                madvise((void *)first, end - first, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ), -1);
+  return ZB_CALL(populate,
+                 madvise((void *)first, end - first, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ),
+                 -1) == 0;
 }
 
 static void memory_path(char path[ZB_OBJECT_PATH_MAX], const char *name) {

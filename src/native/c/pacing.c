@@ -96,9 +96,10 @@ void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size,
 
 /* ---- page tables --------------------------------------------------------------------------------------------- */
 
-void zb_populate_to(struct ring *ring, uint64_t end, bool write) {
-  const uint64_t size = ring->payload_size;
-  uint64_t until = size - end > tuning.populate_bytes ? end + tuning.populate_bytes : size;
-  zb_populate(ring->payload + ring->populated, until - ring->populated, write);
-  ring->populated = until;
+void zb_populate_beyond(struct ring *ring, uint64_t end, bool write) {
+  const uint64_t size = ring->payload_size,
+                 from = atomic_load_explicit(&ring->populated, memory_order_relaxed);
+  const uint64_t until = size - end > tuning.populate_bytes ? end + tuning.populate_bytes : size;
+  if (from < until) (void)zb_populate(ring->payload + from, until - from, write);
+  zb_populated(ring, until);
 }

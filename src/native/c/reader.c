@@ -42,6 +42,7 @@ int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   reader->read_count = LOAD(ring.oieb->payload_read_count, relaxed);
   reader->next_sequence = (uint64_t)sequence;
   reader->gather = zb_gather_start();
+  zb_populating_start(&reader->ring);
   zb_resource_add(&reader->resource, close_resource);
   *result = reader;
   return ZB_OK;
@@ -49,6 +50,7 @@ int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
 
 void zb_reader_close(zb_reader *reader) {
   zb_resource_remove(&reader->resource);
+  zb_populating_stop(&reader->ring);
   free(reader->lent);
   free(reader);
 }
@@ -129,8 +131,7 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
       break;
     }
     uint64_t credit = waste + HEADER + header.size;
-    if (position + HEADER + header.size > reader->ring.populated)
-      zb_populate_to(&reader->ring, position + HEADER + header.size, false);
+    zb_populate_to(&reader->ring, position + HEADER + header.size, false);
     reader->view.frames[count].offset = reader->ring.payload_offset + (double)(position + HEADER);
     reader->view.frames[count].size = (double)header.size;
     reader->view.frames[count].sequence = (double)header.sequence;

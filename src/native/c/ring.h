@@ -88,8 +88,9 @@ struct ring {
   struct zb_oieb *oieb;
   uint8_t *payload;
   uint64_t metadata_size, payload_size;
-  double payload_offset; /* from the start of the memory */
-  uint64_t populated;    /* the page table is filled up to this position */
+  double payload_offset;         /* from the start of the memory */
+  _Atomic(uint64_t) populated;   /* the page table is filled up to this position */
+  struct populating *populating; /* the thread that fills it; NULL: there is none */
   struct idle idle;
 };
 
@@ -129,7 +130,34 @@ struct keep_warm zb_keep_warm_start(const struct ring *ring);
  * tuning.warm_call_ns, or half the time that copying the frame takes, whichever is longer. */
 void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size, int32_t wait_us);
 
+/* Notes that the page table is filled up to `end`. */
+static inline void zb_populated(struct ring *ring, uint64_t end) {
+  uint64_t populated = atomic_load_explicit(&ring->populated, memory_order_relaxed);
+  while (populated < end &&
+         !atomic_compare_exchange_weak_explicit(&ring->populated, &populated, end, memory_order_relaxed,
+                                                memory_order_relaxed))
+    continue;
+}
+
 /* Fills the page table up to `end` and some bytes beyond. One page fault per page would take longer. */
-void zb_populate_to(struct ring *ring, uint64_t end, bool write);
+void zb_populate_beyond(struct ring *ring, uint64_t end, bool write);
+/* The same, unless that is done. */
+static inline void zb_populate_to(struct ring *ring, uint64_t end, bool write) {
+  if (end > atomic_load_explicit(&ring->populated, memory_order_relaxed))
+    zb_populate_beyond(ring, end, write);
+}
+
+/* ---- linux_populating.c ---------------------------------------------------------------------------------------- */
+
+/* Fills the page table of a large ring by a thread of its own, which runs when no other wants the processor. Where that fails,
+ * zb_populate_to is enough. */
+#ifdef __linux__
+void zb_populating_start(struct ring *ring);
+/* Ends the thread. Before the memory is unmapped. */
+void zb_populating_stop(struct ring *ring);
+#else
+static inline void zb_populating_start(struct ring *ring) { (void)ring; }
+static inline void zb_populating_stop(struct ring *ring) { (void)ring; }
+#endif
 
 #endif

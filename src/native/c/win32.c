@@ -107,10 +107,11 @@ bool zb_has_other_cpu(uint64_t pid) {
   return (own & (own - 1)) != 0;
 }
 
-void zb_populate(void *start, size_t length, bool write) {
+bool zb_populate(void *start, size_t length, bool write) {
   (void)start; /* the system has no call for it */
   (void)length;
   (void)write;
+  return false;
 }
 
 void zb_yield(void) { SwitchToThread(); }

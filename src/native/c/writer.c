@@ -86,6 +86,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
     empty_semaphore(written);
     rewind_ring(writer);
   }
+  zb_populating_start(&writer->ring);
   zb_resource_add(&writer->resource, close_resource);
   *result = writer;
   return ZB_OK;
@@ -93,6 +94,7 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
 
 void zb_writer_close(zb_writer *writer) {
   zb_resource_remove(&writer->resource);
+  zb_populating_stop(&writer->ring);
   free(writer);
 }
 
@@ -167,7 +169,7 @@ static int32_t place(zb_writer *writer, uint64_t size, uint64_t free_bytes) {
     ZB_POINT(write_marker);
     store_header(writer->ring.payload + writer->write_pos, 0, 0);
   }
-  if (position + total > writer->ring.populated) zb_populate_to(&writer->ring, position + total, true);
+  zb_populate_to(&writer->ring, position + total, true);
   writer->acquired.position = position;
   writer->acquired.size = size;
   writer->acquired.waste = waste;
