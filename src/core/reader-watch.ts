@@ -17,6 +17,8 @@ export class ReaderWatch {
   readonly #ring: RingWriter;
   readonly #reader: Peer;
   readonly #onRoleLost: () => void;
+  /** Called at every {@link check}, before what that throws. */
+  onLook: (() => void) | undefined;
   /** The reader at the last check; 0 until a reader adopts a buffer that this writer made. */
   #readerPid: bigint;
 
@@ -68,6 +70,7 @@ export class ReaderWatch {
    */
   check(): void {
     const { name, memory } = this.#buffer;
+    this.onLook?.();
     this.#keepRole();
     // In this order: a reader that leaves stores 0 first, and removes the names later.
     const { isNamed } = memory;

@@ -8,6 +8,7 @@ import { TurnKeeper } from "../runtime/turn.ts";
 import { BufferFullError, type ClosedError } from "./errors.ts";
 import { failure } from "./failures.ts";
 import type { ReaderWatch } from "./reader-watch.ts";
+import type { SharingSource } from "./sharing/source.ts";
 
 /** How long a blocking wait goes on before the reader is checked (docs/protocol.md, section 4). */
 const SLICE_MS = 100;
@@ -48,6 +49,8 @@ export class WriteQueue {
   #isTurning = false;
   /** Until when the first write waits for room, by `performance.now()`. Undefined: it has not begun to. */
   #deadline: number | undefined;
+  /** The source whose frames are passed on: what its targets release is noted during each wait. */
+  #source: SharingSource | undefined;
   /** The write that waits for room in the helper's thread. */
   #waiting: QueuedWrite | undefined;
 
@@ -55,6 +58,18 @@ export class WriteQueue {
     this.#name = name;
     this.#released = released;
     this.#reader = reader;
+  }
+
+  /** From now on, waits also collect what targets of this source release. */
+  collectWith(source: SharingSource): void {
+    this.#source = source;
+  }
+
+  /** Attempts the first write that waits for room again: somebody may have taken the token that it waits for. */
+  retry(): void {
+    if (this.#waiting === undefined) return;
+    this.#waiting = undefined;
+    this.#advance();
   }
 
   /** Whether an asynchronous write may be attempted at once. */
@@ -252,6 +267,7 @@ export class WriteQueue {
   /** Takes the tokens of what was released so far: to be called before a look at what else they may stand for. */
   clearTokens(): void {
     this.#released.clear();
+    this.#source?.collect(false);
   }
 
   /** Resolves when a frame is released, after the time, or when the queue is closed. */
@@ -261,7 +277,8 @@ export class WriteQueue {
       if (typeof waiter === "number") throw failure(waiter, this.#name, "A thread that waits for room");
       this.#waiter = waiter;
     }
-    return this.#waiter.wait(milliseconds * 1000);
+    const sleep = this.#waiter.wait(milliseconds * 1000);
+    return this.#source === undefined ? sleep : this.#source.collectDuring(sleep);
   }
 
   /** Ends all waits; the writes that wait fail with `error`, whatever becomes of the helper's thread. */
