@@ -1,6 +1,6 @@
 // A writer's connection to its buffer: everything but the writing of frames.
 
-import { Role } from "../native/memory.ts";
+import { OiebFlag, Role } from "../native/memory.ts";
 import { RingWriter, Wait } from "../native/ring.ts";
 import { takeAllSteps } from "../runtime/steps.ts";
 import { Cancellations } from "./buffer/cancellations.ts";
@@ -12,6 +12,7 @@ import { failure } from "./failures.ts";
 import { FrameWrites } from "./frame-writes.ts";
 import { ReaderWatch } from "./reader-watch.ts";
 import { Forwarding } from "./sharing/forwarding.ts";
+import type { SharingSource } from "./sharing/source.ts";
 import { WriteQueue } from "./write-queue.ts";
 import { frameAcquired, writerClosed } from "./writer-errors.ts";
 import { sendMetadata } from "./writer-metadata.ts";
@@ -133,6 +134,13 @@ export abstract class ConnectedWriter implements Disposable {
   loadOieb(): Oieb {
     this.guard();
     return this.buffer.loadOieb();
+  }
+
+  /** @internal Shares frames of this source from now on, if the reader takes any: whether it does. */
+  shareFrom(source: SharingSource): boolean {
+    if ((this.loadOieb().flags & OiebFlag.SHARING) === 0n) return false;
+    this.forwarding.attach(source);
+    return true;
   }
 
   /** @internal The table of cancelled requests, if the buffer has one. */

@@ -54,6 +54,8 @@ export interface ReadOptions {
 interface InternalOptions extends ReaderOptions {
   /** Flags of the buffer: {@link OiebFlag}. */
   readonly flags?: bigint;
+  /** Its frames may be shared with others, also if it takes none of other buffers. */
+  readonly isSource?: boolean;
   /** The buffer, if it has been created. */
   readonly created?: SharedBuffer;
 }
@@ -92,7 +94,7 @@ export class Reader implements Disposable {
   constructor(
     name: string,
     config?: BufferConfig,
-    { wait = "adaptive", flags = 0n, allowPayloadSharing = false, created }: InternalOptions = {},
+    { wait = "adaptive", flags = 0n, allowPayloadSharing = false, isSource, created }: InternalOptions = {},
   ) {
     checkWaitMode(wait);
     const mayShare = allowPayloadSharing && isSharingOffered();
@@ -114,7 +116,8 @@ export class Reader implements Disposable {
     this.#ring = ring;
     this.#metadata = new ReceivedMetadata(buffer);
     this.#lender = new Lender(name, memory, ring, this.#watch);
-    this.sharing = new SharingSource(buffer, ring, writer, this.#watch, { isAllowed: mayShare });
+    const isAllowed = mayShare || (isSource === true && isSharingOffered());
+    this.sharing = new SharingSource(buffer, ring, writer, this.#watch, { isAllowed });
     this.#lender.source = this.sharing;
     if (mayShare && areRolesLocked(buffer.loadOieb())) {
       this.#attachments = new Attachments(name, ring, this.#watch);

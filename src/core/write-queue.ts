@@ -51,6 +51,9 @@ export class WriteQueue {
   #deadline: number | undefined;
   /** The source whose frames are passed on: what its targets release is noted during each wait. */
   #source: SharingSource | undefined;
+  /** Ends the calls of {@link waitForRoom} that wait. */
+  #endWaits: () => void = () => {};
+  #waitsEnded: Promise<void> | undefined;
   /** The write that waits for room in the helper's thread. */
   #waiting: QueuedWrite | undefined;
 
@@ -65,8 +68,9 @@ export class WriteQueue {
     this.#source = source;
   }
 
-  /** Attempts the first write that waits for room again: somebody may have taken the token that it waits for. */
+  /** Ends the waits for room that go on, to try again: somebody may have taken the token that they wait for. */
   retry(): void {
+    this.#endWaits();
     if (this.#waiting === undefined) return;
     this.#waiting = undefined;
     this.#advance();
@@ -261,7 +265,19 @@ export class WriteQueue {
 
   /** Waits for a released frame, for an abort, or for the time to pass, a slice at the most. */
   async waitForRoom(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    await raceAbort(this.#sleep(Math.min(ASYNC_SLICE_MS, timeoutMs)), signal);
+    const sleep = this.#sleep(Math.min(ASYNC_SLICE_MS, timeoutMs));
+    await raceAbort(this.#source === undefined ? sleep : Promise.race([sleep, this.#retried()]), signal);
+  }
+
+  /** Resolves at the next {@link retry}. */
+  #retried(): Promise<void> {
+    this.#waitsEnded ??= new Promise((resolve) => {
+      this.#endWaits = () => {
+        this.#waitsEnded = undefined;
+        resolve();
+      };
+    });
+    return this.#waitsEnded;
   }
 
   /** Takes the tokens of what was released so far: to be called before a look at what else they may stand for. */

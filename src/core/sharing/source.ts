@@ -94,6 +94,15 @@ export class SharingSource {
     for (const target of this.#targets) target.look(mayShare);
   }
 
+  /**
+   * To be called when a frame was passed on to a target: waits under way also end when that releases it, and it is looked at
+   * if the program does not wait.
+   */
+  noteShared(target: SharedTarget): void {
+    if (this.#sleepers > 0) this.#listenTo(target);
+    this.watch();
+  }
+
   /** Looks again and again while targets have references, also if the program calls nothing. */
   watch(): void {
     if (this.#timer !== undefined || this.#isClosed) return;
