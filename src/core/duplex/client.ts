@@ -10,6 +10,7 @@ import { BufferFullError, ClosedError } from "../errors.ts";
 import { Frame } from "../frame.ts";
 import type { Reader } from "../reader.ts";
 import type { Writer } from "../writer.ts";
+import { sizeOf } from "../writer-errors.ts";
 import { connect, connectAsync, type Ends } from "./connecting.ts";
 import { Pending, PendingRequests } from "./pending.ts";
 import { SentRequests } from "./sent.ts";
@@ -17,6 +18,9 @@ import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } fro
 
 /** How long a wait for responses goes on before the client checks the server. */
 const SLICE_MS = 250;
+
+/** How often a send that waits for room looks for responses that nobody waits for. */
+const LATE_MS = 5;
 
 /** A client, connected from {@link open} or {@link connect} to {@link close}. */
 export class DuplexClient implements IDuplexClient {
@@ -83,7 +87,7 @@ export class DuplexClient implements IDuplexClient {
   // ---- sending and receiving apart ---------------------------------------------------------------------------------
 
   sendRequest(data: Uint8Array): number {
-    this.#prepareToSend();
+    this.#prepareToSend(sizeOf(data));
     const sequence = this.#requests.nextSequence;
     this.#requests.writeFrame(data);
     this.#sent.add(sequence, this.#bytesSent);
@@ -91,7 +95,7 @@ export class DuplexClient implements IDuplexClient {
   }
 
   acquireRequestBuffer(size: number): { sequence: number; buffer: Uint8Array } {
-    this.#prepareToSend();
+    this.#prepareToSend(size);
     const { sequence, data } = this.#requests.acquireFrame(size);
     return { sequence, buffer: data };
   }
@@ -129,7 +133,7 @@ export class DuplexClient implements IDuplexClient {
     return this.honoursCancellation;
   }
 
-  #prepareToSend(): void {
+  #prepareToSend(size: number): void {
     this.#guard();
     if (this.#requests.queue.acquiredSize > 0) {
       throw new ClosedError(`A request of channel "${this.#channel}" is acquired already.`, {
@@ -138,7 +142,21 @@ export class DuplexClient implements IDuplexClient {
       });
     }
     if (this.#sent.areMany) this.#forgetFailed();
-    else if (this.#expectsLate) this.#settleAll(this.#responses.tryReadFrame());
+    if (this.#expectsLate) this.#makeRoom(size);
+  }
+
+  /** Waits for room as a write does, and drops meanwhile what was answered for nobody: that may be what takes the room. */
+  #makeRoom(size: number): void {
+    const timeoutMs = this.#requests.writeTimeout;
+    const deadline = performance.now() + timeoutMs;
+    const endedBefore = waitsEndedBySignals();
+    this.#settleAll(this.#responses.tryReadFrame());
+    while (this.#requests.tryAcquireFrame(size, LATE_MS) === undefined) {
+      if (waitsEndedBySignals() !== endedBefore) throw this.#noRoom("when a signal arrived", "signal");
+      if (performance.now() >= deadline) throw this.#noRoom(`within ${timeoutMs} ms`);
+      this.#settleAll(this.#responses.tryReadFrame());
+    }
+    this.#requests.cancelFrame();
   }
 
   /** Bytes of all requests so far, with their headers. */
@@ -311,21 +329,17 @@ export class DuplexClient implements IDuplexClient {
 
   #expire(pending: Pending): void {
     if (pending.sequence > 0) this.#takeBack(pending).resolve(Frame.invalid);
-    else this.#end(pending).reject(this.#noRoom(pending.timeoutMs));
+    else this.#end(pending).reject(this.#noRoom(`within ${pending.timeoutMs} ms`));
   }
 
-  #noRoom(timeoutMs: number): BufferFullError {
-    return new BufferFullError(
-      "timeout",
-      `Channel "${this.#channel}" had no room for the request within ${timeoutMs} ms.`,
-      {
-        buffer: this.#requests.name,
-        hint:
-          this.#requests.queue.acquiredSize > 0
-            ? "An acquired request holds up the others: call commitRequest() or cancelRequestBuffer()."
-            : "Its server is slower than its client, or the client holds responses: release them, wait longer, or ask less at once.",
-      },
-    );
+  #noRoom(when: string, reason: "timeout" | "signal" = "timeout"): BufferFullError {
+    return new BufferFullError(reason, `Channel "${this.#channel}" had no room for the request ${when}.`, {
+      buffer: this.#requests.name,
+      hint:
+        this.#requests.queue.acquiredSize > 0
+          ? "An acquired request holds up the others: call commitRequest() or cancelRequestBuffer()."
+          : "Its server is slower than its client, or the client holds responses: release them, wait longer, or ask less at once.",
+    });
   }
 
   // ---- the end -----------------------------------------------------------------------------------------------------
