@@ -98,7 +98,11 @@ describe("a target's reader that is killed", () => {
     first.kill("SIGKILL");
     await first.exited();
     const start = performance.now();
-    expect(await forwarder.receive("lost")).toMatchObject({ target: one, code: "READER_DEAD", reason: "died" });
+    expect(await forwarder.receive("lost")).toMatchObject({
+      target: one,
+      code: "READER_DEAD",
+      reason: "died",
+    });
     expect(await second.receive("read")).toMatchObject({ frames, sha256: digestOf(frames, 100_000) });
     expect(performance.now() - start).toBeLessThan(10 * NOTICED_MS);
     await forwarder.receive("forwarded");
