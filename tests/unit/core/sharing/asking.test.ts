@@ -30,6 +30,7 @@ describe("a writer copies all frames", () => {
     expect([writer.forwardFrame(frame), writer.sharing]).toEqual(["copied", "off"]);
     source.close();
     expect(thrownBy(() => writer.writeFrame(bytesOf(2, 10)))).toMatchObject({ code: "CLOSED" });
+    expect(thrownBy(() => new SharedWriter(reader.name, source))).toMatchObject({ code: "CLOSED" });
   });
 
   test("if it was not told to share", () => {
