@@ -244,6 +244,25 @@ async function oneRequest(): Promise<Measurement> {
   };
 }
 
+/** A picture to a server that changes it in place, and back. */
+async function requestInPlace(): Promise<Measurement> {
+  const count = 2000;
+  const turns = await takeTurns({
+    shared: () => inBun(["ask-shared", "serve-in-place"], PICTURE_SIZE, count, RING_SIZE),
+    copied: () => inBun(["ask-copied", "serve-in-place"], PICTURE_SIZE, count, RING_SIZE),
+    "Unix socket": () => inC("socket", PICTURE_SIZE, 300, RING_SIZE),
+  });
+  return {
+    title: `request and response in place, pictures of ${PICTURE_SIZE.toLocaleString("en-US")} bytes, p50`,
+    contenders: medians(turns, "p50Ns", nanosecondsText),
+    comparisons: [
+      compare(turns, "p50Ns", "shared", "Unix socket", { atMost: 1 / 50 }),
+      compare(turns, "p50Ns", "shared", "copied", { atMost: 1 / 5 }),
+    ],
+    turns,
+  };
+}
+
 async function manyRequests(): Promise<Measurement> {
   const [frameSize, count] = [KIB, 1_000_000];
   const turns = await takeTurns({
@@ -339,6 +358,7 @@ const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
   pictures,
   relay: relayed,
   request: oneRequest,
+  "request-in-place": requestInPlace,
   requests: manyRequests,
   idle,
   paced,

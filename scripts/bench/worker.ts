@@ -199,8 +199,43 @@ function serveDuplex(): void {
     .start((request) => request.data, undefined, { limit: warmUp + count });
 }
 
-function connectClient(): IDuplexClient {
-  return factory.createClient(name, { config, connectTimeoutMs });
+/** Looks at both ends of each request, changes them, and answers in place. */
+function serveInPlace(): void {
+  const last = frameSize - 1;
+  factory.createMutableServer(name, config).start(
+    (request) => {
+      const bytes = request.getMutableSpan();
+      bytes[0]!++;
+      bytes[last]!++;
+    },
+    undefined,
+    { limit: warmUp + count },
+  );
+}
+
+function connectClient(allowPayloadSharing = false): IDuplexClient {
+  return factory.createClient(name, { config, connectTimeoutMs, allowPayloadSharing });
+}
+
+/** As {@link askOneByOne}, with requests that are made where they are sent from and responses looked at where they come in. */
+function askInPlace(allowPayloadSharing: boolean): void {
+  using client = connectClient(allowPayloadSharing);
+  const elapsedNs = new Uint32Array(warmUp + count);
+  const last = frameSize - 1;
+  for (let i = 0; i < warmUp + count; i++) {
+    const { buffer } = client.acquireRequestBuffer(frameSize);
+    buffer[0] = i;
+    buffer[last] = i;
+    const startNs = Bun.nanoseconds();
+    client.commitRequest();
+    const response = client.receiveResponse();
+    const { data } = response;
+    const isRight = data[0] === ((i + 1) & 0xff) && data[last] === ((i + 1) & 0xff);
+    elapsedNs[i] = Bun.nanoseconds() - startNs;
+    response.release();
+    if (!isRight) throw new Error(`the response to request ${i} is wrong`);
+  }
+  printLatency(elapsedNs);
 }
 
 function askOneByOne(): void {
@@ -271,6 +306,9 @@ const roles: Readonly<Record<string, () => unknown>> = {
   "serve-duplex": serveDuplex,
   "ask-one-by-one": askOneByOne,
   "ask-many": askMany,
+  "serve-in-place": serveInPlace,
+  "ask-copied": () => askInPlace(false),
+  "ask-shared": () => askInPlace(true),
   idle: () => idle((reader, timeoutMs) => reader.readFrame(timeoutMs)),
   "idle-async": () => idle((reader, timeoutMs) => reader.readFrameAsync(timeoutMs)),
   "stay-connected": stayConnected,

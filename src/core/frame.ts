@@ -4,18 +4,25 @@ import type { SharedMemory } from "../native/memory.ts";
 import { FIELDS_PER_FRAME, type RingReader } from "../native/ring.ts";
 import { MAX_VIEW_SIZE } from "./config.ts";
 import { ClosedError, FrameTooLargeError } from "./errors.ts";
+import type { SharingSource } from "./sharing/source.ts";
 import type { WriterWatch } from "./writer-watch.ts";
 
 /** What a frame needs of the reader that lent it: one object for all its frames, with plain fields for speed. */
 export class Lender {
   isClosed = false;
+  /** Through which the frames can be passed on without a copy. */
+  source: SharingSource | undefined;
 
-  /** @param watch settles what the last writer left half done, once no frame is held. */
+  /**
+   * @param memory where the frames are: the buffer's own, or that of a source, which can only be read.
+   * @param watch settles what the last writer left half done, once no frame is held.
+   */
   constructor(
     readonly name: string,
     readonly memory: SharedMemory,
-    readonly ring: RingReader,
+    readonly ring: Pick<RingReader, "release" | "hold" | "drop">,
     readonly watch: Pick<WriterWatch, "settle">,
+    readonly isShared = false,
   ) {}
 
   /** The bytes of a frame in shared memory. */
@@ -27,6 +34,18 @@ export class Lender {
     );
   }
 }
+
+/** Where a frame can be passed on to. */
+export interface FrameTaker {
+  /** Passes on a frame of the lender. Returns what {@link RingTarget.pass} does. */
+  pass(lender: Lender, index: number, offset: number, size: number, waitUs: number): number;
+  /** Writes bytes as a frame: 1, or a negative code. */
+  copy(data: Uint8Array, waitUs: number): number;
+}
+
+/** What is known of a frame's bytes: whether a target may read them too, or they are a private copy. */
+const Bytes = { LENT: 0, PASSED_ON: 1, COPIED: 2 } as const;
+type Bytes = (typeof Bytes)[keyof typeof Bytes];
 
 /** The fields of a frame that only its reader changes. */
 type Writable = { -readonly [key in "size" | "sequence"]: number };
@@ -48,6 +67,7 @@ export class Frame implements Disposable {
   #index: number;
   #offset: number;
   #data: Uint8Array | undefined;
+  #bytes: Bytes = Bytes.LENT;
 
   /** @internal Frames are made by readers. */
   constructor(lender: Lender | undefined, index: number, offset: number, size: number, sequence: number) {
@@ -63,6 +83,7 @@ export class Frame implements Disposable {
     this.#lender = lender;
     this.#index = index;
     this.#offset = offset;
+    this.#bytes = Bytes.LENT;
     (this as Writable).size = size;
     (this as Writable).sequence = sequence;
     return this;
@@ -96,9 +117,60 @@ export class Frame implements Disposable {
     });
   }
 
-  /** The same bytes as {@link data}, to be changed in place. They are this reader's until the release. */
+  /**
+   * Whether the bytes lie in another buffer than the reader's, which its writer shares. Its view can only be read: a change
+   * through {@link data} ends the process. False after the release.
+   */
+  get isShared(): boolean {
+    return this.#lender?.isShared === true;
+  }
+
+  /**
+   * The same bytes as {@link data}, to be changed in place. They are this reader's until the release. Of a frame that others
+   * may read, because it {@link isShared} or has been passed on, it makes a private copy, which is its `data` from then on.
+   */
   getMutableSpan(): Uint8Array {
+    const lender = this.#lender;
+    if (lender === undefined || lender.isClosed) return this.#lateData();
+    if (this.#bytes === Bytes.PASSED_ON || (lender.isShared && this.#bytes === Bytes.LENT)) {
+      this.#data = this.data.slice();
+      this.#bytes = Bytes.COPIED;
+    }
     return this.data;
+  }
+
+  /** @internal Passes it on, as {@link FrameTaker.pass}. Throws as {@link data}. */
+  passOn(taker: FrameTaker, waitUs: number): number {
+    const lender = this.#lender;
+    if (lender === undefined || lender.isClosed) return taker.copy(this.#lateData(), waitUs);
+    if (this.#bytes === Bytes.COPIED) return taker.copy(this.data, waitUs);
+    const code = taker.pass(lender, this.#index, this.#offset, this.size, waitUs);
+    if (code > 0) this.#bytes = Bytes.PASSED_ON;
+    return code;
+  }
+
+  /**
+   * @internal An attempt to pass it on that can be made again and again, also after it is released, until `done` is called.
+   * Throws as {@link data}.
+   */
+  passOnLater(taker: FrameTaker): { attempt: (waitUs: number) => number; done: () => void } {
+    const lender = this.#lender;
+    if (lender === undefined || lender.isClosed || this.#bytes === Bytes.COPIED) {
+      const { data } = this;
+      return { attempt: (waitUs) => taker.copy(data, waitUs), done: () => {} };
+    }
+    const [index, offset, size] = [this.#index, this.#offset, this.size];
+    lender.ring.hold(index);
+    this.#bytes = Bytes.PASSED_ON;
+    return {
+      attempt: (waitUs) => {
+        if (lender.isClosed) throw readerClosed(lender.name);
+        return taker.pass(lender, index, offset, size, waitUs);
+      },
+      done: () => {
+        if (!lender.isClosed && lender.ring.drop(index)) lender.watch.settle();
+      },
+    };
   }
 
   /**
@@ -111,7 +183,8 @@ export class Frame implements Disposable {
     if (lender === undefined || lender.isClosed) {
       this.#lateData();
     } else if (target instanceof Uint8Array && target.length >= this.size) {
-      lender.memory.copy(this.#offset, this.size, target);
+      if (this.#bytes === Bytes.COPIED) target.set(this.data);
+      else lender.memory.copy(this.#offset, this.size, target);
     } else {
       this.#refuseTarget();
     }
@@ -139,6 +212,12 @@ export class Frame implements Disposable {
   [Symbol.dispose](): void {
     this.release();
   }
+}
+
+function readerClosed(buffer: string): ClosedError {
+  return new ClosedError(`The reader of buffer "${buffer}" was closed while a frame of it was passed on.`, {
+    buffer,
+  });
 }
 
 /** What a batch keeps of each frame, after the place of the one before. */
@@ -173,6 +252,11 @@ export class FrameBatch implements Disposable {
     let size = 0;
     for (let i = SIZE; i < places.length; i += FIELDS_PER_FRAME) size += places[i] as number;
     this.size = size;
+  }
+
+  /** Whether the frames lie in another buffer than the reader's, as {@link Frame.isShared}. */
+  get isShared(): boolean {
+    return this.#lender?.isShared === true;
   }
 
   /** Number of bytes of one frame, at least 1. RangeError if there is no frame of that number. */

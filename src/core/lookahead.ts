@@ -1,7 +1,7 @@
 // Takes frames from a ring, many at a time, and hands them out one by one or in batches.
 
 import { Code } from "../native/codes.ts";
-import { Look, type RingReader } from "../native/ring.ts";
+import { Look, READ_ATTACHMENT, READ_SHARED, READER_LOOKAHEAD, type RingReader } from "../native/ring.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
   ClosedError,
@@ -13,18 +13,26 @@ import {
 import { failure } from "./failures.ts";
 import { Frame, FrameBatch, type Lender } from "./frame.ts";
 import type { ReadQueue } from "./read-queue.ts";
+import type { Attachments } from "./sharing/attachments.ts";
 import { SLICE_MS, type WriterWatch } from "./writer-watch.ts";
 
 /** How often a wait for a writer looks for one. The first frame of a writer ends such a slice. */
 export const WRITER_LOOK_MS = 20;
 
+/** How many attachments, one behind the other, one look takes: a hostile writer may send them without end. */
+const MOST_ATTACHMENTS = 64;
+
 /** The frames that a reader has taken from the ring and not handed out yet. Waits for more with the thread blocked. */
 export class Lookahead {
   readonly #buffer: SharedBuffer;
   readonly #ring: RingReader;
-  readonly #lender: Lender;
+  /** Of the reader's own memory. */
+  readonly #owner: Lender;
   readonly #watch: WriterWatch;
   readonly #reads: ReadQueue;
+  readonly #attachments: Attachments | undefined;
+  /** Of the frames of the last look. */
+  #lender: Lender;
 
   /** Number of frames of the last look at the ring, and how many of them are handed out. */
   #available = 0;
@@ -35,13 +43,25 @@ export class Lookahead {
   #framesSkipped = 0;
   #bytesRead = 0;
 
-  /** @param reads asynchronous reads that wait: woken when another call takes frames from the ring. */
-  constructor(buffer: SharedBuffer, lender: Lender, watch: WriterWatch, reads: ReadQueue) {
+  /**
+   * @param reads asynchronous reads that wait: woken when another call takes frames from the ring.
+   * @param attachments for a reader that takes frames of other buffers.
+   */
+  constructor(
+    buffer: SharedBuffer,
+    ring: RingReader,
+    lender: Lender,
+    watch: WriterWatch,
+    reads: ReadQueue,
+    attachments?: Attachments,
+  ) {
     this.#buffer = buffer;
-    this.#ring = lender.ring;
+    this.#ring = ring;
+    this.#owner = lender;
     this.#lender = lender;
     this.#watch = watch;
     this.#reads = reads;
+    this.#attachments = attachments;
   }
 
   /** Frames handed out so far. */
@@ -93,7 +113,8 @@ export class Lookahead {
     if (this.#accept(code)) return true;
     // Most reads end here, without a look at the clock. A token without a frame ends the slice early: then the wait may
     // last up to a slice too long.
-    return this.#keepWaiting(code, timeoutMs - (this.#watch.hasNewSurplus ? 0 : sliceMs));
+    const isEarly = code > 0 || this.#watch.hasNewSurplus;
+    return this.#keepWaiting(code, timeoutMs - (isEarly ? 0 : sliceMs));
   }
 
   /** The slices after the first one, whose outcome was `code`. */
@@ -147,32 +168,61 @@ export class Lookahead {
   /** Finds frames whose tokens were lost. Without any, throws if the writer is gone or the buffer was removed. */
   #lookWithoutToken(): boolean {
     this.#watch.look();
+    this.#owner.source?.look();
     if (this.#takeWithoutToken()) return true;
     const departure = this.#watch.reportDeparture();
-    if (departure !== undefined) throw departed(this.#lender.name, departure);
+    if (departure !== undefined) {
+      this.#attachments?.detach();
+      throw departed(this.#owner.name, departure);
+    }
     this.#checkName();
     return false;
   }
 
   #takeWithoutToken(): boolean {
     const flags = this.#watch.acceptsFirstFrame ? Look.NEW_WRITER : 0;
-    const code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
-    if (code > 0) this.#watch.noteMissingTokens(code);
+    let code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
+    for (let i = 0; code === READ_ATTACHMENT && i < MOST_ATTACHMENTS; i++) {
+      this.#watch.noteMissingTokens(1);
+      this.#attachments?.answer();
+      code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
+    }
+    if (code > 0) this.#watch.noteMissingTokens(code > READ_SHARED ? code - READ_SHARED : code);
     return this.#accept(code);
   }
 
   /** Whether `code`, what {@link RingReader.next} has returned, means frames to hand out. Throws what else it means. */
   #accept(code: number): boolean {
     if (code > 0) {
-      this.#available = code;
-      this.#handedOut = 0;
-      this.#watch.noteFrames();
-      // A call that does not wait may leave frames for reads that do.
-      if (!this.#reads.isEmpty) this.#reads.wake();
-      return true;
+      if (code > READER_LOOKAHEAD) return this.#acceptSpecial(code);
+      this.#lender = this.#owner;
+      return this.#offer(code);
     }
     if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
     throw this.#refusal(code as Code);
+  }
+
+  #offer(count: number): true {
+    this.#available = count;
+    this.#handedOut = 0;
+    this.#watch.noteFrames();
+    // A call that does not wait may leave frames for reads that do.
+    if (!this.#reads.isEmpty) this.#reads.wake();
+    return true;
+  }
+
+  /** {@link #accept} for an attachment, and for frames in the memory that is attached. */
+  #acceptSpecial(code: number): boolean {
+    const attachments = this.#attachments as Attachments;
+    let next = code;
+    for (let i = 0; next === READ_ATTACHMENT; i++) {
+      if (i === MOST_ATTACHMENTS) return false;
+      attachments.answer();
+      next = this.#ring.next(0, Look.FOR_TOKENS);
+    }
+    if (next <= READ_SHARED) return this.#accept(next);
+    this.#lender = attachments.lend(next - READ_SHARED);
+    return this.#offer(next - READ_SHARED);
   }
 
   // ---- handing out -------------------------------------------------------------------------------------------------
@@ -209,8 +259,7 @@ export class Lookahead {
     while (left > 0) {
       const code = this.#ring.next(0, Look.FOR_TOKENS);
       // A frame that is refused is refused again by the next call.
-      if (code <= 0) break;
-      this.#accept(code);
+      if (code <= 0 || !this.#accept(code)) break;
       frame.release();
       this.#bytesRead -= frame.size;
       this.#framesSkipped++;
@@ -227,7 +276,7 @@ export class Lookahead {
     if (count === 0) return 0;
     let size = 0;
     for (let i = this.#handedOut; i < last; i++) size += this.#ring.size(i);
-    if (this.#ring.release(this.#framesTaken >>> 0, count)) this.#watch.settle();
+    if (this.#lender.ring.release(this.#framesTaken >>> 0, count)) this.#watch.settle();
     this.#handedOut = last;
     this.#framesTaken += count;
     this.#framesSkipped += count;
@@ -244,12 +293,12 @@ export class Lookahead {
 
   /** Throws ClosedError once the reader is closed. */
   guard(): void {
-    if (this.#lender.isClosed) throw closed(this.#lender.name);
+    if (this.#owner.isClosed) throw closed(this.#owner.name);
   }
 
   #checkName(): void {
     if (this.#buffer.memory.isNamed) return;
-    const { name } = this.#lender;
+    const { name } = this.#owner;
     throw new CorruptBufferError(`Buffer "${name}" was removed or replaced while its reader lives.`, {
       buffer: name,
       hint: "No writer can find it any more: close the reader and start it again.",
@@ -257,13 +306,20 @@ export class Lookahead {
   }
 
   #refusal(code: Code): ZeroBufferError {
-    const { name } = this.#lender;
+    const { name } = this.#owner;
     const { position, expected, found } = this.#ring.fault;
     const where = `Buffer "${name}" at position ${position}`;
     const details = { buffer: name, hint: "Close both sides and start the reader again." };
     switch (code) {
       case Code.BAD_SEQUENCE:
         return new SequenceError(`${where}: expected frame ${expected}, found frame ${found}.`, details);
+      case Code.BAD_DESCRIPTOR:
+        return new CorruptBufferError(
+          `${where}: a frame that refers to another buffer is impossible here.`,
+          details,
+        );
+      case Code.BROKEN:
+        return this.#attachments?.brokenSource() ?? failure(code, name, where);
       case Code.BAD_FRAME:
         return new CorruptBufferError(`${where}: a frame of ${found} bytes is impossible here.`, details);
       default:

@@ -1,15 +1,15 @@
 // The reading side of a buffer.
 
-import { Code } from "../native/codes.ts";
 import { OiebFlag, Role } from "../native/memory.ts";
 import { READER_LOOKAHEAD, RingReader, Wait } from "../native/ring.ts";
+import { isSharingOffered } from "../native/target.ts";
 import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
 import { takeAllSteps } from "../runtime/steps.ts";
 import { TurnKeeper } from "../runtime/turn.ts";
 import { Cancellations } from "./buffer/cancellations.ts";
 import { createForReader, createForReaderAsync } from "./buffer/create.ts";
-import { Peer } from "./buffer/presence.ts";
+import { areRolesLocked, Peer } from "./buffer/presence.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
   type BufferConfig,
@@ -19,23 +19,29 @@ import {
   checkWaitMode,
   type WaitMode,
 } from "./config.ts";
-import { CorruptBufferError, WriterDeadError } from "./errors.ts";
 import { failure } from "./failures.ts";
 import { Frame, FrameBatch, Lender } from "./frame.ts";
+import { iterate } from "./frame-iterator.ts";
 import { closed, Lookahead, WRITER_LOOK_MS } from "./lookahead.ts";
 import { ReadQueue } from "./read-queue.ts";
-import { SLICE_MS, WriterWatch } from "./writer-watch.ts";
+import { ReceivedMetadata } from "./reader-metadata.ts";
+import { Attachments } from "./sharing/attachments.ts";
+import { SharingSource } from "./sharing/source.ts";
+import { WriterWatch } from "./writer-watch.ts";
 
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
-
-/** How often metadata that contradicts itself is read in a row. A writer that replaces it is usually done by then. */
-const METADATA_LOOKS = 3;
 
 /** Options of a reader. All optional. */
 export interface ReaderOptions {
   /** How the reader waits for frames. Default `adaptive`. */
   wait?: WaitMode | undefined;
+  /**
+   * Takes frames that lie in another buffer, whose memory this process then maps to read them there, and lets writers of this
+   * process share this reader's frames with others (docs/protocol.md, section 10). Default false. Only Linux shares; on other
+   * systems frames are copied.
+   */
+  allowPayloadSharing?: boolean | undefined;
 }
 
 /** Options of asynchronous reads. All optional. */
@@ -48,6 +54,8 @@ export interface ReadOptions {
 interface InternalOptions extends ReaderOptions {
   /** Flags of the buffer: {@link OiebFlag}. */
   readonly flags?: bigint;
+  /** Its frames may be shared with others, also if it takes none of other buffers. */
+  readonly isSource?: boolean;
   /** The buffer, if it has been created. */
   readonly created?: SharedBuffer;
 }
@@ -60,16 +68,18 @@ export class Reader implements Disposable {
   /** Name of the buffer. */
   readonly name: string;
   readonly #buffer: SharedBuffer;
+  readonly #ring: RingReader;
   readonly #lender: Lender;
   readonly #watch: WriterWatch;
   readonly #frames: Lookahead;
   /** Asynchronous reads that wait. */
   readonly #reads: ReadQueue;
   readonly #turns = new TurnKeeper();
+  /** @internal What of its frames is shared with others. */
+  readonly sharing: SharingSource;
+  readonly #attachments: Attachments | undefined;
+  readonly #metadata: ReceivedMetadata;
   #waiter: Waiter | undefined;
-
-  /** When the metadata was first seen to contradict itself. */
-  #contradictedAt: number | undefined;
 
   /**
    * Creates the buffer. Blocks the thread for up to two seconds while somebody else is about to release its name: {@link create}
@@ -84,10 +94,11 @@ export class Reader implements Disposable {
   constructor(
     name: string,
     config?: BufferConfig,
-    { wait = "adaptive", flags = 0n, created }: InternalOptions = {},
+    { wait = "adaptive", flags = 0n, allowPayloadSharing = false, isSource, created }: InternalOptions = {},
   ) {
     checkWaitMode(wait);
-    const buffer = created ?? createForReader(name, config, flags);
+    const mayShare = allowPayloadSharing && isSharingOffered();
+    const buffer = created ?? createForReader(name, config, withSharing(flags, mayShare));
     const { memory, written, released } = buffer;
     const firstSequence = (flags & OiebFlag.ANY_SEQUENCE) === 0n ? 1 : 0;
     const ring = RingReader.open(memory, written, released, firstSequence, Wait[wait]);
@@ -100,13 +111,25 @@ export class Reader implements Disposable {
     }
     this.name = name;
     this.#buffer = buffer;
-    this.#watch = new WriterWatch(buffer, new Peer(memory, Role.WRITER, { isHolder: true }), ring);
+    const writer = new Peer(memory, Role.WRITER, { isHolder: true });
+    this.#watch = new WriterWatch(buffer, writer, ring);
+    this.#ring = ring;
+    this.#metadata = new ReceivedMetadata(buffer);
     this.#lender = new Lender(name, memory, ring, this.#watch);
+    const isAllowed = mayShare || (isSource === true && isSharingOffered());
+    this.sharing = new SharingSource(buffer, ring, writer, this.#watch, { isAllowed });
+    this.#lender.source = this.sharing;
+    if (mayShare && areRolesLocked(buffer.loadOieb())) {
+      this.#attachments = new Attachments(name, ring, this.#watch);
+      ring.takeDescriptors();
+      // Of a buffer that its writer has made: now that this reader has its role.
+      memory.addFlags(OiebFlag.SHARING);
+    }
     this.#reads = new ReadQueue({
       hasFrames: () => this.#frames.hasFrames(),
       sleep: (milliseconds) => this.#sleepUntilWoken(milliseconds),
     });
-    this.#frames = new Lookahead(buffer, this.#lender, this.#watch, this.#reads);
+    this.#frames = new Lookahead(buffer, ring, this.#lender, this.#watch, this.#reads, this.#attachments);
   }
 
   /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
@@ -123,7 +146,9 @@ export class Reader implements Disposable {
     { signal, ...options }: InternalOptions & ReadOptions = {},
   ): Promise<Reader> {
     checkWaitMode(options.wait ?? "adaptive");
-    const created = await createForReaderAsync(name, config, options.flags, signal);
+    const mayShare = options.allowPayloadSharing === true && isSharingOffered();
+    const flags = withSharing(options.flags ?? 0n, mayShare);
+    const created = await createForReaderAsync(name, config, flags, signal);
     return new Reader(name, config, { ...options, created });
   }
 
@@ -135,6 +160,14 @@ export class Reader implements Disposable {
   /** Frames handed out so far, of all writers. */
   get framesRead(): number {
     return this.#frames.framesRead;
+  }
+
+  /**
+   * Why the last writer that wanted to share frames of another buffer was refused, as half a sentence; its frames come as
+   * copies. Undefined if none was.
+   */
+  get sharingRefusal(): string | undefined {
+    return this.#attachments?.refusal;
   }
 
   /** Bytes of those frames. */
@@ -195,22 +228,7 @@ export class Reader implements Disposable {
    */
   getMetadata(): Uint8Array {
     this.#frames.guard();
-    const target = new Uint8Array(this.config.metadataSize);
-    let length: number = Code.AGAIN;
-    for (let looks = 0; length === Code.AGAIN && looks < METADATA_LOOKS; looks++) {
-      length = this.#buffer.memory.readMetadata(target);
-    }
-    if (length >= 0) {
-      this.#contradictedAt = undefined;
-      return target.slice(0, length);
-    }
-    const now = performance.now();
-    this.#contradictedAt ??= now;
-    if (length === Code.AGAIN && now - this.#contradictedAt < SLICE_MS) return new Uint8Array(0);
-    throw new CorruptBufferError(`The metadata of buffer "${this.name}" contradicts its own length.`, {
-      buffer: this.name,
-      hint: "Close both sides and start the reader again.",
-    });
+    return this.#metadata.read();
   }
 
   // ---- reading -----------------------------------------------------------------------------------------------------
@@ -326,42 +344,14 @@ export class Reader implements Disposable {
     signal,
   }: { latest?: boolean; timeoutMs?: number } & ReadOptions = {}): AsyncIterableIterator<Frame, void, void> {
     checkTimeout("timeoutMs", timeoutMs);
-    // By hand, because an asynchronous generator takes longer for a turn than a small frame for its way.
-    const end = { done: true, value: undefined } as const;
-    let ended = false;
-    const wait = async (): Promise<IteratorResult<Frame, void>> => {
-      try {
-        const value = await (latest
-          ? this.#waitForLatest(timeoutMs, signal)
-          : this.#waitForFrame(timeoutMs, signal));
-        if (value.isValid) return { done: false, value };
-      } catch (error) {
-        ended = true;
-        if (!(error instanceof WriterDeadError && error.reason === "left")) throw error;
-      }
-      ended = true;
-      return end;
-    };
-    return {
-      next: (): Promise<IteratorResult<Frame, void>> => {
-        if (ended) return Promise.resolve(end);
-        try {
-          if (!this.#areFramesAtHand(signal)) return wait();
-          const value = latest ? this.#frames.takeLatest() : this.#frames.takeFrame();
-          return this.#inTurn({ done: false, value }, value.size, 1);
-        } catch (error) {
-          ended = true;
-          return Promise.reject(error);
-        }
-      },
-      return: () => {
-        ended = true;
-        return Promise.resolve(end);
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+    return iterate({
+      isAtHand: () => this.#areFramesAtHand(signal),
+      take: latest ? () => this.#frames.takeLatest() : () => this.#frames.takeFrame(),
+      wait: latest
+        ? () => this.#waitForLatest(timeoutMs, signal)
+        : () => this.#waitForFrame(timeoutMs, signal),
+      inTurn: (result, size) => this.#inTurn(result, size, 1),
+    });
   }
 
   /** Releases a frame of this reader, as {@link Frame.release}. */
@@ -414,7 +404,7 @@ export class Reader implements Disposable {
       if (typeof waiter === "number") throw failure(waiter, this.name, "A thread that waits for frames");
       this.#waiter = waiter;
     }
-    await this.#waiter.wait(milliseconds * 1000);
+    await this.sharing.collectDuring(this.#waiter.wait(milliseconds * 1000));
   }
 
   // ---- the end -----------------------------------------------------------------------------------------------------
@@ -427,15 +417,21 @@ export class Reader implements Disposable {
     if (this.#lender.isClosed) return;
     this.#lender.isClosed = true;
     const { memory, released } = this.#buffer;
+    let areUnmapped = true;
     takeAllSteps(
+      () => this.sharing.close(),
       () => this.#frames.close(),
       () => this.#reads.rejectAll(closed(this.name)),
       () => this.#waiter?.close(),
-      () => this.#lender.ring.close(),
-      () => memory.claim(Role.READER, process.pid, 0),
+      () => {
+        areUnmapped = this.#attachments?.close() ?? true;
+      },
+      () => this.#ring.close(),
+      // While a view of a source is in use, its writer must take this reader for one that still reads.
+      () => areUnmapped && memory.claim(Role.READER, process.pid, 0),
       () => released.post(),
       () => this.#buffer.unlink(),
-      () => this.#buffer.close(),
+      () => (areUnmapped ? this.#buffer.close() : this.#buffer.closeExceptRole()),
     );
   }
 
@@ -443,4 +439,8 @@ export class Reader implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function withSharing(flags: bigint, mayShare: boolean): bigint {
+  return mayShare ? flags | OiebFlag.SHARING : flags;
 }

@@ -8,6 +8,7 @@ import { TurnKeeper } from "../runtime/turn.ts";
 import { BufferFullError, type ClosedError } from "./errors.ts";
 import { failure } from "./failures.ts";
 import type { ReaderWatch } from "./reader-watch.ts";
+import type { SharingSource } from "./sharing/source.ts";
 
 /** How long a blocking wait goes on before the reader is checked (docs/protocol.md, section 4). */
 const SLICE_MS = 100;
@@ -48,6 +49,11 @@ export class WriteQueue {
   #isTurning = false;
   /** Until when the first write waits for room, by `performance.now()`. Undefined: it has not begun to. */
   #deadline: number | undefined;
+  /** The source whose frames are passed on: what its targets release is noted during each wait. */
+  #source: SharingSource | undefined;
+  /** Ends the calls of {@link waitForRoom} that wait. */
+  #endWaits: () => void = () => {};
+  #waitsEnded: Promise<void> | undefined;
   /** The write that waits for room in the helper's thread. */
   #waiting: QueuedWrite | undefined;
 
@@ -55,6 +61,19 @@ export class WriteQueue {
     this.#name = name;
     this.#released = released;
     this.#reader = reader;
+  }
+
+  /** From now on, waits also collect what targets of this source release. */
+  collectWith(source: SharingSource): void {
+    this.#source = source;
+  }
+
+  /** Ends the waits for room that go on, to try again: somebody may have taken the token that they wait for. */
+  retry(): void {
+    this.#endWaits();
+    if (this.#waiting === undefined) return;
+    this.#waiting = undefined;
+    this.#advance();
   }
 
   /** Whether an asynchronous write may be attempted at once. */
@@ -246,12 +265,25 @@ export class WriteQueue {
 
   /** Waits for a released frame, for an abort, or for the time to pass, a slice at the most. */
   async waitForRoom(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    await raceAbort(this.#sleep(Math.min(ASYNC_SLICE_MS, timeoutMs)), signal);
+    const sleep = this.#sleep(Math.min(ASYNC_SLICE_MS, timeoutMs));
+    await raceAbort(this.#source === undefined ? sleep : Promise.race([sleep, this.#retried()]), signal);
+  }
+
+  /** Resolves at the next {@link retry}. */
+  #retried(): Promise<void> {
+    this.#waitsEnded ??= new Promise((resolve) => {
+      this.#endWaits = () => {
+        this.#waitsEnded = undefined;
+        resolve();
+      };
+    });
+    return this.#waitsEnded;
   }
 
   /** Takes the tokens of what was released so far: to be called before a look at what else they may stand for. */
   clearTokens(): void {
     this.#released.clear();
+    this.#source?.collect(false);
   }
 
   /** Resolves when a frame is released, after the time, or when the queue is closed. */
@@ -261,7 +293,8 @@ export class WriteQueue {
       if (typeof waiter === "number") throw failure(waiter, this.#name, "A thread that waits for room");
       this.#waiter = waiter;
     }
-    return this.#waiter.wait(milliseconds * 1000);
+    const sleep = this.#waiter.wait(milliseconds * 1000);
+    return this.#source === undefined ? sleep : this.#source.collectDuring(sleep);
   }
 
   /** Ends all waits; the writes that wait fail with `error`, whatever becomes of the helper's thread. */

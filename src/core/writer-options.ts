@@ -1,6 +1,7 @@
 // The options of a writer and of its writes.
 
 import { type BufferConfig, checkCount, checkTimeout, checkWaitMode, type WaitMode } from "./config.ts";
+import type { SharingSource } from "./sharing/source.ts";
 import { sizeOf } from "./writer-errors.ts";
 
 /** Options of a writer. All optional. */
@@ -17,6 +18,17 @@ export interface WriterOptions {
   metadata?: Uint8Array | undefined;
   /** How the writer waits for room. Default `adaptive`. */
   wait?: WaitMode | undefined;
+  /**
+   * Shares the frames of the reader of the first frame that is forwarded (`forwardFrame`), if that reader and the reader of
+   * this buffer have `allowPayloadSharing`. Default false: frames are copied.
+   */
+  requestPayloadSharing?: boolean | undefined;
+}
+
+/** What this package gives its own writers besides. */
+export interface InternalWriterOptions extends WriterOptions {
+  /** The reader whose frames it shares. The writer is closed with it. */
+  readonly source?: SharingSource | undefined;
 }
 
 /** Options of {@link Writer.connect}. All optional. */
@@ -55,11 +67,13 @@ export function resolveOptions({
   frameSize,
   metadata,
   wait = "adaptive",
-}: WriterOptions) {
+  requestPayloadSharing = false,
+  source,
+}: InternalWriterOptions) {
   checkTimeout("connectTimeoutMs", connectTimeoutMs);
   checkTimeout("writeTimeout", writeTimeout);
   checkWaitMode(wait);
   if (frameSize !== undefined) checkCount("frameSize", frameSize);
   if (metadata !== undefined) sizeOf(metadata);
-  return { connectTimeoutMs, writeTimeout, create, frameSize, metadata, wait };
+  return { connectTimeoutMs, writeTimeout, create, frameSize, metadata, wait, requestPayloadSharing, source };
 }

@@ -1,26 +1,23 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
-import { Role } from "../native/memory.ts";
-import { RingWriter, Wait } from "../native/ring.ts";
-import { takeAllSteps } from "../runtime/steps.ts";
-import { Cancellations } from "./buffer/cancellations.ts";
-import { type Connection, connect, connectAsync } from "./buffer/connect.ts";
-import type { Oieb } from "./buffer/oieb.ts";
-import type { SharedBuffer } from "./buffer/shared-buffer.ts";
-import { type BufferSizes, checkTimeout, maxFrameSize } from "./config.ts";
+import { Passed } from "../native/target.ts";
+import { connectAsync } from "./buffer/connect.ts";
+import { checkTimeout } from "./config.ts";
+import { ConnectedWriter } from "./connected-writer.ts";
 import { failure } from "./failures.ts";
-import { type AcquiredFrame, BRIEFLY_US, FrameWrites } from "./frame-writes.ts";
-import { ReaderWatch } from "./reader-watch.ts";
-import { type Attempt, WriteQueue } from "./write-queue.ts";
-import { frameAcquired, nothingAcquired, sizeOf, writerClosed, wrongFrameSize } from "./writer-errors.ts";
-import { sendMetadata } from "./writer-metadata.ts";
+import type { Frame } from "./frame.ts";
+import { type AcquiredFrame, BRIEFLY_US } from "./frame-writes.ts";
+import { asAttempt, type Forwarded } from "./sharing/forwarding.ts";
+import type { Sharing } from "./sharing/target.ts";
+import type { Attempt } from "./write-queue.ts";
+import { frameAcquired, nothingAcquired, sizeOf, wrongFrameSize } from "./writer-errors.ts";
 import {
   type ConnectOptions,
+  type InternalWriterOptions,
   type ReconnectOptions,
   resolveOptions,
   type WriteOptions,
-  type WriterOptions,
 } from "./writer-options.ts";
 
 /**
@@ -29,66 +26,9 @@ import {
  * Asynchronous writes keep their order. Blocking ones come before those that wait. While a frame is acquired, asynchronous
  * writes wait for its commit or cancellation; blocking ones throw ClosedError, because they would wait for their own thread.
  */
-export class Writer implements Disposable {
-  /** Name of the buffer. */
-  readonly name: string;
-  /** Size of the largest frame that the buffer takes, in bytes. */
-  readonly maxFrameSize: number;
-  /** @internal Where asynchronous writes wait. */
-  readonly queue: WriteQueue;
-  readonly #buffer: SharedBuffer;
-  readonly #ring: RingWriter;
-  readonly #reader: ReaderWatch;
-  readonly #writes: FrameWrites;
-  readonly #options: WriterOptions;
-  #writeTimeout: number;
-  #metadata: Uint8Array | undefined;
-  #isClosed = false;
-  #waits = 0;
-
-  /**
-   * Connects to the buffer, blocking the thread for up to `connectTimeoutMs`.
-   *
-   * @throws BufferNotFoundError if there is none, PeerTimeoutError if it has no live reader or is not ready for a
-   *   writer, WriterAlreadyConnectedError, CorruptBufferError, PermissionDeniedError, InvalidNameError, RangeError.
-   *   With `frameSize` FrameTooLargeError, with `metadata` what {@link setMetadata} throws, with `create` what a reader's
-   *   constructor throws.
-   */
-  constructor(name: string, options?: WriterOptions);
-  /** @internal */
-  constructor(name: string, options: WriterOptions, connection: Connection);
-  constructor(name: string, options: WriterOptions = {}, connection?: Connection) {
-    const resolved = resolveOptions(options);
-    const { connectTimeoutMs, metadata, wait, writeTimeout } = resolved;
-    this.#options = resolved;
-    this.#writeTimeout = writeTimeout;
-    const { buffer, readerPid, sequence } = connection ?? connect(name, connectTimeoutMs, resolved);
-    const { memory, written, released } = buffer;
-    const ring = RingWriter.open(memory, written, released, { readerPid, sequence, wait: Wait[wait] });
-    if (typeof ring === "number") {
-      takeAllSteps(
-        () => memory.claim(Role.WRITER, process.pid, 0),
-        () => buffer.close(),
-      );
-      throw failure(ring, name, `The ring of buffer "${name}"`);
-    }
-    this.name = name;
-    this.#buffer = buffer;
-    this.#ring = ring;
-    this.#reader = new ReaderWatch(buffer, ring, readerPid, () => this.close());
-    this.#writes = new FrameWrites(ring);
-    this.queue = new WriteQueue(name, released, this.#reader);
-    this.maxFrameSize = maxFrameSize(buffer.sizes.payloadSize);
-    try {
-      if (metadata !== undefined) this.setMetadata(metadata);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
-  }
-
+export class Writer extends ConnectedWriter {
   /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
-  static async connect(name: string, options: ConnectOptions = {}): Promise<Writer> {
+  static async connect(name: string, options: ConnectOptions & InternalWriterOptions = {}): Promise<Writer> {
     const { readerPid, signal } = options;
     const resolved = resolveOptions(options);
     const wishes = { ...resolved, readerPid };
@@ -104,99 +44,9 @@ export class Writer implements Disposable {
    */
   reconnect(options: ReconnectOptions = {}): Promise<Writer> {
     this.close();
-    const { connectTimeoutMs = Number.POSITIVE_INFINITY, metadata = this.#metadata, signal } = options;
+    const { connectTimeoutMs = Number.POSITIVE_INFINITY, metadata = this.metadata, signal } = options;
     const { name, writeTimeout } = this;
-    return Writer.connect(name, { ...this.#options, connectTimeoutMs, metadata, signal, writeTimeout });
-  }
-
-  /** Sizes of the buffer in bytes. The largest frame is 16 bytes smaller than `payloadSize`. */
-  get config(): BufferSizes {
-    return this.#buffer.sizes;
-  }
-
-  /** How long a write waits for room, in milliseconds: 0 looks once, `Infinity` never ends. */
-  get writeTimeout(): number {
-    return this.#writeTimeout;
-  }
-
-  set writeTimeout(milliseconds: number) {
-    checkTimeout("writeTimeout", milliseconds);
-    this.#writeTimeout = milliseconds;
-  }
-
-  /** Frames written so far. */
-  get framesWritten(): number {
-    return this.#writes.framesWritten;
-  }
-
-  /** Bytes of those frames. */
-  get bytesWritten(): number {
-    return this.#writes.bytesWritten;
-  }
-
-  /** How often a write found the ring full; refusals in a row count once. */
-  get waits(): number {
-    return this.#isClosed ? this.#waits : this.#ring.waits;
-  }
-
-  /** @internal The control block. */
-  loadOieb(): Oieb {
-    this.#guard();
-    return this.#buffer.loadOieb();
-  }
-
-  /** @internal The table of cancelled requests, if the buffer has one. */
-  get cancellations(): Cancellations | undefined {
-    this.#guard();
-    return Cancellations.of(this.#buffer);
-  }
-
-  /**
-   * @internal Sequence number of the next frame, or of the acquired one. Only a reader that takes them in any order may be
-   * given another one than follows.
-   */
-  get nextSequence(): number {
-    return this.#ring.sequence;
-  }
-
-  set nextSequence(sequence: number) {
-    if (this.queue.acquiredSize > 0) throw frameAcquired(this.name);
-    this.#ring.sequence = sequence;
-  }
-
-  /** Whether the reader's process lives and has the buffer open. */
-  isReaderConnected(): boolean {
-    this.#guard();
-    return this.#reader.isConnected();
-  }
-
-  /**
-   * {@link isReaderConnected} for a buffer that this writer made: waits up to `timeoutMs` for the reader that adopts it,
-   * without blocking the event loop. Ends early when one has come and gone, with false, and when another program has removed
-   * the buffer instead of adopting it, with CorruptBufferError.
-   */
-  async isReaderConnectedAsync(timeoutMs = 0, { signal }: WriteOptions = {}): Promise<boolean> {
-    checkTimeout("timeoutMs", timeoutMs);
-    signal?.throwIfAborted();
-    this.#guard();
-    return await this.#reader.awaitConnection(timeoutMs, (sliceMs) => this.waitForRoom(signal, sliceMs));
-  }
-
-  /** Throws ReaderDeadError if the reader is gone, as the next write would; a program that has none to do can ask. */
-  checkReader(): void {
-    this.#guard();
-    this.#reader.check();
-  }
-
-  /**
-   * Sends the metadata, once, before the first frame or at least before it is needed.
-   *
-   * @throws MetadataTooLargeError if it is empty or `8 + length > metadataSize`; MetadataAlreadyWrittenError.
-   */
-  setMetadata(data: Uint8Array): void {
-    this.#guard();
-    sendMetadata(this.#buffer, data, this.#metadata);
-    this.#metadata = data.slice();
+    return Writer.connect(name, { ...this.options, connectTimeoutMs, metadata, signal, writeTimeout });
   }
 
   // ---- writing -----------------------------------------------------------------------------------------------------
@@ -212,8 +62,7 @@ export class Writer implements Disposable {
    */
   writeFrame(data: Uint8Array): void {
     this.#checkNow(sizeOf(data));
-    if (!this.#writes.tryFrame(data, BRIEFLY_US))
-      this.queue.block(this.#writes.frame(data), this.#writeTimeout);
+    if (!this.writes.tryFrame(data, BRIEFLY_US)) this.queue.block(this.writes.frame(data), this.writeTimeout);
   }
 
   /**
@@ -224,8 +73,8 @@ export class Writer implements Disposable {
     this.#checkNow(sizeOf(data));
     checkTimeout("timeoutMs", timeoutMs);
     return (
-      this.#writes.tryFrame(data, timeoutMs > 0 ? BRIEFLY_US : 0) ||
-      this.queue.blockFor(this.#writes.frame(data), timeoutMs)
+      this.writes.tryFrame(data, timeoutMs > 0 ? BRIEFLY_US : 0) ||
+      this.queue.blockFor(this.writes.frame(data), timeoutMs)
     );
   }
 
@@ -238,8 +87,8 @@ export class Writer implements Disposable {
     try {
       signal?.throwIfAborted();
       this.#check(sizeOf(data));
-      if (this.queue.isFree && this.#writes.tryFrame(data, 0)) return this.queue.written(data.length, 1);
-      return this.queue.write(this.#writes.frame(data), this.#writeTimeout, signal);
+      if (this.queue.isFree && this.writes.tryFrame(data, 0)) return this.queue.written(data.length, 1);
+      return this.queue.write(this.writes.frame(data), this.writeTimeout, signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -252,8 +101,8 @@ export class Writer implements Disposable {
    */
   writeFrames(data: Uint8Array, frameSize: number): void {
     this.#checkFramesNow(data, frameSize);
-    const done = this.#writes.whileRoom(data, frameSize, BRIEFLY_US);
-    if (done < data.length) this.queue.block(this.#writes.frames(data, frameSize, done), this.#writeTimeout);
+    const done = this.writes.whileRoom(data, frameSize, BRIEFLY_US);
+    if (done < data.length) this.queue.block(this.writes.frames(data, frameSize, done), this.writeTimeout);
   }
 
   /**
@@ -264,8 +113,8 @@ export class Writer implements Disposable {
     this.#checkFramesNow(data, frameSize);
     checkTimeout("timeoutMs", timeoutMs);
     const before = this.bytesWritten;
-    const done = this.#writes.whileRoom(data, frameSize, timeoutMs > 0 ? BRIEFLY_US : 0);
-    if (done < data.length) this.queue.blockFor(this.#writes.frames(data, frameSize, done), timeoutMs);
+    const done = this.writes.whileRoom(data, frameSize, timeoutMs > 0 ? BRIEFLY_US : 0);
+    if (done < data.length) this.queue.blockFor(this.writes.frames(data, frameSize, done), timeoutMs);
     return this.bytesWritten - before;
   }
 
@@ -277,9 +126,9 @@ export class Writer implements Disposable {
     try {
       signal?.throwIfAborted();
       this.#checkFrames(data, frameSize);
-      const done = this.queue.isFree ? this.#writes.tryFrames(data, frameSize, 0, 0) : 0;
+      const done = this.queue.isFree ? this.writes.tryFrames(data, frameSize, 0, 0) : 0;
       if (done === data.length) return this.queue.written(done, Math.ceil(done / frameSize));
-      return this.queue.write(this.#writes.frames(data, frameSize, done), this.#writeTimeout, signal);
+      return this.queue.write(this.writes.frames(data, frameSize, done), this.writeTimeout, signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -293,8 +142,8 @@ export class Writer implements Disposable {
    */
   acquireFrame(size: number): AcquiredFrame {
     this.#checkNow(size);
-    if (this.#ring.acquire(size, BRIEFLY_US) !== Code.OK)
-      this.queue.block(this.#writes.place(size), this.#writeTimeout);
+    if (this.ring.acquire(size, BRIEFLY_US) !== Code.OK)
+      this.queue.block(this.writes.place(size), this.writeTimeout);
     return this.#handOut(size);
   }
 
@@ -303,8 +152,8 @@ export class Writer implements Disposable {
     this.#checkNow(size);
     checkTimeout("timeoutMs", timeoutMs);
     if (
-      this.#ring.acquire(size, timeoutMs > 0 ? BRIEFLY_US : 0) !== Code.OK &&
-      !this.queue.blockFor(this.#writes.place(size), timeoutMs)
+      this.ring.acquire(size, timeoutMs > 0 ? BRIEFLY_US : 0) !== Code.OK &&
+      !this.queue.blockFor(this.writes.place(size), timeoutMs)
     ) {
       return undefined;
     }
@@ -320,7 +169,7 @@ export class Writer implements Disposable {
     try {
       signal?.throwIfAborted();
       this.#check(size);
-      if (this.queue.isFree && this.#ring.acquire(size, 0) === Code.OK) {
+      if (this.queue.isFree && this.ring.acquire(size, 0) === Code.OK) {
         const slot = this.#handOut(size);
         this.queue.noteAttempt(size);
         return Promise.resolve(slot);
@@ -334,37 +183,124 @@ export class Writer implements Disposable {
   async #acquireInTurn(size: number, signal: AbortSignal | undefined): Promise<AcquiredFrame> {
     let slot: AcquiredFrame | undefined;
     const attempt: Attempt = (waitUs) => {
-      const code = this.#ring.acquire(size, waitUs);
+      const code = this.ring.acquire(size, waitUs);
       // At once: by the time that the promise settles, the frame may have been cancelled and another one acquired.
       if (code === Code.OK) slot = this.#handOut(size);
       return code;
     };
-    await this.queue.write(attempt, this.#writeTimeout, signal);
+    await this.queue.write(attempt, this.writeTimeout, signal);
     return slot as AcquiredFrame;
   }
 
   #handOut(size: number): AcquiredFrame {
-    const slot = { sequence: this.#ring.sequence, data: this.#buffer.memory.bytes(this.#ring.offset, size) };
+    const slot = { sequence: this.ring.sequence, data: this.buffer.memory.bytes(this.ring.offset, size) };
     this.queue.hold(size);
     return slot;
   }
 
   /** Publishes the acquired frame. Throws ClosedError if none is acquired. */
   commitFrame(): void {
-    this.#guard();
+    this.guard();
     const size = this.queue.acquiredSize;
     if (size === 0) throw nothingAcquired(this.name);
-    const code = this.#ring.commit();
+    const code = this.ring.commit();
     if (code !== Code.OK) throw failure(code, this.name, `The commit of a frame of buffer "${this.name}"`);
-    this.#writes.count(size, 1);
+    this.writes.count(size, 1);
     this.queue.release();
   }
 
   /** Gives the acquired frame up: it uses no sequence number and leaves no trace. Does nothing if there is none. */
   cancelFrame(): void {
-    this.#guard();
-    this.#ring.cancel();
+    this.guard();
+    this.ring.cancel();
     this.queue.release();
+  }
+
+  // ---- frames of other buffers -------------------------------------------------------------------------------------
+
+  /**
+   * How this writer passes on frames that it forwards: `off` while it copies all, because it was not told to share, or the
+   * reader of one of the buffers does not allow it; `requested` until the reader of this buffer has answered; `active`: frames
+   * of 4096 bytes and more are shared; `refused`: that reader does not take them, and all are copied.
+   */
+  get sharing(): Sharing {
+    return this.forwarding.sharing;
+  }
+
+  /** Frames that were forwarded without a copy. */
+  get framesShared(): number {
+    return this.forwarding.framesShared;
+  }
+
+  /** Frames that were forwarded as copies. */
+  get framesCopied(): number {
+    return this.forwarding.framesCopied;
+  }
+
+  /** Frames that were forwarded without a copy, and that the reader has not released yet. */
+  get framesLent(): number {
+    return this.forwarding.framesLent;
+  }
+
+  /**
+   * Writes a frame that a reader of this process lends, as {@link writeFrame}: without a copy where that is possible (see
+   * {@link sharing}). The caller releases its frame as always. If it was shared, it takes room in its buffer until the reader of
+   * this one has released it, too; its bytes must not change any more.
+   *
+   * @returns what was done.
+   * @throws as {@link writeFrame} and `Frame.data`.
+   */
+  forwardFrame(frame: Frame): Forwarded {
+    this.#checkNow(frame.size);
+    const shared = this.framesShared;
+    if (frame.passOn(this.forwarding, BRIEFLY_US) <= 0)
+      this.queue.block(this.forwarding.frame(frame), this.writeTimeout);
+    return this.framesShared > shared ? "shared" : "copied";
+  }
+
+  /** {@link forwardFrame} if there is room now, or within `timeoutMs`, as {@link tryWriteFrame}; otherwise undefined. */
+  tryForwardFrame(frame: Frame, timeoutMs = 0): Forwarded | undefined {
+    this.#checkNow(frame.size);
+    checkTimeout("timeoutMs", timeoutMs);
+    const shared = this.framesShared;
+    if (
+      frame.passOn(this.forwarding, timeoutMs > 0 ? BRIEFLY_US : 0) <= 0 &&
+      !this.queue.blockFor(this.forwarding.frame(frame), timeoutMs)
+    ) {
+      return undefined;
+    }
+    return this.framesShared > shared ? "shared" : "copied";
+  }
+
+  /**
+   * {@link forwardFrame} without blocking the event loop, as {@link writeFrameAsync} is to {@link writeFrame}. The frame may
+   * be released meanwhile: it is held until the promise settles. Its bytes must not change.
+   */
+  async forwardFrameAsync(frame: Frame, { signal }: WriteOptions = {}): Promise<Forwarded> {
+    signal?.throwIfAborted();
+    this.#check(frame.size);
+    const shared = this.framesShared;
+    if (this.queue.isFree && frame.passOn(this.forwarding, 0) > 0) {
+      const outcome = this.framesShared > shared ? "shared" : "copied";
+      await this.queue.written(frame.size, 1);
+      return outcome;
+    }
+    return await this.#forwardInTurn(frame, signal);
+  }
+
+  async #forwardInTurn(frame: Frame, signal: AbortSignal | undefined): Promise<Forwarded> {
+    const { attempt, done } = frame.passOnLater(this.forwarding);
+    let code = 0;
+    const noting: Attempt = (waitUs) => {
+      code = attempt(waitUs);
+      return asAttempt(code);
+    };
+    try {
+      await this.queue.write(noting, this.writeTimeout, signal);
+      return code === Passed.SHARED ? "shared" : "copied";
+    } finally {
+      done();
+    }
   }
 
   // ---- checks ------------------------------------------------------------------------------------------------------
@@ -372,8 +308,8 @@ export class Writer implements Disposable {
   /** Throws if no frame of this size can be written. */
   #check(size: number): void {
     // Also false for what is no number.
-    if (!this.#isClosed && size >= 1 && size <= this.maxFrameSize && Number.isInteger(size)) return;
-    this.#guard();
+    if (!this.isClosed && size >= 1 && size <= this.maxFrameSize && Number.isInteger(size)) return;
+    this.guard();
     throw wrongFrameSize(this.name, size, this.maxFrameSize);
   }
 
@@ -391,59 +327,5 @@ export class Writer implements Disposable {
   #checkFramesNow(data: Uint8Array, frameSize: number): void {
     this.#checkFrames(data, frameSize);
     this.#checkNow(frameSize);
-  }
-
-  // ---- the end -----------------------------------------------------------------------------------------------------
-
-  /** @internal Waits until another attempt to write may succeed, for a slice at the most. */
-  async waitForRoom(signal: AbortSignal | undefined, timeoutMs = Number.POSITIVE_INFINITY): Promise<void> {
-    this.#guard();
-    await this.queue.waitForRoom(timeoutMs, signal);
-    this.#guard();
-  }
-
-  #guard(): void {
-    if (this.#isClosed) throw writerClosed(this.name);
-  }
-
-  /**
-   * Disconnects; what was written stays for the reader. A buffer that this writer made and no reader has adopted is
-   * removed. Writes that wait reject with ClosedError, and an acquired frame is given up.
-   */
-  close(): void {
-    this.#end(() => this.#buffer.leaveAsWriter());
-  }
-
-  /**
-   * As {@link close}, but for a program that ends because of an error: what it has written is not all, and the reader is told
-   * that the writer has died. Where a reader cannot see roles (docs/protocol.md, section 4), it is told when the process ends.
-   */
-  abort(): void {
-    this.#end(() => {});
-  }
-
-  #end(leave: () => void): void {
-    if (this.#isClosed) return;
-    this.#waits = this.#ring.waits;
-    this.#isClosed = true;
-    const { memory } = this.#buffer;
-    let isAbandoned = false;
-    takeAllSteps(
-      () => this.queue.close(writerClosed(this.name)),
-      () => this.#ring.leave(),
-      () => this.#ring.close(),
-      () => {
-        // Taking the reader's place keeps one from adopting the buffer while it is being removed.
-        isAbandoned = this.#reader.isAwaited() && memory.claim(Role.READER, 0, process.pid);
-      },
-      leave,
-      () => isAbandoned && this.#buffer.abandon(),
-      () => this.#buffer.close(),
-    );
-  }
-
-  /** As {@link close}. */
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

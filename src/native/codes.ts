@@ -22,6 +22,7 @@ export const Code = {
   TOO_LARGE: -17,
   ALREADY: -18,
   UNSUPPORTED: -19,
+  BAD_DESCRIPTOR: -20,
 } as const;
 
 export type Code = (typeof Code)[keyof typeof Code];
@@ -48,4 +49,5 @@ export const codeDescriptions: Readonly<Record<Code, string>> = {
   [Code.TOO_LARGE]: "larger than the space it was meant for",
   [Code.ALREADY]: "done before, and possible only once",
   [Code.UNSUPPORTED]: "this system does not tell",
+  [Code.BAD_DESCRIPTOR]: "a descriptor or an attachment holds an impossible value",
 };

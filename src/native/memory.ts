@@ -17,6 +17,7 @@ export type Role = (typeof Role)[keyof typeof Role];
 export const OiebFlag = {
   CREATED_BY_WRITER: 1n,
   ANY_SEQUENCE: 2n,
+  SHARING: 4n,
   CANCELLATION: 8n,
   LOCKED_ROLES: 16n,
 } as const;
@@ -74,7 +75,18 @@ export class SharedMemory extends Handle {
     return code;
   }
 
-  /** Maps memory that was opened to write. AGAIN: it is smaller than an OIEB. NO_MEMORY. */
+  /**
+   * Opens the source of the attachment that a reader has read, for reading, and locks it as shared. It is not mapped yet.
+   * NOT_FOUND: the name does not mean that memory. UNSAFE, PERMISSION, UNSUPPORTED: zb_reader_open_source.
+   */
+  static openSource(reader: { readonly address: Address }): SharedMemory | Code {
+    return openHandle(
+      (result) => native.zb_reader_open_source(reader.address, result),
+      (address) => new SharedMemory(address),
+    );
+  }
+
+  /** Maps memory, to write if it was opened for that. AGAIN: it is smaller than an OIEB. NO_MEMORY. */
   map(): Code {
     return native.zb_memory_map(this.address) as Code;
   }
@@ -132,6 +144,11 @@ export class SharedMemory extends Handle {
   /** Stores `oieb_size`. That is the last step of a creation. */
   publishOieb(): void {
     native.zb_oieb_publish(this.address);
+  }
+
+  /** Adds flags of {@link OiebFlag}, atomically. */
+  addFlags(flags: bigint): void {
+    native.zb_oieb_add_flags(this.address, flags);
   }
 
   /**
@@ -224,6 +241,16 @@ export class SharedMemory extends Handle {
     return native.zb_memory_owned(this.address) === 1;
   }
 
+  /** Whether it belongs to the effective user of this process, and not everybody may write to it. */
+  get isTrusted(): boolean {
+    return native.zb_memory_trusted(this.address) === 1;
+  }
+
+  /** Whether it was truncated under its mapping. */
+  get isBroken(): boolean {
+    return native.zb_memory_broken(this.address) === 1;
+  }
+
   /** How often the process maps this memory, counted up to 2; undefined if that cannot be read. */
   mappingsOf(pid: number): number | undefined {
     const answer = native.zb_process_maps(pid, this.address);
@@ -235,20 +262,34 @@ export class SharedMemory extends Handle {
     native.zb_memory_unlink(this.address);
   }
 
+  /** Gives up the roles and their locks as a death does: the pids stay. */
+  resign(): void {
+    native.zb_memory_resign(this.address);
+  }
+
   /**
    * Detaches all views, so that they have length 0, and unmaps the memory. A view cannot be detached while an
    * asynchronous operation works on it, or after the program has transferred its buffer: the memory then stays mapped
    * until nothing can reach that view any more.
+   *
+   * @returns whether it is unmapped.
    */
-  close(): void {
+  close(): boolean {
+    let isUnmapped = true;
     this.end((address) => {
-      const views = this.#views;
-      this.#views = undefined;
       try {
-        views?.detach();
+        this.detachViews();
       } finally {
-        native.zb_memory_close(address);
+        isUnmapped = native.zb_memory_close(address) === 0;
       }
     });
+    return isUnmapped;
+  }
+
+  /** Detaches all views, as {@link close}, but leaves the memory open. */
+  detachViews(): void {
+    const views = this.#views;
+    this.#views = undefined;
+    views?.detach();
   }
 }

@@ -27,9 +27,16 @@ const FAULT_FOUND = 2;
 const SURPLUS_TOKENS = 3;
 const SURPLUS_SEEN = 4;
 const FRAMES = 5;
+/** zb_reader_next returns this plus the number of frames that lie in the memory of the source: ZB_READ_SHARED. */
+export const READ_SHARED = 128;
+/** zb_reader_next returns this for an attachment: ZB_READ_ATTACHMENT. */
+export const READ_ATTACHMENT = 256;
+
 /** Numbers per frame in {@link RingReader.places}: offset, size, sequence number. */
 export const FIELDS_PER_FRAME = 3;
-const READER_VIEW_BYTES = 8 * (FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD);
+const READER_NUMBERS = FRAMES + FIELDS_PER_FRAME * READER_LOOKAHEAD;
+/** ZB_NAME_MAX and a zero. */
+const SOURCE_NAME_BYTES = 246;
 
 // Where struct zb_writer_view has its fields.
 const WRITER_OFFSET = 0;
@@ -43,7 +50,8 @@ export class RingReader extends Handle {
 
   private constructor(address: Address) {
     super(address);
-    this.#view = new Float64Array(viewMemory(address, 0, READER_VIEW_BYTES));
+    const view = viewMemory(address, 0, 8 * READER_NUMBERS + SOURCE_NAME_BYTES);
+    this.#view = new Float64Array(view, 0, READER_NUMBERS);
   }
 
   /**
@@ -67,7 +75,8 @@ export class RingReader extends Handle {
   /**
    * Reads up to {@link READER_LOOKAHEAD} frames, and waits up to `waitUs` microseconds for the first one. Returns their
    * number. AGAIN: there is none, or a token came for which there is none. INTERRUPTED, NO_MEMORY, BROKEN. BAD_CONTROL,
-   * BAD_FRAME and BAD_SEQUENCE come again at every call.
+   * BAD_FRAME, BAD_SEQUENCE and BAD_DESCRIPTOR come again at every call. An end that takes descriptors may return READ_SHARED
+   * plus a number, or READ_ATTACHMENT.
    *
    * @param flags of {@link Look}.
    */
@@ -112,6 +121,52 @@ export class RingReader extends Handle {
    */
   settle(): void {
     native.zb_reader_settle(this.address);
+  }
+
+  // ---- sharing -----------------------------------------------------------------------------------------------------
+
+  /** From now on this end takes descriptors and attachments. */
+  takeDescriptors(): void {
+    native.zb_reader_take_descriptors(this.address);
+  }
+
+  /** The name in the attachment that {@link next} has read; empty if it takes the last one back. */
+  get sourceName(): string {
+    const bytes = Buffer.from(this.#view.buffer as ArrayBuffer, 8 * READER_NUMBERS, SOURCE_NAME_BYTES);
+    return bytes.toString("latin1", 0, bytes.indexOf(0));
+  }
+
+  /**
+   * Answers that attachment with the memory of its source, mapped, and its payload; without, refuses it or accepts that it is
+   * taken back. BAD_CONTROL: the payload is not inside the memory.
+   */
+  answer(source?: { memory: SharedMemory; payloadOffset: number; payloadSize: number }): Code {
+    const { memory, payloadOffset = 0, payloadSize = 0 } = source ?? {};
+    return native.zb_reader_answer(this.address, memory?.address ?? 0, payloadOffset, payloadSize) as Code;
+  }
+
+  /** Takes the last answer back: nothing is attached any more. */
+  detach(): void {
+    native.zb_reader_detach(this.address);
+  }
+
+  /** Holds a lent frame once more than its holder does. False if it is not lent. */
+  hold(index: number): boolean {
+    return native.zb_reader_hold(this.address, index) === Code.OK;
+  }
+
+  /** Ends a {@link hold}. True if {@link settle} is due. */
+  drop(index: number): boolean {
+    return native.zb_reader_drop(this.address, index) === SETTLE_DUE;
+  }
+
+  /**
+   * Notes which of the frames that were passed on have been released. True if {@link settle} is due.
+   *
+   * @param takesTokens before a sleep until a target posts more of them.
+   */
+  collect(takesTokens: boolean): boolean {
+    return native.zb_reader_collect(this.address, takesTokens ? 1 : 0) === SETTLE_DUE;
   }
 
   /**

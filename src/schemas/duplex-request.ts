@@ -13,6 +13,7 @@ export const DuplexRequestDocument = Type.Object(
     channel,
     requests: count("Requests sent."),
     responses: count("Responses received within the timeout."),
+    responses_shared: count("Of these, those that were not copied, but read in the request buffer."),
     timeouts: count("Requests without a response within the timeout."),
     cancelled: count(
       "Requests that were cancelled at the server: those without a response within the timeout.",

@@ -10,6 +10,9 @@ export const DuplexServeDocument = Type.Object(
     channel,
     requests: count("Requests handled."),
     responses: count("Responses written."),
+    responses_shared: count(
+      "Of these, those that were not copied, because the client reads them in the request buffer.",
+    ),
     requests_cancelled: count("Requests that their client has taken back, which got no response."),
     handler_errors: count("Requests without a response because their handler failed."),
     clients: count("Clients that sent requests."),

@@ -93,6 +93,29 @@ describe("a client", () => {
     }
   });
 
+  test("reads the responses of a mutable server where they are, unless it is told not to", async () => {
+    const modes = [
+      // The first one may be written before the client has answered.
+      { mode: "mutable", args: [], least: 299 },
+      { mode: "mutable", args: ["--in-flight", "16"], least: 1 },
+      { mode: "mutable", args: ["--no-sharing"], least: 0 },
+      { mode: "immutable", args: [], least: 0 },
+    ];
+    for (const { mode, args, least } of modes) {
+      const channel = uniqueName();
+      await using server = await serve(channel, "--mode", mode, "--handler", "xor");
+      const frames = ["-n", "300", "-s", "100KiB", "--verify", "xor"];
+      const { code, document } = await ask(channel, ...frames, ...args);
+      expect(code).toBe(0);
+      expectValid("duplex-request", document);
+      const { responses, responses_shared } = document;
+      expect(responses).toBe(300);
+      if (least === 0) expect(responses_shared).toBe(0);
+      else expect(responses_shared).toBeGreaterThanOrEqual(least);
+      expect(await stopped(server)).toMatchObject({ responses, responses_shared });
+    }
+  });
+
   test("whose server is killed ends with code 2", async () => {
     const channel = uniqueName();
     await using server = await serve(channel);

@@ -1,7 +1,7 @@
 // Starts the fixtures that most tests here use, and waits until they are ready.
 
 import { closeSync, openSync, writeSync } from "node:fs";
-import { type BufferConfig, Reader, type WriterOptions } from "../../src/core/index.ts";
+import { type BufferConfig, type ClientOptions, Reader, type WriterOptions } from "../../src/core/index.ts";
 import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child, fixtureCommand } from "../support/process.ts";
 import type { Sizes } from "./fixtures/frames.ts";
@@ -60,7 +60,7 @@ export async function startDuplexServer(
 /** A duplex client that is connected: fixtures/duplex-client.ts. */
 export async function startDuplexClient(
   channel: string,
-  options: BufferConfig = {},
+  options: BufferConfig & Pick<ClientOptions, "allowPayloadSharing"> = {},
   within: readonly string[] = [],
 ): Promise<Child> {
   const config = { ...DUPLEX_SIZES, ...options };

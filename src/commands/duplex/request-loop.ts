@@ -46,6 +46,8 @@ export class RequestLoop {
   readonly latencies = new Latencies();
   sent = 0;
   received = 0;
+  /** Of these, those that were read in the request buffer. */
+  shared = 0;
   timeouts = 0;
   /** Of these, those that the server was told to cancel. */
   cancelled = 0;
@@ -217,6 +219,7 @@ export class RequestLoop {
     this.stopwatch.mark();
     this.latencies.add(performance.now() - sentAt);
     this.received++;
+    if (response.isShared) this.shared++;
     this.bytesReceived += response.size;
     const request = this.#options.stamp ? sent.subarray(STAMP_SIZE) : sent;
     if (this.#isAsExpected?.(request, response.data) === false) {

@@ -115,6 +115,13 @@ const args = {
     min: FRAME_HEADER_SIZE + 1,
   }),
   permissions: whoMayConnect({ group: "Responses" }),
+  noSharing: flag({
+    group: "Responses",
+    description: "take copies of responses",
+    note:
+      "Without --no-sharing, responses of 4096 bytes and more of a server that changes requests in place are read in the " +
+      "request buffer, and take room there until they are read.",
+  }),
   framing: framing({ group: "Files" }),
   inFlight: integer({
     group: "Pace",
@@ -173,6 +180,7 @@ export default defineCommand({
     channel,
     requests: 0,
     responses: 0,
+    responses_shared: 0,
     timeouts: 0,
     cancelled: 0,
     lost: 0,
@@ -218,6 +226,7 @@ export default defineCommand({
           mode: options.permissions,
           ...(bufferSize !== undefined && { payloadSize: bufferSize }),
         },
+        allowPayloadSharing: !options.noSharing,
         connectTimeoutMs,
         signal,
         reconnect: follow,
@@ -279,6 +288,7 @@ function fill(document: DuplexRequestDocument, loop: RequestLoop): void {
   const { seconds } = loop.stopwatch;
   document.requests = loop.sent;
   document.responses = loop.received;
+  document.responses_shared = loop.shared;
   document.timeouts = loop.timeouts;
   document.cancelled = loop.cancelled;
   document.lost = loop.lost;

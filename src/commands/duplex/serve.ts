@@ -164,6 +164,7 @@ export default defineCommand({
     channel,
     requests: 0,
     responses: 0,
+    responses_shared: 0,
     requests_cancelled: 0,
     handler_errors: 0,
     clients: 0,
@@ -423,6 +424,7 @@ function fill(document: DuplexServeDocument, statistics: ServerStatistics, { sec
   document.clients = statistics.clients;
   document.requests = statistics.requests;
   document.responses = statistics.responses;
+  document.responses_shared = statistics.responsesShared;
   document.requests_cancelled = statistics.cancelled;
   document.bytes_in = statistics.bytesIn;
   document.bytes_out = statistics.bytesOut;

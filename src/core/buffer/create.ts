@@ -236,7 +236,8 @@ function allocate(
   if (typeof memory === "number") throw refusal(name, memory, "The shared memory");
   // On other systems the flag says only that the reader is one of this package.
   const isLocked = memory.lockRole(role) === Code.OK || process.platform !== "linux";
-  const allFlags = isLocked ? flags | OiebFlag.LOCKED_ROLES : flags;
+  // Nobody shares frames with a reader whose death is not certain to be seen.
+  const allFlags = isLocked ? flags | OiebFlag.LOCKED_ROLES : flags & ~OiebFlag.SHARING;
   memory.fillOieb(metadataSize, payloadSize, role, process.pid, allFlags);
   return memory;
 }

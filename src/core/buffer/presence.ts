@@ -47,6 +47,8 @@ export class Peer {
   #isVisible = false;
   /** Whether it had the mark of a writer of this package. Without locks of roles every writer is taken for one. */
   #isMarked = false;
+  /** Whether only the question who has the memory open has shown it, or nothing at all. */
+  #isInferred = false;
   #processes = 0;
 
   constructor(
@@ -76,6 +78,11 @@ export class Peer {
     return this.#isMarked;
   }
 
+  /** Whether the last judgement rests on nothing but the question who has the memory open. */
+  get isOnlyInferred(): boolean {
+    return this.#isInferred;
+  }
+
   /** Forgets the holder that was seen last: the next holder counts as another process, even with the same pid. */
   forget(): void {
     this.#pid = 0n;
@@ -88,6 +95,7 @@ export class Peer {
   judge(holders: Holders): Presence {
     const pid = this.#role === Role.WRITER ? holders.writerPid : holders.readerPid;
     const isLocked = this.#memory.isRoleLocked(this.#role);
+    this.#isInferred = false;
     if (isLocked === undefined) return this.#judgeByPid(pid);
     if (isLocked) return this.#noteLocked(pid, holders);
     if (pid === 0n) return "dead";
@@ -146,6 +154,7 @@ export class Peer {
   #judgeByKernel(pid: bigint): Presence {
     const isAlone = this.#memory.isAlone();
     if (isAlone === true) return "dead";
+    this.#isInferred = true;
     // Any other process that has the memory open must be the peer.
     if (isAlone === false && this.#isHolder) return this.#note(pid, 0, false);
     if (isAlone === undefined && this.#isHolder && this.#role === Role.READER && this.#hasLeftLock())

@@ -71,6 +71,32 @@ export class SharedBuffer {
     );
   }
 
+  /**
+   * Closes all objects but the memory, which stays open: somebody has a use for it after the role is given up. An abandoned
+   * role is given up as by a death.
+   */
+  closeExceptMemory(): void {
+    takeAllSteps(
+      () => this.written.close(),
+      () => this.released.close(),
+      () => this.#locks?.release("all"),
+      () => this.memory.resign(),
+    );
+  }
+
+  /**
+   * {@link close} for a reader whose role must stay held until its process ends: somebody still reads what it has given away.
+   * The views of the memory are detached.
+   */
+  closeExceptRole(): void {
+    takeAllSteps(
+      () => this.written.close(),
+      () => this.released.close(),
+      () => this.#locks?.release("all"),
+      () => this.memory.detachViews(),
+    );
+  }
+
   /** Closes all objects. The locks of roles are given up last, and freeing the memory keeps nobody waiting. */
   close(): void {
     takeAllSteps(

@@ -1,21 +1,17 @@
 // The asking side of a duplex channel.
 
 import { Code } from "../../native/codes.ts";
-import { OiebFlag } from "../../native/memory.ts";
-import { sleep } from "../../native/process.ts";
 import { waitsEndedBySignals } from "../../native/signals.ts";
-import { raceAbort } from "../../runtime/abort.ts";
 import { takeAllSteps } from "../../runtime/steps.ts";
 import { TurnKeeper } from "../../runtime/turn.ts";
 import type { Cancellations } from "../buffer/cancellations.ts";
-import { buffersOf, type ChannelBuffers } from "../buffer/names.ts";
-import { readerOf } from "../buffer/stale.ts";
-import { type BufferConfig, checkTimeout, DEFAULT_PAYLOAD_SIZE, FRAME_HEADER_SIZE } from "../config.ts";
-import { BufferFullError, ClosedError, WriterAlreadyConnectedError } from "../errors.ts";
-import { checkHelper } from "../failures.ts";
+import { checkTimeout, FRAME_HEADER_SIZE } from "../config.ts";
+import { BufferFullError, ClosedError } from "../errors.ts";
 import { Frame } from "../frame.ts";
-import { Reader } from "../reader.ts";
-import { Writer } from "../writer.ts";
+import type { Reader } from "../reader.ts";
+import type { Writer } from "../writer.ts";
+import { sizeOf } from "../writer-errors.ts";
+import { connect, connectAsync, type Ends } from "./connecting.ts";
 import { Pending, PendingRequests } from "./pending.ts";
 import { SentRequests } from "./sent.ts";
 import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } from "./types.ts";
@@ -23,8 +19,8 @@ import type { ClientOptions, DuplexResponse, IDuplexClient, RequestOptions } fro
 /** How long a wait for responses goes on before the client checks the server. */
 const SLICE_MS = 250;
 
-/** The pause before the next attempt to connect. */
-const RETRY_MS = 5;
+/** How often a send that waits for room looks for responses that nobody waits for. */
+const LATE_MS = 5;
 
 /** A client, connected from {@link open} or {@link connect} to {@link close}. */
 export class DuplexClient implements IDuplexClient {
@@ -41,9 +37,11 @@ export class DuplexClient implements IDuplexClient {
   readonly #unclaimed: Frame[] = [];
   readonly #turns = new TurnKeeper();
   #isReceiving = false;
+  /** Whether responses may come that nobody waits for any more, and take room until they are read. */
+  #expectsLate = false;
   #closed = false;
 
-  private constructor(channel: string, requests: Writer, responses: Reader) {
+  private constructor(channel: string, { requests, responses }: Ends) {
     this.#channel = channel;
     this.#requests = requests;
     this.#responses = responses;
@@ -51,48 +49,16 @@ export class DuplexClient implements IDuplexClient {
   }
 
   /** Connects, blocking the thread for up to `connectTimeoutMs`. */
-  static open(channel: string, { config, connectTimeoutMs = 0 }: ClientOptions = {}): DuplexClient {
-    const attempts = new Attempts(channel, connectTimeoutMs);
-    for (;;) {
-      let requests: Writer | undefined;
-      try {
-        attempts.checkFree();
-        requests = new Writer(attempts.buffers.requests, { connectTimeoutMs: attempts.leftMs });
-        const sizes = withRoom(config, requests);
-        const responses = new Reader(attempts.buffers.responses, sizes, { flags: flagsFor(requests) });
-        return new DuplexClient(channel, requests, responses);
-      } catch (error) {
-        requests?.close();
-        attempts.check(error);
-        if (!sleep(RETRY_MS)) throw error;
-      }
-    }
+  static open(channel: string, options: ClientOptions = {}): DuplexClient {
+    return new DuplexClient(channel, connect(channel, options));
   }
 
   /** Connects without blocking the event loop. */
   static async connect(
     channel: string,
-    { config, connectTimeoutMs = 0, signal }: ClientOptions & { signal?: AbortSignal | undefined } = {},
+    options: ClientOptions & { signal?: AbortSignal | undefined } = {},
   ): Promise<DuplexClient> {
-    const attempts = new Attempts(channel, connectTimeoutMs);
-    for (;;) {
-      let requests: Writer | undefined;
-      try {
-        attempts.checkFree();
-        requests = await Writer.connect(attempts.buffers.requests, {
-          connectTimeoutMs: attempts.leftMs,
-          signal,
-        });
-        const options = { flags: flagsFor(requests), signal };
-        const sizes = withRoom(config, requests);
-        const responses = await Reader.create(attempts.buffers.responses, sizes, options);
-        return new DuplexClient(channel, requests, responses);
-      } catch (error) {
-        requests?.close();
-        attempts.check(error);
-      }
-      await raceAbort(Bun.sleep(RETRY_MS), signal);
-    }
+    return new DuplexClient(channel, await connectAsync(channel, options));
   }
 
   get maxRequestSize(): number {
@@ -121,7 +87,7 @@ export class DuplexClient implements IDuplexClient {
   // ---- sending and receiving apart ---------------------------------------------------------------------------------
 
   sendRequest(data: Uint8Array): number {
-    this.#prepareToSend();
+    this.#prepareToSend(sizeOf(data));
     const sequence = this.#requests.nextSequence;
     this.#requests.writeFrame(data);
     this.#sent.add(sequence, this.#bytesSent);
@@ -129,7 +95,7 @@ export class DuplexClient implements IDuplexClient {
   }
 
   acquireRequestBuffer(size: number): { sequence: number; buffer: Uint8Array } {
-    this.#prepareToSend();
+    this.#prepareToSend(size);
     const { sequence, data } = this.#requests.acquireFrame(size);
     return { sequence, buffer: data };
   }
@@ -162,11 +128,12 @@ export class DuplexClient implements IDuplexClient {
   }
 
   #tellServer(sequence: number): boolean {
+    this.#expectsLate = true;
     this.#cancellations?.store(sequence);
     return this.honoursCancellation;
   }
 
-  #prepareToSend(): void {
+  #prepareToSend(size: number): void {
     this.#guard();
     if (this.#requests.queue.acquiredSize > 0) {
       throw new ClosedError(`A request of channel "${this.#channel}" is acquired already.`, {
@@ -175,6 +142,21 @@ export class DuplexClient implements IDuplexClient {
       });
     }
     if (this.#sent.areMany) this.#forgetFailed();
+    if (this.#expectsLate) this.#makeRoom(size);
+  }
+
+  /** Waits for room as a write does, and drops meanwhile what was answered for nobody: that may be what takes the room. */
+  #makeRoom(size: number): void {
+    const timeoutMs = this.#requests.writeTimeout;
+    const deadline = performance.now() + timeoutMs;
+    const endedBefore = waitsEndedBySignals();
+    this.#settleAll(this.#responses.tryReadFrame());
+    while (this.#requests.tryAcquireFrame(size, LATE_MS) === undefined) {
+      if (waitsEndedBySignals() !== endedBefore) throw this.#noRoom("when a signal arrived", "signal");
+      if (performance.now() >= deadline) throw this.#noRoom(`within ${timeoutMs} ms`);
+      this.#settleAll(this.#responses.tryReadFrame());
+    }
+    this.#requests.cancelFrame();
   }
 
   /** Bytes of all requests so far, with their headers. */
@@ -347,21 +329,17 @@ export class DuplexClient implements IDuplexClient {
 
   #expire(pending: Pending): void {
     if (pending.sequence > 0) this.#takeBack(pending).resolve(Frame.invalid);
-    else this.#end(pending).reject(this.#noRoom(pending.timeoutMs));
+    else this.#end(pending).reject(this.#noRoom(`within ${pending.timeoutMs} ms`));
   }
 
-  #noRoom(timeoutMs: number): BufferFullError {
-    return new BufferFullError(
-      "timeout",
-      `Channel "${this.#channel}" had no room for the request within ${timeoutMs} ms.`,
-      {
-        buffer: this.#requests.name,
-        hint:
-          this.#requests.queue.acquiredSize > 0
-            ? "An acquired request holds up the others: call commitRequest() or cancelRequestBuffer()."
-            : "Its server is slower than its client: wait longer, or ask less at once.",
-      },
-    );
+  #noRoom(when: string, reason: "timeout" | "signal" = "timeout"): BufferFullError {
+    return new BufferFullError(reason, `Channel "${this.#channel}" had no room for the request ${when}.`, {
+      buffer: this.#requests.name,
+      hint:
+        this.#requests.queue.acquiredSize > 0
+          ? "An acquired request holds up the others: call commitRequest() or cancelRequestBuffer()."
+          : "Its server is slower than its client, or the client holds responses: release them, wait longer, or ask less at once.",
+    });
   }
 
   // ---- the end -----------------------------------------------------------------------------------------------------
@@ -391,55 +369,5 @@ export class DuplexClient implements IDuplexClient {
   /** As {@link close}. */
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-/** The sizes of the response buffer, whose ring by default has room for responses that are as large as requests. */
-function withRoom(config: BufferConfig | undefined, requests: Writer): BufferConfig {
-  return { payloadSize: Math.max(DEFAULT_PAYLOAD_SIZE, requests.config.payloadSize), ...config };
-}
-
-/** A table of cancelled requests is made only for a server that looks at it. */
-function flagsFor(requests: Writer): bigint {
-  return OiebFlag.ANY_SEQUENCE | (requests.loadOieb().flags & OiebFlag.CANCELLATION);
-}
-
-/** How long a client tries to connect, and what keeps it trying. */
-class Attempts {
-  readonly buffers: ChannelBuffers;
-  readonly #channel: string;
-  readonly #deadline: number;
-
-  constructor(channel: string, connectTimeoutMs: number) {
-    checkTimeout("connectTimeoutMs", connectTimeoutMs);
-    this.buffers = buffersOf(channel);
-    checkHelper();
-    this.#channel = channel;
-    this.#deadline = performance.now() + connectTimeoutMs;
-  }
-
-  /** The rest of the time for connecting, in milliseconds. */
-  get leftMs(): number {
-    return Math.max(0, this.#deadline - performance.now());
-  }
-
-  /**
-   * Throws if another client has the channel. A client of version 1 makes its response buffer before it connects: it must not
-   * see that this one has come and gone.
-   */
-  checkFree(): void {
-    const pid = readerOf(this.buffers.responses);
-    if (pid === undefined) return;
-    const who = pid === 0n ? "" : ` (process ${pid})`;
-    throw new WriterAlreadyConnectedError(`Channel "${this.#channel}" has a client already${who}.`, {
-      buffer: this.buffers.responses,
-      hint: "A channel has one client: end the other one, or use another name.",
-    });
-  }
-
-  /** Throws the error of an attempt, unless the client that has the channel may leave in time. */
-  check(error: unknown): void {
-    const isTaken = error instanceof WriterAlreadyConnectedError && error.buffer === this.buffers.responses;
-    if (!isTaken || performance.now() >= this.#deadline) throw error;
   }
 }

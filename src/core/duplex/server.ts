@@ -61,7 +61,7 @@ abstract class DuplexServer implements IDuplexServer {
   }
 
   protected launch(
-    how: Pick<Task, "handle" | "reusesFrames">,
+    how: Pick<Task, "handle" | "isInPlace">,
     mode: ProcessingMode,
     { concurrency = DEFAULT_CONCURRENCY, limit = Number.POSITIVE_INFINITY }: StartOptions,
   ): void {
@@ -110,7 +110,7 @@ export class ImmutableDuplexServer extends DuplexServer implements IImmutableDup
     mode: ProcessingMode = ProcessingMode.SINGLE_THREAD,
     options: StartOptions = {},
   ): void {
-    this.launch({ handle: handler, reusesFrames: false }, mode, options);
+    this.launch({ handle: handler, isInPlace: false }, mode, options);
   }
 }
 
@@ -125,6 +125,6 @@ export class MutableDuplexServer extends DuplexServer implements IMutableDuplexS
       const done = handler(request, context);
       return done instanceof Promise ? done.then(() => request.data) : request.data;
     };
-    this.launch({ handle, reusesFrames: true }, mode, options);
+    this.launch({ handle, isInPlace: true }, mode, options);
   }
 }

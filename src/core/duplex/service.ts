@@ -14,8 +14,8 @@ import {
 } from "../errors.ts";
 import type { Frame } from "../frame.ts";
 import { Reader } from "../reader.ts";
-import { Writer } from "../writer.ts";
-import { type Client, RequestInHand, RunningSignals } from "./running.ts";
+import { Conversation } from "./conversation.ts";
+import { RequestInHand, RunningSignals } from "./running.ts";
 import type { RequestHandler, ServerStatistics } from "./types.ts";
 
 /** The pause before the next attempt to connect to a client's response buffer, in milliseconds. */
@@ -37,8 +37,11 @@ const NO_METADATA = new Uint8Array(0);
 /** What a service does. */
 export interface Task {
   readonly handle: RequestHandler;
-  /** Whether the objects of an answered request, its Frame and its context, are used again for the next one. */
-  readonly reusesFrames: boolean;
+  /**
+   * Whether responses are the bytes of their requests. The objects of an answered request, its Frame and its context, are used
+   * again for the next one then.
+   */
+  readonly isInPlace: boolean;
   /** How many handlers run at once. */
   readonly concurrency: number;
   /** The service ends after this many requests. */
@@ -63,16 +66,10 @@ export class Statistics implements ServerStatistics {
   clients = 0;
   requests = 0;
   responses = 0;
+  responsesShared = 0;
   cancelled = 0;
   bytesIn = 0;
   bytesOut = 0;
-}
-
-/** The connection to the response buffer of one client. */
-interface Conversation extends Client {
-  readonly responses: Writer;
-  /** Whether responses have the numbers of their requests. Otherwise they have 1, 2, 3 …: a v1 client takes no others. */
-  readonly isNumbered: boolean;
 }
 
 /** Serves one client after another, from its construction to {@link stop}. */
@@ -119,7 +116,8 @@ export class Service {
 
   /** Throws as the constructor of Reader. */
   #createRequests(): Reader {
-    return new Reader(this.#buffers.requests, this.#config, { flags: OiebFlag.CANCELLATION });
+    const options = { flags: OiebFlag.CANCELLATION, isSource: this.#task.isInPlace };
+    return new Reader(this.#buffers.requests, this.#config, options);
   }
 
   get statistics(): ServerStatistics {
@@ -163,6 +161,7 @@ export class Service {
     let isFirst = true;
     while (this.#statistics.requests < this.#task.limit) {
       const request = this.#requests.frameAtHand(signal, this.#answered) ?? (await this.#nextRequest());
+      this.#conversation?.noteRead();
       if (request.sequence === 1) {
         // The next client came before this server saw the last one leave.
         if (!isFirst) this.#awaitsMetadata = true;
@@ -172,7 +171,7 @@ export class Service {
       isFirst = false;
       const work = this.#answer(request);
       if (work !== undefined) this.#answered = this.#answeredInHand = undefined;
-      else if (this.#task.reusesFrames) this.#answered = request;
+      else if (this.#task.isInPlace) this.#answered = request;
       if (work !== undefined) await this.#track(work);
       // A handler may take any time, so the clock is checked after each.
       if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
@@ -232,12 +231,8 @@ export class Service {
     const readerPid = this.#requests.writerPid;
     if (readerPid === 0n) return undefined;
     try {
-      const responses = await Writer.connect(this.#buffers.responses, { readerPid, signal });
-      if (this.#isStopped) responses.close();
-      signal.throwIfAborted();
-      const isNumbered = (responses.loadOieb().flags & OiebFlag.ANY_SEQUENCE) !== 0n;
-      const { cancellations } = responses;
-      this.#conversation = { responses, isNumbered, cancellations, departure: undefined };
+      const source = this.#task.isInPlace ? this.#requests.sharing : undefined;
+      this.#conversation = await Conversation.connect(this.#buffers.responses, { readerPid, source, signal });
       this.#statistics.clients++;
       this.#observer.info(() => `A client has connected to channel "${this.#channel}".`);
       this.#observer.clientChanged("came");
@@ -269,7 +264,7 @@ export class Service {
 
   #hangUp(why = CLIENT_GONE): void {
     this.#abortAll(why);
-    this.#conversation?.responses.close();
+    this.#conversation?.close();
     this.#conversation = undefined;
     this.#lastWarning = "";
   }
@@ -321,7 +316,7 @@ export class Service {
         this.#statistics.requests++;
         this.#statistics.bytesIn += request.size;
         const response = this.#task.handle(request, inHand);
-        if (!(response instanceof Uint8Array) || !this.#isDone(conversation, inHand, response)) {
+        if (!(response instanceof Uint8Array) || !this.#isDone(conversation, request, inHand, response)) {
           return this.#answerLater(conversation, request, inHand, response);
         }
       }
@@ -330,7 +325,7 @@ export class Service {
     }
     inHand.end();
     request.release();
-    if (this.#task.reusesFrames) this.#answeredInHand = inHand;
+    if (this.#task.isInPlace) this.#answeredInHand = inHand;
     return undefined;
   }
 
@@ -342,7 +337,7 @@ export class Service {
   ): Promise<void> {
     try {
       const response = await result;
-      while (!this.#isDone(conversation, inHand, response)) {
+      while (!this.#isDone(conversation, request, inHand, response)) {
         await conversation.responses.waitForRoom(this.#stopped.signal);
       }
     } catch (error) {
@@ -363,15 +358,14 @@ export class Service {
   }
 
   /** Writes a response if it is wanted and there is room. False if it is to be tried again when there may be room. */
-  #isDone(conversation: Conversation, inHand: RequestInHand, response: Uint8Array): boolean {
+  #isDone(conversation: Conversation, request: Frame, inHand: RequestInHand, response: Uint8Array): boolean {
     if (!this.#isWanted(conversation, inHand)) return true;
-    const { responses, isNumbered } = conversation;
-    if (isNumbered) responses.nextSequence = inHand.sequence;
-    const isWritten = responses.tryWriteFrame(response);
+    const outcome = conversation.tryToAnswer(inHand.sequence, request, response);
     // A write may have taken tokens of cancellations.
     if (this.#signals.size > 0) this.#signals.look();
-    if (!isWritten) return !this.#isWanted(conversation, inHand);
+    if (outcome === undefined) return !this.#isWanted(conversation, inHand);
     this.#statistics.responses++;
+    if (outcome === "shared") this.#statistics.responsesShared++;
     this.#statistics.bytesOut += response.length;
     return true;
   }

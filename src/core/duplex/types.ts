@@ -5,7 +5,8 @@ import type { Frame } from "../frame.ts";
 
 /**
  * The response to a request, in shared memory until it is released: release it as soon as possible. If none came in time,
- * `isValid` is false.
+ * `isValid` is false. If it `isShared`, its bytes are those of the request, changed in place: they take room in the request
+ * buffer, their view can only be read, and `getMutableSpan()` is a private copy.
  */
 export type DuplexResponse = Frame;
 
@@ -37,7 +38,9 @@ export type RequestHandler = (request: Frame, context: RequestContext) => Uint8A
 
 /**
  * Handles one request by changing its bytes in place (`request.getMutableSpan()`); these bytes are the response. Once the
- * handler is done, the same Frame and context objects may be used for a later request; a signal stays that of its request.
+ * handler is done, its view must not be used any more: the client may be reading the response there
+ * ({@link ClientOptions.allowPayloadSharing}). The same Frame and context objects may be used for a later request; a signal stays
+ * that of its request.
  */
 export type MutableRequestHandler = (request: Frame, context: RequestContext) => void | Promise<void>;
 
@@ -127,6 +130,8 @@ export interface ServerStatistics {
   readonly requests: number;
   /** Responses written. */
   readonly responses: number;
+  /** Of these, those that were not copied, because the client reads them in the request buffer. */
+  readonly responsesShared: number;
   /** Requests that their client has taken back: before the handler was called, while it ran, or before it was answered. */
   readonly cancelled: number;
   /** Bytes of those requests. */
@@ -203,6 +208,13 @@ export interface ClientOptions {
    * killed, the next one waits until the server has noticed, for at least half a second.
    */
   connectTimeoutMs?: number;
+  /**
+   * Reads the responses of a server that changes requests in place where they are, in the request buffer (default false: the
+   * server copies them). That is for responses of 4096 bytes and more, on Linux, and between processes of one user; others are
+   * copied all the same. Responses that are not read yet or not released take the room of their requests then: a client that holds some
+   * while it sends needs a request buffer with room for both, or gets BufferFullError.
+   */
+  allowPayloadSharing?: boolean | undefined;
   /**
    * Goes on with the next server when one has gone (default false). Requests in flight reject with WriterDeadError, once what
    * the server has answered is handed out; later ones, and those that were not sent yet, wait for the next server for up to

@@ -74,8 +74,8 @@ void zb_thread_ended(void);
 
 /* Gives a new mapping to this thread. */
 void zb_object_opened(struct zb_object *object);
-/* Ends the owner's use of the mapping. It is unmapped now, or when its last window is gone. */
-void zb_object_close(struct zb_object *object);
+/* Ends the owner's use of the mapping. It is unmapped now, or when its last window is gone. Whether that is now. */
+bool zb_object_close(struct zb_object *object);
 
 /* posix.c, win32.c and win32_objects.c */
 
@@ -136,6 +136,18 @@ static inline void *zb_object_address(struct zb_object *object) {
   return (void *)atomic_load_explicit(&object->start, memory_order_relaxed);
 }
 
+/* linux_presence.c */
+
+/* Locks the mark of memory that was opened to read, as a reader of shared frames. The lock lives as long as the mapping, even
+ * if the memory is closed before that. ZB_LOCKED, ZB_UNSUPPORTED. */
+int32_t zb_shared_lock(zb_memory *memory);
+
+/* linux_sharing.c, no_sharing.c */
+
+/* Opens the memory of a name for reading and locks it as shared, if it is that of the device and the inode. It is not mapped
+ * yet. Codes of zb_reader_open_source. */
+int32_t zb_memory_open_source(const char *name, uint64_t device, uint64_t inode, zb_memory **memory);
+
 /* The system's file: linux.c, darwin.c, win32.c */
 
 /* Monotonic time in nanoseconds. The coarse time is cheaper and up to 10 ms behind. */
@@ -164,6 +176,9 @@ uint32_t zb_semaphore_take(struct zb_semaphore *semaphore, uint32_t most);
 /* Blocks until the semaphore has a token, and does not take it. ZB_AGAIN at the deadline, or if `*cancelled` is set and
  * zb_semaphore_wake is called. ZB_INTERRUPTED after any signal, one that ends no wait too. `cancelled` may be NULL. */
 int32_t zb_semaphore_await(struct zb_semaphore *semaphore, int64_t deadline_ns, const atomic_bool *cancelled);
+/* As zb_semaphore_await, for several: until any of them has a token. ZB_UNSUPPORTED: the system has no such wait, or not for
+ * so many. */
+int32_t zb_semaphores_await(struct zb_semaphore *const *semaphores, uint32_t count, int64_t deadline_ns);
 /* Wakes every thread that waits, without a token. */
 void zb_semaphore_wake(struct zb_semaphore *semaphore);
 

@@ -66,6 +66,15 @@ static int32_t is_locked(zb_memory *memory, int32_t role) {
 
 int32_t zb_role_locked(zb_memory *memory, int32_t role) { return is_locked(memory, role); }
 
+int32_t zb_memory_shared(zb_memory *memory) { return is_locked(memory, SHARED_PAYLOAD); }
+
+int32_t zb_shared_lock(zb_memory *memory) {
+  struct flock lock = bytes_of(SHARED_PAYLOAD, F_RDLCK);
+  if (ZB_CALL(shared_lock, fcntl(memory->object.descriptor, F_OFD_SETLK, &lock), -1) == 0) return ZB_OK;
+  if (errno == EAGAIN || errno == EACCES) return ZB_LOCKED;
+  return errno == EINVAL || errno == ENOLCK ? ZB_UNSUPPORTED : zb_code_of(errno);
+}
+
 /* ---- whether anybody else has the memory open ---------------------------------------------------------------- */
 
 /* Constants of the kernel that some C libraries hide. */

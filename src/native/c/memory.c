@@ -55,23 +55,32 @@ void zb_object_opened(struct zb_object *object) {
   zb_resource_add(&object->resource, close_resource);
 }
 
-static void drop_reference(struct zb_object *object) {
+/* Whether it was the last one. */
+static bool drop_reference(struct zb_object *object) {
   zb_guard();
   bool last = --object->references == 0;
   zb_unguard();
   if (last) zb_object_unmap(object);
+  return last;
 }
 
-void zb_object_close(struct zb_object *object) {
+bool zb_object_close(struct zb_object *object) {
   zb_resource_remove(&object->resource);
   zb_guard();
   object->holds[ZB_WRITER] = object->holds[ZB_READER] = 0;
   zb_unguard();
   zb_object_close_handle(object);
-  drop_reference(object);
+  return drop_reference(object);
 }
 
-void zb_memory_close(zb_memory *memory) { zb_object_close(&memory->object); }
+int32_t zb_memory_close(zb_memory *memory) { return !zb_object_close(&memory->object); }
+
+void zb_memory_resign(zb_memory *memory) {
+  zb_guard();
+  memory->object.holds[ZB_WRITER] = memory->object.holds[ZB_READER] = 0;
+  zb_unguard();
+  for (int32_t role = ZB_WRITER; role <= ZB_READER; role++) zb_role_unlock(memory, role);
+}
 
 void zb_memory_lend(zb_memory *memory) {
   zb_guard();
@@ -85,3 +94,7 @@ void zb_memory_return(void *bytes, zb_memory *memory) {
 }
 
 int32_t zb_memory_owned(zb_memory *memory) { return memory->object.owned; }
+
+int32_t zb_memory_broken(zb_memory *memory) {
+  return atomic_load_explicit(&memory->object.broken, memory_order_relaxed);
+}

@@ -47,6 +47,12 @@ void zb_oieb_publish(zb_memory *memory) {
   STORE(oieb->oieb_size, (uint32_t)sizeof *oieb, release);
 }
 
+void zb_oieb_add_flags(zb_memory *memory, uint64_t flags) {
+  ZB_POINT(oieb_flags);
+  /* release: a writer that sees a flag sees the reader's pid, which was stored before it */
+  atomic_fetch_or_explicit((_Atomic(uint64_t) *)&oieb_of(memory)->flags, flags, memory_order_release);
+}
+
 /* ---- roles ------------------------------------------------------------------------------------------------------ */
 
 /* Whether another mapping of the memory in this process holds the role. Guarded. */

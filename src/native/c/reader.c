@@ -1,31 +1,9 @@
 /* Reading frames (docs/protocol.md, section 3). */
+#include "reader.h"
 #include "fault.h"
-#include "ring.h"
 #include "tuning.h"
 
 #include <stdlib.h>
-
-struct lent_frame {
-  uint64_t credit; /* the bytes of the frame and of the wrap before it */
-  uint64_t end;    /* where it ends; P and not 0 if it ends the ring */
-  bool released;
-};
-
-struct zb_reader {
-  struct zb_reader_view view; /* first: callers read it at the reader's address */
-  struct ring ring;
-  uint64_t read_pos;
-  uint64_t read_count;
-  uint64_t next_sequence;  /* 0: any number may come */
-  uint64_t held;           /* bytes read and not yet credited, wrap waste included */
-  struct lent_frame *lent; /* indexed modulo its capacity, which is a power of two */
-  uint32_t lent_capacity;
-  uint32_t oldest, newest; /* index of the oldest lent frame, and of the next frame to read, modulo 2^32 */
-  int32_t failed;          /* the code of the frame that was refused; the reader stays failed */
-  bool settle_due;         /* zb_reader_settle found frames held */
-  struct gather gather;
-  struct zb_resource resource;
-};
 
 static void close_resource(struct zb_resource *resource) {
   zb_reader_close(ZB_RESOURCE_OF(zb_reader, resource));
@@ -41,6 +19,7 @@ int32_t zb_reader_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   reader->ring.idle = zb_idle_start(&ring.oieb->writer_pid, wait);
   reader->read_count = LOAD(ring.oieb->payload_read_count, relaxed);
   reader->next_sequence = (uint64_t)sequence;
+  reader->released_descriptors = LOAD(ring.oieb->released_descriptors, relaxed);
   reader->gather = zb_gather_start();
   zb_populating_start(&reader->ring);
   zb_resource_add(&reader->resource, close_resource);
@@ -70,7 +49,7 @@ static bool reserve_lent(zb_reader *reader) {
   return true;
 }
 
-static int32_t refuse(zb_reader *reader, int32_t code, uint64_t position, uint64_t found) {
+int32_t zb_reader_refuse(zb_reader *reader, int32_t code, uint64_t position, uint64_t found) {
   reader->view.fault_position = (double)position;
   reader->view.fault_expected = (double)reader->next_sequence;
   reader->view.fault_found = (double)found;
@@ -78,90 +57,99 @@ static int32_t refuse(zb_reader *reader, int32_t code, uint64_t position, uint64
   return reader->failed;
 }
 
-/* The bytes at a read position that belong to no frame: a tail too short for a header, which a v1 writer skips without
- * a marker, or everything from a wrap marker to the end. */
-static uint64_t waste_at(const zb_reader *reader, uint64_t position, bool *marker) {
-  uint64_t to_end = reader->ring.payload_size - position;
-  *marker = false;
-  if (to_end < HEADER) return to_end;
-  struct zb_frame_header header = load_header(reader->ring.payload + position);
-  *marker = header.size == 0 && header.sequence == 0;
-  return *marker ? to_end : 0;
+/* Whether the frame is special and this reader takes such frames. */
+static bool is_for_descriptors(const zb_reader *reader, const struct found *found) {
+  return (found->header.size & SPECIAL) != 0 && reader->takes_descriptors;
 }
 
 /* Reads up to `tokens` frames into the view (docs/protocol.md, section 3, steps 1 to 4); a token without a
- * frame is surplus. Returns the number of frames, or the code of the refusal if the first one is refused. */
+ * frame is surplus. Returns as zb_reader_next, or 0 if there is no frame. */
 static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   struct zb_oieb *oieb = reader->ring.oieb;
   const uint64_t size = reader->ring.payload_size;
   const bool without_token = (flags & ZB_WITHOUT_TOKEN) != 0;
   /* acquire: pairs with the writer's subtraction. The token alone is not enough: it may belong to another frame. */
   uint64_t free_bytes = LOAD(oieb->payload_free_bytes, acquire);
-  if (free_bytes > size) return refuse(reader, ZB_BAD_CONTROL, reader->read_pos, free_bytes);
+  if (free_bytes > size) return zb_reader_refuse(reader, ZB_BAD_CONTROL, reader->read_pos, free_bytes);
   if (reader->held == 0) {
     /* The writer may have rewound the position. It cannot while a frame is held. */
     uint64_t position = LOAD(oieb->payload_read_pos, relaxed);
-    if (position > size) return refuse(reader, ZB_BAD_CONTROL, position, position);
+    if (position > size) return zb_reader_refuse(reader, ZB_BAD_CONTROL, position, position);
     reader->read_pos = position == size ? 0 : position;
   }
   if (!reserve_lent(reader)) return ZB_NO_MEMORY;
 
   int64_t unread = (int64_t)(size - free_bytes - reader->held);
   int32_t count = 0;
-  while ((uint32_t)count < tokens && unread > 0) {
-    bool marker;
-    uint64_t position = reader->read_pos;
-    uint64_t waste = waste_at(reader, position, &marker);
-    if (unread <= (int64_t)waste) break;
-    if (waste > 0) position = 0;
-    struct zb_frame_header header = load_header(reader->ring.payload + position);
-    bool fits = header.size >= 1 && header.size <= size - HEADER && header.size <= size - HEADER - position;
-    bool follows = header.sequence == reader->next_sequence;
+  struct found found;
+  while ((uint32_t)count < tokens && unread > 0 && find_header(reader, unread, &found)) {
+    const struct zb_frame_header header = found.header;
     bool starts = header.sequence == 1;
-    if (reader->next_sequence == 0) follows = header.sequence != 0;
-    if (without_token) {
+    if (!fits(reader, found.position, header.size)) {
+      if (is_for_descriptors(reader, &found)) {
+        if (count == 0) return zb_reader_read_special(reader, &found, tokens, unread, flags);
+        /* Reading stops here, and begins here the next time. */
+        if (!without_token) reader->kept_tokens = tokens - (uint32_t)count;
+        break;
+      }
       /* Without a token a frame counts only if it is complete. Otherwise there is none yet. */
-      if (!fits || waste + HEADER + header.size > (uint64_t)unread) break;
-      if (!follows && !(starts && (flags & ZB_NEW_WRITER))) break;
-    } else if (!fits) {
-      refuse(reader, ZB_BAD_FRAME, position, header.size);
-      break;
-    } else if (!follows && !starts) {
-      refuse(reader, ZB_BAD_SEQUENCE, position, header.sequence);
+      if (!without_token) zb_reader_refuse(reader, ZB_BAD_FRAME, found.position, header.size);
       break;
     }
-    uint64_t credit = waste + HEADER + header.size;
-    zb_populate_to(&reader->ring, position + HEADER + header.size, false);
-    reader->view.frames[count].offset = reader->ring.payload_offset + (double)(position + HEADER);
+    if (without_token) {
+      if (found.waste + HEADER + header.size > (uint64_t)unread) break;
+      if (!follows(reader, header.sequence) && !(starts && (flags & ZB_NEW_WRITER))) break;
+    } else if (!follows(reader, header.sequence) && !starts) {
+      zb_reader_refuse(reader, ZB_BAD_SEQUENCE, found.position, header.sequence);
+      break;
+    }
+    const uint64_t end = found.position + HEADER + header.size;
+    zb_populate_to(&reader->ring, end, false);
+    reader->view.frames[count].offset = reader->ring.payload_offset + (double)(found.position + HEADER);
     reader->view.frames[count].size = (double)header.size;
     reader->view.frames[count].sequence = (double)header.sequence;
-    const uint64_t end = position + HEADER + header.size;
-    reader->lent[reader->newest++ & (reader->lent_capacity - 1)] =
-        (struct lent_frame){.credit = credit, .end = end};
-    reader->read_pos = end;
-    if (reader->read_pos == size) reader->read_pos = 0;
-    reader->read_count += marker ? 2 : 1;
-    if (reader->next_sequence != 0) reader->next_sequence = header.sequence + 1;
-    reader->held += credit;
-    unread -= (int64_t)credit;
+    unread -= (int64_t)lend(reader, &found, header.size, false);
     count++;
   }
-  if (!without_token && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
+  if (!without_token && reader->failed == ZB_OK)
+    reader->view.surplus_tokens += tokens - (uint32_t)count - reader->kept_tokens;
   if (count == 0) return reader->failed;
   ZB_POINT(read_positions);
   STORE(oieb->payload_read_count, reader->read_count, relaxed);
   return count;
 }
 
+/* Whether the memory of this reader, or of its source, was truncated. */
+static bool is_reader_broken(zb_reader *reader) {
+  if (is_broken(&reader->ring)) return true;
+  zb_memory *source = reader->source.memory;
+  return source != NULL && zb_memory_broken(source);
+}
+
+/* Waits for a token of the writer. A source that waits collects what its targets release. */
+static int32_t await_token(zb_reader *reader, int64_t deadline_ns, bool *slept) {
+  struct idle *idle = &reader->ring.idle;
+  zb_semaphore *written = reader->ring.written;
+  if (idle->sharing == NULL) return zb_idle_await(idle, written, deadline_ns, slept);
+  for (;;) {
+    /* In this order: a release after the collection leaves a token to wait for. */
+    zb_sharing_collect(idle->sharing, true);
+    if (semaphore_value(written) > 0) return ZB_OK;
+    if (idle->sharing->settle_due) return ZB_AGAIN;
+    int32_t code = zb_idle_await(idle, written, deadline_ns, slept);
+    if (code != ZB_OK || semaphore_value(written) > 0) return code;
+  }
+}
+
 int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   if (reader->failed != ZB_OK) return reader->failed;
-  if (is_broken(&reader->ring)) return refuse(reader, ZB_BROKEN, 0, 0);
+  if (is_reader_broken(reader)) return zb_reader_refuse(reader, ZB_BROKEN, 0, 0);
+  if (reader->pending.exists) return ZB_READ_ATTACHMENT;
   const bool has_surplus = reader->view.surplus_tokens != reader->view.surplus_seen;
-  if (wait_us > 0 && !(has_surplus && (flags & ZB_UNLESS_SURPLUS))) {
+  if (wait_us > 0 && reader->kept_tokens == 0 && !(has_surplus && (flags & ZB_UNLESS_SURPLUS))) {
     bool slept = false;
     if (semaphore_value(reader->ring.written) == 0) {
-      int32_t code = zb_idle_await(&reader->ring.idle, reader->ring.written,
-                                   zb_now_ns() + (int64_t)wait_us * 1000, &slept);
+      int32_t code = await_token(reader, zb_now_ns() + (int64_t)wait_us * 1000, &slept);
       if (code != ZB_OK) return code;
     }
     if (reader->gather.backoff > 0) {
@@ -172,35 +160,21 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   }
   int32_t count = 0;
   ZB_POINT(read_tokens);
-  uint32_t tokens = semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD);
+  uint32_t tokens = reader->kept_tokens;
+  reader->kept_tokens = 0;
+  tokens += semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD - tokens);
   if (tokens > 0) {
     ZB_POINT(read_headers);
     count = read_frames(reader, tokens, 0);
   }
   if (count == 0 && (flags & ZB_WITHOUT_TOKEN)) count = read_frames(reader, ZB_READER_LOOKAHEAD, flags);
   if (count != 0) return count;
+  if (reader->ring.idle.sharing != NULL) zb_sharing_collect(reader->ring.idle.sharing, false);
   /* A peer that posts for nothing has kept it from waiting. */
   return wait_us > tuning.spin_ns / 1000 && zb_ended_by_signal() ? ZB_INTERRUPTED : ZB_AGAIN;
 }
 
-int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
-  const uint32_t mask = reader->lent_capacity - 1;
-  bool any = false;
-  for (uint32_t index = first; index != first + count; index++) {
-    if (index - reader->oldest >= reader->newest - reader->oldest) continue;
-    if (reader->lent[index & mask].released) continue;
-    any = reader->lent[index & mask].released = true;
-  }
-  if (!any) return ZB_ALREADY;
-  uint64_t credit = 0, end = 0;
-  int32_t credited = 0;
-  while (reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released) {
-    const struct lent_frame *frame = &reader->lent[reader->oldest++ & mask];
-    credit += frame->credit;
-    end = frame->end;
-    credited++;
-  }
-  if (credited == 0) return ZB_OK;
+void zb_reader_return_space(zb_reader *reader, uint64_t credit, uint64_t end, uint32_t posts) {
   reader->held -= credit;
   ZB_POINT(release_position);
   /* Not when it is read: a v1 writer in C++ takes what lies before this position for free, whatever is held there. After a
@@ -212,10 +186,43 @@ int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
   atomic_fetch_add_explicit((_Atomic(uint64_t) *)&reader->ring.oieb->payload_free_bytes, credit,
                             memory_order_release);
   ZB_POINT(release_post);
-  semaphore_post(reader->ring.released, credited);
+  semaphore_post(reader->ring.released, (int32_t)posts);
+}
+
+int32_t zb_reader_credit(zb_reader *reader) {
+  const uint32_t mask = reader->lent_capacity - 1;
+  uint64_t credit = 0, end = 0;
+  uint32_t posts = 0, descriptors = 0;
+  while (reader->oldest != reader->newest && reader->lent[reader->oldest & mask].references == 0) {
+    const struct lent_frame *frame = &reader->lent[reader->oldest++ & mask];
+    credit += frame->credit;
+    end = frame->end;
+    posts += frame->posts;
+    descriptors += frame->is_descriptor;
+  }
+  if (posts == 0) return ZB_OK;
+  if (descriptors > 0) {
+    reader->released_descriptors += descriptors;
+    ZB_POINT(release_descriptors);
+    /* release: the writer that sees the count sees that the bytes are read. Before the addition: a writer that finds the ring
+     * empty finds all of them counted. */
+    STORE(reader->ring.oieb->released_descriptors, reader->released_descriptors, release);
+  }
+  zb_reader_return_space(reader, credit, end, posts);
   if (reader->held != 0 || !reader->settle_due) return ZB_OK;
   reader->settle_due = false;
   return ZB_SETTLE_DUE;
+}
+
+int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
+  bool any = false;
+  for (uint32_t index = first; index != first + count; index++) {
+    struct lent_frame *frame = lent_at(reader, index);
+    if (frame == NULL || frame->released) continue;
+    any = frame->released = true;
+    frame->references--;
+  }
+  return any ? zb_reader_credit(reader) : ZB_ALREADY;
 }
 
 int32_t zb_reader_settle(zb_reader *reader) {

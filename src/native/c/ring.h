@@ -38,6 +38,29 @@ static inline void store_header(uint8_t *at, uint64_t size, uint64_t sequence) {
   shared->sequence = sequence;
 }
 
+/* ---- special frames ------------------------------------------------------------------------------------------- */
+
+/* Bits of a header's size (docs/protocol.md, section 10.2). The rest of it is the number of bytes behind the header. */
+#define SPECIAL ((uint64_t)1 << 63)
+#define ATTACHMENT ((uint64_t)1 << 62)
+
+/* A special frame that stands for a frame of the source. */
+struct descriptor {
+  uint64_t id;     /* of the attachment */
+  uint64_t offset; /* of the bytes, from the start of the source's payload */
+  uint64_t length;
+};
+
+/* A special frame that names the source. Its name follows. */
+struct attachment {
+  uint64_t id;
+  uint64_t device;
+  uint64_t inode;
+};
+
+_Static_assert(sizeof(struct descriptor) == 24, "descriptor size");
+_Static_assert(sizeof(struct attachment) == 24, "attachment size");
+
 /* ---- oieb.c -------------------------------------------------------------------------------------------------- */
 
 static inline struct zb_oieb *oieb_of(zb_memory *memory) { return zb_object_address(&memory->object); }
@@ -53,6 +76,9 @@ void zb_metadata_withdraw(struct zb_oieb *oieb, uint64_t metadata_size);
 
 /* ---- wait.c -------------------------------------------------------------------------------------------------- */
 
+/* sharing.c: what a source shares. */
+struct sharing;
+
 /* The idle strategy of one side: how it was told to wait, and what its last waits have shown. */
 struct idle {
   int32_t mode;                  /* enum zb_wait */
@@ -61,6 +87,7 @@ struct idle {
   bool peer_on_other_cpu;        /* the peer can run while this thread runs */
   uint32_t spin_backoff;         /* this many waits block without spinning */
   uint32_t next_spin_backoff;    /* the backoff after the next spin without success */
+  struct sharing *sharing; /* of the source that this side reads, or shares with its target; NULL: none */
 };
 
 struct idle zb_idle_start(const uint64_t *peer_pid, int32_t mode);
@@ -71,7 +98,8 @@ static inline bool may_spin(const struct idle *idle) {
 }
 
 /* Waits until the semaphore has a token, and does not take it. Spins first if that has succeeded lately, then blocks. A
- * wait that is shorter than a spin never blocks. Sets `slept` if it has blocked. */
+ * wait that is shorter than a spin never blocks. Sets `slept` if it has blocked. With `sharing`, ZB_OK also means that a
+ * target may have released a frame. */
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept);
 /* Lets time pass without touching shared memory. Threads that wait for this processor run first. */
 void zb_idle_until(int64_t end_ns);
@@ -79,6 +107,18 @@ void zb_idle_until(int64_t end_ns);
 /* Takes the tokens that the semaphore has now. Tokens posted meanwhile stay, so a peer that posts without end cannot
  * keep this call from returning. */
 static inline void empty_semaphore(zb_semaphore *semaphore) { semaphore_take(semaphore, UINT32_MAX); }
+
+/* ---- sharing.c ------------------------------------------------------------------------------------------------- */
+
+/* Whether a target has released a frame since the last collection. */
+bool zb_sharing_woken(const struct sharing *sharing);
+/* Blocks until the semaphore or that of a target that holds frames has a token, and takes none. ZB_OK also means that it is
+ * time to collect. */
+int32_t zb_sharing_await(const struct sharing *sharing, zb_semaphore *semaphore, int64_t deadline_ns);
+/* Drops the references that targets have released. With `take`, first takes the tokens of their semaphores. */
+void zb_sharing_collect(struct sharing *sharing, bool take);
+/* The same for the target of a writer. False if its count is impossible: the writer has failed. */
+bool zb_target_collect(zb_target *target);
 
 /* ---- one side of a ring -------------------------------------------------------------------------------------- */
 

@@ -64,6 +64,15 @@ struct tuning {
    * take at this speed. */
   uint64_t bytes_per_ns;
 
+  /* Sharing (sharing.c). */
+
+  /* A frame that is passed on is shared from this many bytes on; a smaller one is copied. */
+  uint64_t share_least;
+  /* Bounds the time until references are dropped that no token tells of: of a target whose writer is closed, and on a system
+   * that cannot wait for several semaphores. */
+  int64_t linger_ns;
+  int64_t single_wait_ns;
+
   /* Page tables (pacing.c). */
 
   /* Page tables are filled this many bytes ahead of their first use. One fault per page takes longer. Worth 20 % in the
@@ -98,6 +107,10 @@ static const struct tuning tuning = {
     .stall_ns = 10000,
 
     .bytes_per_ns = 4,
+
+    .share_least = 4096,
+    .linger_ns = 20000000,
+    .single_wait_ns = 5000000,
 
     .populate_bytes = 2 << 20,
     .populate_slice = 256 << 10,

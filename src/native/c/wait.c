@@ -28,20 +28,24 @@ static bool ended_by_signal(int64_t deadline_ns) {
   return zb_has_unsettled_signal() && deadline_ns - zb_now_ns() > tuning.spin_ns && zb_settle_signals();
 }
 
+static bool is_woken(const struct idle *idle, zb_semaphore *semaphore) {
+  return semaphore_value(semaphore) > 0 || (idle->sharing != NULL && zb_sharing_woken(idle->sharing));
+}
+
 /* Spins until the semaphore has a token. ZB_AGAIN at the end of the time, or if spinning does not help any more.
  * ZB_INTERRUPTED if a signal ends the wait, which lasts until the deadline. */
 static int32_t spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns, int64_t deadline_ns) {
   do {
     for (int i = 0; i < tuning.spin_looks; i++) {
       zb_pause();
-      if (semaphore_value(semaphore) > 0) return ZB_OK;
+      if (is_woken(idle, semaphore)) return ZB_OK;
     }
     if (ended_by_signal(deadline_ns)) return ZB_INTERRUPTED;
     /* The peer may be waiting for this processor. */
     zb_yield();
     look_at_peer(idle);
   } while (zb_now_ns() < end_ns && may_spin(idle));
-  return semaphore_value(semaphore) > 0 ? ZB_OK : ZB_AGAIN;
+  return is_woken(idle, semaphore) ? ZB_OK : ZB_AGAIN;
 }
 
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept) {
@@ -66,8 +70,10 @@ int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadli
   }
   *slept = true;
   /* Not every signal ends a wait: the runtime uses some for itself. */
-  do code = zb_semaphore_await(semaphore, deadline_ns, NULL);
-  while (code == ZB_INTERRUPTED && !zb_ended_by_interruption());
+  do {
+    code = idle->sharing != NULL ? zb_sharing_await(idle->sharing, semaphore, deadline_ns)
+                                 : zb_semaphore_await(semaphore, deadline_ns, NULL);
+  } while (code == ZB_INTERRUPTED && !zb_ended_by_interruption());
   /* Most of such a short wait was waking up: the next one may well end within a spin. */
   if (code == ZB_OK && zb_now_ns() - start < 3 * tuning.spin_ns) reset_backoff(idle);
   return code;

@@ -1,37 +1,10 @@
 /* Writing frames (docs/protocol.md, section 2). */
+#include "writer.h"
 #include "fault.h"
-#include "ring.h"
 #include "tuning.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct zb_writer {
-  struct zb_writer_view view; /* first: callers read it at the writer's address */
-  struct ring ring;
-  uint64_t write_pos;
-  uint64_t written_count;
-  uint32_t published; /* frames so far, modulo 2^32 */
-  uint64_t
-      free_after_publish;    /* bytes right after the last publication; the reader has added any more since */
-  uint64_t free_when_placed; /* bytes that place_first last found */
-  uint64_t reader_pid;
-  int64_t peer_seen_ns;
-  uint64_t own_pid;
-  bool pid_lost; /* somebody has overwritten own_pid in the OIEB */
-  struct {
-    bool unused; /* no frame has been published since */
-    uint64_t write_pos, read_pos;
-  } rewound;       /* the positions before the last rewind */
-  bool found_full; /* the current frame is already counted in view.waits */
-  struct {
-    uint64_t position, size, waste;
-  } acquired;            /* size 0: none */
-  uint64_t staged;       /* bytes of frames that are written and not yet published, wrap waste included */
-  int32_t staged_frames; /* the number of those frames */
-  struct keep_warm keep_warm;
-  struct zb_resource resource;
-};
 
 static void close_resource(struct zb_resource *resource) {
   zb_writer_close(ZB_RESOURCE_OF(zb_writer, resource));
@@ -196,6 +169,7 @@ static int32_t place_first(zb_writer *writer, uint64_t size) {
 
 int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
   int64_t deadline_ns = 0;
+  if (writer->target != NULL && !zb_target_collect(writer->target)) return ZB_BAD_CONTROL;
   if (!(size >= 1) || size > (double)(writer->ring.payload_size - HEADER)) return ZB_TOO_LARGE;
   if (writer->keep_warm.since_rewind >= writer->keep_warm.rewind_after) {
     if (wait_us > 0) deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
@@ -207,6 +181,7 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
     if (code == ZB_AGAIN) {
       /* Empty the semaphore, then look again: a release after this look leaves a token to wait for. */
       empty_semaphore(writer->ring.released);
+      if (writer->target != NULL) zb_sharing_collect(writer->ring.idle.sharing, wait_us > 0);
       code = place_first(writer, (uint64_t)size);
     }
     if (code != ZB_AGAIN) {
@@ -228,17 +203,21 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
 }
 
 /* Completes the acquired frame but does not publish it. */
-static void stage(zb_writer *writer) {
+static void stage_as(zb_writer *writer, uint64_t header_size, uint64_t sequence) {
   const uint64_t size = writer->acquired.size, waste = writer->acquired.waste, total = HEADER + size;
   ZB_POINT(write_header);
-  store_header(writer->ring.payload + writer->acquired.position, size, (uint64_t)writer->view.sequence);
-  writer->view.sequence++;
+  store_header(writer->ring.payload + writer->acquired.position, header_size, sequence);
   writer->write_pos = writer->acquired.position + total;
   if (writer->write_pos == writer->ring.payload_size) writer->write_pos = 0;
   writer->written_count += waste > 0 ? 2 : 1;
   writer->acquired.size = 0;
   writer->staged += waste + total;
   writer->staged_frames++;
+}
+
+static void stage(zb_writer *writer) {
+  stage_as(writer, writer->acquired.size, (uint64_t)writer->view.sequence);
+  writer->view.sequence++;
 }
 
 /* Publishes the staged frames (docs/protocol.md, section 2, step 5). */
@@ -276,11 +255,16 @@ int32_t zb_writer_commit(zb_writer *writer) {
   return ZB_OK;
 }
 
+void zb_writer_commit_as(zb_writer *writer, uint64_t size, uint64_t sequence) {
+  stage_as(writer, size, sequence);
+  publish(writer);
+}
+
 void zb_writer_cancel(zb_writer *writer) { writer->acquired.size = 0; }
 
 static void copy_in(zb_writer *writer, const void *data) {
   ZB_POINT(write_copy);
-  memcpy(writer->ring.payload + writer->acquired.position + HEADER, data, writer->acquired.size);
+  memcpy(acquired_bytes(writer), data, writer->acquired.size);
 }
 
 int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {

@@ -19,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 8
+#define ZB_ABI_VERSION 9
 
 enum zb_code {
   ZB_OK = 0,
@@ -44,7 +44,8 @@ struct zb_oieb {
   uint64_t payload_read_count;     /* reader */
   uint64_t writer_pid;             /* writer; a peer that removes the pid of a dead writer */
   uint64_t reader_pid;             /* reader */
-  uint64_t reserved[2];            /* nobody */
+  uint64_t answer;                 /* reader: what it answers to the last attachment (sharing.h) */
+  uint64_t released_descriptors;   /* reader: how many so far, modulo 2^64 */
   uint64_t mark;                   /* a writer with the lock of its role: its pid as long as it has it */
   uint64_t flags;                  /* creator: ZB_FLAG_* */
 };
@@ -63,7 +64,8 @@ _Static_assert(offsetof(struct zb_oieb, payload_written_count) == 64, "OIEB layo
 _Static_assert(offsetof(struct zb_oieb, payload_read_count) == 72, "OIEB layout");
 _Static_assert(offsetof(struct zb_oieb, writer_pid) == 80, "OIEB layout");
 _Static_assert(offsetof(struct zb_oieb, reader_pid) == 88, "OIEB layout");
-_Static_assert(offsetof(struct zb_oieb, reserved) == 96, "OIEB layout");
+_Static_assert(offsetof(struct zb_oieb, answer) == 96, "OIEB layout");
+_Static_assert(offsetof(struct zb_oieb, released_descriptors) == 104, "OIEB layout");
 _Static_assert(offsetof(struct zb_oieb, mark) == 112, "OIEB layout");
 _Static_assert(offsetof(struct zb_oieb, flags) == 120, "OIEB layout");
 
@@ -71,6 +73,8 @@ _Static_assert(offsetof(struct zb_oieb, flags) == 120, "OIEB layout");
 #define ZB_FLAG_CREATED_BY_WRITER 1u
 /* Its reader accepts sequence numbers in any order (responses of a duplex channel). */
 #define ZB_FLAG_ANY_SEQUENCE 2u
+/* Its reader takes descriptors of frames that lie in another buffer. */
+#define ZB_FLAG_SHARING 4u
 /* In a buffer of requests: its reader heeds cancellations. In one of responses: it has a table of them behind the ring. */
 #define ZB_FLAG_CANCELLATION 8u
 /* Its reader has the lock of its role as long as it lives, and drops a token that comes without a frame. */
@@ -92,6 +96,9 @@ struct zb_frame_place {
   double size;   /* in bytes, at least 1 */
   double sequence;
 };
+
+/* The most bytes of a buffer's name. */
+#define ZB_NAME_MAX 245
 
 typedef struct zb_memory zb_memory;
 typedef struct zb_semaphore zb_semaphore;
@@ -163,8 +170,11 @@ ZB_API int32_t zb_memory_link(zb_memory *memory);
 ZB_API int32_t zb_memory_look(const char *name, int32_t writable, zb_memory **memory);
 /* Maps all of the memory, once. ZB_AGAIN if it is smaller than an OIEB. */
 ZB_API int32_t zb_memory_map(zb_memory *memory);
-/* Ends the owner's use of the memory, and gives up its locks. It is unmapped now, or when its last window is gone. */
-ZB_API void zb_memory_close(zb_memory *memory);
+/* Ends the owner's use of the memory, and gives up its locks. It is unmapped now, or when its last window is gone: then this
+ * returns 1, otherwise 0. */
+ZB_API int32_t zb_memory_close(zb_memory *memory);
+/* Gives up the roles and their locks as a death does, but keeps the memory open: the pids stay. */
+ZB_API void zb_memory_resign(zb_memory *memory);
 /* Notes one more window onto the memory. The memory stays mapped until the window is given back. */
 ZB_API void zb_memory_lend(zb_memory *memory);
 /* Gives a window back, on any thread. JavaScriptCore calls it with the window's bytes when nothing can reach them any
@@ -294,6 +304,7 @@ struct zb_reader_view {
   double surplus_tokens; /* number of tokens that came without a frame */
   double surplus_seen;   /* set by the caller: how many of them it has dealt with */
   struct zb_frame_place frames[ZB_READER_LOOKAHEAD];
+  char source_name[ZB_NAME_MAX + 1]; /* ZB_READ_ATTACHMENT: the name of the source, empty for none */
 };
 
 enum zb_reader_flags {
@@ -317,8 +328,9 @@ ZB_API void zb_reader_close(zb_reader *reader);
 /* Reads the available frames into the view, up to ZB_READER_LOOKAHEAD, and returns their number. Waits up to `wait_us`
  * for the first one, and some microseconds more while frames come in a stream. The frames are lent until they are
  * released. The next call overwrites the view.
- * ZB_AGAIN: no frame came in time, or a token came without a frame. ZB_INTERRUPTED. ZB_BROKEN.
- * ZB_BAD_CONTROL, ZB_BAD_FRAME, ZB_BAD_SEQUENCE: a frame is refused, and every later call returns the same. */
+ * A reader that takes descriptors may get ZB_READ_SHARED or ZB_READ_ATTACHMENT instead (sharing.h).
+ * ZB_AGAIN: no frame came in time, or a token came without a frame. ZB_INTERRUPTED. ZB_BROKEN. ZB_BAD_CONTROL, ZB_BAD_FRAME,
+ * ZB_BAD_SEQUENCE, ZB_BAD_DESCRIPTOR: a frame is refused, and every later call returns the same. */
 ZB_API int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags);
 /* Releases `count` frames, beginning with the one of index `first`: the first frame that this reader reads has index
  * 0, and indices count modulo 2^32. Space returns to the writer in the order of reading, once every older frame is
@@ -398,5 +410,7 @@ ZB_API int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_w
 ZB_API void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us);
 /* Ends the thread at once, even during a wait. */
 ZB_API void zb_waiter_close(zb_waiter *waiter);
+
+#include "sharing.h"
 
 #endif

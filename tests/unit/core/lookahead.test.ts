@@ -7,7 +7,7 @@ import { Lookahead } from "../../../src/core/lookahead.ts";
 import type { ReadQueue } from "../../../src/core/read-queue.ts";
 import type { WriterWatch } from "../../../src/core/writer-watch.ts";
 import { Code } from "../../../src/native/codes.ts";
-import { Look } from "../../../src/native/ring.ts";
+import { Look, type RingReader } from "../../../src/native/ring.ts";
 
 test("a departure whose token came together with that of the last frame is noticed without a wait", () => {
   const looks: [waitUs: number, flags: number][] = [];
@@ -20,7 +20,8 @@ test("a departure whose token came together with that of the last frame is notic
   const watch = { hasNewSurplus: true, acceptNextWriter() {}, look() {}, reportDeparture: () => "left" };
   const frames = new Lookahead(
     {} as SharedBuffer,
-    { ring, name: "cam", isClosed: false } as unknown as Lender,
+    ring as unknown as RingReader,
+    { name: "cam", isClosed: false } as unknown as Lender,
     watch as unknown as WriterWatch,
     { isEmpty: true } as ReadQueue,
   );

@@ -476,3 +476,17 @@ test("whatever is mixed, every frame arrives whole, and those of asynchronous wr
     { numRuns: 200 },
   );
 }, 60_000);
+
+test("a wait for room ends when another wait, for what a source shares, has taken its token", async () => {
+  using source = new Reader(uniqueName(), SIZES, { allowPayloadSharing: true });
+  using reader = new Reader(uniqueName(), SIZES, { allowPayloadSharing: true });
+  using writer = new Writer(reader.name);
+  expect(writer.shareFrom(source.sharing)).toBe(process.platform === "linux");
+  let waits = true;
+  void writer.queue.waitForRoom(Number.POSITIVE_INFINITY, undefined).then(() => {
+    waits = false;
+  });
+  writer.queue.retry();
+  await turn();
+  expect(waits).toBe(false);
+});

@@ -1,4 +1,4 @@
-// The example of docs/duplex.md, as it stands there.
+// The examples of docs/duplex.md, as they stand there.
 
 import { expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ async function withFiles(
     for (const [file, text] of Object.entries(files)) {
       const source = join(root, "src", "core", "index.ts");
       const changed = text
-        .replaceAll('"draw"', JSON.stringify(channel))
+        .replaceAll(/"(draw|brighter)"/g, JSON.stringify(channel))
         .replaceAll('"zerobuffer"', JSON.stringify(source));
       writeFileSync(join(directory, file), changed);
     }
@@ -57,6 +57,20 @@ test("the user sees the picture that was asked for last, and the model stops dra
       "request 2 was taken back",
     ]);
     expect(lines).toContain("drawing a cat");
+  });
+});
+
+test("the viewer reads its pictures in place, once the first has come", async () => {
+  const [, , brighter = "", viewer = ""] = blocks("ts");
+  await withFiles({ "brighter.ts": brighter, "viewer.ts": viewer }, async (path) => {
+    await using server = Child.program([process.execPath, path("brighter.ts")]);
+    await using client = Child.program([process.execPath, path("viewer.ts")]);
+    const { code, stdout } = await client.end();
+    const lines = stdout.toString().trim().split("\n");
+    expect([code, lines.length, ...lines.slice(1)]).toEqual([0, 3, "116 in place", "116 in place"]);
+    server.kill("SIGTERM");
+    await server.exited();
+    sweep();
   });
 });
 

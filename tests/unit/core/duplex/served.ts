@@ -2,6 +2,7 @@
 
 import {
   type BufferConfig,
+  type ClientOptions,
   DuplexChannelFactory,
   type DuplexResponse,
   type Frame,
@@ -54,8 +55,8 @@ export class Served<T extends IDuplexServer> implements Disposable {
     return this.errors.map(({ sequence }) => sequence);
   }
 
-  connect(config: BufferConfig = SMALL): IDuplexClient {
-    return factory.createClient(this.channel, { config });
+  connect(config: BufferConfig = SMALL, options: ClientOptions = {}): IDuplexClient {
+    return factory.createClient(this.channel, { config, ...options });
   }
 
   [Symbol.dispose](): void {
@@ -70,9 +71,14 @@ export function serve(handler: RequestHandler, options: ServeOptions = {}): Serv
   );
 }
 
-export function serveInPlace(handler: MutableRequestHandler): Served<IMutableDuplexServer> {
-  const channel = uniqueName();
-  return new Served(channel, factory.createMutableServer(channel, SMALL), (server) => server.start(handler));
+export function serveInPlace(
+  handler: MutableRequestHandler,
+  options: ServeOptions = {},
+): Served<IMutableDuplexServer> {
+  const { channel = uniqueName(), config = SMALL, mode, ...start } = options;
+  return new Served(channel, factory.createMutableServer(channel, config), (server) =>
+    server.start(handler, mode, start),
+  );
 }
 
 /** The next response to what was sent, without blocking the event loop that the server needs. */

@@ -1,0 +1,266 @@
+/* Passing frames on without a copy (docs/protocol.md, section 10): references of frames, and the targets that have them. */
+#include "sharing.h"
+#include "fault.h"
+#include "reader.h"
+#include "tuning.h"
+#include "writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct zb_target {
+  struct zb_target_view view; /* first: callers read it at the target's address */
+  zb_reader *source;
+  zb_writer *writer; /* NULL: it has left */
+  struct zb_oieb *oieb;
+  zb_semaphore *released; /* of the target; not used once the writer has left */
+  uint64_t id;            /* of the last attachment; 0: none */
+  uint64_t seen;          /* descriptors released, at the last collection */
+  uint32_t *sent; /* indices of the frames that it holds, modulo its capacity, which is a power of two */
+  uint32_t sent_capacity;
+  uint32_t first, end; /* of those, modulo 2^32 */
+  zb_target *next, **link;
+  struct zb_resource resource;
+};
+
+static uint32_t references(const zb_target *target) { return target->end - target->first; }
+
+/* ---- references ------------------------------------------------------------------------------------------------ */
+
+int32_t zb_reader_hold(zb_reader *reader, uint32_t index) {
+  struct lent_frame *frame = lent_at(reader, index);
+  if (frame == NULL || frame->references == 0) return ZB_ALREADY;
+  frame->references++;
+  return ZB_OK;
+}
+
+int32_t zb_reader_drop(zb_reader *reader, uint32_t index) {
+  struct lent_frame *frame = lent_at(reader, index);
+  if (frame != NULL && frame->references > 0) frame->references--;
+  return zb_reader_credit(reader);
+}
+
+/* Drops the references to the `count` frames that were sent first. */
+static void drop(zb_target *target, uint32_t count) {
+  zb_reader *source = target->source;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t index = target->sent[target->first++ & (target->sent_capacity - 1)];
+    lent_at(source, index)->references--;
+  }
+  target->view.references = references(target);
+  if (count > 0 && zb_reader_credit(source) == ZB_SETTLE_DUE) source->sharing.settle_due = true;
+}
+
+bool zb_target_collect(zb_target *target) {
+  const bool has_left = target->writer == NULL;
+  if (references(target) == 0 && has_left) return true;
+  /* acquire: pairs with the store of the target's reader, which has read the bytes before it */
+  const uint64_t count = LOAD(target->oieb->released_descriptors, acquire);
+  uint64_t more = count - target->seen;
+  /* Later writers of the target count on. */
+  const bool possible = has_left ? more <= INT64_MAX : more <= references(target);
+  if (!possible) target->view.failed = ZB_BAD_CONTROL;
+  if (target->view.failed == 0 && more > 0) {
+    target->seen = count;
+    ZB_POINT(collect_drop);
+    drop(target, more < references(target) ? (uint32_t)more : references(target));
+  }
+  /* A reader that has answered an attachment has had its place: it has left. */
+  if (references(target) > 0 && LOAD(target->oieb->reader_pid, acquire) == 0)
+    drop(target, references(target));
+  return target->view.failed == 0;
+}
+
+void zb_sharing_collect(struct sharing *sharing, bool take) {
+  for (zb_target *target = sharing->newest; target != NULL; target = target->next) {
+    if (references(target) == 0) continue;
+    /* First the tokens: those of a release after the collection stay. */
+    if (take && target->writer != NULL) empty_semaphore(target->released);
+    zb_target_collect(target);
+  }
+}
+
+int32_t zb_reader_collect(zb_reader *reader, int32_t take) {
+  struct sharing *sharing = &reader->sharing;
+  zb_sharing_collect(sharing, take != 0);
+  const bool due = sharing->settle_due;
+  sharing->settle_due = false;
+  return due ? ZB_SETTLE_DUE : ZB_OK;
+}
+
+int32_t zb_target_drop(zb_target *target) {
+  target->id = 0;
+  drop(target, references(target));
+  return zb_reader_collect(target->source, 0);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------------------- */
+
+bool zb_sharing_woken(const struct sharing *sharing) {
+  for (const zb_target *target = sharing->newest; target != NULL; target = target->next) {
+    if (references(target) > 0 && target->view.failed == 0 &&
+        LOAD(target->oieb->released_descriptors, relaxed) != target->seen)
+      return true;
+  }
+  return false;
+}
+
+/* The most semaphores of one wait. The system takes up to 128. */
+#define MOST_SEMAPHORES 64
+
+int32_t zb_sharing_await(const struct sharing *sharing, zb_semaphore *semaphore, int64_t deadline_ns) {
+  zb_semaphore *semaphores[MOST_SEMAPHORES] = {semaphore};
+  uint32_t count = 1;
+  int64_t until_ns = deadline_ns;
+  bool are_all = true;
+  for (const zb_target *target = sharing->newest; target != NULL; target = target->next) {
+    if (references(target) == 0) continue;
+    const int64_t linger_ns = zb_now_ns() + tuning.linger_ns;
+    if (target->writer == NULL) {
+      if (linger_ns < until_ns) until_ns = linger_ns;
+    } else if (target->released != semaphore) {
+      if (count < MOST_SEMAPHORES)
+        semaphores[count++] = target->released;
+      else
+        are_all = false;
+    }
+  }
+  int32_t code = ZB_UNSUPPORTED;
+  if (are_all && count > 1) code = zb_semaphores_await(semaphores, count, until_ns);
+  if (code == ZB_UNSUPPORTED) {
+    const int64_t slice_ns = zb_now_ns() + tuning.single_wait_ns;
+    if (count > 1 && slice_ns < until_ns) until_ns = slice_ns;
+    code = zb_semaphore_await(semaphore, until_ns, NULL);
+  }
+  return code == ZB_AGAIN && until_ns < deadline_ns ? ZB_OK : code;
+}
+
+/* ---- targets --------------------------------------------------------------------------------------------------- */
+
+static void close_resource(struct zb_resource *resource) {
+  zb_target *target = ZB_RESOURCE_OF(zb_target, resource);
+  zb_target_leave(target);
+  zb_target_close(target);
+}
+
+int32_t zb_target_open(zb_reader *source, zb_writer *writer, zb_target **result) {
+  zb_target *target = ZB_CALL(target_allocate, calloc(1, sizeof *target), NULL);
+  if (target == NULL) return ZB_NO_MEMORY;
+  target->source = source;
+  target->writer = writer;
+  target->oieb = writer->ring.oieb;
+  target->released = writer->ring.released;
+  /* The ring was empty when the writer connected: all descriptors of earlier writers are counted. */
+  target->seen = LOAD(target->oieb->released_descriptors, acquire);
+  struct sharing *sharing = &source->sharing;
+  sharing->reader = source;
+  target->next = sharing->newest;
+  target->link = &sharing->newest;
+  if (target->next != NULL) target->next->link = &target->next;
+  sharing->newest = target;
+  source->ring.idle.sharing = sharing;
+  writer->ring.idle.sharing = sharing;
+  writer->target = target;
+  zb_resource_add(&target->resource, close_resource);
+  *result = target;
+  return ZB_OK;
+}
+
+void zb_target_leave(zb_target *target) {
+  if (target->writer == NULL) return;
+  target->writer->ring.idle.sharing = NULL;
+  target->writer->target = NULL;
+  target->writer = NULL;
+}
+
+void zb_target_close(zb_target *target) {
+  struct sharing *sharing = &target->source->sharing;
+  zb_resource_remove(&target->resource);
+  *target->link = target->next;
+  if (target->next != NULL) target->next->link = target->link;
+  if (sharing->newest == NULL) target->source->ring.idle.sharing = NULL;
+  free(target->sent);
+  free(target);
+}
+
+/* Makes room for one more index. */
+static bool reserve_sent(zb_target *target) {
+  if (references(target) < target->sent_capacity) return true;
+  const uint32_t capacity = target->sent_capacity == 0 ? 64 : 2 * target->sent_capacity;
+  uint32_t *sent = ZB_CALL(target_reserve, malloc(capacity * sizeof *sent), NULL);
+  if (sent == NULL) return false;
+  for (uint32_t i = target->first; i != target->end; i++)
+    sent[i & (capacity - 1)] = target->sent[i & (target->sent_capacity - 1)];
+  free(target->sent);
+  target->sent = sent;
+  target->sent_capacity = capacity;
+  return true;
+}
+
+int32_t zb_target_attach(zb_target *target, uint64_t id, const char *name) {
+  zb_writer *writer = target->writer;
+  const struct zb_object *source = &target->source->ring.memory->object;
+  const struct attachment attachment = {id, (uint64_t)source->device, (uint64_t)source->inode};
+  const size_t length = strlen(name), size = sizeof attachment + length;
+  if (writer == NULL) return ZB_ALREADY;
+  int32_t code = zb_writer_acquire(writer, (double)size, 0);
+  if (code != ZB_OK) return code;
+  ZB_POINT(attachment_write);
+  memcpy(acquired_bytes(writer), &attachment, sizeof attachment);
+  memcpy(acquired_bytes(writer) + sizeof attachment, name, length);
+  target->id = length > 0 ? id : 0;
+  zb_writer_commit_as(writer, SPECIAL | ATTACHMENT | size, 0);
+  return ZB_OK;
+}
+
+int32_t zb_target_answer(zb_target *target) {
+  /* acquire: pairs with the answer of the target's reader, which has mapped the source before */
+  const uint64_t answer = LOAD(target->oieb->answer, acquire);
+  if (target->id == 0) return 0;
+  return answer == target->id ? 1 : answer == target->id + 1 ? -1 : 0;
+}
+
+/* ---- passing on ------------------------------------------------------------------------------------------------ */
+
+static bool may_share(zb_target *target, uint64_t size) {
+  return size >= tuning.share_least && zb_target_answer(target) == 1 &&
+         LOAD(target->oieb->writer_pid, relaxed) == target->writer->own_pid;
+}
+
+static void write_descriptor(zb_target *target, uint32_t index, uint64_t offset, uint64_t size) {
+  zb_writer *writer = target->writer;
+  const struct descriptor descriptor = {target->id, offset, size};
+  ZB_POINT(descriptor_write);
+  memcpy(acquired_bytes(writer), &descriptor, sizeof descriptor);
+  lent_at(target->source, index)->references++;
+  target->sent[target->end++ & (target->sent_capacity - 1)] = index;
+  target->view.references = references(target);
+  zb_writer_commit_as(writer, SPECIAL | sizeof descriptor, (uint64_t)writer->view.sequence++);
+}
+
+int32_t zb_target_pass(zb_target *target, uint32_t index, double offset, double size, int32_t wait_us) {
+  zb_writer *writer = target->writer;
+  const struct ring *source = &target->source->ring;
+  const struct lent_frame *frame = lent_at(target->source, index);
+  if (writer == NULL || frame == NULL || frame->references == 0) return ZB_ALREADY;
+  if (size > (double)(writer->ring.payload_size - HEADER)) return ZB_TOO_LARGE;
+  const uint64_t position = (uint64_t)(offset - source->payload_offset), length = (uint64_t)size;
+  if (!reserve_sent(target)) return ZB_NO_MEMORY;
+  for (;;) {
+    const bool shares = may_share(target, length);
+    int32_t code = zb_writer_acquire(writer, shares ? (double)sizeof(struct descriptor) : size, wait_us);
+    if (code != ZB_OK) return code;
+    /* The target's reader may have gone while this waited. */
+    if (shares && !may_share(target, length)) {
+      zb_writer_cancel(writer);
+      continue;
+    }
+    if (shares) {
+      write_descriptor(target, index, position, length);
+      return ZB_PASSED_SHARED;
+    }
+    memcpy(acquired_bytes(writer), source->payload + position, length);
+    zb_writer_commit(writer);
+    return ZB_PASSED_COPIED;
+  }
+}
