@@ -11,6 +11,7 @@ import { Descriptor, print } from "../../cli/terminal.ts";
 import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
 import relay from "../relay/command.ts";
 import { RelayLoop, type RelayLoopOptions } from "../relay/loop.ts";
+import { RelayOutput } from "../relay/output.ts";
 import type { Role, WorkerSettings } from "./plan.ts";
 import { Schedule, Span, type Usage } from "./span.ts";
 import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";
@@ -144,8 +145,9 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
     ...{ connectTimeoutMs: CONNECT_TIMEOUT_MS, timeoutMs: Number.POSITIVE_INFINITY, follow: false },
   };
   const output = new OutputBuffer(writer, { ...options, onFull: "wait" }, session);
+  const outputs = [new RelayOutput(back, output, session)];
   let passed = 0;
-  const loop = new RelayLoop(reader, output, options, session, relay.blank(there, back), (frames) => {
+  const loop = new RelayLoop(reader, outputs, options, session, relay.blank(there, back), (frames) => {
     span.add(frames - passed);
     passed = frames;
   });
