@@ -17,7 +17,7 @@ export class ReaderWatch {
   readonly #ring: RingWriter;
   readonly #reader: Peer;
   readonly #onRoleLost: () => void;
-  /** Called at every {@link check}, before what that throws. */
+  /** Called at the end of every {@link check}, also if that throws. */
   onLook: (() => void) | undefined;
   /** The reader at the last check; 0 until a reader adopts a buffer that this writer made. */
   #readerPid: bigint;
@@ -69,8 +69,15 @@ export class ReaderWatch {
    *   WriterAlreadyConnectedError if another writer has taken this one's place, which it then gives up.
    */
   check(): void {
+    try {
+      this.#check();
+    } finally {
+      this.onLook?.();
+    }
+  }
+
+  #check(): void {
     const { name, memory } = this.#buffer;
-    this.onLook?.();
     this.#keepRole();
     // In this order: a reader that leaves stores 0 first, and removes the names later.
     const { isNamed } = memory;

@@ -327,7 +327,7 @@ function citationsIn(path: string): { sections: string[]; steps: string[] }[] {
 }
 
 describe("docs/protocol.md", () => {
-  test("has the nine sections that comments count on", () => {
+  test("has the ten sections that comments count on", () => {
     expect([...page.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading)).toEqual([
       "1. Objects and layout",
       "2. Writing",
@@ -338,6 +338,7 @@ describe("docs/protocol.md", () => {
       "7. Hostile peers",
       "8. Other implementations",
       "9. Duplex channels",
+      "10. Shared payloads",
     ]);
   });
 
