@@ -280,7 +280,7 @@ async function sharedPictures(): Promise<Measurement> {
       {
         of: "shared",
         to: "one microsecond",
-        ...medianAndRange(turns.map((turn) => turn["shared"]!.p50Ns! / 1000)),
+        ...medianAndRange(turns.map((turn) => turn.shared!.p50Ns! / 1000)),
         atMost: 15,
       },
       compare(turns, "p50Ns", "shared", "copied"),

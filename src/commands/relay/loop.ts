@@ -269,10 +269,11 @@ export class RelayLoop {
     return this.#scratch.subarray(0, size);
   }
 
-  /** @throws ReaderDeadError if no output has a reader any more. */
+  /** Tells of outputs that are left out. Throws ReaderDeadError if none is left. */
   #checkOutputs(): void {
     const [first] = this.#outputs;
     if (first !== undefined && this.#outputs.every(({ loss }) => loss !== undefined)) throw first.loss;
+    for (const output of this.#outputs) output.tellLoss();
   }
 
   /** While the relay waits for its input: metadata may arrive, and no write would notice that a reader of an output left. */

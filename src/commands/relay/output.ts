@@ -16,6 +16,7 @@ export class RelayOutput {
   loss: ReaderDeadError | undefined;
   readonly #name: string;
   readonly #session: Session;
+  #isLossTold = false;
   #sharing: Sharing = "off";
   /** Whether the metadata of the input's writer has been sent. */
   #hasMetadata = false;
@@ -126,6 +127,14 @@ export class RelayOutput {
     if (sharing === "active") log?.info(`Sharing frames with the reader of buffer "${this.#name}".`);
     if (sharing === "refused")
       log?.info(`The reader of buffer "${this.#name}" takes copies: it has refused to share.`);
+  }
+
+  /** Tells, once, that it is left out. */
+  tellLoss(): void {
+    if (this.loss === undefined || this.#isLossTold) return;
+    this.#isLossTold = true;
+    const end = this.loss.reason === "left" ? "its reader has left" : "its reader is dead";
+    this.#session.log?.warn(`Output "${this.#name}" is left out: ${end}.`);
   }
 
   /** Leaves it out from now on if the error means that its reader is gone; otherwise throws the error. */
