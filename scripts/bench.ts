@@ -230,6 +230,65 @@ async function relayed(): Promise<Measurement> {
   };
 }
 
+/** A relay that shares beside the copying one: frames that the writer copies, and the reader does not look at. */
+async function shared(frameSize: number, count: number, target: Target): Promise<Measurement> {
+  const through = (relay: string) => () => inBun(["take-1", relay, "write"], frameSize, count, RING_SIZE);
+  const turns = await takeTurns({ sharing: through("relay-shared"), copying: through("relay-copied") });
+  return {
+    title: `through a relay that shares, ${sizeText(frameSize)} frames, rings of ${sizeText(RING_SIZE)}`,
+    contenders: medians(turns, "framesPerSecond", framesText),
+    comparisons: [compare(turns, "framesPerSecond", "sharing", "copying", target)],
+    turns,
+  };
+}
+
+/** One writer and three readers. */
+async function fannedOut(): Promise<Measurement> {
+  const [frameSize, count] = [MIB, 5_000];
+  const through = (relay: string, writer: string) => () =>
+    inBun(["take-1", "take-2", "take-3", relay, writer], frameSize, count, RING_SIZE);
+  const turns = await takeTurns({
+    "shared in place": through("fan-out-shared", "write-in-place"),
+    "copied in place": through("fan-out-copied", "write-in-place"),
+    shared: through("fan-out-shared", "write"),
+    copied: through("fan-out-copied", "write"),
+  });
+  const figure = "framesPerSecond";
+  return {
+    title: `one writer and three readers, ${sizeText(frameSize)} frames, rings of ${sizeText(RING_SIZE)}`,
+    contenders: medians(turns, figure, framesText),
+    comparisons: [
+      compare(turns, figure, "shared in place", "copied in place", { atLeast: 3 }),
+      compare(turns, figure, "shared", "copied", { atLeast: 1.8 }),
+    ],
+    turns,
+  };
+}
+
+/** A picture that is made in place to a relay and back. */
+async function sharedPictures(): Promise<Measurement> {
+  const count = 300;
+  const turns = await takeTurns({
+    shared: () => inBun(["ping-shared", "serve-shared"], PICTURE_SIZE, 10 * count, RING_SIZE),
+    copied: () => inBun(["ping-in-place", "serve"], PICTURE_SIZE, count, RING_SIZE),
+  });
+  return {
+    title: `round trip in place through a relay that shares, pictures of ${PICTURE_SIZE.toLocaleString("en-US")} bytes, p50`,
+    contenders: medians(turns, "p50Ns", nanosecondsText),
+    comparisons: [
+      // The median itself, in microseconds.
+      {
+        of: "shared",
+        to: "one microsecond",
+        ...medianAndRange(turns.map((turn) => turn.shared!.p50Ns! / 1000)),
+        atMost: 15,
+      },
+      compare(turns, "p50Ns", "shared", "copied"),
+    ],
+    turns,
+  };
+}
+
 async function oneRequest(): Promise<Measurement> {
   const [frameSize, count] = [64, 500_000];
   const turns = await takeTurns({
@@ -308,13 +367,11 @@ async function paced(): Promise<Measurement> {
 
 function percentOf(turns: readonly Turn[], contender: string, atMost: number): Comparison {
   const values = turns.map((turn) => turn[contender]!.cpuPercent!);
-  return {
-    of: contender,
-    to: "one processor, in percent",
-    ratio: median(values),
-    range: [Math.min(...values), Math.max(...values)],
-    atMost,
-  };
+  return { of: contender, to: "one processor, in percent", ...medianAndRange(values), atMost };
+}
+
+function medianAndRange(values: readonly number[]): Pick<Comparison, "ratio" | "range"> {
+  return { ratio: median(values), range: [Math.min(...values), Math.max(...values)] };
 }
 
 function percentText(value: number): string {
@@ -357,6 +414,10 @@ const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
   "round-trip-block": () => roundTrip("block", 50_000, { c: { atMost: 1 / 0.95 } }),
   pictures,
   relay: relayed,
+  "shared-64k": () => shared(64 * KIB, 200_000, { atLeast: 1.4 }),
+  "shared-1m": () => shared(MIB, 10_000, { atLeast: 1.8 }),
+  "fan-out": fannedOut,
+  "shared-pictures": sharedPictures,
   request: oneRequest,
   "request-in-place": requestInPlace,
   requests: manyRequests,

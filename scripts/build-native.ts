@@ -27,7 +27,15 @@ export const hostSystem: OperatingSystem = systems[process.platform] ?? "linux";
 /** The helper's C sources for a system. */
 export function helperSources(system: OperatingSystem): string[] {
   const files = {
-    linux: ["posix.c", "posix_signals.c", "linux.c", "linux_presence.c", "linux_populating.c", "linux_sharing.c", "waiter.c"],
+    linux: [
+      "posix.c",
+      "posix_signals.c",
+      "linux.c",
+      "linux_presence.c",
+      "linux_populating.c",
+      "linux_sharing.c",
+      "waiter.c",
+    ],
     darwin: ["posix.c", "posix_signals.c", "darwin.c", "no_presence.c", "no_sharing.c", "waiter.c"],
     windows: [
       "win32.c",

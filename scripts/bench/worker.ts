@@ -8,6 +8,7 @@ import {
   DuplexChannelFactory,
   type IDuplexClient,
   Reader,
+  type ReaderOptions,
   type WaitMode,
   Writer,
 } from "../../src/core/index.ts";
@@ -154,8 +155,8 @@ function ping(): void {
 }
 
 /** As {@link ping}, with frames that are made where they are sent from and looked at where they come in. */
-function pingInPlace(): void {
-  using responses = new Reader(`${name}-responses`, config, options);
+function pingInPlace(more: ReaderOptions = {}): void {
+  using responses = new Reader(`${name}-responses`, config, { ...options, ...more });
   using requests = new Writer(`${name}-requests`, options);
   const elapsedNs = new Uint32Array(warmUp + count);
   const last = frameSize - 1;
@@ -187,6 +188,59 @@ function relay(): void {
     const frame = reader.readFrame();
     writer.writeFrame(frame.data);
     frame.release();
+  }
+}
+
+/** Makes each frame where it is sent from, but for its bytes. */
+function writeInPlace(): void {
+  using writer = new Writer(name, options);
+  for (let i = 0; i < warmUp + count; i++) {
+    writer.acquireFrame(frameSize);
+    writer.commitFrame();
+  }
+}
+
+/** The buffers behind a relay. */
+const outputs = ["relayed", "relayed-2", "relayed-3"].map((output) => `${name}-${output}`);
+
+/** Reads what comes through a relay, without a look at the bytes. */
+function take(buffer: string): void {
+  using reader = new Reader(buffer, config, { ...options, allowPayloadSharing: true });
+  let startNs = 0;
+  for (let i = 0; i < warmUp + count; i++) {
+    if (i === warmUp) startNs = Bun.nanoseconds();
+    reader.readFrame().release();
+  }
+  printThroughput(startNs);
+}
+
+/** Passes each frame on to some outputs, as a relay does, shared or copied. */
+function forward(to: number, isSharing: boolean): void {
+  using reader = new Reader(name, config, { ...options, allowPayloadSharing: isSharing });
+  using writers = new DisposableStack();
+  const all = outputs
+    .slice(0, to)
+    .map((output) => writers.use(new Writer(output, { ...options, requestPayloadSharing: isSharing })));
+  for (let i = 0; i < warmUp + count; i++) {
+    const frame = reader.readFrame();
+    for (const writer of all) writer.forwardFrame(frame);
+    frame.release();
+  }
+}
+
+/** As {@link pingInPlace}, through a relay that may share. */
+function pingShared(): void {
+  pingInPlace({ allowPayloadSharing: true });
+}
+
+/** Passes each request on as its response. */
+function serveShared(): void {
+  using requests = new Reader(`${name}-requests`, config, { ...options, allowPayloadSharing: true });
+  using responses = new Writer(`${name}-responses`, { ...options, requestPayloadSharing: true });
+  for (let i = 0; i < warmUp + count; i++) {
+    const request = requests.readFrame();
+    responses.forwardFrame(request);
+    request.release();
   }
 }
 
@@ -302,7 +356,15 @@ const roles: Readonly<Record<string, () => unknown>> = {
   relay,
   serve,
   ping,
-  "ping-in-place": pingInPlace,
+  "ping-in-place": () => pingInPlace(),
+  "ping-shared": pingShared,
+  "serve-shared": serveShared,
+  "write-in-place": writeInPlace,
+  ...Object.fromEntries(outputs.map((output, i) => [`take-${i + 1}`, () => take(output)])),
+  "relay-shared": () => forward(1, true),
+  "relay-copied": () => forward(1, false),
+  "fan-out-shared": () => forward(3, true),
+  "fan-out-copied": () => forward(3, false),
   "serve-duplex": serveDuplex,
   "ask-one-by-one": askOneByOne,
   "ask-many": askMany,

@@ -21,7 +21,7 @@ export interface AddressSizes {
 /** The positional arguments of a command, with names in place of addresses. */
 export interface Named {
   readonly positionals: readonly string[];
-  /** The sizes that addresses give and no option overrides, by the name of the argument; of a list, by that of the buffer. */
+  /** The sizes that addresses give and no option overrides, by the name of the argument; of a list, with that of the buffer: `output cam`. */
   readonly sizes: ReadonlyMap<string, AddressSizes>;
   /** What was ignored, a line for each address. */
   readonly ignored: readonly string[];
@@ -44,7 +44,7 @@ export function resolveAddresses(scan: Scan, command: { name: string; args: Opti
     problem ??= address.fault ?? modeFault(address, option, command.name);
     if (address.unknown.length > 0) ignored.push(ignoredLine(address));
     const given = Object.entries(address.sizes).filter(([name]) => !scan.given.has(name));
-    sizes.set(option.variadic ? address.name : place, Object.fromEntries(given));
+    sizes.set(option.variadic ? `${place} ${address.name}` : place, Object.fromEntries(given));
     return address.name;
   });
   return { positionals, sizes, ignored, problem };

@@ -1,6 +1,6 @@
 // The buffer that a command writes to: what becomes of frames while it is full, and when its reader has gone.
 
-import { type AcquiredFrame, ReaderDeadError, type Writer } from "../core/index.ts";
+import { type AcquiredFrame, type Frame, ReaderDeadError, type Sharing, type Writer } from "../core/index.ts";
 import { CommandError, DownstreamClosed, Interrupted } from "./failure.ts";
 import type { Session } from "./session.ts";
 import type { FULL_POLICIES } from "./shared-options.ts";
@@ -41,6 +41,7 @@ export class OutputBuffer implements Disposable {
   #framesBefore = 0;
   #bytesBefore = 0;
   #waitsBefore = 0;
+  #sharedBefore = 0;
   #reconnects = 0;
   #dropped = 0;
 
@@ -66,6 +67,16 @@ export class OutputBuffer implements Disposable {
   /** Bytes of those frames. */
   get bytesWritten(): number {
     return this.#bytesBefore + this.#writer.bytesWritten;
+  }
+
+  /** How many of those frames were forwarded without a copy. */
+  get framesShared(): number {
+    return this.#sharedBefore + this.#writer.framesShared;
+  }
+
+  /** Whether the frames that are forwarded are shared now. */
+  get sharing(): Sharing {
+    return this.#writer.sharing;
   }
 
   /** How often a write found the buffer full. */
@@ -116,6 +127,31 @@ export class OutputBuffer implements Disposable {
       } catch (error) {
         this.#lose(error);
         rest = rest.subarray(writer.bytesWritten - before);
+      }
+    }
+  }
+
+  /** Forwards a frame if there is room now: whether it has. */
+  tryForward(frame: Frame): boolean {
+    if (!this.isConnected) return false;
+    try {
+      const outcome = this.#writer.tryForwardFrame(frame, this.#roomWait.milliseconds);
+      this.#roomWait.note(outcome !== undefined);
+      return outcome !== undefined;
+    } catch (error) {
+      this.#lose(error);
+      return false;
+    }
+  }
+
+  /** Forwards a frame for which there is no room now, or drops it. */
+  async forward(frame: Frame): Promise<void> {
+    while (await this.#waitsForRoom()) {
+      try {
+        await this.#writer.forwardFrameAsync(frame, { signal: this.#session.signal });
+        return;
+      } catch (error) {
+        this.#lose(error);
       }
     }
   }
@@ -271,6 +307,7 @@ export class OutputBuffer implements Disposable {
     this.#framesBefore += last.framesWritten;
     this.#bytesBefore += last.bytesWritten;
     this.#waitsBefore += last.waits;
+    this.#sharedBefore += last.framesShared;
     this.#reconnecting = undefined;
     if (isSameReader) return;
     if (next.isReaderConnected()) this.noteReader();

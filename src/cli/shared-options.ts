@@ -8,7 +8,7 @@ import {
   type WaitMode,
 } from "../core/index.ts";
 import { FRAMINGS, type Framing } from "../frames/framing.ts";
-import { choice, duration, integer, type Option, permissions, size } from "./options.ts";
+import { choice, duration, flag, integer, type Option, permissions, size } from "./options.ts";
 import { formatDuration } from "./values.ts";
 
 /** How long a command waits for the other end, and then for each frame or for room, in milliseconds. */
@@ -77,6 +77,17 @@ export function readersBuffer({ group }: { group: string }) {
     metadataSize: metadataRoom({ group }),
     mode: whoMayConnect({ group }),
   };
+}
+
+/** Whether a reader takes frames that lie in another buffer. */
+export function noSharing(spec: { group: string }): Option<boolean> {
+  return flag({
+    ...spec,
+    description: "take copies of frames that are passed on",
+    note:
+      "Without --no-sharing, frames that a relay passes on are read in its input buffer, which the relay shares, instead of being " +
+      "copied.",
+  });
 }
 
 /** How a reader waits; `usual`: unless it follows. `writer`: what it waits for first. */

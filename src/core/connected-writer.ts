@@ -87,6 +87,7 @@ export abstract class ConnectedWriter implements Disposable {
       writes: this.writes,
       queue: this.queue,
       isRequested: resolved.requestPayloadSharing,
+      maxFramesLent: resolved.maxFramesLent,
       closeWithSource: resolved.source === undefined ? undefined : () => this.close(),
     });
     this.#reader.onLook = () => this.forwarding.look();

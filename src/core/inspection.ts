@@ -25,3 +25,4 @@ export {
 export { diagnose, type Finding } from "./inspection/doctor.ts";
 export { Places } from "./inspection/places.ts";
 export type { RecentFrames } from "./inspection/recent-frames.ts";
+export type { SharingState } from "./inspection/sharing.ts";

@@ -23,6 +23,11 @@ export interface WriterOptions {
    * this buffer have `allowPayloadSharing`. Default false: frames are copied.
    */
   requestPayloadSharing?: boolean | undefined;
+  /**
+   * How many frames that were forwarded without a copy the reader of this buffer may hold: 1 or more. Then writes wait until it
+   * has released one, as they wait for room. Default: as many as there is room for.
+   */
+  maxFramesLent?: number | undefined;
 }
 
 /** What this package gives its own writers besides. */
@@ -68,6 +73,7 @@ export function resolveOptions({
   metadata,
   wait = "adaptive",
   requestPayloadSharing = false,
+  maxFramesLent = Number.MAX_SAFE_INTEGER,
   source,
 }: InternalWriterOptions) {
   checkTimeout("connectTimeoutMs", connectTimeoutMs);
@@ -75,5 +81,9 @@ export function resolveOptions({
   checkWaitMode(wait);
   if (frameSize !== undefined) checkCount("frameSize", frameSize);
   if (metadata !== undefined) sizeOf(metadata);
-  return { connectTimeoutMs, writeTimeout, create, frameSize, metadata, wait, requestPayloadSharing, source };
+  checkCount("maxFramesLent", maxFramesLent);
+  return {
+    ...{ connectTimeoutMs, writeTimeout, create, frameSize, metadata, wait },
+    ...{ requestPayloadSharing, maxFramesLent, source },
+  };
 }

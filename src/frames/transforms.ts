@@ -29,26 +29,53 @@ export function transformFor(name: Transform, key: number): (bytes: Uint8Array) 
 }
 
 /**
- * Copies a frame and transforms the copy, with a turn of the event loop after each piece: a large frame takes longer than
- * a signal may wait.
+ * Copies a frame, with a turn of the event loop after each piece: a large frame takes longer than a signal may wait.
  *
  * @param target As long as `source`.
  */
 export async function copyInPieces(
   source: Uint8Array,
   target: Uint8Array,
+  turn: () => Promise<void>,
+): Promise<void> {
+  for (let start = 0; start < source.length; start += PIECE_SIZE) {
+    target.set(source.subarray(start, start + PIECE_SIZE), start);
+    await turn();
+  }
+}
+
+/** Transforms a frame in place, with turns as {@link copyInPieces}. */
+export async function transformInPieces(
+  bytes: Uint8Array,
   { transform, xorKey }: { readonly transform: Transform; readonly xorKey: number },
   turn: () => Promise<void>,
 ): Promise<void> {
   const change = transformFor(transform, xorKey);
-  for (let start = 0; start < source.length; start += PIECE_SIZE) {
-    const piece = target.subarray(start, start + PIECE_SIZE);
-    // The last piece of a reversed frame comes first.
-    const from = transform === "reverse" ? source.length - start - piece.length : start;
-    piece.set(source.subarray(from, from + piece.length));
-    change(piece);
+  if (transform === "reverse") return await reverseInPieces(bytes, turn);
+  for (let start = 0; start < bytes.length; start += PIECE_SIZE) {
+    change(bytes.subarray(start, start + PIECE_SIZE));
     await turn();
   }
+}
+
+/** Reverses the first piece and the last one, which change places, and then those between them. */
+async function reverseInPieces(bytes: Uint8Array, turn: () => Promise<void>): Promise<void> {
+  const saved = new Uint8Array(PIECE_SIZE);
+  let [start, end] = [0, bytes.length];
+  while (end - start > PIECE_SIZE) {
+    const size = Math.min(PIECE_SIZE, (end - start) >> 1);
+    const first = bytes.subarray(start, start + size);
+    const last = bytes.subarray(end - size, end);
+    saved.set(first);
+    first.set(last);
+    last.set(saved.subarray(0, size));
+    reverse(first);
+    reverse(last);
+    start += size;
+    end -= size;
+    await turn();
+  }
+  reverse(bytes.subarray(start, end));
 }
 
 /**

@@ -197,6 +197,12 @@ export class SharedMemory extends Handle {
     return answer < 0 ? undefined : answer === 1;
   }
 
+  /** Whether a reader has it mapped that reads its frames through another buffer; undefined if that cannot be asked. */
+  isShared(): boolean | undefined {
+    const answer = native.zb_memory_shared(this.address);
+    return answer < 0 ? undefined : answer === 1;
+  }
+
   // ---- the metadata ------------------------------------------------------------------------------------------------
 
   /** Publishes the metadata of this writer. TOO_LARGE, BAD_CONTROL. */

@@ -104,6 +104,7 @@ export const SYMBOLS = {
   zb_reader_drop: { args: ["ptr", "u32"], returns: "i32" },
   zb_reader_collect: { args: ["ptr", "i32"], returns: "i32" },
   zb_target_open: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
+  zb_target_limit: { args: ["ptr", "f64"], returns: "void" },
   zb_target_leave: { args: ["ptr"], returns: "void" },
   zb_target_close: { args: ["ptr"], returns: "void" },
   zb_target_attach: { args: ["ptr", "u64", "ptr"], returns: "i32" },

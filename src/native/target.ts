@@ -31,11 +31,14 @@ export class RingTarget extends Handle {
     this.#view = new Float64Array(viewMemory(address, 0, TARGET_VIEW_BYTES));
   }
 
-  /** NO_MEMORY. */
-  static open(source: RingReader, writer: RingWriter): RingTarget | Code {
+  /** Writes wait, as for room, while the target's reader holds `mostReferences` frames. NO_MEMORY. */
+  static open(source: RingReader, writer: RingWriter, mostReferences: number): RingTarget | Code {
     return openHandle(
       (result) => native.zb_target_open(source.address, writer.address, result),
-      (address) => new RingTarget(address),
+      (address) => {
+        native.zb_target_limit(address, mostReferences);
+        return new RingTarget(address);
+      },
     );
   }
 

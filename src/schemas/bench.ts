@@ -40,7 +40,7 @@ const BenchMeasurement = Type.Object(
     work: Type.Enum([...WORKS], {
       description:
         "throughput: frames one way. latency: round trips through a process that only sends frames back. " +
-        "relay: round trips through the loop of zerobuffer relay. duplex: requests and responses.",
+        "relay: round trips through the loop of zerobuffer relay. fanout: frames one way through it to three readers. duplex: requests and responses.",
     }),
     transport: Type.Enum([...TRANSPORTS], {
       description: "What the frames went through; pipe and socket only with --baselines.",
@@ -125,6 +125,7 @@ export const BenchDocument = Type.Object(
         batch_size: count("--batch-size"),
         wait: Type.Enum([...WAIT_MODES], { description: "How processes wait for each other." }),
         buffer_size: count("Size of the rings."),
+        sharing: Type.Boolean({ description: "Whether relays passed frames on without a copy (--sharing)." }),
         baselines: Type.Boolean({ description: "Whether pipes and sockets were measured (--baselines)." }),
       },
       { additionalProperties: false },

@@ -44,6 +44,37 @@ export const bufferState = {
   frames_per_second: orNull(
     figure("Frames written per second, measured over --interval-ms; null if not measured."),
   ),
+  sharing: orNull(
+    Type.Object(
+      {
+        takes_descriptors: Type.Boolean({
+          description: "Whether its reader takes frames that lie in another buffer, the source.",
+        }),
+        source: orNull(
+          Type.Enum(["attached", "refused"], {
+            description: "Whether its reader has a source attached, or has refused one; null: neither.",
+          }),
+        ),
+        forwarder_pid: orNull(count("Process id of the writer that shares the source; null without one.")),
+        descriptors_released: count("Frames of sources that its readers have released so far."),
+        lag_frames: orNull(
+          count(
+            "With a source attached, frames that its reader has not released, up to 4096; otherwise null.",
+          ),
+        ),
+        mapped_by_targets: orNull(
+          Type.Boolean({
+            description:
+              "Whether it is a source that readers of other buffers have mapped; null if that cannot be seen.",
+          }),
+        ),
+      },
+      {
+        additionalProperties: false,
+        description: "How frames are passed on through it, or of it, without a copy; null if it is corrupt.",
+      },
+    ),
+  ),
   writer: participant,
   reader: participant,
 };

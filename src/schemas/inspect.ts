@@ -34,9 +34,14 @@ export const InspectDocument = Type.Object(
           payload_read_count: count("Frames read."),
           writer_pid: count("Process id of the writer; 0: none."),
           reader_pid: count("Process id of the reader; 0: none."),
+          answer: Type.String({
+            description:
+              "Answer to the last attachment of a source: its id if it was accepted, id + 1 if it was refused; 0: none.",
+          }),
+          released_descriptors: count("Descriptors released so far."),
           mark: count("Process id of the writer if it locks its role; 0: none, or one of version 1."),
           flags: count(
-            "Bit 0: created by its writer. Bit 1: sequence numbers may come in any order. Bit 3: cancellations of a duplex channel. Bit 4: its reader locks its role.",
+            "Bit 0: created by its writer. Bit 1: sequence numbers may come in any order. Bit 2: its reader takes descriptors. Bit 3: cancellations of a duplex channel. Bit 4: its reader locks its role.",
           ),
         },
         {

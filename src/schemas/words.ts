@@ -1,7 +1,7 @@
 // Words that options and JSON documents share. It imports nothing, because commands load it at start.
 
 /** What bench can measure. */
-export const WORKS = ["throughput", "latency", "relay", "duplex"] as const;
+export const WORKS = ["throughput", "latency", "relay", "fanout", "duplex"] as const;
 export type Work = (typeof WORKS)[number];
 
 /** What the frames of a measurement go through. */

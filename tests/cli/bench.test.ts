@@ -68,9 +68,11 @@ describe("bench", () => {
         ({ work, transport, frame_size }: Record<string, unknown>) => `${work} ${transport} ${frame_size}`,
       ),
     ).toEqual(
-      ["throughput", "latency", "relay", "duplex"].flatMap((work) =>
+      ["throughput", "latency", "relay", "fanout", "duplex"].flatMap((work) =>
         [64, 300_000].flatMap((size) =>
-          ["zerobuffer", "pipe", "socket"].map((transport) => `${work} ${transport} ${size}`),
+          ["zerobuffer", ...(work === "fanout" ? [] : ["pipe", "socket"])].map(
+            (transport) => `${work} ${transport} ${size}`,
+          ),
         ),
       ),
     );
@@ -78,8 +80,8 @@ describe("bench", () => {
       expect(samples.map(({ frames }: { frames: number }) => frames)).toEqual([50]);
       expect(samples[0].duration_seconds).toBeGreaterThan(0);
       expect(frames_per_second.median).toBeGreaterThan(0);
-      expect(latency_us === null).toBe(work === "throughput");
-      expect(processes).toHaveLength(2);
+      expect(latency_us === null).toBe(work === "throughput" || work === "fanout");
+      expect(processes).toHaveLength(work === "fanout" ? 5 : 2);
       for (const { peak_memory_bytes } of processes) expect(peak_memory_bytes.median).toBeGreaterThan(1e6);
     }
   });
@@ -144,6 +146,23 @@ describe("bench", () => {
       }
     },
   );
+
+  test("shares through a relay, and to three processes", async () => {
+    const options = ["--sizes", "100KB", "--sharing", ...short];
+    const { code, document } = await runJson("bench", "relay", "fanout", ...options);
+    expect(code).toBe(0);
+    expectValid("bench", document);
+    expect(document.settings.sharing).toBe(true);
+    const roles = document.measurements.map(({ processes }: { processes: { role: string }[] }) =>
+      processes.map(({ role }) => role),
+    );
+    expect(roles).toEqual([
+      ["initiator", "relay"],
+      ["source", "relay", "sink", "sink", "sink"],
+    ]);
+    const refused = await runJson("bench", "latency", "--sharing");
+    expect([refused.code, refused.document.error.code]).toEqual([3, "USAGE"]);
+  });
 
   test("lasts as long as asked for", async () => {
     const { document } = await runJson("bench", "latency", "--sizes", "64", "--duration", "200ms");

@@ -1,7 +1,13 @@
 // Starts the fixtures that most tests here use, and waits until they are ready.
 
 import { closeSync, openSync, writeSync } from "node:fs";
-import { type BufferConfig, type ClientOptions, Reader, type WriterOptions } from "../../src/core/index.ts";
+import {
+  type BufferConfig,
+  type ClientOptions,
+  Reader,
+  type ReaderOptions,
+  type WriterOptions,
+} from "../../src/core/index.ts";
 import { uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { Child, fixtureCommand } from "../support/process.ts";
 import type { Sizes } from "./fixtures/frames.ts";
@@ -21,7 +27,7 @@ interface Stream {
 /** A reader that has made its buffer: fixtures/reader.ts, perhaps in a container. */
 export async function startReader(
   name: string,
-  options: Stream & BufferConfig,
+  options: Stream & BufferConfig & Pick<ReaderOptions, "allowPayloadSharing">,
   within: readonly string[] = [],
 ): Promise<Child> {
   const config = { sizes: "same", metadataSize: 256, ...options };

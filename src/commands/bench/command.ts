@@ -26,7 +26,7 @@ import type { BenchDocument, BenchMeasurement } from "../../schemas/bench.ts";
 import { TRANSPORTS, WORKS } from "../../schemas/words.ts";
 import { describeMachine } from "./machine.ts";
 import { measurementOf, sampleOf } from "./outcome.ts";
-import { batchSizeOf, type Case, casesOf, PICTURE_SIZE, roundUp, WARM_UP } from "./plan.ts";
+import { batchSizeOf, type Case, casesOf, isRelayed, PICTURE_SIZE, roundUp, WARM_UP } from "./plan.ts";
 import { summaryOf } from "./tables.ts";
 
 /** 64 B to 4 MiB. */
@@ -46,7 +46,7 @@ const args = {
     ...words(WORKS, "measure", "all, but briefly"),
     note:
       "Work throughput sends frames one way; latency sends each frame there and back through two buffers; relay sends " +
-      "it back through zerobuffer relay; duplex sends requests to a server that answers with their bytes.",
+      "it back through zerobuffer relay; fanout sends frames through it to three processes; duplex sends requests to a server that answers with their bytes.",
   },
   sizes: several(
     {
@@ -97,6 +97,10 @@ const args = {
     min: 1,
     max: 64,
   }),
+  sharing: flag({
+    group: "Frames",
+    description: "pass frames on without a copy, for relay and fanout",
+  }),
   wait: waitMode(),
   baselines: flag({
     group: "Comparison",
@@ -141,7 +145,7 @@ export default defineCommand({
     },
     settings: {
       ...{ works: [], sizes: [], rates: [], frames: null, duration_ms: null, warm_up: WARM_UP, repeat: 0 },
-      ...{ batch_size: 1, wait: "adaptive", buffer_size: 0, baselines: false },
+      ...{ batch_size: 1, wait: "adaptive", buffer_size: 0, sharing: false, baselines: false },
     },
     measurements: [],
     report: null,
@@ -181,6 +185,7 @@ function settle(options: BenchOptions): BenchDocument["settings"] {
     batch_size: batchSize,
     wait,
     buffer_size: bufferSize,
+    sharing: options.sharing,
     baselines,
   };
 }
@@ -206,8 +211,15 @@ function refuseBatches({ batchSize, frames, rate, work }: BenchOptions): void {
 }
 
 function refuse(options: BenchOptions): void {
-  const { batchSize, bufferSize, duration, frames, sizes } = options;
+  const { batchSize, bufferSize, duration, frames, sharing, sizes, work } = options;
   refuseBatches(options);
+  if (sharing && work.length > 0 && !work.some(isRelayed)) {
+    throw new CommandError(
+      "USAGE",
+      "Option --sharing is for relay and fanout, which are not measured here.",
+      "Name one of them, or leave it out.",
+    );
+  }
   refuseTogether({ "--duration": duration, "--frames": frames });
   if (duration === 0) {
     throw new CommandError(
@@ -240,11 +252,11 @@ function fits(size: number, bufferSize: number): boolean {
 /** Takes all samples. If it is interrupted, the document has what was measured until then. */
 async function measureAll(document: BenchDocument, session: Session): Promise<void> {
   const { baselines, batch_size, buffer_size, duration_ms, frames } = document.settings;
-  const { rates, repeat, sizes, wait, works } = document.settings;
+  const { rates, repeat, sharing, sizes, wait, works } = document.settings;
   const { Processes } = await import("./processes.ts");
   const length = { frames: frames ?? undefined, durationMs: duration_ms ?? 0 };
   const processes = session.own(
-    new Processes(session, { length, wait, batchSize: batch_size, bufferSize: buffer_size }),
+    new Processes(session, { length, wait, sharing, batchSize: batch_size, bufferSize: buffer_size }),
   );
   const contests = casesOf(works, sizes, rates, baselines ? TRANSPORTS : ["zerobuffer"]);
   const total = contests.flat().length * repeat;

@@ -12,11 +12,12 @@ export const PICTURE_SIZE = 3_110_416;
 /** What a process does. The first role of a work decides when the work ends. */
 export type Role = "source" | "sink" | "initiator" | "echo" | "relay" | "client" | "server";
 
-/** The roles of each work over buffers. Only throughput goes one way. */
-const ROLES: Readonly<Record<Work, readonly [Role, Role]>> = {
+/** The roles of each work over buffers. */
+const ROLES: Readonly<Record<Work, readonly [Role, Role, ...Role[]]>> = {
   throughput: ["source", "sink"],
   latency: ["initiator", "echo"],
   relay: ["initiator", "relay"],
+  fanout: ["source", "relay", "sink", "sink", "sink"],
   duplex: ["client", "server"],
 };
 
@@ -39,6 +40,9 @@ export interface Length {
 /** The task of a process. */
 export interface WorkerSettings {
   readonly role: Role;
+  readonly work: Work;
+  /** Which of several sinks it is, from 0. */
+  readonly sink: number;
   readonly transport: Transport;
   readonly frameSize: number;
   /** Frames per second; 0: as fast as possible. */
@@ -52,6 +56,8 @@ export interface WorkerSettings {
   readonly buffer: string;
   /** Size of their rings. */
   readonly bufferSize: number;
+  /** Whether relays share frames. */
+  readonly sharing: boolean;
   /** Process id of bench: the process ends when bench is gone. */
   readonly parent: number;
   /** Descriptors of the pipes or the socket. */
@@ -62,19 +68,27 @@ export interface WorkerSettings {
 /** The warm-up, as a part of the length: code is compiled, memory is touched, caches are filled. */
 export const WARM_UP = 1 / 5;
 
-/** The roles of the two processes. Over pipes and sockets, the second one sends each frame back unchanged. */
-export function rolesOf({ work, transport }: Pick<Case, "work" | "transport">): readonly [Role, Role] {
+/** The roles of the processes. Over pipes and sockets, the second one sends each frame back unchanged. */
+export function rolesOf({
+  work,
+  transport,
+}: Pick<Case, "work" | "transport">): readonly [Role, Role, ...Role[]] {
   return transport === "zerobuffer" || work === "throughput" ? ROLES[work] : ROLES.latency;
 }
 
 /** Whether the frames of a work come back. */
 export function comesBack(work: Work): boolean {
-  return work !== "throughput";
+  return work !== "throughput" && work !== "fanout";
 }
 
-/** The frames of each call: frames that come back, or have their own times, are sent one by one. */
+/** Whether the frames of a work go through a relay. */
+export function isRelayed(work: Work): boolean {
+  return work === "relay" || work === "fanout";
+}
+
+/** The frames of each call: frames that are relayed or come back, or have their own times, are sent one by one. */
 export function batchSizeOf({ work, rate }: Pick<Case, "work" | "rate">, batchSize: number): number {
-  return comesBack(work) || rate > 0 ? 1 : batchSize;
+  return work === "throughput" && rate === 0 ? batchSize : 1;
 }
 
 /** Frames handled between two readings of the clock, in whole calls: one reading takes longer than a small frame. */
@@ -101,7 +115,12 @@ export function casesOf(
 ): Case[][] {
   return works.flatMap((work) =>
     rates.flatMap((rate) =>
-      sizes.map((frameSize) => transports.map((transport) => ({ work, transport, frameSize, rate }))),
+      sizes.map((frameSize) =>
+        transports
+          // Pipes and sockets have one end.
+          .filter((transport) => work !== "fanout" || transport === "zerobuffer")
+          .map((transport) => ({ work, transport, frameSize, rate })),
+      ),
     ),
   );
 }

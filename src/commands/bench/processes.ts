@@ -33,7 +33,7 @@ const DEATH_MS = 200;
 type Child = Bun.Subprocess<Bun.SpawnOptions.Writable, "pipe", "inherit">;
 
 /** The settings that all processes share. */
-type SharedSettings = Pick<WorkerSettings, "length" | "wait" | "batchSize" | "bufferSize">;
+type SharedSettings = Pick<WorkerSettings, "length" | "wait" | "batchSize" | "bufferSize" | "sharing">;
 
 /** The results of the processes of one run; the process that decides the end comes first. */
 export type Results = readonly { readonly role: Role; readonly result: WorkerResult }[];
@@ -53,7 +53,7 @@ export class Processes implements Disposable {
   }
 
   /**
-   * Runs the two processes of one case to their ends.
+   * Runs the processes of one case to their ends.
    *
    * @throws CommandError as a process reports it, INCOMPLETE if a process reports nothing; the signal's reason.
    */
@@ -61,11 +61,12 @@ export class Processes implements Disposable {
     this.#buffer = `bench-${process.pid}-${++this.#runs}`;
     const roles = rolesOf(wanted);
     try {
-      const [lead, other] = this.#start(wanted, roles);
+      const [lead, other, ...rest] = this.#start(wanted, roles);
       const reports = [
         // A server runs until it is told to end.
         reportOf(lead, roles[0]).finally(() => roles[1] === "server" && other.kill("SIGTERM")),
         reportOf(other, roles[1]),
+        ...rest.map((child) => reportOf(child, "sink")),
       ];
       const results = await raceAbort(Promise.all(reports), this.#session.signal);
       this.#children = [];
@@ -75,10 +76,16 @@ export class Processes implements Disposable {
     }
   }
 
-  /** Starts both processes, connected with each other. */
-  #start(wanted: Case, [first, second]: readonly [Role, Role]): [Child, Child] {
+  /** Starts the processes, connected with each other. */
+  #start(
+    wanted: Case,
+    [first, second, ...sinks]: readonly [Role, Role, ...Role[]],
+  ): [Child, Child, ...Child[]] {
     const { transport, work } = wanted;
-    if (transport === "zerobuffer") return [this.#spawn(wanted, first), this.#spawn(wanted, second)];
+    if (transport === "zerobuffer") {
+      const others = sinks.map((role, sink) => this.#spawn({ ...wanted, sink }, role));
+      return [this.#spawn(wanted, first), this.#spawn(wanted, second), ...others];
+    }
     using descriptors = new Descriptors();
     if (transport === "socket") {
       // Bun's pipe to a child is a pair of sockets; our end becomes the stdin of the other child.
@@ -95,15 +102,15 @@ export class Processes implements Disposable {
   }
 
   #spawn(
-    wanted: Case,
+    wanted: Case & { readonly sink?: number },
     role: Role,
     descriptors = PIPES,
     input: number | "ignore" = "ignore",
     output?: number | "pipe",
   ): Child {
-    const { frameSize, rate, transport } = wanted;
+    const { frameSize, rate, sink = 0, transport, work } = wanted;
     const settings: WorkerSettings = {
-      ...{ role, transport, frameSize, rate, ...descriptors, parent: process.pid },
+      ...{ role, work, sink, transport, frameSize, rate, ...descriptors, parent: process.pid },
       ...{ ...this.#shared, buffer: this.#buffer },
       batchSize: batchSizeOf(wanted, this.#shared.batchSize),
     };
@@ -133,7 +140,7 @@ const PIPES = { input: INPUT, output: OUTPUT };
 
 /** Every buffer that a run can have created. */
 function buffersOfRun(run: string): string[] {
-  return [...Object.values(bufferNames(run)), ...Object.values(buffersOf(run))];
+  return [...Object.values(bufferNames(run)).flat(), ...Object.values(buffersOf(run))];
 }
 
 /** Removes a buffer of killed processes; returns false while one of them still seems to be alive. */

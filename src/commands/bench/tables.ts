@@ -18,6 +18,7 @@ export const MEANINGS: Readonly<Record<Work, string>> = {
   throughput: "frames from one process to another",
   latency: "round trips to another process and back",
   relay: "round trips through the loop of zerobuffer relay",
+  fanout: "frames through that loop to three processes",
   duplex: "requests and their responses, one at a time",
 };
 
@@ -63,6 +64,7 @@ export function settingsText(settings: BenchDocument["settings"]): string {
     `rings of ${bytesText(buffer_size)}`,
     `waiting: ${wait}`,
   ];
+  if (settings.sharing) parts.push("relays share");
   if (batch_size > 1) parts.push(`${batch_size} frames per call`);
   return parts.join(", ");
 }

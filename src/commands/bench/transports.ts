@@ -29,9 +29,13 @@ interface Receiver extends Disposable {
   passOn(sender: Sender): boolean;
 }
 
-/** The names of the buffers there and back. */
-export function bufferNames(buffer: string): { readonly there: string; readonly back: string } {
-  return { there: `${buffer}-there`, back: `${buffer}-back` };
+/** The names of the buffers there and back, and of those that a relay fans out to. */
+export function bufferNames(buffer: string) {
+  return {
+    there: `${buffer}-there`,
+    back: `${buffer}-back`,
+    outs: [`${buffer}-out-1`, `${buffer}-out-2`, `${buffer}-out-3`],
+  } as const;
 }
 
 /** Opens the sending end there, or back. */
@@ -40,10 +44,11 @@ export function openSender(settings: WorkerSettings, way: "there" | "back"): Sen
   return isBuffer ? new BufferSender(settings, way) : new DescriptorSender(settings);
 }
 
-/** Opens the receiving end there, or back. */
-export function openReceiver(settings: WorkerSettings, way: "there" | "back"): Receiver {
-  const isBuffer = settings.transport === "zerobuffer";
-  return isBuffer ? new BufferReceiver(settings, way) : new DescriptorReceiver(settings);
+/** Opens the receiving end there or back, or that of one of several sinks. */
+export function openReceiver(settings: WorkerSettings, way: "there" | "back" | "out"): Receiver {
+  if (settings.transport !== "zerobuffer") return new DescriptorReceiver(settings);
+  const { outs, ...names } = bufferNames(settings.buffer);
+  return new BufferReceiver(settings, way === "out" ? (outs[settings.sink] ?? "") : names[way]);
 }
 
 class BufferSender implements Sender {
@@ -74,13 +79,10 @@ class BufferReceiver implements Receiver {
   readonly #frameSize: number;
   #hasWriter = false;
 
-  constructor({ buffer, bufferSize, frameSize, wait }: WorkerSettings, way: "there" | "back") {
+  constructor({ bufferSize, frameSize, sharing, wait }: WorkerSettings, name: string) {
     this.#frameSize = frameSize;
-    this.#reader = new Reader(
-      bufferNames(buffer)[way],
-      { metadataSize: 0, payloadSize: bufferSize },
-      { wait },
-    );
+    const config = { metadataSize: 0, payloadSize: bufferSize };
+    this.#reader = new Reader(name, config, { wait, allowPayloadSharing: sharing });
   }
 
   receive(target: Uint8Array): number {

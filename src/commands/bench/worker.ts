@@ -11,6 +11,7 @@ import { Descriptor, print } from "../../cli/terminal.ts";
 import { DuplexChannelFactory, type IDuplexClient, Reader, Writer } from "../../core/index.ts";
 import relay from "../relay/command.ts";
 import { RelayLoop, type RelayLoopOptions } from "../relay/loop.ts";
+import { RelayOutput } from "../relay/output.ts";
 import type { Role, WorkerSettings } from "./plan.ts";
 import { Schedule, Span, type Usage } from "./span.ts";
 import { bufferNames, CONNECT_TIMEOUT_MS, openReceiver, openSender } from "./transports.ts";
@@ -95,7 +96,7 @@ function sink(settings: WorkerSettings): WorkerResult {
   const { batchSize, frameSize } = settings;
   const span = new Span(settings);
   const target = new Uint8Array(batchSize * frameSize);
-  using receiver = openReceiver(settings, "there");
+  using receiver = openReceiver(settings, settings.work === "fanout" ? "out" : "there");
   for (let count = receiver.receive(target); count > 0; count = receiver.receive(target)) span.add(count);
   return span.usage;
 }
@@ -121,9 +122,9 @@ function echo(settings: WorkerSettings): WorkerResult {
   return span.usage;
 }
 
-/** Sends every frame back with the loop of `zerobuffer relay`. */
+/** Passes every frame on with the loop of `zerobuffer relay`: back, or to each of several sinks. */
 async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
-  const { there, back } = bufferNames(settings.buffer);
+  const { there, back, outs } = bufferNames(settings.buffer);
   const span = new Span(settings);
   await using session = new Session({
     events: undefined,
@@ -132,20 +133,27 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
     showsProgress: false,
     stderr: new StderrLines(),
   });
-  const { bufferSize, wait } = settings;
-  using reader = new Reader(there, { metadataSize: 0, payloadSize: bufferSize }, { wait });
-  using writer = await Writer.connect(back, {
-    wait,
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    writeTimeout: Number.POSITIVE_INFINITY,
-  });
+  const { bufferSize, sharing, wait, work } = settings;
   const options: RelayLoopOptions = {
     ...{ frames: 0, transform: "none" as const, xorKey: 0, createOutput: false, logInterval: 0 },
     ...{ connectTimeoutMs: CONNECT_TIMEOUT_MS, timeoutMs: Number.POSITIVE_INFINITY, follow: false },
   };
-  const output = new OutputBuffer(writer, { ...options, onFull: "wait" }, session);
+  using reader = new Reader(
+    there,
+    { metadataSize: 0, payloadSize: bufferSize },
+    { wait, allowPayloadSharing: sharing },
+  );
+  const outputs: RelayOutput[] = [];
+  for (const name of work === "fanout" ? outs : [back]) {
+    const writer = await Writer.connect(name, {
+      ...{ wait, connectTimeoutMs: CONNECT_TIMEOUT_MS, writeTimeout: Number.POSITIVE_INFINITY },
+      requestPayloadSharing: sharing,
+    });
+    const output = session.own(new OutputBuffer(writer, { ...options, onFull: "wait" }, session));
+    outputs.push(new RelayOutput(name, output, session));
+  }
   let passed = 0;
-  const loop = new RelayLoop(reader, output, options, session, relay.blank(there, back), (frames) => {
+  const loop = new RelayLoop(reader, outputs, options, session, relay.blank(there, back), (frames) => {
     span.add(frames - passed);
     passed = frames;
   });

@@ -31,6 +31,7 @@ export const blankDetails = (buffer: string | null): InspectDocument => ({
   frames_written: null,
   frames_read: null,
   frames_per_second: null,
+  sharing: null,
   writer: null,
   reader: null,
   health: null,
@@ -91,6 +92,8 @@ function publish(oieb: Oieb): InspectDocument["oieb"] {
     payload_read_count: oieb.payloadReadCount,
     writer_pid: Number(oieb.writerPid),
     reader_pid: Number(oieb.readerPid),
+    answer: `${oieb.answer}`,
+    released_descriptors: oieb.releasedDescriptors,
     mark: Number(oieb.mark),
     flags: Number(oieb.flags),
   };
@@ -125,6 +128,7 @@ export function linesOf(document: InspectDocument, style: Style): string[] {
     ["Frames", framesText(document)],
     ["Ring", ringText(document)],
     ["Semaphores", semaphoresText(document)],
+    ["Sharing", sharingText(document)],
     ["Writer", participantText(document.writer, COMMAND_LENGTH)],
     ["Reader", participantText(document.reader, COMMAND_LENGTH)],
     ["Metadata", metadataText(document)],
@@ -169,6 +173,19 @@ function ringText({ oieb }: InspectDocument): string | null {
     `write position ${grouped(payload_write_pos)}, read position ${grouped(payload_read_pos)}, ` +
     `${grouped(payload_free_bytes)} free`
   );
+}
+
+function sharingText({ sharing }: InspectDocument): string | null {
+  if (sharing === null) return null;
+  const { descriptors_released, forwarder_pid, lag_frames, source } = sharing;
+  const parts: string[] = [];
+  if (sharing.takes_descriptors) parts.push("takes frames of other buffers");
+  if (source === "refused") parts.push("has refused a source");
+  if (source === "attached")
+    parts.push(`process ${forwarder_pid} shares a source, ${count(lag_frames ?? 0, "frames")} not released`);
+  if (descriptors_released > 0) parts.push(`${count(descriptors_released, "shared frames")} released`);
+  if (sharing.mapped_by_targets) parts.push("readers of other buffers have it mapped");
+  return parts.length === 0 ? null : parts.join("; ");
 }
 
 function semaphoresText({ semaphores: { written, released } }: InspectDocument): string {

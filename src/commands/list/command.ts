@@ -11,12 +11,40 @@ import { type InspectedBuffer, inspectBuffer, listBuffers, Places } from "../../
 import { raceAbort } from "../../runtime/abort.ts";
 import type { BufferEntry } from "../../schemas/buffer-state.ts";
 import type { ListDocument } from "../../schemas/list.ts";
-import { entryOf, paintOf, participantText, rateBetween } from "./entry.ts";
+import { entryOf, isSharing, paintOf, participantText, rateBetween, sharingText } from "./entry.ts";
 
 const COMMAND_LENGTH = 28;
 
 /** How long frames are counted for the rates. */
 const COUNTING_MS = 100;
+
+/** One column of the table. */
+interface Column extends Pick<Cell, "alignment"> {
+  readonly title: string;
+  text(entry: BufferEntry): string;
+}
+
+const right = { alignment: "right" } as const;
+const number = (value: number | null) => (value === null ? "-" : grouped(value));
+const bytes = (value: number | null) => (value === null ? "-" : bytesText(value));
+
+const COLUMNS: readonly Column[] = [
+  { title: "NAME", text: ({ buffer_name }) => buffer_name },
+  { title: "STATE", text: ({ state }) => state ?? "?" },
+  { title: "SIZE", ...right, text: ({ size_bytes }) => bytes(size_bytes) },
+  { title: "USED", ...right, text: ({ used_bytes }) => bytes(used_bytes) },
+  {
+    title: "",
+    ...right,
+    text: ({ used_percent }) => (used_percent === null ? "" : `${Math.round(used_percent)} %`),
+  },
+  { title: "WRITTEN", ...right, text: ({ frames_written }) => number(frames_written) },
+  { title: "READ", ...right, text: ({ frames_read }) => number(frames_read) },
+  { title: "FRAMES/S", ...right, text: ({ frames_per_second }) => number(frames_per_second) },
+  { title: "SHARING", text: ({ sharing }) => sharingText(sharing) },
+  { title: "WRITER", text: ({ writer }) => participantText(writer, COMMAND_LENGTH) },
+  { title: "READER", text: ({ reader }) => participantText(reader, COMMAND_LENGTH) },
+];
 
 const args = {
   watch: watchFlag("it is interrupted"),
@@ -97,10 +125,20 @@ function entriesOf(
 
 function linesOf(buffers: readonly BufferEntry[], style: Style): string[] {
   if (buffers.length === 0) return ["No buffers."];
-  const titles = ["NAME", "STATE", "SIZE", "USED", "", "WRITTEN", "READ", "FRAMES/S", "WRITER", "READER"];
-  const head = titles.map((text, column): Cell => ({ text, paint: "bold", ...alignmentOf(column) }));
+  // Seldom are frames shared.
+  const columns = COLUMNS.filter(({ title }) => title !== "SHARING" || buffers.some(isSharing));
+  const head = columns.map(({ title, text, ...how }): Cell => ({ ...how, text: title, paint: "bold" }));
+  const rows = buffers.map((entry) =>
+    columns.map(
+      ({ title, text, ...how }): Cell => ({
+        ...how,
+        text: text(entry),
+        ...(title === "STATE" && { paint: paintOf(entry.state) }),
+      }),
+    ),
+  );
   return [
-    ...tableLines([head, ...buffers.map(rowOf)], style),
+    ...tableLines([head, ...rows], style),
     ...buffers
       .filter(({ fault }) => fault !== null)
       .map(({ buffer_name, fault }) => style.dim(`${buffer_name}: ${fault}`)),
@@ -123,31 +161,4 @@ async function measureRates(
       return [view, rateBetween(frames, view.framesWritten(), seconds)];
     }),
   );
-}
-
-function rowOf(entry: BufferEntry): Cell[] {
-  const number = (value: number | null) => (value === null ? "-" : grouped(value));
-  const bytes = (value: number | null) => (value === null ? "-" : bytesText(value));
-  const { buffer_name, state, used_percent, writer, reader } = entry;
-  const texts = [
-    buffer_name,
-    state ?? "?",
-    bytes(entry.size_bytes),
-    bytes(entry.used_bytes),
-    used_percent === null ? "" : `${Math.round(used_percent)} %`,
-    number(entry.frames_written),
-    number(entry.frames_read),
-    number(entry.frames_per_second),
-    participantText(writer, COMMAND_LENGTH),
-    participantText(reader, COMMAND_LENGTH),
-  ];
-  return texts.map((text, column) => ({
-    text,
-    ...(column === 1 && { paint: paintOf(state) }),
-    ...alignmentOf(column),
-  }));
-}
-
-function alignmentOf(column: number): Pick<Cell, "alignment"> {
-  return column >= 2 && column <= 7 ? { alignment: "right" } : {};
 }

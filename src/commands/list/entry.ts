@@ -21,9 +21,40 @@ export function entryOf(snapshot: BufferSnapshot, framesPerSecond: number | null
     frames_written: oieb?.payloadWrittenCount ?? null,
     frames_read: oieb?.payloadReadCount ?? null,
     frames_per_second: framesPerSecond,
+    sharing: publishSharing(snapshot),
     writer: publish(writer),
     reader: publish(reader),
   };
+}
+
+function publishSharing({ sharing, writer }: BufferSnapshot): BufferEntry["sharing"] {
+  if (sharing === null) return null;
+  const { isMapped, lag, releasedDescriptors, source, takesDescriptors } = sharing;
+  return {
+    takes_descriptors: takesDescriptors,
+    source,
+    forwarder_pid: source === "attached" ? (writer?.pid ?? null) : null,
+    descriptors_released: releasedDescriptors,
+    lag_frames: lag,
+    mapped_by_targets: isMapped,
+  };
+}
+
+/** Whether frames are passed on without a copy through the buffer, or of it, or might have been. */
+export function isSharing({ sharing }: Pick<BufferEntry, "sharing">): boolean {
+  return sharing !== null && (sharing.source !== null || sharing.mapped_by_targets === true);
+}
+
+/** How frames come, and go on: `in` without a copy, `out` to readers of other buffers, or `ready` for that. */
+export function sharingText(sharing: BufferEntry["sharing"]): string {
+  if (sharing === null) return "-";
+  const { mapped_by_targets, source, takes_descriptors } = sharing;
+  const parts = [
+    ...(source === "attached" ? ["in"] : source === "refused" ? ["refused"] : []),
+    ...(mapped_by_targets ? ["out"] : []),
+  ];
+  if (parts.length > 0) return parts.join("+");
+  return takes_descriptors ? "ready" : "-";
 }
 
 /** Frames per second between two counts; null if a count is missing or belongs to another buffer of this name. */

@@ -19,7 +19,7 @@ import {
   type Values,
 } from "../../cli/options.ts";
 import { startProgress } from "../../cli/progress.ts";
-import { framing, readersBuffer, readersWaits, timeoutsOf } from "../../cli/shared-options.ts";
+import { framing, noSharing, readersBuffer, readersWaits, timeoutsOf } from "../../cli/shared-options.ts";
 import { timeText } from "../../cli/values.ts";
 import { Reader } from "../../core/index.ts";
 import { PATTERNS } from "../../frames/patterns.ts";
@@ -100,6 +100,7 @@ const args = {
   framing: framing({ group: "Files" }),
   metadataOutput: path({ group: "Files", description: "write the metadata to a file" }),
   ...readersBuffer({ group: "Buffer" }),
+  noSharing: noSharing({ group: "Buffer" }),
   ...readersWaits(TIMEOUTS, "a writer"),
   ...transferOptions,
 };
@@ -140,6 +141,7 @@ export default defineCommand({
 
   async run(options, session, document) {
     const { buffer, frames, framing, mode, wait } = options;
+    const allowPayloadSharing = !options.noSharing;
     const { bufferSize, metadataSize } = { ...options, ...session.sizes.get("buffer") };
     const { log } = session;
     document.frame_size = options.size ?? DEFAULT_FRAME_SIZE;
@@ -150,7 +152,9 @@ export default defineCommand({
     const output = await openOutput(options.output, session);
     const metadataOutput = await openOutput(options.metadataOutput, session);
     const config = { metadataSize, payloadSize: bufferSize, mode };
-    const reader = session.own(await Reader.create(buffer, config, { wait, signal: session.signal }));
+    const reader = session.own(
+      await Reader.create(buffer, config, { wait, allowPayloadSharing, signal: session.signal }),
+    );
     session.events?.emit("ready", { buffer });
     log?.info(`Created buffer "${buffer}" of ${count(reader.config.payloadSize, "bytes")}.`);
 

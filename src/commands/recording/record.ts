@@ -132,7 +132,7 @@ export default defineCommand({
     await checkTarget(output, options.force);
     const readers: Reader[] = [];
     for (const name of buffers) {
-      const { bufferSize, metadataSize } = { ...options, ...session.sizes.get(name) };
+      const { bufferSize, metadataSize } = { ...options, ...session.sizes.get(`buffers ${name}`) };
       const config = { metadataSize, payloadSize: bufferSize, mode };
       const reader = session.own(await Reader.create(name, config, { wait, signal }));
       readers.push(reader);

@@ -34,8 +34,6 @@ const KEPT_SIZE = 16 * 1024 * 1024;
 /** The opcode of a message. The library, which knows it, is loaded by the thread alone. */
 const MESSAGE = 0x05;
 
-const UNCHANGED = { transform: "none", xorKey: 0 } as const;
-
 /** How long stdout may take for the rest after a signal, in milliseconds. A file may take any time. */
 const STDOUT_GRACE_MS = 2000;
 
@@ -175,7 +173,7 @@ export class Recorder implements Disposable {
   async #addLater(frame: RecordedFrame, size: number): Promise<void> {
     while (!this.#hasRoom(size)) await raceAbort(this.#answered(), this.#signal);
     const place = this.#place(frame, size);
-    await copyInPieces(frame.data, place, UNCHANGED, async () => {
+    await copyInPieces(frame.data, place, async () => {
       await new Promise((resolve) => setImmediate(resolve));
       this.#signal.throwIfAborted();
     });

@@ -33,8 +33,6 @@ const BLOCK_MS = 2;
 /** A frame that was written later than this after its time is late, in milliseconds. */
 const LATE_MS = 5;
 
-const UNCHANGED = { transform: "none", xorKey: 0 } as const;
-
 /** How to replay. */
 export interface ReplayLoopOptions {
   /** Frames to replay; 0: all. */
@@ -220,7 +218,7 @@ export class ReplayLoop {
     if (data.length > PIECE_SIZE) {
       const slot = output.tryAcquire(data.length) ?? (await output.acquire(data.length));
       if (slot === undefined) return;
-      await copyInPieces(data, slot.data, UNCHANGED, () => this.#clock.turn());
+      await copyInPieces(data, slot.data, () => this.#clock.turn());
       output.writer.commitFrame();
     } else if (output.tryWrite(data, data.length) < data.length) {
       this.#clock.pause();

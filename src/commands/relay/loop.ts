@@ -1,4 +1,4 @@
-// The relay's loop: takes frames from one buffer, transforms them and writes them to another.
+// The relay's loop: takes frames from one buffer, transforms them and passes them on to others.
 
 import { addLaterFailure, CommandError } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
@@ -7,8 +7,17 @@ import type { OutputBuffer } from "../../cli/output-buffer.ts";
 import type { Session } from "../../cli/session.ts";
 import { LoopClock, ShortWait } from "../../cli/timing.ts";
 import { type Frame, type Reader, WriterDeadError } from "../../core/index.ts";
-import { copyInPieces, PIECE_SIZE, type Transform, transformFor } from "../../frames/transforms.ts";
+import {
+  copyInPieces,
+  PIECE_SIZE,
+  type Transform,
+  transformFor,
+  transformInPieces,
+} from "../../frames/transforms.ts";
 import type { RelayDocument } from "../../schemas/relay.ts";
+import type { Parcel, RelayOutput } from "./output.ts";
+
+const NONE: readonly RelayOutput[] = [];
 
 /** What to do with the frames, and how long to wait for them. */
 export interface RelayLoopOptions {
@@ -25,40 +34,44 @@ export interface RelayLoopOptions {
   readonly timeoutMs: number;
 }
 
-/** Relays the frames of one writer, or of one after another. Each is copied once: from the input buffer to the output buffer. */
+/** Relays the frames of one writer, or of one after another, to every output whose reader is there. */
 export class RelayLoop {
+  /** Frames of the input that were relayed, to one output at least. */
+  framesRelayed = 0;
+  /** Bytes of those frames. */
+  bytesRelayed = 0;
+  /** Frames of the input that no output took. */
+  framesDropped = 0;
   readonly #reader: Reader;
-  readonly #output: OutputBuffer;
+  readonly #outputs: readonly RelayOutput[];
   readonly #options: RelayLoopOptions;
   readonly #session: Session;
   readonly #document: RelayDocument;
   readonly #clock: LoopClock;
   readonly #input: FrameInput;
   readonly #transform: (bytes: Uint8Array) => void;
-  /** Frames taken from the input, relayed or dropped. */
-  #taken = 0;
+  /** Where frames are changed that only can be read. */
+  #scratch = new Uint8Array(0);
   /** Number of the last frame of the current writer. */
   #lastSequence = 0;
-  /** Whether the metadata of the current writer has been relayed. */
-  #hasMetadata = false;
-  /** Whether to look for it before the next frame: a writer usually sends it before its first one. */
+  /** Whether to look for its metadata before the next frame: a writer usually sends it before its first one. */
   #isMetadataDue = true;
 
-  /** @param report is called every few milliseconds with the frames taken so far. */
+  /** @param report is called every few milliseconds with the frames taken so far, and the bytes relayed. */
   constructor(
     reader: Reader,
-    output: OutputBuffer,
+    outputs: readonly RelayOutput[],
     options: RelayLoopOptions,
     session: Session,
     document: RelayDocument,
-    report: (frames: number) => void,
+    report: (frames: number, bytes: number) => void,
   ) {
     this.#reader = reader;
-    this.#output = output;
+    this.#outputs = outputs;
     this.#options = options;
     this.#session = session;
     this.#document = document;
-    this.#clock = new LoopClock(session.signal, () => report(this.#taken));
+    this.#clock = new LoopClock(session.signal, () => report(this.#taken, this.bytesRelayed));
     this.#input = new FrameInput(reader, options, session, () => this.#checkBothEnds());
     this.#transform = transformFor(options.transform, options.xorKey);
   }
@@ -68,18 +81,41 @@ export class RelayLoop {
     return this.#clock.seconds;
   }
 
-  /** Relays frames until there are enough or the writer has left; then waits until they have a reader. */
+  /** Frames taken from the input, relayed or dropped. */
+  get #taken(): number {
+    return this.framesRelayed + this.framesDropped;
+  }
+
+  /**
+   * Relays frames until there are enough or the writer has left; then waits until they have readers.
+   *
+   * @throws ReaderDeadError at once when no output has a reader any more, at the end when one of them has lost its reader.
+   */
   async run(): Promise<void> {
     try {
       await this.#forwardWriters();
     } catch (error) {
+      this.#noteLosses(error);
       // Frames that were relayed before still need a reader.
-      if (this.#output.framesWritten > 0) {
-        await this.#awaitReader().catch((lost) => addLaterFailure(this.#document.errors, lost));
-      }
+      await this.#awaitReaders(true).catch((lost) => addLaterFailure(this.#document.errors, lost));
       throw error;
     }
-    await this.#awaitReader();
+    try {
+      await this.#awaitReaders(false);
+    } catch (error) {
+      this.#noteLosses(error);
+      throw error;
+    }
+    const lost = this.#outputs.find(({ loss }) => loss !== undefined);
+    this.#noteLosses(lost?.loss);
+    if (lost !== undefined) throw lost.loss;
+  }
+
+  /** Adds the outputs that were left out to the failures of the run, but for the one that ends it. */
+  #noteLosses(error: unknown): void {
+    for (const { loss } of this.#outputs) {
+      if (loss !== undefined && loss !== error) this.#document.errors.push(loss.message);
+    }
   }
 
   /** Relays the frames of one writer; with `follow`, of one writer after another. */
@@ -126,14 +162,10 @@ export class RelayLoop {
         this.#expectMetadata();
       }
       this.#lastSequence = frame.sequence;
-      if (this.#isMetadataDue && this.#output.isConnected) {
-        this.#isMetadataDue = false;
-        await this.#forwardMetadata();
-      }
-      const work = this.#forward(frame);
+      if (this.#isMetadataDue) await this.#forwardMetadata();
+      const work = this.#pass(frame);
       if (work !== undefined) await work;
       frame.release();
-      this.#taken++;
       if (logInterval > 0 && this.#taken % logInterval === 0) this.#logProgress();
       if (this.#clock.isDue(frame.size)) await this.#turn();
     }
@@ -150,47 +182,110 @@ export class RelayLoop {
     });
   }
 
-  /** Relays a frame if it fits now and is not large; otherwise returns a promise. */
-  #forward(frame: Frame): Promise<void> | undefined {
-    if (frame.size > PIECE_SIZE) return this.#forwardInPieces(frame);
-    const slot = this.#output.tryAcquire(frame.size);
-    if (slot === undefined) return this.#forwardLater(frame);
-    this.#fill(slot.data, frame);
+  /** Passes a frame on to all outputs if they have room now and it is not large; otherwise returns a promise. */
+  #pass(frame: Frame): Promise<void> | undefined {
+    if (frame.size > PIECE_SIZE) return this.#passInPieces(frame);
+    const parcel = this.#changed(frame);
+    let isPassed = false;
+    let waiting = NONE;
+    for (const output of this.#outputs) {
+      if (output.loss !== undefined) continue;
+      if (output.tryPass(parcel)) isPassed = true;
+      else waiting = [...waiting, output];
+    }
+    if (waiting !== NONE) return this.#passLater(frame, waiting, parcel, isPassed);
+    this.#count(frame, isPassed);
     return undefined;
   }
 
-  /** Relays a frame when there is room, or drops it. It stays in the input buffer meanwhile. */
-  async #forwardLater(frame: Frame): Promise<void> {
+  /** Passes a frame on to the outputs that have no room for it now. It stays in the input meanwhile. */
+  async #passLater(
+    frame: Frame,
+    waiting: readonly RelayOutput[],
+    parcel: Parcel,
+    isPassed: boolean,
+  ): Promise<void> {
     this.#clock.pause();
-    const slot = await this.#output.acquire(frame.size);
-    if (slot !== undefined) this.#fill(slot.data, frame);
+    await this.#toEach(frame, waiting, isPassed, (output) => output.pass(parcel));
   }
 
-  #fill(place: Uint8Array, frame: Frame): void {
-    frame.copyTo(place);
-    this.#transform(place);
-    this.#output.writer.commitFrame();
+  /** Passes a large frame on. Where its bytes are copied or changed, the event loop has its turns. */
+  async #passInPieces(frame: Frame): Promise<void> {
+    const turn = () => this.#clock.turn();
+    const parcel = await this.#changedInPieces(frame, turn);
+    const outputs = this.#outputs.filter(({ loss }) => loss === undefined);
+    await this.#toEach(frame, outputs, false, (output) => output.passLarge(parcel, turn));
   }
 
-  /** Relays a large frame, taking turns with the event loop. */
-  async #forwardInPieces(frame: Frame): Promise<void> {
-    let slot = this.#output.tryAcquire(frame.size);
-    if (slot === undefined) {
-      this.#clock.pause();
-      slot = await this.#output.acquire(frame.size);
+  /** Passes a frame on to some outputs, side by side, and counts it even if that fails. */
+  async #toEach(
+    frame: Frame,
+    outputs: readonly RelayOutput[],
+    isPassed: boolean,
+    pass: (output: RelayOutput) => Promise<boolean>,
+  ): Promise<void> {
+    let isPassedToOne = isPassed;
+    const notePassed = (isPassed: boolean) => {
+      isPassedToOne ||= isPassed;
+    };
+    try {
+      await Promise.all(outputs.map((output) => pass(output).then(notePassed)));
+      this.#checkOutputs();
+    } finally {
+      if (isPassedToOne) this.#count(frame, true);
     }
-    if (slot === undefined) return;
-    await copyInPieces(frame.data, slot.data, this.#options, () => this.#clock.turn());
-    this.#output.writer.commitFrame();
+    if (!isPassedToOne) this.#count(frame, false);
   }
 
-  /** While the relay waits for its input: metadata may arrive, and no write would notice that the output's reader left. */
+  #count({ size }: Frame, isPassed: boolean): void {
+    if (!isPassed) {
+      this.framesDropped++;
+      return;
+    }
+    this.framesRelayed++;
+    this.bytesRelayed += size;
+  }
+
+  /** The frame, transformed in place; or a transformed copy, if it lies in a buffer that can only be read. */
+  #changed(frame: Frame): Parcel {
+    if (this.#options.transform === "none") return frame;
+    const bytes = frame.isShared ? this.#copyOf(frame.size) : frame.getMutableSpan();
+    if (frame.isShared) frame.copyTo(bytes);
+    this.#transform(bytes);
+    return frame.isShared ? bytes : frame;
+  }
+
+  /** As {@link #changed}, with turns of the event loop. */
+  async #changedInPieces(frame: Frame, turn: () => Promise<void>): Promise<Parcel> {
+    if (this.#options.transform === "none") return frame;
+    const bytes = frame.isShared ? this.#copyOf(frame.size) : frame.getMutableSpan();
+    if (frame.isShared) await copyInPieces(frame.data, bytes, turn);
+    await transformInPieces(bytes, this.#options, turn);
+    return frame.isShared ? bytes : frame;
+  }
+
+  /** Room for a copy of a frame. */
+  #copyOf(size: number): Uint8Array {
+    if (this.#scratch.length < size) this.#scratch = new Uint8Array(size);
+    return this.#scratch.subarray(0, size);
+  }
+
+  /** Tells of outputs that are left out. Throws ReaderDeadError if none is left. */
+  #checkOutputs(): void {
+    const [first] = this.#outputs;
+    if (first !== undefined && this.#outputs.every(({ loss }) => loss !== undefined)) throw first.loss;
+    for (const output of this.#outputs) output.tellLoss();
+  }
+
+  /** While the relay waits for its input: metadata may arrive, and no write would notice that a reader of an output left. */
   async #checkBothEnds(): Promise<void> {
-    this.#output.check();
+    for (const output of this.#outputs) output.check();
+    this.#checkOutputs();
     await this.#forwardMetadata();
   }
 
   async #turn(): Promise<void> {
+    for (const output of this.#outputs) output.noteSharing();
     await this.#forwardMetadata();
     await this.#clock.turn();
   }
@@ -198,36 +293,46 @@ export class RelayLoop {
   /** The next metadata is that of another writer. */
   #expectMetadata(): void {
     this.#lastSequence = 0;
-    this.#hasMetadata = false;
     this.#isMetadataDue = true;
+    for (const output of this.#outputs) output.expectMetadata();
   }
 
-  /** Relays the metadata of the writer, once, if it has arrived and there is a reader. */
+  /** Relays the metadata of the writer, if it has arrived, to each output that has a reader and has not been sent it. */
   async #forwardMetadata(): Promise<void> {
-    if (this.#hasMetadata || !this.#output.isConnected) return;
+    this.#isMetadataDue = this.#outputs.some(({ buffer, loss }) => !buffer.isConnected && loss === undefined);
+    const outputs = this.#outputs.filter(({ lacksMetadata }) => lacksMetadata);
+    if (outputs.length === 0) return;
     const metadata = this.#reader.getMetadata();
     if (metadata.length === 0) return;
-    this.#hasMetadata = true;
-    this.#isMetadataDue = false;
-    await this.#output.sendMetadata(metadata);
+    await Promise.all(outputs.map((output) => output.sendMetadata(metadata)));
     this.#document.metadata_relayed = true;
     this.#document.metadata_size = metadata.length;
     this.#session.log?.info(`Relayed ${count(metadata.length, "bytes")} of metadata.`);
   }
 
   #logProgress(): void {
-    this.#session.log?.info(`Relayed ${count(this.#output.framesWritten, "frames")}.`);
+    this.#session.log?.info(`Relayed ${count(this.framesRelayed, "frames")}.`);
   }
 
-  /** Waits for a reader of the created output, without which its frames are lost. */
-  async #awaitReader(): Promise<void> {
-    const { createOutput, timeoutMs } = this.#options;
+  /** Waits for the readers of created outputs, without which their frames are lost; `ifRelayed`: if there are any frames. */
+  async #awaitReaders(ifRelayed: boolean): Promise<void> {
+    if (!this.#options.createOutput) return;
+    const outputs = this.#outputs.filter(
+      ({ buffer, loss }) => loss === undefined && (!ifRelayed || buffer.framesWritten > 0),
+    );
+    const results = await Promise.allSettled(outputs.map(({ buffer }) => this.#awaitReader(buffer)));
+    const [failure, ...others] = results.flatMap((result) => (result.status === "rejected" ? [result] : []));
+    for (const { reason } of others) addLaterFailure(this.#document.errors, reason);
+    if (failure !== undefined) throw failure.reason;
+  }
+
+  async #awaitReader(output: OutputBuffer): Promise<void> {
+    const { timeoutMs } = this.#options;
     const { signal } = this.#session;
-    if (!createOutput) return;
-    await this.#output.connected();
-    const { writer } = this.#output;
+    await output.connected();
+    const { writer } = output;
     const deadline = performance.now() + timeoutMs;
-    if (await writer.isReaderConnectedAsync(timeoutMs, { signal })) return this.#output.noteReader();
+    if (await writer.isReaderConnectedAsync(timeoutMs, { signal })) return output.noteReader();
     // An answer before the deadline means that a reader connected and left.
     if (performance.now() < deadline) return;
     throw new CommandError(

@@ -155,6 +155,7 @@ const HELP: readonly (readonly [string, string])[] = [
   ["BYTES/S", "an estimate: frames per second times the size of frames at the start of the ring"],
   ["AGE", "time since a new frame was noticed; >5m: none came in the 5 minutes of watching"],
   ["WAITS", "who sleeps: the writer until there is room, the reader until there is a frame"],
+  ["LAG", "frames that are passed on without a copy, and that the reader has not released"],
   ["WRITER READER", "pid and program; 7 ? has pid 7 in a container that cannot be seen from here"],
 ];
 

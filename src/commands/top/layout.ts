@@ -19,6 +19,9 @@ export interface Column {
   paint?(row: Row): keyof Style | undefined;
 }
 
+/** Shown while there are targets. */
+const LAG: Column = { title: "LAG", width: 4, isRight: true, text: (row) => lagText(row) };
+
 /**
  * The columns that fit a line. What is left of it goes to the name and the processes; the bars of the last minute need a
  * terminal of 110 columns.
@@ -56,6 +59,7 @@ export function columnsFor(width: number, rows: readonly Row[]): Column[] {
     },
     { title: "AGE", sort: "age", width: 4, isRight: true, text: ageText },
     { title: "WAITS", width: 6, text: waitsText },
+    ...(rows.some(({ sharing }) => (sharing?.lag_frames ?? null) !== null) ? [LAG] : []),
   ];
   const gap = gapFor(width);
   const minute: Column[] = isWide
@@ -141,6 +145,13 @@ export function waitsText({ waits: { writer, reader } }: TopEntry): string {
   if (writer && reader) return "both";
   if (writer) return "writer";
   return reader ? "reader" : "-";
+}
+
+/** How many frames the reader of a target has not released. */
+export function lagText({ sharing }: TopEntry): string {
+  const lag = sharing?.lag_frames ?? null;
+  if (lag === null) return "-";
+  return lag < 1000 ? `${lag}` : `${Math.floor(lag / 1000)}k`;
 }
 
 /** A process by its pid here and the name of its program. */

@@ -10,8 +10,6 @@ import { copyInPieces, PIECE_SIZE } from "../../frames/transforms.ts";
 /** The most frames to write together. */
 const RUN_FRAMES = 256;
 
-const UNCHANGED = { transform: "none", xorKey: 0 } as const;
-
 /** How fast to write, and what. */
 interface WriterLoopOptions extends PaceOptions {
   /** Whether to put a stamp before each frame. */
@@ -129,7 +127,7 @@ export class WriterLoop {
   }
 
   async #fillInPieces(place: Uint8Array, bytes: Uint8Array): Promise<void> {
-    await copyInPieces(bytes, place, UNCHANGED, () => this.#clock.turn());
+    await copyInPieces(bytes, place, () => this.#clock.turn());
     this.#output.writer.commitFrame();
   }
 }

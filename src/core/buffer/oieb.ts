@@ -34,6 +34,10 @@ export interface Oieb {
   readonly writerPid: bigint;
   /** Process id of the reader; 0 if there is none. */
   readonly readerPid: bigint;
+  /** What the reader has answered to the last attachment of a source: its id, which is even, if it was accepted, id + 1 if not. */
+  readonly answer: bigint;
+  /** Descriptors released. */
+  readonly releasedDescriptors: number;
   /** Process id of the writer if it locks its role, otherwise 0. Equal to `writerPid` as long as that writer holds it. */
   readonly mark: bigint;
   /** Bits that the creator sets. */
@@ -53,6 +57,8 @@ export const OiebWord = {
   payloadReadCount: 9,
   writerPid: 10,
   readerPid: 11,
+  answer: 12,
+  releasedDescriptors: 13,
   mark: 14,
   flags: 15,
 } as const;
@@ -76,6 +82,8 @@ export function decodeOieb(words: BigUint64Array): Oieb {
     payloadReadCount: number(OiebWord.payloadReadCount),
     writerPid: word(OiebWord.writerPid),
     readerPid: word(OiebWord.readerPid),
+    answer: word(OiebWord.answer),
+    releasedDescriptors: number(OiebWord.releasedDescriptors),
     mark: word(OiebWord.mark),
     flags: word(OiebWord.flags),
   };

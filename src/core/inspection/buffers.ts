@@ -14,6 +14,7 @@ import { checkHelper, checkSharedMemory, notListed } from "../failures.ts";
 import { type BufferFile, filesOf } from "./buffer-files.ts";
 import { Places, type Sought } from "./places.ts";
 import { type RecentFrames, recentFramesOf } from "./recent-frames.ts";
+import { type SharingState, sharingOf } from "./sharing.ts";
 
 /** A preview of metadata has up to this many bytes. */
 const PREVIEW_SIZE = 256;
@@ -50,6 +51,8 @@ export interface BufferSnapshot {
   readonly oieb: Oieb | null;
   /** Its writer; null if its control block names none. */
   readonly writer: Participant | null;
+  /** How frames are shared through it, or of it; null without a control block that is right. */
+  readonly sharing: SharingState | null;
   /** Its reader; null if its control block names none and no process holds the lock of the buffer. */
   readonly reader: Participant | null;
 }
@@ -175,7 +178,7 @@ export class InspectedBuffer {
     if (size === 0) return this.#snapshotWithoutMemory(Code.NOT_FOUND);
     if (size < OIEB_SIZE) {
       const fault = `its ${size} bytes have no room for a control block`;
-      return { name, state: "corrupt", fault, size, oieb: null, writer: null, reader: null };
+      return { name, state: "corrupt", fault, size, oieb: null, sharing: null, writer: null, reader: null };
     }
     const { state, fault = null, oieb, writer, reader } = this.#judge(memory);
     const sought = { isTwice: oieb.writerPid === oieb.readerPid, inode: this.#inode };
@@ -186,6 +189,7 @@ export class InspectedBuffer {
       fault,
       size,
       oieb,
+      sharing: faultOfOieb(oieb, size) === undefined ? sharingOf(memory, oieb) : null,
       writer: this.#participant(memory, writer, { pid: Number(writerPid), role: Role.WRITER, ...sought }),
       reader: this.#participant(memory, reader, { pid: Number(readerPid), role: Role.READER, ...sought }),
     };
@@ -249,7 +253,7 @@ export class InspectedBuffer {
   #snapshotWithoutMemory(code: Code): BufferSnapshot {
     const { name } = this;
     const size = statusOf(memoryPath(name))?.size ?? null;
-    const snapshot = { name, fault: null, size, oieb: null, writer: null, reader: null };
+    const snapshot = { name, fault: null, size, oieb: null, sharing: null, writer: null, reader: null };
     if (code !== Code.NOT_FOUND) {
       return { ...snapshot, state: code === Code.UNSAFE ? "corrupt" : null, fault: codeDescriptions[code] };
     }

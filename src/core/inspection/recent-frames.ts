@@ -3,6 +3,7 @@
 import { OiebFlag, type SharedMemory } from "../../native/memory.ts";
 import type { Oieb } from "../buffer/oieb.ts";
 import { FRAME_HEADER_SIZE, OIEB_SIZE } from "../config.ts";
+import { isAttachment, isDescriptor, sizeInRing } from "./special-frames.ts";
 
 /** The frames that the writer has put at the start of the ring, since it was there last. */
 export interface RecentFrames {
@@ -11,6 +12,9 @@ export interface RecentFrames {
   /** The sequence number of the newest frame; null if it is not among those that were looked at. */
   readonly newestSequence: number | null;
 }
+
+/** A descriptor is the id of its source, and the offset and the length of its frame. */
+const DESCRIPTOR_WORDS = 3;
 
 /** At most this many headers are looked at. */
 const MOST_HEADERS = 16;
@@ -22,24 +26,34 @@ const MOST_HEADERS = 16;
 export function recentFramesOf(memory: SharedMemory, oieb: Oieb): RecentFrames | undefined {
   const { metadataSize, payloadSize, payloadWritePos, flags } = oieb;
   const inOrder = (flags & OiebFlag.ANY_SEQUENCE) === 0n;
-  const header = new BigUint64Array(2);
-  const bytes = new Uint8Array(header.buffer);
+  // A header, and what a descriptor consists of: the last word is the length of its frame.
+  const words = new BigUint64Array(2 + DESCRIPTOR_WORDS);
+  const bytes = new Uint8Array(words.buffer);
   let position = 0;
   let frames = 0;
   let sequence = 0;
+  let size = 0;
   // The ring ends where the writer has just begun anew: what stands there is the run before.
   const end = payloadWritePos === 0 ? payloadSize : payloadWritePos;
   while (frames < MOST_HEADERS && position + FRAME_HEADER_SIZE < end) {
-    memory.copy(OIEB_SIZE + metadataSize + position, FRAME_HEADER_SIZE, bytes);
-    const [size, number] = [Number(header[0]), Number(header[1])];
-    const next = position + FRAME_HEADER_SIZE + size;
+    memory.copy(OIEB_SIZE + metadataSize + position, bytes.length, bytes);
+    const header = words[0] as bigint;
+    const number = Number(words[1]);
+    const next = position + FRAME_HEADER_SIZE + sizeInRing(header);
+    if (isAttachment(header) && next <= end) {
+      position = next;
+      continue;
+    }
     const follows = frames === 0 || !inOrder || number === sequence + 1;
-    if (size === 0 || number === 0 || next > end || !follows) break;
+    if (header === 0n || number === 0 || next > end || !follows) break;
+    size += isDescriptor(header) ? Number(words.at(-1)) : sizeInRing(header);
     position = next;
     sequence = number;
     frames++;
   }
   if (frames === 0) return undefined;
-  const meanSize = position / frames - FRAME_HEADER_SIZE;
-  return { meanSize, newestSequence: inOrder && position === payloadWritePos ? sequence : null };
+  return {
+    meanSize: size / frames,
+    newestSequence: inOrder && position === payloadWritePos ? sequence : null,
+  };
 }

@@ -21,6 +21,8 @@ export interface ForwardingParts {
   readonly queue: WriteQueue;
   /** Whether it asks to share. */
   readonly isRequested: boolean;
+  /** Frames that its reader may hold before it waits. */
+  readonly maxFramesLent: number;
   /** Whether it ends with its source. */
   readonly closeWithSource: (() => void) | undefined;
 }
@@ -47,8 +49,9 @@ export class Forwarding implements FrameTaker {
 
   /** Takes the source whose frames are shared from now on. */
   attach(source: SharingSource): void {
-    const { buffer, ring, queue, closeWithSource } = this.#parts;
+    const { buffer, ring, queue, maxFramesLent, closeWithSource } = this.#parts;
     const target = new Target(source, buffer, ring, {
+      maxFramesLent,
       wakeWrites: () => queue.retry(),
       onSourceClosed: () => {
         if (closeWithSource !== undefined) closeWithSource();

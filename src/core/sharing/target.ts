@@ -24,6 +24,8 @@ export type Sharing = "off" | "requested" | "active" | "refused";
 
 /** What a target needs of its writer. */
 interface TargetOwner {
+  /** Frames that its reader may hold. */
+  readonly maxFramesLent: number;
   /** Attempts the first write that waits again. */
   wakeWrites(): void;
   /** The source is being closed. */
@@ -44,7 +46,7 @@ export class Target implements SharedTarget {
   #isClosed = false;
 
   constructor(source: SharingSource, buffer: SharedBuffer, writer: RingWriter, owner: TargetOwner) {
-    const ring = RingTarget.open(source.ring, writer);
+    const ring = RingTarget.open(source.ring, writer, owner.maxFramesLent);
     if (typeof ring === "number") throw failure(ring, buffer.name, `The sharing of buffer "${buffer.name}"`);
     this.source = source;
     this.ring = ring;

@@ -119,6 +119,8 @@ int32_t zb_sharing_await(const struct sharing *sharing, zb_semaphore *semaphore,
 void zb_sharing_collect(struct sharing *sharing, bool take);
 /* The same for the target of a writer. False if its count is impossible: the writer has failed. */
 bool zb_target_collect(zb_target *target);
+/* Whether the target's reader holds as many frames as it may. */
+bool zb_target_is_full(const zb_target *target);
 
 /* ---- one side of a ring -------------------------------------------------------------------------------------- */
 

@@ -19,6 +19,7 @@ struct zb_target {
   uint32_t *sent; /* indices of the frames that it holds, modulo its capacity, which is a power of two */
   uint32_t sent_capacity;
   uint32_t first, end; /* of those, modulo 2^32 */
+  uint32_t most_references;
   zb_target *next, **link;
   struct zb_resource resource;
 };
@@ -50,6 +51,8 @@ static void drop(zb_target *target, uint32_t count) {
   target->view.references = references(target);
   if (count > 0 && zb_reader_credit(source) == ZB_SETTLE_DUE) source->sharing.settle_due = true;
 }
+
+bool zb_target_is_full(const zb_target *target) { return references(target) >= target->most_references; }
 
 bool zb_target_collect(zb_target *target) {
   const bool has_left = target->writer == NULL;
@@ -150,6 +153,7 @@ int32_t zb_target_open(zb_reader *source, zb_writer *writer, zb_target **result)
   target->writer = writer;
   target->oieb = writer->ring.oieb;
   target->released = writer->ring.released;
+  target->most_references = UINT32_MAX;
   /* The ring was empty when the writer connected: all descriptors of earlier writers are counted. */
   target->seen = LOAD(target->oieb->released_descriptors, acquire);
   struct sharing *sharing = &source->sharing;
@@ -164,6 +168,10 @@ int32_t zb_target_open(zb_reader *source, zb_writer *writer, zb_target **result)
   zb_resource_add(&target->resource, close_resource);
   *result = target;
   return ZB_OK;
+}
+
+void zb_target_limit(zb_target *target, double most_references) {
+  target->most_references = most_references < UINT32_MAX ? (uint32_t)most_references : UINT32_MAX;
 }
 
 void zb_target_leave(zb_target *target) {

@@ -55,6 +55,8 @@ struct zb_target_view {
 /* Adds a target to those of the reader `source`: the buffer that `writer` writes to. From now on, waits of both end also
  * when a target releases a frame. */
 ZB_API int32_t zb_target_open(zb_reader *source, zb_writer *writer, zb_target **target);
+/* From now on, a write to the target waits, as for room, while its reader holds this many frames. */
+ZB_API void zb_target_limit(zb_target *target, double most_references);
 /* The writer is about to be closed: no more frames are passed on, and references stay. The target's memory has to stay open
  * until zb_target_close. */
 ZB_API void zb_target_leave(zb_target *target);

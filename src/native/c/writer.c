@@ -158,7 +158,8 @@ static int32_t place_first(zb_writer *writer, uint64_t size) {
   if (writer->pid_lost || !is_same_reader(writer)) return ZB_PEER_CHECK;
   /* More free bytes than after the last publication show that the reader lives. */
   if (free_bytes == writer->free_after_publish && !reader_seen_lately(writer)) return ZB_PEER_CHECK;
-  int32_t code = place(writer, size, free_bytes);
+  const bool is_full = writer->target != NULL && zb_target_is_full(writer->target);
+  int32_t code = is_full ? ZB_AGAIN : place(writer, size, free_bytes);
   if (code == ZB_OK) {
     writer->free_when_placed = free_bytes;
     return ZB_OK;

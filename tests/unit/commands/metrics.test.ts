@@ -22,6 +22,7 @@ function sampleOf(name: string, changes: Partial<Sample["snapshot"]> = {}): Samp
       fault: null,
       size: 1128,
       oieb: oieb as never,
+      sharing: null,
       writer: { pid: 1, localPid: 1, command: "w", alive: true },
       reader: null,
       ...changes,

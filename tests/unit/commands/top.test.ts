@@ -25,6 +25,7 @@ function sampleOf(name: string, changes: Partial<Sample> & { used?: number; comm
       fault: null,
       size: 1128,
       oieb: oieb as never,
+      sharing: null,
       writer: { pid: 4711, localPid: 4711, command, alive: true },
       reader: { pid: 7, localPid: null, command: null, alive: true },
     },

@@ -24,6 +24,8 @@ describe("an image of another implementation", () => {
         version: oieb.version as [number, number, number, number],
         writerPid: BigInt(oieb.writerPid),
         readerPid: BigInt(oieb.readerPid),
+        answer: 0n,
+        releasedDescriptors: 0,
         mark: 0n,
         flags: 0n,
       });
