@@ -101,7 +101,7 @@ export class SharingSource {
    */
   noteShared(target: SharedTarget): void {
     if (this.#sleepers > 0) this.#listenTo(target);
-    this.watch();
+    this.#watch();
   }
 
   /** Looks again and again while targets have references, also if the program calls nothing. */
@@ -124,12 +124,6 @@ export class SharingSource {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#watch();
-  }
-
-  /** Notes that a target has one more reference, which nobody may ask for. */
-  noteShared(target: SharedTarget): void {
-    this.#watch();
-    if (this.#sleepers > 0) this.#listenTo(target);
   }
 
   /** What resolves with `sleep`, an asynchronous wait of the reader or of a target's writer; it collects meanwhile. */

@@ -4,6 +4,9 @@ import { Schedule, Span } from "../../../src/commands/bench/span.ts";
 
 function settingsOf(some: Partial<WorkerSettings>): WorkerSettings {
   return {
+    work: "throughput",
+    sink: 0,
+    sharing: false,
     role: "source",
     transport: "zerobuffer",
     frameSize: 64,
