@@ -55,14 +55,6 @@ async function printPage(page: (style: Style) => string[], json: boolean): Promi
 
 /** The page of one command, by section. */
 export function commandPage(command: AnyCommand, style: Style): string[] {
-  const { name, description } = command.meta;
-  const places = Object.entries(command.args).filter(([, option]) => option.type === "positional");
-  const usage = [
-    "zerobuffer",
-    name,
-    ...places.map(([place, option]) => placeLabel(place, option)),
-    "[options]",
-  ];
   const options = Object.values(command.args);
   const notes = [...new Set(options.flatMap(({ note }) => note ?? []))];
   const units = Object.entries(UNITS).filter(([unit]) =>
@@ -71,8 +63,8 @@ export function commandPage(command: AnyCommand, style: Style): string[] {
   const variables = Object.keys(command.args).flatMap((option) => VARIABLES[option] ?? []);
   const examples = command.examples.map(({ line, purpose }) => `${style.dim(`# ${purpose}`)}\n${line}`);
   return [
-    wrap(description, TEXT_WIDTH).join("\n"),
-    section("Usage", usage.join(" "), style),
+    wrap(command.meta.description, TEXT_WIDTH).join("\n"),
+    section("Usage", usageOf(command), style),
     ...argumentSections(command.args, style),
     ...(notes.length > 0 ? [section("Notes", notes.flatMap(paragraph).join("\n"), style)] : []),
     ...(units.length > 0 ? [section("Units", units.map(([, text]) => text).join("\n"), style)] : []),
@@ -82,6 +74,13 @@ export function commandPage(command: AnyCommand, style: Style): string[] {
     section("Exit codes", paragraph(`${EXIT_CODES_TEXT}.`).join("\n"), style),
     section("Examples", examples.join("\n"), style),
   ];
+}
+
+/** How a command is typed. */
+export function usageOf({ args, meta }: AnyCommand): string {
+  const places = Object.entries(args).filter(([, { type }]) => type === "positional");
+  const labels = places.map(([place, option]) => placeLabel(place, option));
+  return ["zerobuffer", meta.name, ...labels, "[options]"].join(" ");
 }
 
 function variablesText(variables: readonly string[]): string {
@@ -115,7 +114,7 @@ function argumentSections(options: Options, style: Style): string[] {
   const rows = new Map(
     Object.entries(options).map(([name, option]) => [
       option,
-      [labelOf(name, option), textOf(option)] as const,
+      [optionLabel(name, option), textOf(option)] as const,
     ]),
   );
   const column = columnOf([...rows.values()]);
@@ -138,7 +137,8 @@ function table(rows: readonly Row[], column: number, style: Style): string {
   return lines.join("\n");
 }
 
-function labelOf(name: string, option: Option<unknown>): string {
+/** How an option or an argument is typed, with what it takes. */
+export function optionLabel(name: string, option: Option<unknown>): string {
   const { alias, type, valueHint } = option;
   if (type === "positional") return placeLabel(name, option);
   const short = alias === undefined ? "    " : `-${alias}, `;
