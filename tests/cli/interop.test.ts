@@ -110,8 +110,19 @@ describe("docs/interop.md", () => {
     await stopped(server);
   });
 
+  test.skipIf(lacks("python3"))("has Python code without mistakes in its syntax", async () => {
+    const programs = blocksOf("python");
+    expect(programs).toHaveLength(3);
+    for (const text of programs) {
+      writeFileSync(join(directory, "program.py"), text);
+      await using check = Child.program(["python3", "-m", "py_compile", join(directory, "program.py")]);
+      expect(await check.exited()).toMatchObject({ code: 0, stderr: "" });
+    }
+  });
+
   test("lists every format with its names", () => {
-    const rows = [...page.matchAll(/^\| (`.*) \| (.*) \|$/gm)].map(([, ...cells]) =>
+    const formats = page.slice(page.indexOf("## Formats"), page.indexOf("## Pipelines"));
+    const rows = [...formats.matchAll(/^\| (`.*) \| (.*) \|$/gm)].map(([, ...cells]) =>
       cells.map((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name = ""]) => name)),
     );
     const listed = rows.flatMap(([gstreamer = [], ffmpeg = []]) =>
