@@ -1,0 +1,166 @@
+// What the README tells to type does what it says. Installing is tested in tests/distribution, the API there, too.
+
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../../../scripts/build-native.ts";
+import { firstSentence } from "../../../src/cli/command.ts";
+import { commands } from "../../../src/commands/index.ts";
+import { alone, canBeAlone } from "../../support/alone.ts";
+import { bufferMade, uniqueName } from "../../support/buffers.ts";
+import { canServe, NatsServer } from "../../support/nats.ts";
+import { blocksOf, Desk, textOf, withUniqueNames } from "../../support/pages.ts";
+import { Child } from "../../support/process.ts";
+
+const page = textOf("README.md");
+const recipes = blocksOf(page).flatMap(({ language, text }) => (language === "sh" ? [text] : []));
+
+/** The only recipe with these words. */
+function recipeWith(words: string): string {
+  const [found, ...others] = recipes.filter((text) => text.includes(words));
+  if (found === undefined || others.length > 0)
+    throw new Error(`README.md has no recipe, or several, with ${words}`);
+  return found;
+}
+
+const lacks = (...programs: string[]) => programs.some((name) => Bun.which(name) === null);
+
+test("the README has at most 200 lines, and the two commands for a fresh clone", () => {
+  expect(page.trimEnd().split("\n").length).toBeLessThanOrEqual(200);
+  for (const command of ["demo", "test"]) expect(page).toContain(`npx -y bun@1.4.5 run ${command} `);
+});
+
+test("the README has every command with what its help says of it", async () => {
+  const rows = [...page.matchAll(/^\| \[([a-z ]+)\]\(docs\/commands\.md#([a-z-]+)\) +\| (.*?) +\|$/gm)];
+  const all = await Promise.all(Object.values(commands).map((load) => load()));
+  const expected = all.flatMap(({ meta: { name, description, hidden } }) =>
+    hidden ? [] : [[name, name.replace(" ", "-"), firstSentence(description)]],
+  );
+  expect(rows.map(([, ...cells]) => cells)).toEqual(expected);
+});
+
+describe("a recipe", () => {
+  let desk: Desk;
+  beforeEach(() => {
+    desk = new Desk();
+    symlinkSync(join(root, "examples"), join(desk.directory, "examples"));
+  });
+  afterEach(() => desk[Symbol.dispose]());
+
+  /** Runs a recipe, shorter and without a window, until its last job in the background has ended. */
+  async function follow(recipe: string, end = "wait $!"): Promise<string> {
+    const shorter = withUniqueNames(recipe).replaceAll("-t 10 ", "-t 1 ").replaceAll("-n 300 ", "-n 30 ");
+    const dummies = { SDL_VIDEODRIVER: "dummy", SDL_AUDIODRIVER: "dummy" };
+    const { code, stdout, stderr } = await desk.run(`${shorter}\n${end}`, dummies);
+    expect([code, stderr]).toEqual([0, expect.any(String)]);
+    return stdout.toString() + stderr;
+  }
+
+  /** How many frames a video file has, of which size. */
+  function probe(file: string): string {
+    const show = ["-count_frames", "-show_entries", "stream=width,height,nb_read_frames", "-of", "csv=p=0"];
+    const path = join(desk.directory, file);
+    return Bun.spawnSync(["ffprobe", "-v", "error", ...show, path])
+      .stdout.toString()
+      .trim();
+  }
+
+  test("for sixty seconds moves its frames", async () => {
+    const [sixty = ""] = blocksOf(page).flatMap(({ heading, text }) =>
+      heading === "Sixty seconds" ? [text] : [],
+    );
+    const [reader = "", writer = "", list = ""] = withUniqueNames(sixty.replaceAll(/ +#.*/g, ""))
+      .trim()
+      .split("\n");
+    const name = reader.split(" ").at(-1);
+    // Until the list has been seen, however slow this machine is.
+    const lines = `${reader} & reader=$!\n${writer.replace("-n 300", "-n 0")} & writer=$!`;
+    const end = `until ${list} | grep '^${name} .*live'; do :; done; kill $writer; wait $reader`;
+    const output = await follow(lines, end);
+    expect(output).toMatch(/^\S+ +live +256\.0 MiB /m);
+    expect(output).toMatch(/^Read \d+ frames \(/m);
+  });
+
+  test.skipIf(lacks("ffmpeg", "ffplay"))("shows a camera", async () => {
+    expect(await follow(recipeWith("ffplay"))).toContain("Wrote 30 frames");
+  });
+
+  test.skipIf(lacks("gst-launch-1.0", "ffmpeg", "ffprobe"))("goes from GStreamer to ffmpeg", async () => {
+    await follow(recipeWith("gst-launch-1.0"));
+    expect(probe("cam.mkv")).toBe("640,480,90");
+  });
+
+  test("follows a log", async () => {
+    writeFileSync(join(desk.directory, "app.log"), "one\nan error\ntwo\nanother error\n");
+    // Without an end it would never end.
+    await follow(recipeWith("app.log").replaceAll(" --follow", "").replace("tail -f", "tail -n +1"));
+    expect(desk.read("errors.log").toString()).toBe("an error\nanother error\n");
+  });
+
+  test.skipIf(lacks("ffmpeg"))("has a stage in between", async () => {
+    const recipe = recipeWith("--transform reverse");
+    await follow(`${recipe.trimEnd().replace("-f rawvideo -", "-f rawvideo - | tee straight.raw")}`, "wait");
+    const turned = desk.read("turned.raw");
+    expect(turned.length).toBe(30 * 640 * 480);
+    const first = desk.read("straight.raw").subarray(0, 640 * 480);
+    expect(turned.subarray(0, 640 * 480).equals(first.reverse())).toBe(true);
+  });
+
+  test.skipIf(lacks("ffmpeg", "python3"))("asks a model", async () => {
+    await follow(recipeWith("duplex serve"), "kill $!; wait $! || [ $? = 143 ]");
+    const answers = desk.read("answers.txt").toString().trim().split("\n");
+    expect(answers.map((answer) => Object.keys(JSON.parse(answer)))).toEqual(
+      Array(10).fill(["mean", "brightest", "x", "y"]),
+    );
+  });
+
+  test("for containers is one of docs/containers.md, whose test runs it", () => {
+    const tested = blocksOf(textOf("docs/containers.md")).map(({ text }) => text);
+    expect(tested).toContain(recipeWith("docker run"));
+  });
+
+  test.skipIf(!canServe || !canBeAlone)("reaches another machine", async () => {
+    const [publish = "", subscribe = ""] = recipeWith("bridge publish").trim().split("\n");
+    await using broker = await NatsServer.start();
+    const name = uniqueName();
+    const words = (line: string) =>
+      line
+        .replace(/ +#.*/, "")
+        .replace(" cam ", ` ${name} `)
+        .replace("nats://broker:4222", broker.url)
+        .split(" ")
+        .slice(1);
+    await using publisher = Child.cli(words(publish));
+    await bufferMade(name);
+    // The other machine: its buffers are not ours.
+    const script = `zerobuffer reader ${name} --verify sequential & "$@" --json-lines; wait $!`;
+    await using remote = Child.program(["bash", "-c", script, "bash", "zerobuffer", ...words(subscribe)], {
+      cwd: desk.directory,
+      env: { PATH: `${desk.directory}:${process.env.PATH}` },
+      within: alone([]),
+    });
+    await remote.printed(`"event":"ready"`);
+    await using writer = Child.cli(["writer", name, "-n", "100", "-s", "64KiB"]);
+    await writer.succeed();
+    await publisher.succeed();
+    expect((await remote.succeed()).stderr).toContain("Read 100 frames (6.3 MiB)");
+  });
+
+  test("records and replays", async () => {
+    const output = await follow(recipeWith("record"));
+    expect(output).toContain("Recorded 30 frames");
+    expect(output).toContain("Read 30 frames (1.9 MiB)");
+  });
+
+  test("watches every buffer", async () => {
+    const [top = "", metrics = ""] = recipeWith("zerobuffer top").trim().split("\n");
+    expect(await follow(`zerobuffer reader cam --timeout-ms 0 & ${top}`, "kill $!; wait $! || true")).toMatch(
+      /^ *NAME +STATE/m,
+    );
+    await using server = Child.cli([...metrics.replace("9464", "0").split(" ").slice(1), "--json-lines"]);
+    const ready = await server.receive("started").then(() => server.receive("ready"));
+    expect(await (await fetch(ready.address)).text()).toContain("zerobuffer_build_info");
+    server.kill("SIGTERM");
+    await server.exited();
+  });
+});
