@@ -30,6 +30,14 @@ test("the README has at most 200 lines, and the two commands for a fresh clone",
   for (const command of ["demo", "test"]) expect(page).toContain(`npx -y bun@1.4.5 run ${command} `);
 });
 
+test("the demo moves frames, and shows that everything arrived", async () => {
+  await using demo = Child.program([process.execPath, join(root, "scripts", "demo.ts")]);
+  const { stdout, stderr } = await demo.succeed();
+  expect(stdout.toString().match(/every byte verified/g)).toHaveLength(3);
+  expect(stdout.toString()).toMatch(/the reader knew after \d+ ms that the writer was killed/);
+  expect(stderr).toBe("");
+});
+
 test("the README has every command with what its help says of it", async () => {
   const rows = [...page.matchAll(/^\| \[([a-z ]+)\]\(docs\/commands\.md#([a-z-]+)\) +\| (.*?) +\|$/gm)];
   const all = await Promise.all(Object.values(commands).map((load) => load()));
