@@ -302,7 +302,7 @@ export const outputOptions = {
 /** Events instead of one result, for commands that run for long. */
 export const jsonLines = flag({
   group: "Output",
-  description: "print what happens as one JSON object a line",
+  description: "print events, one JSON object per line",
 });
 
 /** The same for commands that move frames. */
@@ -311,7 +311,7 @@ export const transferOptions = {
   jsonLines,
   intervalMs: duration({
     group: "Output",
-    description: "tell the progress this often, with --json-lines",
+    description: "report progress this often, with --json-lines",
     default: undefined,
     shown: "1s",
   }),
