@@ -35,20 +35,19 @@ tmux -S "$1/socket" capture-pane -e -p`;
 
 /** What is typed into the three terminals of the README, with their sizes. */
 const TERMINALS = [
-  { name: "reader", heading: "terminal 1", columns: 62, rows: 4, typed: "zerobuffer reader cam" },
+  { name: "reader", heading: "terminal 1", columns: 62, rows: 3, typed: "zerobuffer reader cam" },
   {
-    ...{ name: "writer", heading: "terminal 2", columns: 62, rows: 4, column: 67 },
+    ...{ name: "writer", heading: "terminal 2", columns: 64, rows: 3, column: 66 },
     typed: "zerobuffer writer cam -n 300 -s 2MiB --rate 30",
   },
-  { name: "list", heading: "terminal 3", columns: 129, rows: 6, row: 7, typed: "zerobuffer list" },
+  { name: "list", heading: "terminal 3", columns: 130, rows: 4, row: 6, typed: "zerobuffer list" },
 ] as const;
 
 /** Each line is typed where the one before has begun to do what it does; the pictures are taken when the list is there. */
 const THREE = `
-export PS1='$ '
 ${TERMINALS.map(
   ({ name, columns, rows }) =>
-    `tmux -S "$1/socket" -f /dev/null new-session -d -s ${name} -x ${columns} -y ${rows} 'bash --norc --noprofile'`,
+    `tmux -S "$1/socket" -f /dev/null new-session -d -s ${name} -x ${columns} -y ${rows} "env PS1='$ ' bash --norc --noprofile"`,
 ).join("\n")}
 sleep 1
 ${TERMINALS.map(({ name, typed }) => `tmux -S "$1/socket" send-keys -t ${name} '${typed}' Enter; sleep 3`).join("\n")}

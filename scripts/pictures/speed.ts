@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { bytesText, grouped } from "../../src/cli/format.ts";
+import { PICTURE_SIZE } from "../../src/commands/bench/plan.ts";
 import type { BenchDocument } from "../../src/schemas/bench.ts";
 import { root } from "../build-native.ts";
 import { COLOURS, escaped, FOREGROUND, panel, rounded, svg } from "./svg.ts";
@@ -12,7 +13,7 @@ const MEASURED = ["bench", "throughput", "--sizes", "64,64KiB,1080p", "--baselin
 const GROUPS = new Map([
   [64, "64 B"],
   [65_536, "64 KiB"],
-  [3_110_400, "1080p"],
+  [PICTURE_SIZE, "1080p"],
 ]);
 
 const BARS = [
