@@ -11,65 +11,69 @@ export interface Client {
   departure: string | undefined;
 }
 
-/** A request from before its handler is called until it is answered or dropped. */
+/**
+ * A request from before its handler is called until it is answered or dropped. The object of a request that is over can be
+ * used for the next one.
+ */
 export class RequestInHand implements RequestContext {
-  readonly sequence: number;
-  readonly #client: Client;
+  sequence = 0;
   readonly #signals: RunningSignals;
+  #client: Client | undefined;
   #controller: AbortController | undefined;
-  /** Why nobody waits for the response any more. */
-  #reason: DOMException | undefined;
-  #isOver = false;
-  #isCancelled = false;
+  #state: "running" | "over" | "cancelled" = "over";
 
-  constructor(sequence: number, client: Client, signals: RunningSignals) {
+  constructor(signals: RunningSignals) {
+    this.#signals = signals;
+  }
+
+  begin(sequence: number, client: Client): this {
     this.sequence = sequence;
     this.#client = client;
-    this.#signals = signals;
+    this.#controller = undefined;
+    this.#state = "running";
+    return this;
   }
 
   get signal(): AbortSignal {
     if (this.#controller !== undefined) return this.#controller.signal;
     this.#controller = new AbortController();
-    if (this.#reason !== undefined) this.#controller.abort(this.#reason);
-    else if (!this.#isOver) this.#watch();
+    if (this.#state === "running") this.#watch();
     return this.#controller.signal;
   }
 
   #watch(): void {
-    const { departure } = this.#client;
+    const departure = this.#client?.departure;
     if (departure !== undefined) this.abort(departure);
     else if (!this.isCancelled()) this.#signals.add(this);
   }
 
   /** Whether nobody waits for the response any more, as far as the handler has been told. */
   get isAborted(): boolean {
-    return this.#reason !== undefined;
+    return this.#controller?.signal.aborted === true;
   }
 
   /** Whether its client has cancelled it by now; its signal is aborted then, and the server told. */
   isCancelled(): boolean {
-    if (!this.#isCancelled && this.#client.cancellations?.has(this.sequence) === true) {
-      this.#isCancelled = true;
+    if (this.#state !== "cancelled" && this.#client?.cancellations?.has(this.sequence) === true) {
+      this.#state = "cancelled";
       this.abort("its client has cancelled it");
       this.#signals.onCancelled(this.sequence);
     }
-    return this.#isCancelled;
+    return this.#state === "cancelled";
   }
 
   /** @param why nobody waits for the response any more, as half a sentence. */
   abort(why: string): void {
     this.end();
-    this.#reason ??= new DOMException(
-      `Request ${this.sequence} is not to be answered: ${why}.`,
-      "AbortError",
+    this.#controller ??= new AbortController();
+    this.#controller.abort(
+      new DOMException(`Request ${this.sequence} is not to be answered: ${why}.`, "AbortError"),
     );
-    this.#controller?.abort(this.#reason);
   }
 
   /** Notes that it is answered or dropped: its signal is not aborted any more. */
   end(): void {
-    this.#isOver = true;
+    if (this.#state === "running") this.#state = "over";
     if (this.#controller !== undefined) this.#signals.delete(this);
   }
 }

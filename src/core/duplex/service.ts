@@ -37,7 +37,7 @@ const NO_METADATA = new Uint8Array(0);
 /** What a service does. */
 export interface Task {
   readonly handle: RequestHandler;
-  /** Whether the Frame object of an answered request is used again for the next one. */
+  /** Whether the objects of an answered request, its Frame and its context, are used again for the next one. */
   readonly reusesFrames: boolean;
   /** How many handlers run at once. */
   readonly concurrency: number;
@@ -99,8 +99,9 @@ export class Service {
   #conversation: Conversation | undefined;
   /** The metadata when it was last read. */
   #metadata: Uint8Array = NO_METADATA;
-  /** The Frame object of an answered request, to be used for the next one. */
+  /** The objects of an answered request, to be used for the next one. */
   #answered: Frame | undefined;
+  #answeredInHand: RequestInHand | undefined;
   /** What was last told to be in the way of connecting to the response buffer. */
   #lastWarning = "";
   /** Whether the client may still send metadata. It sends none after its first request. */
@@ -170,7 +171,8 @@ export class Service {
       }
       isFirst = false;
       const work = this.#answer(request);
-      this.#answered = work === undefined && this.#task.reusesFrames ? request : undefined;
+      if (work !== undefined) this.#answered = this.#answeredInHand = undefined;
+      else if (this.#task.reusesFrames) this.#answered = request;
       if (work !== undefined) await this.#track(work);
       // A handler may take any time, so the clock is checked after each.
       if (this.#turns.isDue(Number.POSITIVE_INFINITY)) await this.#turns.turn();
@@ -312,7 +314,8 @@ export class Service {
       request.release();
       return undefined;
     }
-    const inHand = new RequestInHand(request.sequence, conversation, this.#signals);
+    const inHand = this.#answeredInHand ?? new RequestInHand(this.#signals);
+    inHand.begin(request.sequence, conversation);
     try {
       if (this.#isWanted(conversation, inHand)) {
         this.#statistics.requests++;
@@ -327,6 +330,7 @@ export class Service {
     }
     inHand.end();
     request.release();
+    if (this.#task.reusesFrames) this.#answeredInHand = inHand;
     return undefined;
   }
 

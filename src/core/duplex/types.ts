@@ -37,7 +37,7 @@ export type RequestHandler = (request: Frame, context: RequestContext) => Uint8A
 
 /**
  * Handles one request by changing its bytes in place (`request.getMutableSpan()`); these bytes are the response. Once the
- * handler is done, the same Frame object may be used for a later request.
+ * handler is done, the same Frame and context objects may be used for a later request; a signal stays that of its request.
  */
 export type MutableRequestHandler = (request: Frame, context: RequestContext) => void | Promise<void>;
 
