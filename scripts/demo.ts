@@ -100,4 +100,8 @@ print("exit", `reader ${reader.exitCode}, writer ${writer.exitCode}`);
 for (const { result } of [reader, writer]) {
   for (const error of (result.errors as string[] | undefined) ?? []) console.error(paint("red", error));
 }
+if (succeeded) {
+  console.log();
+  print("next", "zerobuffer view shows frames, and all buffers, in a browser: bun src/main.ts view");
+}
 process.exitCode = succeeded ? 0 : 1;
