@@ -7,7 +7,15 @@ import type { Browser } from "playwright-core";
 import { Reader, stampFrame } from "../../src/core/index.ts";
 import { canBrowse, openBrowser } from "../support/browser.ts";
 import { uniqueName } from "../support/buffers.ts";
-import { differenceOf, encodedPicture, expectedPixels, FORMATS, isYuv, PICTURE, pictureIn } from "../support/pictures.ts";
+import {
+  differenceOf,
+  encodedPicture,
+  expectedPixels,
+  FORMATS,
+  isYuv,
+  PICTURE,
+  pictureIn,
+} from "../support/pictures.ts";
 import { View, ViewPage, writeFrames } from "../support/view.ts";
 
 const SIZE = ["--buffer-size", "1MiB"];
@@ -39,18 +47,23 @@ describe.skipIf(!canBrowse)("the page of view", () => {
       await using view = await View.start([name, ...SIZE]);
       await using page = await ViewPage.open(browser, view.address, { emulatesGl });
       const cases = FORMATS.flatMap((format) =>
-        (isYuv(format) ? ["bt601", "bt709", "1:4:0:1", "1:3:0:1"] : [""]).map((colorimetry) => ({ format, colorimetry })),
+        (isYuv(format) ? ["bt601", "bt709", "1:4:0:1", "1:3:0:1"] : [""]).map((colorimetry) => ({
+          format,
+          colorimetry,
+        })),
       );
       let number = 0;
       for (const { format, colorimetry } of cases) {
-        const colour = colorimetry.startsWith("1:") ? `${colorimetry[2] === "4" ? "bt601" : "bt709"}-full` : colorimetry;
+        const colour = colorimetry.startsWith("1:")
+          ? `${colorimetry[2] === "4" ? "bt601" : "bt709"}-full`
+          : colorimetry;
         const caps = `video/x-raw, format=${format}, width=${width}, height=${height}, colorimetry=${colorimetry}`;
         // Other colours each time, and a number of its own: the frame before has gone.
         const shift = ++number % 5;
         const frames = Array.from({ length: number }, () => pictureIn(format, colour, shift));
         using writer = await writeFrames(name, { caps }, ...frames);
-        await page.showsFact("Frame", new RegExp(`${number}$`, "m"));
-        await page.showsFact("Format", colour === "" ? /./ : new RegExp(`${colour}$`, "m"));
+        await page.showsFact("Frame", new RegExp(`^${number}$`));
+        await page.showsFact("Format", colour === "" ? /./ : new RegExp(`${colour}$`));
         const shown = await page.pixels();
         expect([shown.width, shown.height]).toEqual([width, height]);
         const difference = differenceOf(shown.data, expectedPixels(format.startsWith("gray"), shift));
@@ -85,10 +98,10 @@ describe.skipIf(!canBrowse)("the page of view", () => {
 
   test("pauses, steps to the newest frame, and plays on; the writer never waits", async () => {
     const name = uniqueName();
-    await using view = await View.start([name, ...SIZE]);
+    await using view = await View.start([name, "--buffer-size", "64KiB"]);
     await using page = await ViewPage.open(browser, view.address);
     using writer = await writeFrames(name, RGB, plain(10));
-    await page.showsFact("Frame", "1");
+    await page.showsFact("Frame", /^1$/);
     await page.page.keyboard.press("Space");
     await page.shows("#pause", "Play");
     // Far more than fit the ring.
@@ -118,7 +131,11 @@ describe.skipIf(!canBrowse)("the page of view", () => {
     await page.shows("#writer", "writer connected");
     first.close();
     await page.shows("#writer", "waits for a writer");
-    using second = await writeFrames(name, { width: 5, height: 3, format: "gray8" }, new Uint8Array(15).fill(99));
+    using second = await writeFrames(
+      name,
+      { width: 5, height: 3, format: "gray8" },
+      new Uint8Array(15).fill(99),
+    );
     await page.showsFact("Size", "5 × 3");
     const shown = await page.pixels();
     expect([shown.width, shown.height, ...shown.data.slice(0, 4)]).toEqual([5, 3, 99, 99, 99, 255]);
@@ -145,7 +162,15 @@ describe.skipIf(!canBrowse)("the page of view", () => {
 
   test("shows the number in the stamp and the age, and takes off what is to be skipped", async () => {
     const name = uniqueName();
-    await using view = await View.start([name, ...SIZE, "--stamp", "--skip-bytes", "8", "--video", `${width}x${height}:rgb24`]);
+    await using view = await View.start([
+      name,
+      ...SIZE,
+      "--stamp",
+      "--skip-bytes",
+      "8",
+      "--video",
+      `${width}x${height}:rgb24`,
+    ]);
     await using page = await ViewPage.open(browser, view.address);
     const frame = new Uint8Array(24 + 8 + width * height * 3).fill(50, 32);
     stampFrame(frame, { number: 4711n });
@@ -161,7 +186,7 @@ describe.skipIf(!canBrowse)("the page of view", () => {
     await using view = await View.start([name, ...SIZE]);
     await using page = await ViewPage.open(browser, view.address, { viewport: { width: 1200, height: 800 } });
     using _ = await writeFrames(name, RGB, pictureIn("rgb24", ""));
-    await page.showsFact("Frame", "1");
+    await page.showsFact("Frame", /^1$/);
     await page.page.hover("#stage");
     await page.shows("#pixel-text", /^\(\d+, \d+\) {2}R \d+ {2}G \d+ {2}B \d+ {2}#[\da-f]{6}$/);
     await page.page.focus("#stage");
@@ -189,7 +214,7 @@ describe.skipIf(!canBrowse)("the page of view", () => {
     await using two = await ViewPage.open(browser, view.address);
     await two.shows("#connection", "connected");
     using writer = await writeFrames(name, RGB, plain(1));
-    await Promise.all([one.showsFact("Frame", "1"), two.showsFact("Frame", "1")]);
+    await Promise.all([one.showsFact("Frame", /^1$/), two.showsFact("Frame", /^1$/)]);
     await one.page.click("#pause");
     writer.writeFrame(plain(2));
     await two.showsFact("Frame", "2");
@@ -214,7 +239,7 @@ describe.skipIf(!canBrowse)("the page of view", () => {
     expect(again.address).toBe(view.address);
     await page.shows("#connection", "connected");
     using _ = await writeFrames(name, RGB, plain(3));
-    await page.showsFact("Frame", "1");
+    await page.showsFact("Frame", /^1$/);
     expect((await page.pixels()).data[0]).toBe(3);
   });
 
@@ -291,7 +316,7 @@ describe.skipIf(!canBrowse)("the page of view", () => {
       await using view = await View.start([name, ...SIZE]);
       await using page = await ViewPage.open(browser, view.address, options);
       using writer = await writeFrames(name, RGB, pictureIn("rgb24", ""));
-      await page.showsFact("Frame", "1");
+      await page.showsFact("Frame", /^1$/);
       await violationFree(page, "picture");
       writer.writeFrame(new Uint8Array(500));
       await page.shows("#dump", "000010");
@@ -311,11 +336,10 @@ describe.skipIf(!canBrowse)("the page of view", () => {
   /** What axe complains about, and what sticks out of the window. */
   async function violationFree({ page }: ViewPage, what: string): Promise<void> {
     // The page's own policy keeps scripts out: axe comes as the browser's.
-    const found = await page.evaluate(`${axe.source}; axe.run().then(({ violations }) => ({
-      violations: violations.map(({ id, nodes }) => id + ": " + nodes.map(({ html }) => html.slice(0, 120)).join(" ")),
-      wider: document.documentElement.scrollWidth - innerWidth,
-    }))`);
-    expect({ what, ...(found as object) }).toEqual({ what, violations: [], wider: expect.any(Number) });
-    expect((found as { wider: number }).wider).toBeLessThanOrEqual(0);
+    await page.evaluate(axe.source);
+    const violations = await page.evaluate(`axe.run().then(({ violations }) =>
+      violations.map(({ id, nodes }) => id + ": " + nodes.map(({ html }) => html.slice(0, 120)).join(" ")))`);
+    const overhang = await page.evaluate("Math.max(0, document.documentElement.scrollWidth - innerWidth)");
+    expect({ what, violations, overhang }).toEqual({ what, violations: [], overhang: 0 });
   }
 });

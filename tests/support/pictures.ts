@@ -82,14 +82,42 @@ function bytesOf(value: number): number[] {
 const PAIRS: Readonly<Record<string, string>> = { yuyv422: "yuYv", uyvy422: "uyvY", yvyu422: "yvYu" };
 
 /** The planes of others: which of Y, U and V are in each, and how many pixels share a sample, in both directions. */
-const PLANES: Readonly<Record<string, readonly (readonly [samples: string, columns: number, rows: number])[]>> = {
-  i420: [["y", 1, 1], ["u", 2, 2], ["v", 2, 2]],
-  yv12: [["y", 1, 1], ["v", 2, 2], ["u", 2, 2]],
-  yuv422p: [["y", 1, 1], ["u", 2, 1], ["v", 2, 1]],
-  yuv444p: [["y", 1, 1], ["u", 1, 1], ["v", 1, 1]],
-  yuv411p: [["y", 1, 1], ["u", 4, 1], ["v", 4, 1]],
-  nv12: [["y", 1, 1], ["uv", 2, 2]],
-  nv21: [["y", 1, 1], ["vu", 2, 2]],
+const PLANES: Readonly<
+  Record<string, readonly (readonly [samples: string, columns: number, rows: number])[]>
+> = {
+  i420: [
+    ["y", 1, 1],
+    ["u", 2, 2],
+    ["v", 2, 2],
+  ],
+  yv12: [
+    ["y", 1, 1],
+    ["v", 2, 2],
+    ["u", 2, 2],
+  ],
+  yuv422p: [
+    ["y", 1, 1],
+    ["u", 2, 1],
+    ["v", 2, 1],
+  ],
+  yuv444p: [
+    ["y", 1, 1],
+    ["u", 1, 1],
+    ["v", 1, 1],
+  ],
+  yuv411p: [
+    ["y", 1, 1],
+    ["u", 4, 1],
+    ["v", 4, 1],
+  ],
+  nv12: [
+    ["y", 1, 1],
+    ["uv", 2, 2],
+  ],
+  nv21: [
+    ["y", 1, 1],
+    ["vu", 2, 2],
+  ],
 };
 
 /** The formats, by ffmpeg's or GStreamer's names in lower case. */

@@ -41,6 +41,8 @@ export class View implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // A killed reader would leave its buffer.
+    if (!this.child.isOver) await this.end();
     await this.child[Symbol.asyncDispose]();
   }
 }
@@ -76,57 +78,57 @@ export class ViewPage implements AsyncDisposable {
 
   /** Waits until an element shows a text. */
   async shows(selector: string, text: string | RegExp): Promise<void> {
-    const pattern = typeof text === "string" ? text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") : text.source;
-    await this.page.waitForFunction(
-      ([where, what]) => new RegExp(what).test(document.querySelector(where)?.textContent ?? ""),
-      [selector, pattern] as const,
-    );
+    await this.#until(`document.querySelector(${JSON.stringify(selector)})?.textContent ?? ""`, text);
   }
 
   /** Waits until a fact about the frame is this. */
   async showsFact(term: string, text: string | RegExp): Promise<void> {
-    const start = `(^|\\n)${term}: `;
-    const pattern = typeof text === "string" ? text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") : text.source;
-    await this.page.waitForFunction(
-      ([what]) => {
-        const facts = [...document.querySelectorAll("#facts > div")];
-        const lines = facts.map((one) => [...one.children].map(({ textContent }) => textContent).join(": "));
-        return new RegExp(what).test(lines.join("\n"));
-      },
-      [`${start}${pattern}`] as const,
-    );
+    await this.#until(factExpression(term), text);
   }
 
   async fact(term: string): Promise<string> {
-    return await this.page.evaluate((wanted) => {
-      const place = [...document.querySelectorAll("#facts dt")].find(({ textContent }) => textContent === wanted);
-      return place?.nextElementSibling?.textContent ?? "";
-    }, term);
+    return await this.page.evaluate(factExpression(term));
+  }
+
+  async #until(expression: string, text: string | RegExp): Promise<void> {
+    const holds =
+      typeof text === "string"
+        ? `(${expression}).includes(${JSON.stringify(text)})`
+        : `${text}.test(${expression})`;
+    await this.page.waitForFunction(holds).catch(async (error) => {
+      throw new Error(
+        `the page does not show ${text}, but ${await this.page.evaluate(expression)}: ${error}`,
+      );
+    });
   }
 
   /** The pixels of the picture that is shown: red, green, blue and alpha of each. */
   async pixels(): Promise<{ width: number; height: number; data: number[] }> {
-    return await this.page.evaluate(() => {
-      const shown = document.querySelector<HTMLCanvasElement>("#paper canvas");
-      if (shown === null) throw new Error("no picture");
+    return await this.page.evaluate(`(() => {
+      const shown = document.querySelector("#paper canvas");
       const { width, height } = shown;
       const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-      context?.drawImage(shown, 0, 0);
-      return { width, height, data: [...(context?.getImageData(0, 0, width, height).data ?? [])] };
-    });
+      context.drawImage(shown, 0, 0);
+      return { width, height, data: [...context.getImageData(0, 0, width, height).data] };
+    })()`);
   }
 
   /** What draws the picture: `webgl2` or `2d`. */
   async painter(): Promise<string> {
-    return await this.page.evaluate(() => {
-      const shown = document.querySelector<HTMLCanvasElement>("#paper canvas");
-      return shown?.getContext("webgl2") === null ? "2d" : "webgl2";
-    });
+    return await this.page.evaluate(
+      `document.querySelector("#paper canvas").getContext("webgl2") ? "webgl2" : "2d"`,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.page.close();
   }
+}
+
+/** Finds a fact about the frame, in a page. */
+function factExpression(term: string): string {
+  const terms = `[...document.querySelectorAll("#facts dt")]`;
+  return `${terms}.find(({ textContent }) => textContent === ${JSON.stringify(term)})?.nextElementSibling?.textContent ?? ""`;
 }
 
 /** Keeps a page from noticing that there is no graphics processor. */

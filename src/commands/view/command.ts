@@ -43,7 +43,7 @@ const origin: Option<string | undefined> = {
 };
 
 const args = {
-  buffer: bufferNameOrNone("name of the buffer to create and look at", "all buffers, without frames"),
+  buffer: bufferNameOrNone("name of the buffer to create and show", "none: all buffers"),
   video: {
     ...videoOption({ group: "Frames", what: "frames" }),
     description: "say what frames are, as in 640x480:RGB",
@@ -53,10 +53,11 @@ const args = {
   },
   colour: choice(COLOURS, {
     group: "Frames",
-    description: "set the colours of YUV",
+    description: "set colours",
+    note: "--colour is for YUV. Without it the metadata decides, or else the height: bt709 for more than 576 rows.",
     valueHint: "COLOUR",
     default: undefined,
-    shown: "as the metadata says, or by height",
+    shown: "auto",
   }),
   stamp: flag({ group: "Frames", description: "take the stamp off each frame, and show its age" }),
   skipBytes: size({
@@ -80,7 +81,7 @@ const args = {
   }),
   tokenFile: path({ group: "Server", description: "take the token from this file" }),
   origin: {
-    ...several(origin, { absent: [], shown: "the address that is printed" }),
+    ...several(origin, { absent: [], shown: "none" }),
     isRepeatable: true,
   } satisfies Option<readonly string[]>,
   open: flag({ group: "Server", description: "open the page, also without a terminal" }),
@@ -97,6 +98,7 @@ export default defineCommand({
       "buffer, and takes the newest frame each time.",
   },
   args,
+  movesFrames: true,
   examples: [
     { purpose: "look at what comes into buffer preview", line: "zerobuffer view preview" },
     {
@@ -135,17 +137,22 @@ export default defineCommand({
   summarize({ snapshot, frames_read, frames_skipped, frames_sent, buffer_name }, _, failed) {
     if (snapshot !== null) {
       const { file, format, width, height, file_bytes } = snapshot;
-      return [`Wrote ${file === "-" ? "a picture" : file}: ${width}x${height} from ${format}, ${bytesText(file_bytes)}.`];
+      return [
+        `Wrote ${file === "-" ? "a picture" : file}: ${width}x${height} from ${format}, ${bytesText(file_bytes)}.`,
+      ];
     }
     if (failed || buffer_name === null) return [];
-    return [`${count(frames_read + frames_skipped, "frames")} came into ${buffer_name}, ${frames_sent} were shown.`];
+    return [
+      `${count(frames_read + frames_skipped, "frames")} came into ${buffer_name}, ${frames_sent} were shown.`,
+    ];
   },
 });
 
 type ViewOptions = Values<typeof args>;
 
 function refuseContradictions(options: ViewOptions): void {
-  const { buffer, snapshot, listen, tokenFile, origin, open, noOpen, video, colour, stamp, noFollow } = options;
+  const { buffer, snapshot, listen, tokenFile, origin, open, noOpen, video, colour, stamp, noFollow } =
+    options;
   refuseTogether({ "--open": open, "--no-open": noOpen });
   const forServer = { "--listen": listen, "--token-file": tokenFile, "--origin": origin[0], "--open": open };
   for (const [flag, value] of Object.entries(forServer)) {
@@ -153,12 +160,22 @@ function refuseContradictions(options: ViewOptions): void {
   }
   if (buffer !== undefined) return;
   const forFrames = {
-    ...{ "--snapshot": snapshot, "--video": video, "--colour": colour, "--stamp": stamp, "--no-follow": noFollow },
+    ...{
+      "--snapshot": snapshot,
+      "--video": video,
+      "--colour": colour,
+      "--stamp": stamp,
+      "--no-follow": noFollow,
+    },
     "--skip-bytes": options.skipBytes > 0,
   };
   for (const [flag, value] of Object.entries(forFrames)) {
     if (value === undefined || value === false) continue;
-    throw new CommandError("USAGE", `Option ${flag} needs a buffer.`, "Name the buffer whose frames to show.");
+    throw new CommandError(
+      "USAGE",
+      `Option ${flag} needs a buffer.`,
+      "Name the buffer whose frames to show.",
+    );
   }
 }
 
@@ -187,15 +204,25 @@ async function serve(
   const usualToken = listenAt.port === 0 ? randomToken : () => keptToken(listenAt.port);
   const token = tokenFile === undefined ? usualToken() : tokenIn(tokenFile);
   const reader = await openReader(options, session);
-  const serving = await Serving.open({ ...options, endpoint: listenAt, origins, token }, reader, session, document);
+  const serving = await Serving.open(
+    { ...options, endpoint: listenAt, origins, token },
+    reader,
+    session,
+    document,
+  );
   document.address = `${serving.origin}/`;
   const isPrivate = isOfThisMachine(listenAt);
   if (!isPrivate) warn(session, listenAt);
   const hash = isPrivate || tokenFile === undefined ? `#${token}` : "";
-  await announce([serving.origin, ...origins].map((one) => `${one}/${hash}`), options, session);
+  await announce(
+    [serving.origin, ...origins].map((one) => `${one}/${hash}`),
+    options,
+    session,
+  );
   const { hasOnlooker, openPage } = await import("./opening.ts");
   if (options.open || (!options.noOpen && (await hasOnlooker()))) {
-    const cannot = (reason: string) => tell(session, `Cannot open the page: ${reason}. Open the address in a browser.`);
+    const cannot = (reason: string) =>
+      tell(session, `Cannot open the page: ${reason}. Open the address in a browser.`);
     session.own(openPage(`${serving.origin}/#${token}`, cannot));
   }
   await serving.run();

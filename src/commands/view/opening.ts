@@ -28,7 +28,9 @@ export async function hasOnlooker(): Promise<boolean> {
 export function openPage(address: string, onFailure: (reason: string) => void): Disposable {
   const directory = mkdtempSync(join(tmpdir(), "zerobuffer-view-"));
   const path = join(directory, "view.html");
-  writeFileSync(path, `<!doctype html><meta http-equiv="refresh" content="0;url=${address}">`, { mode: 0o600 });
+  writeFileSync(path, `<!doctype html><meta http-equiv="refresh" content="0;url=${address}">`, {
+    mode: 0o600,
+  });
   chmodSync(path, 0o600);
   const opener = OPENERS[process.platform] ?? OPENERS.linux ?? [];
   try {

@@ -44,7 +44,8 @@ export class Overview {
 
   #forgetOldest(): void {
     this.#times.shift();
-    for (const history of this.#histories.values()) for (const values of Object.values(history)) values.shift();
+    for (const history of this.#histories.values())
+      for (const values of Object.values(history)) values.shift();
   }
 }
 

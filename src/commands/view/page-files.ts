@@ -19,7 +19,9 @@ const TYPES: Readonly<Record<string, string>> = {
 /** The files of the page, by their paths. */
 export async function pageFiles(): Promise<ReadonlyMap<string, PageFile>> {
   const texts: Readonly<Record<string, string>> =
-    typeof BUILD_PAGE === "string" ? JSON.parse(BUILD_PAGE) : await (await import("./bundle.ts")).bundlePage();
+    typeof BUILD_PAGE === "string"
+      ? JSON.parse(BUILD_PAGE)
+      : await (await import("./bundle.ts")).bundlePage();
   const files = Object.entries(texts).map(([name, text]): [string, PageFile] => {
     const type = TYPES[name.split(".").at(-1) ?? ""] ?? "text/plain";
     return [name === "index.html" ? "/" : `/${name}`, { text, type }];

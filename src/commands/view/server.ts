@@ -121,8 +121,10 @@ export class ViewServer implements Disposable {
     const { headers, method } = request;
     const origin = headers.get("origin");
     // Another name for this address is what a page has that was made to point here (DNS rebinding).
-    if (!this.#hosts.has(headers.get("host") ?? "")) return refusal(403, "This is not the address that was printed.");
-    if (origin !== null && !this.#origins.has(origin)) return refusal(403, "Another page may not use this one.");
+    if (!this.#hosts.has(headers.get("host") ?? ""))
+      return refusal(403, "This is not the address that was printed.");
+    if (origin !== null && !this.#origins.has(origin))
+      return refusal(403, "Another page may not use this one.");
     const path = new URL(request.url).pathname;
     if (method !== "GET" && method !== "HEAD") return refusal(405, "Nothing can be changed here.");
     if (path === SOCKET_PATH) {
@@ -145,7 +147,9 @@ export class ViewServer implements Disposable {
     } catch (error) {
       return refusal(400, systemReason(error));
     }
-    return details === undefined ? refusal(404, "There is no such buffer.") : Response.json(details, { headers: HEADERS });
+    return details === undefined
+      ? refusal(404, "There is no such buffer.")
+      : Response.json(details, { headers: HEADERS });
   }
 
   #open(socket: Socket): void {
@@ -162,7 +166,8 @@ export class ViewServer implements Disposable {
     if (message === undefined) socket.close(CloseCode.REFUSED, "not understood");
     else if (browser === undefined) this.#admit(socket, message);
     else if ("ready" in message) this.#options.browsers.noteReady(browser);
-    else if ("ping" in message) browser.send({ type: "clock", ms: performance.timeOrigin + performance.now() });
+    else if ("ping" in message)
+      browser.send({ type: "clock", ms: performance.timeOrigin + performance.now() });
   }
 
   #admit(socket: Socket, message: PageMessage): void {

@@ -77,7 +77,8 @@ export class Sights {
     if (described !== undefined && data.length === described.video.frameSize) {
       const { width, height, format } = described.video;
       const colour = this.#options.colour ?? described.colour ?? usualColour(described.video);
-      if (layoutOf(format, width, height) !== undefined) return { kind: "raw", width, height, format, colour };
+      if (layoutOf(format, width, height) !== undefined)
+        return { kind: "raw", width, height, format, colour };
       return { kind: "bytes", reason: `Pictures of format ${format} cannot be shown.` };
     }
     const encoding = encodingOf(data);

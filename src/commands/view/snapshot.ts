@@ -46,9 +46,12 @@ export async function takeSnapshot(
     );
   }
   const image = imageOf(seen);
-  const png = await image.png().bytes().catch((error) => {
-    throw noPicture(`It cannot be decoded: ${systemReason(error)}.`, error);
-  });
+  const png = await image
+    .png()
+    .bytes()
+    .catch((error) => {
+      throw noPicture(`It cannot be decoded: ${systemReason(error)}.`, error);
+    });
   const { width, height } = image;
   await session.finish(target.output.write(png));
   const format = seen.sight.kind === "raw" ? seen.sight.format : seen.sight.kind;

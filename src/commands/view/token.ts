@@ -26,7 +26,12 @@ export function tokenIn(path: string): string {
   try {
     text = readFileSync(path, "utf8").trim();
   } catch (error) {
-    throw new CommandError("IO_ERROR", `Cannot read ${path}: ${systemReason(error)}.`, "Check the path.", error);
+    throw new CommandError(
+      "IO_ERROR",
+      `Cannot read ${path}: ${systemReason(error)}.`,
+      "Check the path.",
+      error,
+    );
   }
   if (TOKEN.test(text)) return text;
   throw new CommandError(

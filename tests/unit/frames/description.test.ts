@@ -1,4 +1,4 @@
-import { describe as group, expect, test } from "bun:test";
+import { expect, describe as group, test } from "bun:test";
 import fc from "fast-check";
 import { describe, usualColour } from "../../../src/frames/description.ts";
 import { encodingOf } from "../../../src/frames/encoded.ts";
@@ -19,10 +19,16 @@ const CAPS = "video/x-raw, format=(string)RGB, width=(int)640, height=(int)480, 
 group("a picture is described by", () => {
   test.each([
     ["caps", CAPS],
-    ["caps with features, without types", "video/x-raw(memory:SystemMemory), format=RGB, width=640, height=480;"],
+    [
+      "caps with features, without types",
+      "video/x-raw(memory:SystemMemory), format=RGB, width=640, height=480;",
+    ],
     ["caps in quotes", `video/x-raw,format="RGB",width=640,height=480`],
     ["JSON with caps, as writer --video sends it", videoMetadata(parseVideo("640x480:rgb24@30"))],
-    ["JSON with caps and more", JSON.stringify({ type: "zerosink", version: "1.0", caps: CAPS, element_name: "z0" })],
+    [
+      "JSON with caps and more",
+      JSON.stringify({ type: "zerosink", version: "1.0", caps: CAPS, element_name: "z0" }),
+    ],
     ["JSON with an object of caps", JSON.stringify({ caps: { width: 640, height: 480, format: "RGB" } })],
     ["a JSON text of caps", JSON.stringify(CAPS)],
     ["JSON with width, height and format", '{"width":640,"height":480,"format":"rgb24"}'],
@@ -77,9 +83,12 @@ group("metadata that describes no picture", () => {
 
   test("never does harm, whatever it is", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.json().map(bytes), fc.string().map(bytes)), (any) => {
-        describe(any);
-      }),
+      fc.property(
+        fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.json().map(bytes), fc.string().map(bytes)),
+        (any) => {
+          describe(any);
+        },
+      ),
     );
   });
 });

@@ -42,7 +42,13 @@ const COLUMNS: readonly Column[] = [
     title: "Age",
     kind: "wide number",
     text: ({ last_frame_age_seconds: age }) =>
-      age === null ? UNKNOWN : age < 1 ? "<1 s" : age < 60 ? `${Math.round(age)} s` : `${Math.round(age / 60)} min`,
+      age === null
+        ? UNKNOWN
+        : age < 1
+          ? "<1 s"
+          : age < 60
+            ? `${Math.round(age)} s`
+            : `${Math.round(age / 60)} min`,
     order: ({ last_frame_age_seconds }) => last_frame_age_seconds,
   },
   { title: "Waits", kind: "wide", text: waitsText },
@@ -53,7 +59,13 @@ const COLUMNS: readonly Column[] = [
 const CHARTS = [
   { key: "frames", title: "Frames per second", colour: "accent", text: shortText },
   { key: "bytes", title: "Bytes per second", colour: "second", text: shortBytes, isBytes: true },
-  { key: "fill", title: "Fill", colour: "third", text: (value: number) => `${Math.round(value)} %`, most: 100 },
+  {
+    key: "fill",
+    title: "Fill",
+    colour: "third",
+    text: (value: number) => `${Math.round(value)} %`,
+    most: 100,
+  },
   { key: "size", title: "Frame size", colour: "second", text: shortBytes, isBytes: true },
 ] as const;
 
@@ -113,7 +125,8 @@ export class Buffers {
   /** What was seen at a time, in milliseconds since 1970. The same look as the last one adds nothing. */
   update(atMs: number, entries: readonly TopEntry[]): void {
     this.#entries = entries;
-    if (atMs > (this.#times.at(-1) ?? 0) && entries.length + this.#times.length > 0) this.#note(atMs, entries);
+    if (atMs > (this.#times.at(-1) ?? 0) && entries.length + this.#times.length > 0)
+      this.#note(atMs, entries);
     this.#show();
   }
 
@@ -147,7 +160,10 @@ export class Buffers {
     const entries = this.#entries;
     const states = Map.groupBy(entries, ({ state }) => state ?? "unreadable");
     const parts = [...states].map(([state, members]) => `${members.length} ${state}`).sort();
-    setText(byId("total"), entries.length === 0 ? "No buffers" : `${count(entries.length, "buffers")}: ${parts.join(", ")}`);
+    setText(
+      byId("total"),
+      entries.length === 0 ? "No buffers" : `${count(entries.length, "buffers")}: ${parts.join(", ")}`,
+    );
     if (byId("buffers").hidden) return;
     const axis = this.#times.map((ms) => ms / 1000);
     for (const [at, chart] of this.#totals.entries()) chart.set(axis, this.#totalOf(CHARTS[at]!.key));
@@ -172,7 +188,8 @@ export class Buffers {
     for (const [at, { text }] of COLUMNS.entries()) setText(row.cells[at]!, text(entry));
     row.cells[1]!.dataset.state = entry.state ?? "unreadable";
     row.bar.style.setProperty("--fill", `${entry.used_percent ?? 0}%`);
-    row.bar.dataset.level = (entry.used_percent ?? 0) > 95 ? "critical" : (entry.used_percent ?? 0) >= 80 ? "degraded" : "";
+    row.bar.dataset.level =
+      (entry.used_percent ?? 0) > 95 ? "critical" : (entry.used_percent ?? 0) >= 80 ? "degraded" : "";
     row.spark.setAttribute("points", sparkOf(this.#histories.get(entry.buffer_name)?.frames ?? []));
   }
 
@@ -180,7 +197,9 @@ export class Buffers {
     const button = element("button", { type: "button", class: "link" });
     button.addEventListener("click", () => this.inspect(name));
     const bar = element("span", { class: "bar-of-fill", "aria-hidden": "true" });
-    const texts = COLUMNS.map((_, at) => (at === 0 ? button : element("span", at === 1 ? { class: "state" } : {})));
+    const texts = COLUMNS.map((_, at) =>
+      at === 0 ? button : element("span", at === 1 ? { class: "state" } : {}),
+    );
     const line = element("tr");
     for (const [at, { kind }] of COLUMNS.entries()) {
       const cell = at === 0 ? element("th", { scope: "row", class: kind }) : element("td", { class: kind });
@@ -235,11 +254,15 @@ export class Buffers {
       .sort((a, b) => compare(a, b) || a.buffer_name.localeCompare(b.buffer_name));
     const lines = shown.flatMap(({ buffer_name }) => this.#rows.get(buffer_name)?.line ?? []);
     const body = byId("table").querySelector("tbody");
-    const isInPlace = body?.children.length === lines.length && lines.every((line, at) => body.children[at] === line);
+    const isInPlace =
+      body?.children.length === lines.length && lines.every((line, at) => body.children[at] === line);
     if (!isInPlace) body?.replaceChildren(...lines);
     const none = byId("none");
     none.hidden = lines.length > 0;
-    setText(none, this.#entries.length === 0 ? "There is no buffer on this machine." : "No buffer matches the filter.");
+    setText(
+      none,
+      this.#entries.length === 0 ? "There is no buffer on this machine." : "No buffer matches the filter.",
+    );
   }
 
   /** Shows a buffer in every detail. */
@@ -263,7 +286,14 @@ export class Buffers {
 }
 
 function chartOf(place: string, { title, colour, text, ...rest }: (typeof CHARTS)[number]): Chart {
-  return new Chart(byId(place), { title, height: 110, hasTime: true, text, lines: [{ name: title, colour }], ...rest });
+  return new Chart(byId(place), {
+    title,
+    height: 110,
+    hasTime: true,
+    text,
+    lines: [{ name: title, colour }],
+    ...rest,
+  });
 }
 
 /** Rates as the points of a line. */
@@ -272,7 +302,9 @@ function sparkOf(rates: readonly (number | null)[]): string {
   const start = SPARK.width - rates.length;
   return rates
     .flatMap((rate, at) =>
-      rate === null ? [] : `${start + at},${(SPARK.height - 1 - (rate / highest) * (SPARK.height - 2)).toFixed(1)}`,
+      rate === null
+        ? []
+        : `${start + at},${(SPARK.height - 1 - (rate / highest) * (SPARK.height - 2)).toFixed(1)}`,
     )
     .join(" ");
 }
@@ -289,7 +321,8 @@ function processText(process: TopEntry["writer"]): string {
 }
 
 function factsOf(details: InspectDocument): [string, string][] {
-  const { state, health, fault, size_bytes, used_bytes, used_percent, payload_size, oieb, metadata } = details;
+  const { state, health, fault, size_bytes, used_bytes, used_percent, payload_size, oieb, metadata } =
+    details;
   const number = (value: number | null) => (value === null ? UNKNOWN : value.toLocaleString("en-US"));
   const facts: [string, string][] = [
     ["State", [state ?? "unreadable", health, fault].filter((part) => part !== null).join(", ")],
@@ -304,7 +337,10 @@ function factsOf(details: InspectDocument): [string, string][] {
     ["Read", number(details.frames_read)],
     ["Writer", processText(details.writer)],
     ["Reader", processText(details.reader)],
-    ["Semaphores", `written ${number(details.semaphores.written)}, released ${number(details.semaphores.released)}`],
+    [
+      "Semaphores",
+      `written ${number(details.semaphores.written)}, released ${number(details.semaphores.released)}`,
+    ],
   ];
   if (oieb !== null) {
     facts.push(

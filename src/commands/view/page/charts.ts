@@ -57,12 +57,13 @@ export class Chart {
     });
   }
 
-  /** Shows values: those of the horizontal axis, and those of each line. */
+  /** Shows values: those of the horizontal axis, and those of each line, which may be missing. */
   set(axis: readonly number[], ...lines: (readonly (number | null)[])[]): void {
-    this.#data = [[...axis], ...lines.map((line) => [...line])];
+    this.#data = [[...axis], ...lines.map((line) => axis.map((_, at) => line[at] ?? null))];
     const { text, lines: named, hasTime } = this.#options;
     const newest = named.map((_, at) => lines[at]?.at(-1));
-    if (hasTime) setText(this.#summary, newest.map((value) => (value == null ? "–" : text(value))).join(" / "));
+    if (hasTime)
+      setText(this.#summary, newest.map((value) => (value == null ? "–" : text(value))).join(" / "));
     if (this.#plot === undefined) this.#fit();
     else this.#plot.setData(this.#data as uPlot.AlignedData);
   }
@@ -79,7 +80,12 @@ export class Chart {
   #plotOptions(width: number, height: number): uPlot.Options {
     const { lines, hasTime, most, text, isBytes } = this.#options;
     const [faint, grid] = [this.#colour("faint"), this.#colour("line")];
-    const axis = { stroke: faint, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+    const axis = {
+      stroke: faint,
+      grid: { stroke: grid, width: 1 },
+      ticks: { show: false },
+      font: "11px system-ui",
+    };
     const values = (_: uPlot, splits: number[]) => splits.map(text);
     return {
       width,

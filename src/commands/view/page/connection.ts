@@ -66,7 +66,9 @@ export class Connection {
   }
 
   #connect(): void {
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${SOCKET_PATH}`);
+    const socket = new WebSocket(
+      `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${SOCKET_PATH}`,
+    );
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#head = undefined;
@@ -76,9 +78,9 @@ export class Connection {
   }
 
   #lose(code: number): void {
-    if (code === CloseCode.REFUSED) return this.#setState("refused");
-    this.#setState(code === CloseCode.FULL ? "full" : "lost");
-    setTimeout(() => this.#connect(), RETRY_MS);
+    const isRefused = code === CloseCode.REFUSED;
+    this.#setState(isRefused ? "refused" : code === CloseCode.FULL ? "full" : "lost");
+    if (!isRefused) setTimeout(() => this.#connect(), RETRY_MS);
   }
 
   #receive(data: string | ArrayBuffer): void {

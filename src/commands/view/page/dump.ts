@@ -57,7 +57,9 @@ export class Dump {
     for (let at = 0; at < this.#data.length; at += BYTES_PER_LINE) {
       const bytes = [...this.#data.subarray(at, at + BYTES_PER_LINE)];
       const hex = bytes.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-      const text = bytes.map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "·")).join("");
+      const text = bytes
+        .map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "·"))
+        .join("");
       const offset = (this.#start + at).toString(16).padStart(6, "0");
       lines.push(`${offset}  ${hex.padEnd(BYTES_PER_LINE * 3 - 1)}  ${text}`);
     }

@@ -10,7 +10,8 @@ const STATES: Readonly<Record<ConnectionState, { readonly text: string; readonly
   connected: { text: "connected", notice: "" },
   lost: {
     text: "ended",
-    notice: "zerobuffer view has ended, or cannot be reached. This page comes back when it is started again on the same port.",
+    notice:
+      "zerobuffer view has ended, or cannot be reached. This page comes back when it is started again on the same port.",
   },
   refused: { text: "no token", notice: "The token is missing, or is not that of this server." },
   full: { text: "full", notice: "As many browsers as it takes look at this server. This page tries again." },
@@ -90,7 +91,8 @@ byId("key-list").append(
 
 document.addEventListener("keydown", (event) => {
   const { target, key } = event;
-  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]") !== null) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]") !== null)
+    return;
   if (target instanceof HTMLInputElement) return;
   // A focused button is pressed by the space bar.
   if (target instanceof HTMLButtonElement && (key === " " || key === "Enter")) return;

@@ -70,7 +70,12 @@ export class GlPainter implements Painter {
   static open(): GlPainter | undefined {
     const canvas = document.createElement("canvas");
     // What was drawn stays for saving.
-    const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true });
+    const gl = canvas.getContext("webgl2", {
+      alpha: false,
+      antialias: false,
+      depth: false,
+      preserveDrawingBuffer: true,
+    });
     try {
       return gl === null || isEmulated(gl) ? undefined : new GlPainter(gl, canvas);
     } catch (error) {
@@ -85,7 +90,8 @@ export class GlPainter implements Painter {
     const bytesPerRow = 1 << this.#rowShift;
     const rows = Math.ceil(data.length / bytesPerRow);
     if (gl.isContextLost() || Math.max(width, height, rows) > this.#most) return false;
-    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    if (this.canvas.width !== width || this.canvas.height !== height)
+      Object.assign(this.canvas, { width, height });
     if (gl.drawingBufferWidth !== width || gl.drawingBufferHeight !== height) return false;
     gl.viewport(0, 0, width, height);
     this.#upload(data, bytesPerRow, rows);

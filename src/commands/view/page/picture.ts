@@ -65,6 +65,8 @@ export class Picture {
   /** Whether the server has been asked for a frame. */
   #isAsked = false;
   #arrived: Arrived | undefined;
+  /** A frame that was on its way when it was paused. */
+  #held: Arrived | undefined;
   #shown: Arrived | undefined;
   #pixels: Pixels | undefined;
   #ages: number[] = [];
@@ -106,6 +108,7 @@ export class Picture {
     this.#buffer = buffer;
     setText(byId("buffer-name"), buffer);
     this.#isAsked = false;
+    this.#held = undefined;
     // Its frames may be those of another server, which counts anew.
     this.#known = { arrived: 0, atMs: 0 };
     this.#counted = this.#known;
@@ -137,8 +140,13 @@ export class Picture {
   take(head: FrameHead, data: Uint8Array<ArrayBuffer>): void {
     this.#isAsked = false;
     this.setArrived(head.arrived, head.atMs);
-    if (this.#isPaused && !this.#isStepping) return;
-    this.#arrived = { head, data };
+    if (this.#isPaused && !this.#isStepping) this.#held = { head, data };
+    else this.#drawSoon({ head, data });
+  }
+
+  #drawSoon(arrived: Arrived): void {
+    this.#arrived = arrived;
+    this.#held = undefined;
     requestAnimationFrame(() => void this.#draw());
   }
 
@@ -148,14 +156,21 @@ export class Picture {
     const button = byId("pause");
     button.setAttribute("aria-pressed", `${this.#isPaused}`);
     setText(button, this.#isPaused ? "Play" : "Pause");
-    if (!this.#isPaused) this.#ask();
+    if (!this.#isPaused) this.#goOn();
   }
 
   /** Shows the newest frame, and stops there. */
   step(): void {
     if (!this.#isPaused) this.togglePause();
     this.#isStepping = true;
-    this.#ask();
+    this.#goOn();
+  }
+
+  /** Draws the frame that came during the pause, unless there is a newer one. */
+  #goOn(): void {
+    const held = this.#held;
+    if (held !== undefined && held.head.arrived >= this.#known.arrived) this.#drawSoon(held);
+    else this.#ask();
   }
 
   /** Saves what is shown. */
@@ -196,7 +211,8 @@ export class Picture {
     const painter = this.#painters.find((one) => one.draw(layout, data, colour));
     if (painter === undefined) {
       const reason = `This browser cannot draw a picture of ${layout.width} x ${layout.height}.`;
-      return this.#showBytes(arrived, reason);
+      this.#showBytes(arrived, reason);
+      return;
     }
     this.#dump.hide();
     byId("stage").hidden = false;
@@ -246,7 +262,14 @@ export class Picture {
     const facts: [string, string][] = [
       ["Frame", grouped(sequence)],
       ["Size", layout === undefined ? UNKNOWN : `${layout.width} × ${layout.height}`],
-      ["Format", isYuv && sight.kind === "raw" ? `${name}, ${sight.colour}` : name.toLowerCase() === "bytes" ? "bytes" : name],
+      [
+        "Format",
+        isYuv && sight.kind === "raw"
+          ? `${name}, ${sight.colour}`
+          : name.toLowerCase() === "bytes"
+            ? "bytes"
+            : name,
+      ],
       ["Bytes", sizeText(size, skipped)],
       ["Age", this.#ageText(stampMs)],
       ["Shown", this.#rates === undefined ? UNKNOWN : `${rateText(this.#rates.shown)} per second`],
@@ -313,10 +336,16 @@ export class Picture {
   #showPixel(): void {
     const [place, pixels] = [this.#stage.place, this.#pixels];
     const text = byId("pixel-text");
-    if (place === undefined || pixels === undefined) return setText(text, "Point at the picture.");
+    if (place === undefined || pixels === undefined) {
+      setText(text, "Point at the picture.");
+      return;
+    }
     const { layout, data, colour } = pixels;
     const samples = samplesAt(layout, data, place.x, place.y);
-    const rgb = colourOf(conversionOf(layout, colour), layout.model === "gray" ? samples.slice(0, 1) : samples);
+    const rgb = colourOf(
+      conversionOf(layout, colour),
+      layout.model === "gray" ? samples.slice(0, 1) : samples,
+    );
     const named = layout.samples.map(({ name }, at) => `${name} ${samples[at]}`).join("  ");
     const hex = rgb.map((value) => value.toString(16).padStart(2, "0")).join("");
     setText(text, `(${place.x}, ${place.y})  ${named}  #${hex}`);

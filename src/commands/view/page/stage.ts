@@ -31,6 +31,7 @@ export class Stage {
   /** @param onPlace is called when another pixel is selected. */
   constructor(onPlace: () => void) {
     this.#onPlace = onPlace;
+    this.#stage.tabIndex = 0;
     new ResizeObserver(() => this.#arrange()).observe(this.#stage);
     this.#stage.addEventListener("wheel", (event) => this.#turn(event), { passive: false });
     this.#stage.addEventListener("pointerdown", (event) => this.#grab(event));
@@ -149,7 +150,10 @@ export class Stage {
     const at = this.#inPicture(event);
     if (event.buttons === 1 && (event.movementX !== 0 || event.movementY !== 0) && this.#zoom !== undefined) {
       const scale = this.#scale;
-      this.#middle = { x: this.#middle.x - event.movementX / scale, y: this.#middle.y - event.movementY / scale };
+      this.#middle = {
+        x: this.#middle.x - event.movementX / scale,
+        y: this.#middle.y - event.movementY / scale,
+      };
       this.#arrange();
       return;
     }
@@ -164,7 +168,8 @@ export class Stage {
       ArrowDown: [0, 1],
     };
     const move = moves[event.key];
-    if (move === undefined || this.#size.width === 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (move === undefined || this.#size.width === 0 || event.ctrlKey || event.altKey || event.metaKey)
+      return;
     event.preventDefault();
     const by = event.shiftKey ? 10 : 1;
     const { width, height } = this.#size;
