@@ -145,4 +145,5 @@ for (const [at, act] of ACTS.entries()) {
   if (!stop.signal.aborted) areAllRight = (await play(act, at)) && areAllRight;
 }
 if (stop.signal.aborted) console.log("stopped");
-else if (!areAllRight) process.exitCode = 1;
+else if (areAllRight) console.log("Look at frames in a browser: bun src/main.ts view. All commands: bun src/main.ts --help");
+else process.exitCode = 1;

@@ -29,6 +29,8 @@ export type Option<T> = (
   readonly alias?: string;
   /** Of the last positional: it takes any number of arguments, and its value is the list of what they become. */
   readonly variadic?: true;
+  /** Given several times, it is what its values are with commas between them: {@link several}. */
+  readonly isRepeatable?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
   /** The hint for bytes that are not UTF-8, if another option takes them. */
@@ -210,6 +212,22 @@ export function bufferName(description: string): Option<string> {
     takes: "the name of a buffer",
     offers: "buffers",
     absent: "",
+    parse: (text) => text,
+  };
+}
+
+/** The name of a buffer that may be missing; `shown` says what that means. The core checks it. */
+export function bufferNameOrNone(description: string, shown: string): Option<string | undefined> {
+  return {
+    type: "positional",
+    required: false,
+    group: "",
+    default: shown,
+    description,
+    note: ADDRESS_NOTE,
+    takes: "the name of a buffer",
+    offers: "buffers",
+    absent: undefined,
     parse: (text) => text,
   };
 }
