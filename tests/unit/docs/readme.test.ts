@@ -132,12 +132,7 @@ describe("a recipe", () => {
     await using broker = await NatsServer.start();
     const name = uniqueName();
     const words = (line: string) =>
-      line
-        .replace(/ +#.*/, "")
-        .replace(" cam ", ` ${name} `)
-        .replace("nats://broker:4222", broker.url)
-        .split(" ")
-        .slice(1);
+      wordsOf(line.replace(" cam ", ` ${name} `).replace("nats://broker:4222", broker.url));
     await using publisher = Child.cli(words(publish));
     await bufferMade(name);
     // The other machine: its buffers are not ours.
@@ -160,15 +155,26 @@ describe("a recipe", () => {
     expect(output).toContain("Read 30 frames (1.9 MiB)");
   });
 
-  test("watches every buffer", async () => {
-    const [top = "", metrics = ""] = recipeWith("zerobuffer top").trim().split("\n");
-    expect(await follow(`zerobuffer reader cam --timeout-ms 0 & ${top}`, "kill $!; wait $! || true")).toMatch(
-      /^ *NAME +STATE/m,
-    );
-    await using server = Child.cli([...metrics.replace("9464", "0").split(" ").slice(1), "--json-lines"]);
+  test("looks at a buffer, and at every buffer", async () => {
+    const [view = "", top = "", metrics = ""] = recipeWith("zerobuffer top").trim().split("\n");
+    const name = uniqueName();
+    await using viewer = Child.cli([...wordsOf(view).with(1, name), "--no-open", "--json-lines"]);
+    await viewer.printed(/http:\/\/127\.0\.0\.1:\d+\//);
+    const [address = ""] = /http:\/\/127\.0\.0\.1:\d+\//.exec(viewer.output.toString()) ?? [];
+    expect(await (await fetch(address)).text()).toContain("<title>");
+
+    const row = new RegExp(`^${name} +idle `, "m");
+    expect(await follow(top)).toMatch(row);
+    await using server = Child.cli([...wordsOf(metrics.replace("9464", "0")), "--json-lines"]);
     const ready = await server.receive("started").then(() => server.receive("ready"));
-    expect(await (await fetch(ready.address)).text()).toContain("zerobuffer_build_info");
-    server.kill("SIGTERM");
+    expect(await (await fetch(ready.address)).text()).toContain(`{buffer="${name}"`);
+    for (const child of [viewer, server]) child.kill("SIGTERM");
+    await viewer.exited();
     await server.exited();
   });
 });
+
+/** The words of a command line of zerobuffer, without its first and its comment. */
+function wordsOf(line: string): string[] {
+  return line.replace(/ +#.*/, "").split(" ").slice(1);
+}
