@@ -1,6 +1,7 @@
 // Turns a program in TypeScript into an executable.
 
 import { commitOf } from "../src/cli/checkout.ts";
+import { bundlePage } from "../src/commands/view/bundle.ts";
 import { embedHelper, hostSystem } from "./build-native.ts";
 import { type Target, targets } from "./targets.ts";
 
@@ -35,6 +36,7 @@ export async function buildExecutable(entrypoint: string, output: string, target
     define: {
       BUILD_COMMIT: JSON.stringify(commitOf()),
       BUILD_TARGET: JSON.stringify((target ?? host).name),
+      ...(await definePage()),
     },
     ...(target !== undefined && { plugins: [embedHelper(target)] }),
     // The working directory's .env and bunfig.toml belong to somebody else.
@@ -44,4 +46,9 @@ export async function buildExecutable(entrypoint: string, output: string, target
       ...{ autoloadDotenv: false, autoloadBunfig: false },
     },
   });
+}
+
+/** For `Bun.build`: the page of view, inside of what is built. */
+export async function definePage(): Promise<Record<string, string>> {
+  return { BUILD_PAGE: JSON.stringify(JSON.stringify(await bundlePage())) };
 }

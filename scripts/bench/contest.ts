@@ -124,7 +124,7 @@ export function show({ title, contenders, comparisons }: Measurement): void {
   }
 }
 
-/** Prints measurements as the table of docs/performance.md. */
+/** Prints measurements as the table of docs/dev/performance.md. */
 export function showMarkdown(measurements: readonly Measurement[]): void {
   console.log("| work | medians | of | to | ratio | range | wanted |\n| - | - | - | - | -: | - | - |");
   for (const { title, contenders, comparisons } of measurements) {

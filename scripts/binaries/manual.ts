@@ -2,7 +2,15 @@
 
 import { version } from "../../package.json";
 import type { AnyCommand } from "../../src/cli/command.ts";
-import { EXIT_CODES_TEXT, textOf, UNITS, wrap } from "../../src/cli/help.ts";
+import {
+  CONCEPT,
+  EXIT_CODES_TEXT,
+  FIRST_EXAMPLES,
+  SUMMARY,
+  textOf,
+  UNITS,
+  wrap,
+} from "../../src/cli/help.ts";
 import { flagOf, type Option, type Options, outputOptions, VARIABLES } from "../../src/cli/options.ts";
 import { commands } from "../../src/commands/index.ts";
 
@@ -22,9 +30,7 @@ export async function manual(date: Date): Promise<string> {
     ".Sh DESCRIPTION",
     ".Nm",
     ...prose(
-      "moves frames (video images, records, any bytes) between two processes on one machine through shared memory. " +
-        "The reader creates a buffer and owns it; the writer connects to it. Data goes to standard output, everything " +
-        "else to standard error.",
+      `${SUMMARY[0]?.toLowerCase()}${SUMMARY.slice(1)} ${CONCEPT} Data goes to standard output, everything else to standard error.`,
     ),
     ".Pp",
     ...prose(Object.values(UNITS).join(" ")),
@@ -57,13 +63,11 @@ export async function manual(date: Date): Promise<string> {
     ".Sh EXIT STATUS",
     ...prose(`${EXIT_CODES_TEXT}.`),
     ".Sh EXAMPLES",
-    ...shown.flatMap(({ examples }) =>
-      examples.flatMap(({ purpose, line }) => [
-        ...prose(`${purpose[0]?.toUpperCase()}${purpose.slice(1)}:`),
-        // In a macro, quotation marks would be arguments.
-        ...[".Bd -literal -offset indent", escaped(line), ".Ed"],
-      ]),
-    ),
+    ...[FIRST_EXAMPLES, ...shown.map(({ examples }) => examples)].flat().flatMap(({ purpose, line }) => [
+      ...prose(`${purpose[0]?.toUpperCase()}${purpose.slice(1)}:`),
+      // In a macro, quotation marks would be arguments.
+      ...[".Bd -literal -offset indent", escaped(line), ".Ed"],
+    ]),
   ];
   return `${lines.join("\n")}\n`;
 }

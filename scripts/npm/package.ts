@@ -6,6 +6,7 @@ import metadata from "../../package.json";
 import { commitOf } from "../../src/cli/checkout.ts";
 import { type Entry, tarGz } from "../binaries/archive.ts";
 import { root } from "../build-native.ts";
+import { definePage } from "../executable.ts";
 import { withAddress } from "../release/table.ts";
 import type { Target } from "../targets.ts";
 import { chooseHelper, helperPlace } from "./helpers.ts";
@@ -77,7 +78,7 @@ async function bundle(targets: readonly Target[]): Promise<Map<string, string>> 
     sourcemap: "linked",
     naming: { entry: "[name].[ext]", chunk: "[name]-[hash].[ext]" },
     external: ["*.so", "*.dylib", "*.dll"],
-    define: { BUILD_COMMIT: JSON.stringify(commitOf()) },
+    define: { BUILD_COMMIT: JSON.stringify(commitOf()), ...(await definePage()) },
     plugins: [chooseHelper(targets)],
   });
   return new Map(

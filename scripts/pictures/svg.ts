@@ -1,4 +1,4 @@
-// What a terminal shows, as an SVG.
+// What terminals show, as an SVG.
 
 import { type IBufferCell, Terminal } from "@xterm/headless";
 
@@ -6,8 +6,9 @@ import { type IBufferCell, Terminal } from "@xterm/headless";
 const [WIDTH, HEIGHT, MARGIN] = [8.4, 18, 12];
 
 /** The terminal's own colours, and those that zerobuffer uses, by their numbers. */
-const [BACKGROUND, FOREGROUND] = ["#1b1f27", "#d8dee9"];
-const COLOURS: Readonly<Record<number, string>> = { 1: "#ef6b73", 2: "#8fc379", 3: "#e5c07b" };
+const BACKGROUND = "#1b1f27";
+export const FOREGROUND = "#d8dee9";
+export const COLOURS: Readonly<Record<number, string>> = { 1: "#ef6b73", 2: "#8fc379", 3: "#e5c07b" };
 
 /** Characters that fill the part of their cell from the bottom up, in eighths. */
 const BARS = " ▁▂▃▄▅▆▇█";
@@ -19,31 +20,79 @@ interface Run {
   readonly style: string;
 }
 
+/** A terminal: what was printed to it, and where it is in the picture, in characters. */
+export interface Screen {
+  readonly output: string;
+  readonly columns: number;
+  readonly rows: number;
+  /** The text above it; without it there is no line for one. */
+  readonly heading?: string;
+  readonly column?: number;
+  readonly row?: number;
+}
+
 /**
- * Draws a terminal of this size.
+ * Draws terminals.
  *
- * @param output what was printed to it.
  * @param title what the picture shows, for those who cannot see it.
  */
-export async function svgOf(
-  output: string,
-  { columns, rows }: { readonly columns: number; readonly rows: number },
-  title: string,
-): Promise<string> {
-  const terminal = new Terminal({ cols: columns, rows, allowProposedApi: true, convertEol: true });
-  await new Promise<void>((resolve) => terminal.write(output, resolve));
-  const [width, height] = [columns * WIDTH + 2 * MARGIN, rows * HEIGHT + 2 * MARGIN];
-  const shapes = Array.from({ length: rows }, (_, row) => shapesOf(terminal, row)).flat();
+export async function svgOf(screens: readonly Screen[], title: string): Promise<string> {
+  const drawn = await Promise.all(screens.map(drawScreen));
+  const [width, height] = [
+    Math.max(...drawn.map(({ right }) => right)),
+    Math.max(...drawn.map(({ bottom }) => bottom)),
+  ];
+  return svg(
+    width,
+    height,
+    title,
+    drawn.flatMap(({ shapes }) => shapes),
+  );
+}
+
+/** An SVG of this size in pixels, in a monospaced font. */
+export function svg(width: number, height: number, title: string, shapes: readonly string[]): string {
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${rounded(width)} ${rounded(height)}" role="img">`,
     `<title>${escaped(title)}</title>`,
-    `<rect width="${width}" height="${height}" rx="8" fill="${BACKGROUND}"/>`,
     `<g font-family="ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14" xml:space="preserve">`,
     ...shapes,
     "</g>",
     "</svg>",
     "",
   ].join("\n");
+}
+
+/** A terminal's background. */
+export function panel(x: number, y: number, width: number, height: number): string {
+  const [left, top, right, bottom] = [x, y, width, height].map(rounded);
+  return `<rect x="${left}" y="${top}" width="${right}" height="${bottom}" rx="8" fill="${BACKGROUND}"/>`;
+}
+
+async function drawScreen({ output, columns, rows, heading, column = 0, row = 0 }: Screen) {
+  const terminal = new Terminal({ cols: columns, rows, allowProposedApi: true, convertEol: true });
+  await new Promise<void>((resolve) => terminal.write(output, resolve));
+  const lines = heading === undefined ? 0 : 1;
+  const [width, height] = [columns * WIDTH + 2 * MARGIN, (rows + lines) * HEIGHT + 2 * MARGIN];
+  const [x, y] = [column * WIDTH, row * HEIGHT];
+  const shapes = Array.from({ length: rows }, (_, line) => shapesOf(terminal, line)).flat();
+  const name =
+    heading === undefined
+      ? []
+      : [
+          `<text x="${rounded(x + MARGIN)}" y="${rounded(y + MARGIN + 13)}" fill="${FOREGROUND}" fill-opacity="0.6">${escaped(heading)}</text>`,
+        ];
+  return {
+    right: x + width,
+    bottom: y + height,
+    shapes: [
+      panel(x, y, width, height),
+      ...name,
+      `<g transform="translate(${rounded(x)} ${rounded(y + lines * HEIGHT)})">`,
+      ...shapes,
+      "</g>",
+    ],
+  };
 }
 
 function shapesOf(terminal: Terminal, row: number): string[] {
@@ -88,10 +137,10 @@ function styleOf(cell: IBufferCell): string {
   return ` fill="${colour ?? FOREGROUND}"${cell.isDim() ? ' fill-opacity="0.6"' : ""}${weight}`;
 }
 
-function rounded(value: number): number {
+export function rounded(value: number): number {
   return Math.round(value * 10) / 10;
 }
 
-function escaped(text: string): string {
+export function escaped(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

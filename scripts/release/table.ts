@@ -1,5 +1,7 @@
 // What a release consists of and where its files go. Every way to install zerobuffer is made from this.
 
+import { version } from "../../package.json";
+
 /** The description that every package has. */
 export const SUMMARY = "Move frames between processes on one machine through shared memory";
 
@@ -85,7 +87,15 @@ export function archivesFor<Kind extends "deb" | "rpm" | "homebrew" | "scoop">(r
   });
 }
 
-/** The README with the address of the repository in place of `$REPOSITORY`, which it has where it is not known. */
+/**
+ * The README with the address of the repository in place of `$REPOSITORY`, and in front of its links and pictures, which are not
+ * beside it. Unchanged where the address is not known.
+ */
 export function withAddress(readme: string, repository: string | undefined): string {
-  return repository === undefined ? readme : readme.replaceAll("$REPOSITORY", repository);
+  if (repository === undefined) return readme;
+  return readme
+    .replaceAll("$REPOSITORY", repository)
+    .replace(/(!?)(\[[^\]]*\])\((?![a-z]+:|#)/g, (_, isPicture, text) => {
+      return `${isPicture}${text}(${repository}/${isPicture ? "raw" : "blob"}/v${version}/`;
+    });
 }

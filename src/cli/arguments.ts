@@ -178,8 +178,10 @@ class Scanner {
   }
 
   #give(flag: string, text: string): void {
-    // Of a repeated option the last one holds.
-    this.#given.set(this.#names.get(flag)!, text);
+    // Of a repeated option the last one holds, unless it takes several values.
+    const name = this.#names.get(flag)!;
+    const before = this.#options[name]?.isRepeatable ? this.#given.get(name) : undefined;
+    this.#given.set(name, before === undefined ? text : `${before},${text}`);
   }
 
   #refuse(message: string): void {

@@ -13,6 +13,23 @@ export const UNITS: Readonly<Record<string, string>> = {
   TIME: "TIME is in milliseconds, or has a suffix: us, ms, s, m.",
 };
 
+/** What the program does. */
+export const SUMMARY =
+  "Moves frames (video, audio, records, any bytes) between processes on one machine through shared memory.";
+
+/** The words that every page of the help uses. */
+export const CONCEPT =
+  "A buffer is a ring of frames in shared memory with a name. Its reader creates it; its writer connects to it.";
+
+/** The first things to try, in two terminals. */
+export const FIRST_EXAMPLES = [
+  { purpose: "create buffer cam, and read until its writer leaves", line: "zerobuffer reader cam" },
+  {
+    purpose: "in another terminal, send 300 frames of 2 MiB, 30 per second",
+    line: "zerobuffer writer cam -n 300 -s 2MiB --rate 30",
+  },
+] as const;
+
 /** What each exit code means, in one sentence. */
 export const EXIT_CODES_TEXT: string = EXIT_CODE_MEANINGS.map(([code, meaning]) => `${code} ${meaning}`).join(
   ", ",
@@ -55,24 +72,15 @@ async function printPage(page: (style: Style) => string[], json: boolean): Promi
 
 /** The page of one command, by section. */
 export function commandPage(command: AnyCommand, style: Style): string[] {
-  const { name, description } = command.meta;
-  const places = Object.entries(command.args).filter(([, option]) => option.type === "positional");
-  const usage = [
-    "zerobuffer",
-    name,
-    ...places.map(([place, option]) => placeLabel(place, option)),
-    "[options]",
-  ];
   const options = Object.values(command.args);
   const notes = [...new Set(options.flatMap(({ note }) => note ?? []))];
   const units = Object.entries(UNITS).filter(([unit]) =>
     options.some(({ valueHint }) => valueHint?.startsWith(unit)),
   );
   const variables = Object.keys(command.args).flatMap((option) => VARIABLES[option] ?? []);
-  const examples = command.examples.map(({ line, purpose }) => `${style.dim(`# ${purpose}`)}\n${line}`);
   return [
-    wrap(description, TEXT_WIDTH).join("\n"),
-    section("Usage", usage.join(" "), style),
+    wrap(command.meta.description, TEXT_WIDTH).join("\n"),
+    section("Usage", usageOf(command), style),
     ...argumentSections(command.args, style),
     ...(notes.length > 0 ? [section("Notes", notes.flatMap(paragraph).join("\n"), style)] : []),
     ...(units.length > 0 ? [section("Units", units.map(([, text]) => text).join("\n"), style)] : []),
@@ -80,8 +88,20 @@ export function commandPage(command: AnyCommand, style: Style): string[] {
       ? [section("Environment", paragraph(variablesText(variables)).join("\n"), style)]
       : []),
     section("Exit codes", paragraph(`${EXIT_CODES_TEXT}.`).join("\n"), style),
-    section("Examples", examples.join("\n"), style),
+    examplesSection(command.examples, style),
   ];
+}
+
+function examplesSection(examples: AnyCommand["examples"], style: Style): string {
+  const lines = examples.map(({ line, purpose }) => `${style.dim(`# ${purpose}`)}\n${line}`);
+  return section("Examples", lines.join("\n"), style);
+}
+
+/** How a command is typed. */
+export function usageOf({ args, meta }: AnyCommand): string {
+  const places = Object.entries(args).filter(([, { type }]) => type === "positional");
+  const labels = places.map(([place, option]) => placeLabel(place, option));
+  return ["zerobuffer", meta.name, ...labels, "[options]"].join(" ");
 }
 
 function variablesText(variables: readonly string[]): string {
@@ -95,10 +115,13 @@ function programPage(group: string, commands: readonly AnyCommand[], style: Styl
   const rows = commands.map(
     ({ meta }) => [meta.name, firstSentence(meta.description)] as const satisfies Row,
   );
+  const isWhole = group === "";
   return [
-    "Moves frames between processes on one machine through shared memory.",
-    section("Usage", `${["zerobuffer", group, "<command> [options]"].filter(Boolean).join(" ")}`, style),
+    wrap(SUMMARY, TEXT_WIDTH).join("\n"),
+    ...(isWhole ? [wrap(CONCEPT, TEXT_WIDTH).join("\n")] : []),
+    section("Usage", ["zerobuffer", group, "<command> [options]"].filter(Boolean).join(" "), style),
     section("Commands", table(rows, columnOf(rows), style), style),
+    ...(isWhole ? [examplesSection(FIRST_EXAMPLES, style)] : []),
     section("More", "zerobuffer help <command>\nzerobuffer version\nzerobuffer --licenses", style),
   ];
 }
@@ -115,7 +138,7 @@ function argumentSections(options: Options, style: Style): string[] {
   const rows = new Map(
     Object.entries(options).map(([name, option]) => [
       option,
-      [labelOf(name, option), textOf(option)] as const,
+      [optionLabel(name, option), textOf(option)] as const,
     ]),
   );
   const column = columnOf([...rows.values()]);
@@ -138,7 +161,8 @@ function table(rows: readonly Row[], column: number, style: Style): string {
   return lines.join("\n");
 }
 
-function labelOf(name: string, option: Option<unknown>): string {
+/** How an option or an argument is typed, with what it takes. */
+export function optionLabel(name: string, option: Option<unknown>): string {
   const { alias, type, valueHint } = option;
   if (type === "positional") return placeLabel(name, option);
   const short = alias === undefined ? "    " : `-${alias}, `;

@@ -29,6 +29,8 @@ export type Option<T> = (
   readonly alias?: string;
   /** Of the last positional: it takes any number of arguments, and its value is the list of what they become. */
   readonly variadic?: true;
+  /** Given several times, it is what its values are with commas between them: {@link several}. */
+  readonly isRepeatable?: true;
   /** Completes "Option --x takes …". */
   readonly takes: string;
   /** The hint for bytes that are not UTF-8, if another option takes them. */
@@ -214,6 +216,22 @@ export function bufferName(description: string): Option<string> {
   };
 }
 
+/** The name of a buffer that may be missing; `shown` says what that means. The core checks it. */
+export function bufferNameOrNone(description: string, shown: string): Option<string | undefined> {
+  return {
+    type: "positional",
+    required: false,
+    group: "",
+    default: shown,
+    description,
+    note: ADDRESS_NOTE,
+    takes: "the name of a buffer",
+    offers: "buffers",
+    absent: undefined,
+    parse: (text) => text,
+  };
+}
+
 /** The names of any number of buffers; `shown` says what no name means: without it, one is needed. The core checks them. */
 export function bufferNames(description: string, shown?: string): Option<readonly string[]> {
   return {
@@ -302,7 +320,7 @@ export const outputOptions = {
 /** Events instead of one result, for commands that run for long. */
 export const jsonLines = flag({
   group: "Output",
-  description: "print what happens as one JSON object a line",
+  description: "print events, one JSON object per line",
 });
 
 /** The same for commands that move frames. */
@@ -311,7 +329,7 @@ export const transferOptions = {
   jsonLines,
   intervalMs: duration({
     group: "Output",
-    description: "tell the progress this often, with --json-lines",
+    description: "report progress this often, with --json-lines",
     default: undefined,
     shown: "1s",
   }),

@@ -52,7 +52,7 @@ async function runCommand(
   // If frames are written to stdout, the report goes to stderr.
   const isEvent = asEvents && "jsonLines" in command.args;
   const descriptor =
-    scan.given.get("output") === "-" || (command.movesFrames && !json)
+    ["output", "snapshot"].some((option) => scan.given.get(option) === "-") || (command.movesFrames && !json)
       ? Descriptor.STDERR
       : Descriptor.STDOUT;
   const isHidden = command.movesFrames === true && scan.given.has("quiet");

@@ -15,6 +15,7 @@ export const commands: Commands = Object.assign(Object.create(null), {
   "bridge subscribe": async () => (await import("./bridge/subscribe.ts")).default,
   bench: async () => (await import("./bench/command.ts")).default,
   top: async () => (await import("./top/command.ts")).default,
+  view: async () => (await import("./view/command.ts")).default,
   metrics: async () => (await import("./metrics/command.ts")).default,
   list: async () => (await import("./list/command.ts")).default,
   inspect: async () => (await import("./inspect/command.ts")).default,

@@ -20,6 +20,7 @@ import { RecordDocument } from "./record.ts";
 import { RelayDocument } from "./relay.ts";
 import { ReplayDocument } from "./replay.ts";
 import { TopDocument } from "./top.ts";
+import { ViewDocument } from "./view.ts";
 import { WriterDocument } from "./writer.ts";
 
 /** The published schemas. */
@@ -35,6 +36,7 @@ export const documents = {
   "bridge-subscribe": BridgeSubscribeDocument,
   bench: BenchDocument,
   top: TopDocument,
+  view: ViewDocument,
   metrics: MetricsDocument,
   list: ListDocument,
   inspect: InspectDocument,

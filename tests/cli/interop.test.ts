@@ -1,51 +1,38 @@
 // The pipelines of docs/interop.md do what the page says, with GStreamer and ffmpeg where they are.
 
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../../scripts/build-native.ts";
 import { parseVideo } from "../../src/frames/video.ts";
 import { VIDEO_FORMATS } from "../../src/frames/video-formats.ts";
 import { pseudoRandom, uniqueName } from "../support/buffers.ts";
-import { Child, program } from "../support/process.ts";
+import { blocksOf, Desk, textOf, withUniqueNames } from "../support/pages.ts";
+import { Child } from "../support/process.ts";
 import { ask, serve, stopped } from "./channels.ts";
 
-const page = readFileSync(join(root, "docs", "interop.md"), "utf8");
+const page = textOf("docs/interop.md");
 
 /** The blocks of a language. */
-const blocksOf = (language: string) =>
-  [...page.matchAll(new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\``, "gm"))].map(
-    ([, text = ""]) => text,
-  );
+const textsIn = (language: string) =>
+  blocksOf(page).flatMap((block) => (block.language === language ? [block.text] : []));
 
-const [gstreamer = "", ffmpeg = "", duplex = "", file = "", ...others] = blocksOf("sh");
+const [gstreamer = "", ffmpeg = "", duplex = "", file = "", ...others] = textsIn("sh");
 
 const lacks = (...programs: string[]) => programs.some((name) => Bun.which(name) === null);
 
+let desk: Desk;
 let directory: string;
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "zerobuffer-interop-"));
+  desk = new Desk();
+  directory = desk.directory;
 });
-afterEach(() => rmSync(directory, { recursive: true }));
+afterEach(() => desk[Symbol.dispose]());
 
-const bytesOf = (name: string) => readFileSync(join(directory, name));
+const bytesOf = (name: string) => desk.read(name);
 
-/** Runs a block in a directory of its own, with names of buffers that no other test uses. Fails if one of its commands does. */
+/** Runs a block with names of buffers that no other test uses. Fails if one of its commands does. */
 async function runBlock(block: string): Promise<void> {
-  const words = program.map((word) => `'${word}'`).join(" ");
-  writeFileSync(join(directory, "zerobuffer"), `#!/bin/sh\nexec ${words} "$@"\n`);
-  chmodSync(join(directory, "zerobuffer"), 0o755);
-  const named = block
-    .replace(/(?<=reader |writer )cam\b/g, uniqueName())
-    .replace(/(?<=serve |request )filter\b/g, uniqueName());
-  // The status of the last job in the background is that of the block; one of an earlier pipeline ends it at once.
-  const script = `set -e -o pipefail\n${named.replace(/^wait$/gm, "wait $!")}`;
-  await using shell = Child.program(["bash", "-c", script], {
-    cwd: directory,
-    env: { PATH: `${directory}:${process.env.PATH}` },
-  });
-  const { code, stderr } = await shell.exited();
+  const { code, stderr } = await desk.run(withUniqueNames(block));
   expect([code, stderr]).toEqual([0, expect.any(String)]);
 }
 
@@ -91,7 +78,7 @@ describe("docs/interop.md", () => {
 
   test.skipIf(lacks("python3"))("has a handler that knows the width of each client's pictures", async () => {
     const handler = join(directory, "handler.py");
-    writeFileSync(handler, blocksOf("python")[0] ?? "");
+    writeFileSync(handler, textsIn("python")[0] ?? "");
     const channel = uniqueName();
     await using server = await serve(channel, "--exec", `python3 ${handler}`);
     for (const [width, height] of [
@@ -110,8 +97,19 @@ describe("docs/interop.md", () => {
     await stopped(server);
   });
 
+  test.skipIf(lacks("python3"))("has Python code without mistakes in its syntax", async () => {
+    const programs = textsIn("python");
+    expect(programs).toHaveLength(3);
+    for (const text of programs) {
+      writeFileSync(join(directory, "program.py"), text);
+      await using check = Child.program(["python3", "-m", "py_compile", join(directory, "program.py")]);
+      expect(await check.exited()).toMatchObject({ code: 0, stderr: "" });
+    }
+  });
+
   test("lists every format with its names", () => {
-    const rows = [...page.matchAll(/^\| (`.*) \| (.*) \|$/gm)].map(([, ...cells]) =>
+    const formats = page.slice(page.indexOf("## Formats"), page.indexOf("## Pipelines"));
+    const rows = [...formats.matchAll(/^\| (`.*) \| (.*) \|$/gm)].map(([, ...cells]) =>
       cells.map((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name = ""]) => name)),
     );
     const listed = rows.flatMap(([gstreamer = [], ffmpeg = []]) =>

@@ -110,18 +110,20 @@ describe("the release", () => {
     expect(sums()).toHaveLength(targets.length + PACKAGINGS.filter(({ deb }) => deb).length * 2 + 6);
   });
 
-  test("names no file of itself that it does not have, nor does the README", () => {
+  test("names no file of itself that it does not have, nor do the README and docs/install.md", () => {
     const texts = ["release-notes.md", "zerobuffer.rb", "zerobuffer.json", "Dockerfile", "install.sh"].map(
       read,
     );
-    const readme = readFileSync(join(root, "README.md"), "utf8");
+    const pages = ["README.md", "docs/install.md"]
+      .map((path) => readFileSync(join(root, path), "utf8"))
+      .join();
     const named = [
       ...texts.flatMap((text) => [...text.matchAll(/releases\/download\/v[0-9.]+\/([\w.-]+)/g)]),
-      ...readme.matchAll(/\$REPOSITORY\/releases\/latest\/download\/([\w.-]+)/g),
+      ...pages.matchAll(/\$REPOSITORY\/releases\/latest\/download\/([\w.-]+)/g),
     ].map(([, file]) => file ?? "");
     expect(named.length).toBeGreaterThan(15);
     expect(sums()).toEqual(expect.arrayContaining([...new Set(named)]));
-    for (const pattern of readme.matchAll(/install \.\/(zerobuffer\S+)/g))
+    for (const pattern of pages.matchAll(/install \.\/(zerobuffer\S+)/g))
       expect([...new Bun.Glob(pattern[1] ?? "").scanSync(dist)]).toHaveLength(1);
   });
 

@@ -11,7 +11,7 @@ export const brokerOptions = {
     ...text({
       group: "Broker",
       description: "connect to this NATS server",
-      note: "--server takes several addresses, too, with commas between them: one of them is used.",
+      note: "--server also takes several addresses, separated by commas: one of them is used.",
       valueHint: "URL",
       shown: DEFAULT_SERVER,
     }),

@@ -65,7 +65,7 @@ const args = {
   stream: text({ group: "Stream", description: "read from this JetStream stream", valueHint: "NAME" }),
   durable: text({
     group: "Stream",
-    description: "go on where the subscriber of this name stopped",
+    description: "continue where the subscriber of this name stopped",
     note: "Each --durable name has one subscriber at a time: two would tear the frames between them.",
     valueHint: "NAME",
   }),
@@ -75,7 +75,7 @@ const args = {
       description: "choose where to start",
       note:
         "--start takes new, first or last, for frames of the stream, the number of a message in it, or a time such as " +
-        "2026-05-01T12:00:00Z. A --durable that is known goes on instead.",
+        "2026-05-01T12:00:00Z. A --durable name that is known continues where it stopped.",
       valueHint: "START",
       shown: "new",
     }),

@@ -33,7 +33,7 @@ interface RequestLoopOptions {
   /** Whether to put a stamp before each request. */
   readonly stamp: boolean;
   readonly timeoutMs: number;
-  /** Whether to go on with the next server when one has gone. */
+  /** Whether to continue with the next server when one leaves. */
   readonly follow: boolean;
   /** How long to wait for that one. */
   readonly connectTimeoutMs: number;

@@ -83,7 +83,7 @@ const args = {
   stamp: flag({
     group: "Requests",
     description: "put number and time before each request, 24 bytes",
-    note: "With --stamp, --verify expects what a server answers that takes the stamp off.",
+    note: "With --stamp, --verify expects the responses of a server that takes the stamp off.",
   }),
   metadata: text({
     group: "Requests",
@@ -150,7 +150,7 @@ const args = {
   }),
   follow: flag({
     group: "Waiting",
-    description: "go on with the next server when one has gone",
+    description: "continue with the next server when one leaves",
     note:
       "--follow waits forever for servers unless --connect-timeout-ms is given. Requests in flight when a server goes get no " +
       "response: they may have been handled.",

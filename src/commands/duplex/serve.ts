@@ -79,7 +79,7 @@ const args = {
     note:
       "With --exec-cancel, the length 4294967295 is followed by the number of a request that is cancelled (u64, " +
       "little-endian), counted from 0 since this start of COMMAND. It answers that one, too, with 1 byte or more, which " +
-      "nobody gets; it may have answered already.",
+      "is dropped; it may have answered already.",
   }),
   stamp: flag({
     group: "Requests",

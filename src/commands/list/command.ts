@@ -51,7 +51,7 @@ const args = {
   intervalMs: duration({
     group: "Watching",
     description: "count frames this long, 0: no rates",
-    note: "--interval-ms is with --watch the time between two updates, at least 100ms.",
+    note: "With --watch, --interval-ms is the time between two updates, at least 100ms.",
     default: undefined,
     shown: "100ms, 1s with --watch",
   }),

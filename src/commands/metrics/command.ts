@@ -16,7 +16,7 @@ const args = {
   listen: endpoint({
     group: "Serving",
     description: "serve the metrics there until interrupted",
-    note: "--listen PORT listens on 127.0.0.1. Port 0 is any that is free: the address is printed.",
+    note: "--listen PORT listens on 127.0.0.1. Port 0 takes a free one: the address is printed.",
   }),
   ...outputOptions,
   jsonLines,
@@ -26,8 +26,7 @@ export default defineCommand({
   meta: {
     name: "metrics",
     description:
-      "Prints what Prometheus wants to know of every buffer on this machine, as OpenMetrics text. With --listen it serves " +
-      "that at /metrics.",
+      "Prints metrics of every buffer for Prometheus, as OpenMetrics text. With --listen it serves them at /metrics.",
   },
   args,
   examples: [

@@ -1,6 +1,7 @@
 // Answers what asks for metrics.
 
-import { CommandError, explain, systemCode, systemReason } from "../../cli/failure.ts";
+import { explain } from "../../cli/failure.ts";
+import { notListening } from "../../cli/listening.ts";
 import type { Endpoint } from "../../cli/values.ts";
 import { CONTENT_TYPES, type Format, formatFor } from "./exposition.ts";
 
@@ -57,17 +58,4 @@ function plainText(status: number, text: string, headers: Readonly<Record<string
     status,
     headers: { ...headers, "Content-Type": "text/plain; charset=utf-8" },
   });
-}
-
-function notListening({ host, port }: Endpoint, error: unknown): CommandError {
-  const reasons: Readonly<Record<string, readonly [string, string]>> = {
-    EADDRINUSE: ["another program has it", "Choose another port, or --listen 0 for one that is free."],
-    EACCES: ["this user may not use it", "Choose a port from 1024 on."],
-  };
-  const [reason, hint] = reasons[systemCode(error) ?? ""] ?? [
-    systemReason(error),
-    "Name an address of this machine, such as 127.0.0.1.",
-  ];
-  const place = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-  return new CommandError("IO_ERROR", `Cannot listen on ${place}: ${reason}.`, hint, error);
 }

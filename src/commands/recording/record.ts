@@ -46,7 +46,7 @@ const args = {
   stamp: flag({
     group: "Frames",
     description: "record the time in the stamp of each frame",
-    note: "--stamp is for frames that begin with stamps (writer --stamp): they keep them, and their times become publish times.",
+    note: "--stamp is for frames with stamps (writer --stamp): the frames keep them, and their times become publish times.",
   }),
   follow: flag({
     group: "Frames",

@@ -54,11 +54,11 @@ const args = {
   from: moment({
     group: "Frames",
     description: "start here",
-    note: "WHEN is a time after the first frame (90s, 5m) or a date (2026-11-26T08:30:00Z; without Z, of this place).",
+    note: "WHEN is a time after the first frame (90s, 5m) or a date (2026-11-26T08:30:00Z; without Z in local time).",
   }),
   to: moment({ group: "Frames", description: "end here" }),
   loop: flag({ group: "Frames", description: "start again at the end, until stopped" }),
-  dryRun: flag({ group: "Frames", description: "tell what would be replayed, and touch no buffer" }),
+  dryRun: flag({ group: "Frames", description: "show what would be replayed, touch no buffer" }),
   follow: flag({
     group: "Frames",
     description: "continue with the next reader when one leaves",

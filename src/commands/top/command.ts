@@ -22,7 +22,7 @@ export default defineCommand({
   meta: {
     name: "top",
     description:
-      "Shows every buffer on this machine on one screen: how full, how fast, who uses it. The keys are on the screen. " +
+      "Shows every buffer on one screen: how full, how fast, who uses it. The keys are on the screen. " +
       "If stdout is no terminal, it prints one snapshot.",
   },
   args,

@@ -1,17 +1,22 @@
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { renderUsage } from "citty";
+import { manual } from "../../../scripts/binaries/manual.ts";
 import { root } from "../../../scripts/build-native.ts";
 import type { AnyCommand } from "../../../src/cli/command.ts";
 import { EXIT_CODE_MEANINGS, EXIT_CODES, SIGNAL_EXIT_CODES } from "../../../src/cli/exit-codes.ts";
-import { commandPage, textOf } from "../../../src/cli/help.ts";
+import { CONCEPT, commandPage, FIRST_EXAMPLES, SUMMARY, textOf } from "../../../src/cli/help.ts";
 import { flagOf } from "../../../src/cli/options.ts";
 import { plain } from "../../../src/cli/terminal.ts";
 import { commands } from "../../../src/commands/index.ts";
 import { SHELLS } from "../../../src/schemas/words.ts";
+import { textOf as pageOf } from "../../support/pages.ts";
+import { run } from "../../support/process.ts";
 
 const all = await Promise.all(Object.values(commands).map((load) => load()));
+
+const readme = pageOf("README.md");
 
 /** The lines of the help of a command. */
 function linesOf(command: AnyCommand): string[] {
@@ -65,8 +70,22 @@ test("citty makes a usage of each command's definitions", async () => {
   }
 });
 
+test("the README, the help and the manual page describe the program in the same words", async () => {
+  const { stdout } = await run("--help");
+  const texts = [
+    readme.replaceAll("**", ""),
+    stdout.toString(),
+    (await manual(new Date(0))).replaceAll("\\-", "-"),
+  ];
+  for (const text of texts.map((text) => text.replaceAll(/\s+/g, " "))) {
+    expect(text).toContain(SUMMARY.slice(1));
+    expect(text).toContain(CONCEPT);
+    for (const { line } of FIRST_EXAMPLES) expect(text).toContain(line);
+  }
+});
+
 test("the README lists every exit code", () => {
-  const rows = readFileSync(join(root, "README.md"), "utf8").matchAll(/^\| ((?:\d+(?:, )?)+) +\|/gm);
+  const rows = readme.matchAll(/^\| ((?:\d+(?:, )?)+) +\|/gm);
   const listed = [...rows].flatMap(([, codes = ""]) => codes.split(", "));
   expect(listed.toSorted()).toEqual(EXIT_CODE_MEANINGS.map(([code]) => code).toSorted());
 });

@@ -1,4 +1,4 @@
-// What docs/bridge.md and the files beside it say is so.
+// What docs/bridge.md and the files of examples/bridge say is so.
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -9,8 +9,8 @@ import { frameOf, resultOf, Sink, Source, upTo } from "../../support/bridge.ts";
 import { canServe, NatsServer } from "../../support/nats.ts";
 import { run } from "../../support/process.ts";
 
-const textOf = (file: string) => readFileSync(join(root, "docs", file), "utf8");
-const page = textOf("bridge.md");
+const textOf = (file: string) => readFileSync(join(root, "examples", "bridge", file), "utf8");
+const page = readFileSync(join(root, "docs", "bridge.md"), "utf8");
 
 test("every header and count is on the page, and every option on it is one of the commands'", async () => {
   for (const header of Object.values(HEADERS)) expect(page).toContain(`\`${header}\``);

@@ -1,4 +1,4 @@
-// What docs/containers.md tells to type moves frames between containers, and what it shows is what the commands print. Docker is
+// What docs/containers.md and examples/containers tell to type moves frames between containers, and what it shows is what the commands print. Docker is
 // not needed: its lines are checked word by word, and what they run runs in pid namespaces.
 
 import { describe, expect, test } from "bun:test";
@@ -159,10 +159,16 @@ function expectKeys(object: object, ...keys: string[]): void {
 
 const runOf = (args: readonly string[]): Run => ({ args, options: new Map() });
 
-describe("the YAML of docs/containers.md", () => {
+/** The documents of a file of examples/containers. */
+function documentsOf(file: string) {
+  const text = readFileSync(join(root, "examples", "containers", file), "utf8");
   // biome-ignore lint/suspicious/noExplicitAny: documents whose keys the tests check
-  const documents = blocksOf("yaml").flatMap(({ text }) => [Bun.YAML.parse(text)].flat()) as any[];
-  const [compose, ...pods] = documents;
+  return [Bun.YAML.parse(text)].flat() as any[];
+}
+
+describe("the files of examples/containers", () => {
+  const [compose] = documentsOf("compose.yaml");
+  const pods = ["pod.yaml", "pods-of-one-node.yaml"].flatMap(documentsOf);
 
   test("has services of Compose that share a volume in memory", () => {
     expectKeys(compose, "services", "volumes");

@@ -1,8 +1,8 @@
-// What docs/protocol.md says is what the code does, what comments cite is there, and no link of a page is dead.
+// What docs/protocol.md says is what the code does, and what comments cite is there.
 
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join, relative } from "node:path";
 import {
   DuplexChannelFactory,
   type Frame,
@@ -11,6 +11,7 @@ import {
   Writer,
 } from "../../../src/core/index.ts";
 import { uniqueName } from "../../support/buffers.ts";
+import { anchorsOf } from "../../support/pages.ts";
 
 const root = join(import.meta.dir, "..", "..", "..");
 const pageOf = (path: string) => readFileSync(join(root, path), "utf8");
@@ -284,24 +285,7 @@ describe("a live buffer and docs/protocol.md", () => {
   });
 });
 
-// ---- citations and links -------------------------------------------------------------------------------------------
-
-/** A page without its blocks and pieces of code. */
-const proseOf = (text: string) => text.replace(/^```[\s\S]*?^```/gm, "").replace(/`[^`\n]*`/g, "code");
-
-/** The anchors that GitHub makes of a page's headings, with the headings. */
-function anchorsOf(text: string): Map<string, string> {
-  const headings = [...text.replace(/^```[\s\S]*?^```/gm, "").matchAll(/^#+ (.*)$/gm)];
-  return new Map(
-    headings.map(([, heading = ""]) => [
-      heading
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N} _-]/gu, "")
-        .replaceAll(" ", "-"),
-      heading,
-    ]),
-  );
-}
+// ---- citations -------------------------------------------------------------------------------------------
 
 const numbersIn = (text: string) => [...text.matchAll(/\d+(?:\.\d+)?/g)].map(([number]) => number);
 
@@ -368,22 +352,4 @@ describe("docs/protocol.md", () => {
     });
     expect(wrong.map(([link]) => link)).toEqual([]);
   });
-});
-
-describe("a page of the documentation", () => {
-  const pages = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)];
-
-  for (const path of pages.filter((name) => name.endsWith(".md"))) {
-    test(`${path} has no dead link`, () => {
-      const links = [...proseOf(pageOf(path)).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = ""]) => link);
-      const dead = links.filter((link) => {
-        if (/^[a-z]+:/i.test(link)) return false;
-        const [target = "", anchor] = link.split("#");
-        const file = target === "" ? path : join(dirname(path), target);
-        if (!existsSync(join(root, file))) return true;
-        return anchor !== undefined && !anchorsOf(pageOf(file)).has(anchor);
-      });
-      expect(dead).toEqual([]);
-    });
-  }
 });
