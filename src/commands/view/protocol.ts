@@ -98,6 +98,6 @@ export type ServerMessage =
 /** What the page sends. */
 export type PageMessage =
   | { readonly token: string }
-  /** It has dealt with the last frame, and takes another one. */
-  | { readonly ready: true }
+  /** Whether it takes another frame: it does when it is about to draw the last one, and not when it is paused. */
+  | { readonly ready: boolean }
   | { readonly ping: true };

@@ -85,15 +85,19 @@ export class Serving {
     const reader = this.#reader;
     if (reader === undefined) return await raceAbort(new Promise<never>(() => {}), this.#session.signal);
     const progress = await startProgress(this.#session, "Viewing", undefined);
+    const browsers = this.#browsers;
     const loop = new ViewLoop(reader, this.#sights, this.#session, {
+      get isLooking() {
+        return browsers.count > 0;
+      },
       onFrame: (frame) => {
-        if (this.#browsers.count > 0) this.#show(frame);
+        if (browsers.count > 0) this.#show(frame);
         progress?.update(this.#arrived, reader.bytesRead, this.#arrived);
         return false;
       },
       onWriter: (state) => {
         this.#writer = state;
-        this.#browsers.tell({ type: "writer", state });
+        browsers.tell({ type: "writer", state });
       },
     });
     try {
@@ -101,8 +105,8 @@ export class Serving {
     } finally {
       this.#document.frames_read = reader.framesRead;
       this.#document.frames_skipped = reader.framesSkipped;
-      this.#document.frames_sent = this.#browsers.framesSent;
-      this.#document.bytes_sent = this.#browsers.bytesSent;
+      this.#document.frames_sent = browsers.framesSent;
+      this.#document.bytes_sent = browsers.bytesSent;
       this.#document.metadata_size = loop.metadataSize;
     }
   }

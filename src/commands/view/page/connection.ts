@@ -53,9 +53,9 @@ export class Connection {
     return performance.timeOrigin + performance.now() + this.#offsetMs;
   }
 
-  /** Asks for the next frame. */
-  ready(): void {
-    this.#send({ ready: true });
+  /** Asks for the next frame, or takes that back. */
+  ask(ready: boolean): void {
+    this.#send({ ready });
   }
 
   /** What is known of a buffer; undefined if it is gone. Rejects if the server is gone. */
