@@ -110,8 +110,8 @@ async function takeAll(): Promise<void> {
     }
     {
       await using page = await ViewPage.open(browser, view.address, DARK);
-      using _ = await writeFrames("preview", RGB, new TextEncoder().encode(EVENTS));
-      await page.shows("#dump", "000000");
+      using _ = await writeFrames("preview", RGB, Buffer.concat([Buffer.alloc(24), Buffer.from(EVENTS)]));
+      await page.shows("#dump", "event");
       await shoot(page, golden, "bytes");
     }
     await takeBuffers(browser, view);

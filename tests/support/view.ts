@@ -98,7 +98,8 @@ export class ViewPage implements AsyncDisposable {
         ? `(${expression}).includes(${JSON.stringify(text)})`
         : `${text}.test(${expression})`;
     await this.holds(holds).catch(async () => {
-      throw new Error(`the page does not show ${text}, but ${await this.page.evaluate(expression)}`);
+      const shown = `${await this.page.evaluate(expression)}`;
+      throw new Error(`the page does not show ${text}, but ${shown.slice(0, 500)}`);
     });
   }
 

@@ -107,7 +107,8 @@ export class Browsers {
 
   #catchUp(browser: Browser): void {
     const kept = this.#kept;
-    if (browser.takesFrame && kept !== undefined && kept.head.arrived > browser.newest) this.#show(browser, kept);
+    if (browser.takesFrame && kept !== undefined && kept.head.arrived > browser.newest)
+      this.#show(browser, kept);
   }
 
   /** Shows a frame to those that are ready, before it returns. */
