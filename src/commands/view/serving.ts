@@ -134,12 +134,13 @@ export class Serving {
   }
 
   #welcome(): readonly ServerMessage[] {
-    const { times, histories, buffers } = this.#overview;
+    const { buffers, histories, lookedAtMs = 0 } = this.#overview;
+    const { times, all } = histories;
     return [
       { type: "welcome", buffer: this.#reader?.name ?? null, version },
       { type: "writer", state: this.#writer },
-      { type: "history", times, buffers: histories },
-      { type: "overview", atMs: times.at(-1) ?? Date.now(), arrived: this.#arrived, buffers },
+      { type: "history", times, buffers: Object.fromEntries(all) },
+      { type: "overview", atMs: lookedAtMs, arrived: this.#arrived, buffers },
     ];
   }
 
@@ -156,7 +157,7 @@ export class Serving {
     if (this.#browsers.count === 0) return;
     try {
       const buffers = this.#overview.look();
-      const atMs = this.#overview.times.at(-1) ?? 0;
+      const { lookedAtMs: atMs = 0 } = this.#overview;
       this.#browsers.tellIdle({ type: "overview", atMs, arrived: this.#arrived, buffers });
       this.#hasFailed = false;
     } catch (error) {

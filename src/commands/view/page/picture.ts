@@ -1,7 +1,8 @@
 // The picture: the newest frame, and everything about it.
 
 import { colourOf, conversionOf, layoutOf, type PixelLayout, samplesAt } from "../../../frames/pixels.ts";
-import type { FrameHead, History, WriterState } from "../protocol.ts";
+import type { History } from "../histories.ts";
+import type { FrameHead, WriterState } from "../protocol.ts";
 import { Chart } from "./charts.ts";
 import type { Connection } from "./connection.ts";
 import { byId, element, onPress, setFacts, setText } from "./dom.ts";
@@ -143,7 +144,7 @@ export class Picture {
   togglePause(): void {
     this.#isPaused = !this.#isPaused;
     const button = byId("pause");
-    button.setAttribute("aria-pressed", `${this.#isPaused}`);
+    button.toggleAttribute("data-on", this.#isPaused);
     setText(button, this.#isPaused ? "Play" : "Pause");
     this.#ask(!this.#isPaused);
   }
@@ -225,6 +226,7 @@ export class Picture {
     const ageMs = stampMs === null ? Number.NaN : this.#connection.serverMs - stampMs;
     if (ageMs >= LEAST_AGE_MS && ageMs <= MOST_AGE_MS) this.#ages.push(Math.max(0, ageMs));
     this.#showEmpty();
+    if (isFirst) this.#showHistogram();
     // More often than it can be read it would only cost time.
     if (isFirst || this.#isPaused || performance.now() - this.#factsAt > FACTS_MS) this.#showFrame();
   }
