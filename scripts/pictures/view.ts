@@ -124,7 +124,17 @@ async function takeAll(): Promise<void> {
 
 async function takeBuffers(browser: Parameters<typeof ViewPage.open>[0], view: View): Promise<void> {
   const readers = ["lidar", "camera", "log", "archive"].map((name) =>
-    Child.cli(["reader", name, "--buffer-size", "16MiB", "--connect-timeout-ms", "0", "--timeout-ms", "0", "--quiet"]),
+    Child.cli([
+      "reader",
+      name,
+      "--buffer-size",
+      "16MiB",
+      "--connect-timeout-ms",
+      "0",
+      "--timeout-ms",
+      "0",
+      "--quiet",
+    ]),
   );
   const writers = [
     Child.cli("writer camera -s 3110400 --rate 30 -n 0 --quiet"),
