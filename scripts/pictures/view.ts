@@ -2,14 +2,16 @@
 //
 //   view.ts   needs Chromium, and mounts of its own, so that nobody else's buffers are in the pictures
 
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { Reader } from "../../src/core/index.ts";
 import { alone, canBeAlone } from "../../tests/support/alone.ts";
 import { openBrowser } from "../../tests/support/browser.ts";
 import { Child } from "../../tests/support/process.ts";
 import { View, ViewPage, writeFrames } from "../../tests/support/view.ts";
 import { root } from "../build-native.ts";
+import { buildExecutable } from "../executable.ts";
 
 const docs = join(root, "docs");
 const golden = join(root, "tests", "golden", "view");
@@ -110,8 +112,8 @@ async function takeAll(): Promise<void> {
     }
     {
       await using page = await ViewPage.open(browser, view.address, DARK);
-      using _ = await writeFrames("preview", RGB, new TextEncoder().encode(EVENTS));
-      await page.shows("#dump", "000000");
+      using _ = await writeFrames("preview", RGB, Buffer.concat([Buffer.alloc(24), Buffer.from(EVENTS)]));
+      await page.shows("#dump", "event");
       await shoot(page, golden, "bytes");
     }
     await takeBuffers(browser, view);
@@ -122,7 +124,17 @@ async function takeAll(): Promise<void> {
 
 async function takeBuffers(browser: Parameters<typeof ViewPage.open>[0], view: View): Promise<void> {
   const readers = ["lidar", "camera", "log", "archive"].map((name) =>
-    Child.cli(["reader", name, "--buffer-size", "16MiB", "--timeout-ms", "0", "--quiet"]),
+    Child.cli([
+      "reader",
+      name,
+      "--buffer-size",
+      "16MiB",
+      "--connect-timeout-ms",
+      "0",
+      "--timeout-ms",
+      "0",
+      "--quiet",
+    ]),
   );
   const writers = [
     Child.cli("writer camera -s 3110400 --rate 30 -n 0 --quiet"),
@@ -169,12 +181,24 @@ const EVENTS = Array.from(
   (_, at) => `{"event":"door","number":${at},"state":"${at % 2 === 0 ? "open" : "closed"}"}\n`,
 ).join("");
 
-if (process.argv[2] === "taken") {
-  await takeAll();
-  process.exit();
+async function main(): Promise<void> {
+  if (process.argv[2] === "taken") return await takeAll();
+  if (!canBeAlone) throw new Error("mounts are not permitted here");
+  const directory = mkdtempSync(join(tmpdir(), "zerobuffer-pictures-"));
+  try {
+    // By their names, as they are in the pictures.
+    await buildExecutable(join(root, "src", "main.ts"), join(directory, "zerobuffer"));
+    const PATH = `${directory}:${dirname(process.execPath)}:${process.env.PATH}`;
+    const child = Bun.spawn(alone(["bun", "scripts/pictures/view.ts", "taken"]), {
+      cwd: root,
+      env: { ...process.env, PATH, ZB_EXECUTABLE: "zerobuffer" },
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    process.exitCode = await child.exited;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
-if (!canBeAlone) throw new Error("mounts are not permitted here");
-const child = Bun.spawn(alone([process.execPath, import.meta.path, "taken"]), {
-  stdio: ["ignore", "inherit", "inherit"],
-});
-process.exitCode = await child.exited;
+
+await main();
+process.exit();

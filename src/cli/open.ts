@@ -23,15 +23,17 @@ export async function openInput(path: string | undefined, session: Session): Pro
 /**
  * The file to write to, or stdout (`-`), if any. Open it before a buffer is touched, so that a bad path harms nothing.
  *
+ * @param flag the option that names it: `--output` unless it is given.
  * @throws CommandError IO_ERROR if it cannot be opened, USAGE if stdout is a terminal.
  */
 export async function openOutput(
   path: string | undefined,
   session: Session,
+  flag?: string,
 ): Promise<ByteOutput | undefined> {
   if (path === undefined) return undefined;
   const { ByteOutput } = await import("./streams.ts");
-  return session.own(await ByteOutput.open(path, session.signal));
+  return session.own(await ByteOutput.open(path, session.signal, undefined, flag));
 }
 
 /**

@@ -117,14 +117,20 @@ export class ByteOutput implements Disposable {
    * harms nothing.
    *
    * @param maxCallSize The most bytes to write with one system call.
+   * @param flag The option that names it.
    * @throws CommandError IO_ERROR if it cannot be opened, USAGE if stdout is a terminal.
    */
-  static async open(path: string, signal: AbortSignal, maxCallSize = MAX_CALL_SIZE): Promise<ByteOutput> {
+  static async open(
+    path: string,
+    signal: AbortSignal,
+    maxCallSize = MAX_CALL_SIZE,
+    flag = "--output",
+  ): Promise<ByteOutput> {
     if (path === "-") {
       if (!(await isTerminal(STDOUT))) return new ByteOutput(STDOUT, "stdout", null, maxCallSize);
       throw new CommandError(
         "USAGE",
-        "Option --output - cannot write frames to a terminal.",
+        `Option ${flag} - cannot write frames to a terminal.`,
         "Redirect stdout to a file or a pipe.",
       );
     }

@@ -14,7 +14,7 @@ import {
   PICTURE,
   pictureIn,
 } from "../support/pictures.ts";
-import { Child } from "../support/process.ts";
+import { Child, runOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { writeFrames } from "../support/view.ts";
 
@@ -137,6 +137,14 @@ describe("a snapshot", () => {
   ])("of a frame that %s fails and says why", async (_, frame, metadata, reason) => {
     const { code, stdout, stderr } = await snapshotOf(frame, metadata);
     expect([code, stdout.length, stderr]).toEqual([4, 0, expect.stringContaining(reason)]);
+  });
+
+  test("to a terminal is refused", async () => {
+    const { code, output } = await runOnTerminal(["view", uniqueName(), "--snapshot", "-"]);
+    expect([code, output]).toEqual([
+      3,
+      expect.stringContaining("--snapshot - cannot write frames to a terminal"),
+    ]);
   });
 
   test("of a writer that leaves without a frame fails with --no-follow, and leaves no picture", async () => {

@@ -73,6 +73,8 @@ export class ViewPage implements AsyncDisposable {
     if (emulatesGl) await page.addInitScript(EMULATE_GL);
     const view = new ViewPage(page);
     await page.goto(address);
+    // While no browser is connected, frames are released unread.
+    await view.holds(`!["", "connecting"].includes(document.querySelector("#connection").textContent)`);
     return view;
   }
 
@@ -95,17 +97,26 @@ export class ViewPage implements AsyncDisposable {
       typeof text === "string"
         ? `(${expression}).includes(${JSON.stringify(text)})`
         : `${text}.test(${expression})`;
-    await this.page.waitForFunction(holds).catch(async (error) => {
-      throw new Error(
-        `the page does not show ${text}, but ${await this.page.evaluate(expression)}: ${error}`,
-      );
+    await this.holds(holds).catch(async () => {
+      const shown = `${await this.page.evaluate(expression)}`;
+      throw new Error(`the page does not show ${text}, but ${shown.slice(0, 500)}`);
     });
+  }
+
+  /** Waits until an expression is true in the page, whose own policy forbids it to evaluate texts. */
+  async holds(expression: string): Promise<void> {
+    const deadline = performance.now() + WAIT_LIMIT_MS;
+    while (!(await this.page.evaluate(expression))) {
+      if (performance.now() > deadline) throw new Error(`still not so: ${expression}`);
+      await Bun.sleep(10);
+    }
   }
 
   /** The pixels of the picture that is shown: red, green, blue and alpha of each. */
   async pixels(): Promise<{ width: number; height: number; data: number[] }> {
     return await this.page.evaluate(`(() => {
       const shown = document.querySelector("#paper canvas");
+      if (shown === null) throw new Error("no picture: " + document.querySelector("#reason").textContent);
       const { width, height } = shown;
       const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
       context.drawImage(shown, 0, 0);

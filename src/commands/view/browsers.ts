@@ -1,4 +1,4 @@
-// The browsers that look: each gets the newest frame when it has dealt with the one before, and never a second one on its way.
+// The browsers that look: each gets the newest frame when it has asked for one, and never a second one on its way.
 
 import type { FrameHead, ServerMessage } from "./protocol.ts";
 
@@ -16,7 +16,7 @@ export class Browser {
   readonly #socket: Socket;
   /** What could not be sent, in its order. */
   #unsent: (string | Uint8Array)[] = [];
-  /** Whether it has dealt with the last frame. */
+  /** Whether it takes a frame. */
   isReady = false;
   /** The number among all frames, {@link FrameHead.arrived}, of the last one that it got. */
   newest = 0;
@@ -28,6 +28,11 @@ export class Browser {
   /** Whether it has taken everything that was sent. */
   get isIdle(): boolean {
     return this.#unsent.length === 0 && this.#socket.getBufferedAmount() === 0;
+  }
+
+  /** Whether to send it a frame: also one that asks again and again has a single one on its way. */
+  get takesFrame(): boolean {
+    return this.isReady && this.isIdle;
   }
 
   send(message: ServerMessage): void {
@@ -88,18 +93,29 @@ export class Browsers {
     this.#memory = new Uint8Array(0);
   }
 
-  /** A browser has dealt with its last frame: it gets a newer one, if there is one, or else the next one. */
-  noteReady(browser: Browser): void {
-    browser.isReady = true;
+  /** A browser takes a frame: it gets one that is newer than its last one, if there is one, or else the next one. */
+  noteReady(browser: Browser, isReady: boolean): void {
+    browser.isReady = isReady;
+    this.#catchUp(browser);
+  }
+
+  /** The socket of a browser has room again. */
+  drain(browser: Browser): void {
+    browser.drain();
+    this.#catchUp(browser);
+  }
+
+  #catchUp(browser: Browser): void {
     const kept = this.#kept;
-    if (kept !== undefined && kept.head.arrived > browser.newest) this.#show(browser, kept);
+    if (browser.takesFrame && kept !== undefined && kept.head.arrived > browser.newest)
+      this.#show(browser, kept);
   }
 
   /** Shows a frame to those that are ready, before it returns. */
   show(frame: Shown): void {
     let isMissed = false;
     for (const browser of this.#all) {
-      if (browser.isReady) this.#show(browser, frame);
+      if (browser.takesFrame) this.#show(browser, frame);
       else isMissed = true;
     }
     this.#kept = isMissed ? { head: frame.head, data: this.#copyOf(frame.data) } : undefined;

@@ -126,7 +126,7 @@ export default defineCommand({
     refuseContradictions(options);
     const { snapshot, noFollow } = options;
     // Before the buffer is created, so that a bad path harms nothing.
-    const output = await openOutput(snapshot, session);
+    const output = await openOutput(snapshot, session, "--snapshot");
     const follow = { ...options, follow: !noFollow };
     if (output === undefined || snapshot === undefined) return await serve(follow, session, document);
     const { takeSnapshot } = await import("./snapshot.ts");

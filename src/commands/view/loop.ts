@@ -10,11 +10,10 @@ import type { Sights } from "./sights.ts";
 /** A writer may be idle for as long as it likes. */
 const FOREVER = { connectTimeoutMs: Number.POSITIVE_INFINITY, timeoutMs: Number.POSITIVE_INFINITY };
 
-/** How often metadata is read again, in milliseconds: another writer may have taken over unseen. */
-const METADATA_MS = 1000;
-
 /** What a loop tells. */
 interface Listener {
+  /** Whether frames are shown to anybody. */
+  readonly isLooking: boolean;
   /** A frame, which is released when this returns. True: it was the last one. */
   onFrame(frame: Frame): boolean;
   onWriter(state: WriterState): void;
@@ -28,9 +27,7 @@ export class ViewLoop {
   readonly #listener: Listener;
   readonly #input: FrameInput;
   #lastSequence = 0;
-  #lastSize = 0;
   #metadata: Uint8Array = new Uint8Array(0);
-  #metadataAt = Number.NEGATIVE_INFINITY;
 
   constructor(reader: Reader, sights: Sights, session: Session, listener: Listener) {
     this.#reader = reader;
@@ -82,16 +79,15 @@ export class ViewLoop {
     }
   }
 
-  /** Reads the metadata again if the frame may be that of another writer: the frames of each are numbered from 1. */
-  #noteWriter({ sequence, size }: Frame): void {
-    const now = performance.now();
+  /**
+   * Reads the metadata for a frame. If somebody looks, for each: another writer may have taken over unseen, and the number of its
+   * newest frame may follow that of the last one.
+   */
+  #noteWriter({ sequence }: Frame): void {
     const isNew = sequence <= this.#lastSequence || this.#lastSequence === 0;
     if (isNew && this.#lastSequence > 0) this.#input.noteSuccession();
-    const isUsual = !isNew && size === this.#lastSize;
     this.#lastSequence = sequence;
-    this.#lastSize = size;
-    if (isUsual && now - this.#metadataAt < METADATA_MS) return;
-    this.#metadataAt = now;
+    if (!isNew && !this.#listener.isLooking) return;
     const metadata = this.#reader.getMetadata();
     if (Buffer.compare(metadata, this.#metadata) === 0) return;
     this.#metadata = metadata;

@@ -5,6 +5,7 @@
 import type { Encoding } from "../../frames/encoded.ts";
 import type { Colour } from "../../frames/pixels.ts";
 import type { TopEntry } from "../../schemas/top.ts";
+import type { History } from "./histories.ts";
 
 /** Where the socket is. */
 export const SOCKET_PATH = "/socket";
@@ -24,9 +25,6 @@ export const CloseCode = {
 
 /** How often the buffers are looked at, in milliseconds. */
 export const LOOK_MS = 1000;
-
-/** How long the rates are kept, in looks: five minutes. */
-export const KEPT_LOOKS = 300;
 
 /** How a frame is to be shown. */
 export type Sight =
@@ -62,14 +60,6 @@ export interface FrameHead {
   readonly sight: Sight;
 }
 
-/** The rates of the last five minutes, a number for each look; null where nothing was measured. */
-export interface History {
-  readonly frames: (number | null)[];
-  readonly bytes: (number | null)[];
-  readonly fill: (number | null)[];
-  readonly size: (number | null)[];
-}
-
 /** What the writer of the buffer does. */
 export type WriterState = "awaited" | "connected" | "left" | "died";
 
@@ -84,7 +74,7 @@ export type ServerMessage =
       readonly times: readonly number[];
       readonly buffers: Readonly<Record<string, History>>;
     }
-  /** How many frames have come, and all buffers. */
+  /** How many frames have come, and all buffers; before the first look at them `atMs` is 0. */
   | {
       readonly type: "overview";
       readonly atMs: number;
@@ -98,6 +88,6 @@ export type ServerMessage =
 /** What the page sends. */
 export type PageMessage =
   | { readonly token: string }
-  /** It has dealt with the last frame, and takes another one. */
-  | { readonly ready: true }
+  /** Whether it takes another frame: it does when it is about to draw the last one, and not when it is paused. */
+  | { readonly ready: boolean }
   | { readonly ping: true };

@@ -93,7 +93,7 @@ export class ViewServer implements Disposable {
           perMessageDeflate: false,
           open: (socket) => this.#open(socket),
           message: (socket, message) => this.#receive(socket, message),
-          drain: (socket) => socket.data.browser?.drain(),
+          drain: ({ data: { browser } }) => browser && options.browsers.drain(browser),
           close: (socket) => this.#close(socket),
         },
       });
@@ -165,7 +165,7 @@ export class ViewServer implements Disposable {
     const { browser } = socket.data;
     if (message === undefined) socket.close(CloseCode.REFUSED, "not understood");
     else if (browser === undefined) this.#admit(socket, message);
-    else if ("ready" in message) this.#options.browsers.noteReady(browser);
+    else if ("ready" in message) this.#options.browsers.noteReady(browser, message.ready === true);
     else if ("ping" in message)
       browser.send({ type: "clock", ms: performance.timeOrigin + performance.now() });
   }

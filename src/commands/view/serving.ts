@@ -85,15 +85,19 @@ export class Serving {
     const reader = this.#reader;
     if (reader === undefined) return await raceAbort(new Promise<never>(() => {}), this.#session.signal);
     const progress = await startProgress(this.#session, "Viewing", undefined);
+    const browsers = this.#browsers;
     const loop = new ViewLoop(reader, this.#sights, this.#session, {
+      get isLooking() {
+        return browsers.count > 0;
+      },
       onFrame: (frame) => {
-        if (this.#browsers.count > 0) this.#show(frame);
+        if (browsers.count > 0) this.#show(frame);
         progress?.update(this.#arrived, reader.bytesRead, this.#arrived);
         return false;
       },
       onWriter: (state) => {
         this.#writer = state;
-        this.#browsers.tell({ type: "writer", state });
+        browsers.tell({ type: "writer", state });
       },
     });
     try {
@@ -101,8 +105,8 @@ export class Serving {
     } finally {
       this.#document.frames_read = reader.framesRead;
       this.#document.frames_skipped = reader.framesSkipped;
-      this.#document.frames_sent = this.#browsers.framesSent;
-      this.#document.bytes_sent = this.#browsers.bytesSent;
+      this.#document.frames_sent = browsers.framesSent;
+      this.#document.bytes_sent = browsers.bytesSent;
       this.#document.metadata_size = loop.metadataSize;
     }
   }
@@ -130,12 +134,13 @@ export class Serving {
   }
 
   #welcome(): readonly ServerMessage[] {
-    const { times, histories, buffers } = this.#overview;
+    const { buffers, histories, lookedAtMs = 0 } = this.#overview;
+    const { times, all } = histories;
     return [
       { type: "welcome", buffer: this.#reader?.name ?? null, version },
       { type: "writer", state: this.#writer },
-      { type: "history", times, buffers: histories },
-      { type: "overview", atMs: times.at(-1) ?? Date.now(), arrived: this.#arrived, buffers },
+      { type: "history", times, buffers: Object.fromEntries(all) },
+      { type: "overview", atMs: lookedAtMs, arrived: this.#arrived, buffers },
     ];
   }
 
@@ -152,7 +157,7 @@ export class Serving {
     if (this.#browsers.count === 0) return;
     try {
       const buffers = this.#overview.look();
-      const atMs = this.#overview.times.at(-1) ?? 0;
+      const { lookedAtMs: atMs = 0 } = this.#overview;
       this.#browsers.tellIdle({ type: "overview", atMs, arrived: this.#arrived, buffers });
       this.#hasFailed = false;
     } catch (error) {

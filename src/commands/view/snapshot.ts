@@ -27,6 +27,7 @@ export async function takeSnapshot(
   const sights = new Sights(options);
   let seen: Seen | undefined;
   const loop = new ViewLoop(reader, sights, session, {
+    isLooking: true,
     onFrame: ({ data }) => {
       const frame = sights.look(data);
       seen = { ...frame, data: frame.data.slice() };

@@ -42,18 +42,29 @@ describe("a browser", () => {
     const { socket, browser } = connect(browsers);
     browsers.show(frame(1));
     expect(framesOf(socket)).toEqual([]);
-    browsers.noteReady(browser);
+    browsers.noteReady(browser, true);
     // The newest one, of which there is a copy.
     expect(framesOf(socket)).toEqual(["1"]);
     browsers.show(frame(2));
     browsers.show(frame(3));
     expect(framesOf(socket)).toEqual(["1"]);
-    browsers.noteReady(browser);
+    browsers.noteReady(browser, true);
     expect(framesOf(socket)).toEqual(["1", "3"]);
-    browsers.noteReady(browser);
+    browsers.noteReady(browser, true);
     expect(framesOf(socket)).toEqual(["1", "3"]);
     browsers.show(frame(4));
     expect(framesOf(socket)).toEqual(["1", "3", "4"]);
+  });
+
+  test("gets none after it has taken its wish back", () => {
+    const browsers = new Browsers();
+    const { socket, browser } = connect(browsers);
+    browsers.noteReady(browser, true);
+    browsers.noteReady(browser, false);
+    browsers.show(frame(1));
+    expect(framesOf(socket)).toEqual([]);
+    browsers.noteReady(browser, true);
+    expect(framesOf(socket)).toEqual(["1"]);
   });
 
   test("that never is ready keeps no other one from its frames, and costs one copy", () => {
@@ -61,7 +72,7 @@ describe("a browser", () => {
     const { socket: silent } = connect(browsers);
     const { socket, browser } = connect(browsers);
     for (let number = 1; number <= 5; number++) {
-      browsers.noteReady(browser);
+      browsers.noteReady(browser, true);
       browsers.show(frame(number));
     }
     expect(framesOf(socket)).toEqual(["1", "2", "3", "4", "5"]);
@@ -72,23 +83,38 @@ describe("a browser", () => {
   test("gets later what its socket has not taken, in order and as it was", () => {
     const browsers = new Browsers();
     const { socket, browser } = connect(browsers);
-    browsers.noteReady(browser);
+    browsers.noteReady(browser, true);
     socket.isFull = true;
     const lent = Uint8Array.of(7, 8);
     browsers.show(frame(1, lent));
     lent.fill(0);
     browser.send({ type: "writer", state: "left" });
     expect(browser.isIdle).toBe(false);
-    browser.drain();
+    browsers.drain(browser);
     expect(socket.taken).toEqual([]);
     socket.isFull = false;
-    browser.drain();
+    browsers.drain(browser);
     expect(socket.taken).toEqual([
       JSON.stringify({ type: "frame", arrived: 1 }),
       "7,8",
       JSON.stringify({ type: "writer", state: "left" }),
     ]);
     expect(browser.isIdle).toBe(true);
+  });
+
+  test("that asks again before it has taken a frame gets the next one after that", () => {
+    const browsers = new Browsers();
+    const { socket, browser } = connect(browsers);
+    browsers.noteReady(browser, true);
+    browsers.show(frame(1));
+    socket.queued = 1;
+    browsers.noteReady(browser, true);
+    browsers.show(frame(2));
+    browsers.show(frame(3));
+    expect(framesOf(socket)).toEqual(["1"]);
+    socket.queued = 0;
+    browsers.drain(browser);
+    expect(framesOf(socket)).toEqual(["1", "3"]);
   });
 
   test("that is slow gets no figures, which would queue up", () => {
@@ -109,6 +135,6 @@ test("the copy of the newest frame goes with the last browser", () => {
   browsers.show(frame(1));
   browsers.remove(browser);
   const { socket, browser: next } = connect(browsers);
-  browsers.noteReady(next);
+  browsers.noteReady(next, true);
   expect(framesOf(socket)).toEqual([]);
 });

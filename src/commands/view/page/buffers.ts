@@ -2,9 +2,9 @@
 
 import type { InspectDocument } from "../../../schemas/inspect.ts";
 import type { TopEntry } from "../../../schemas/top.ts";
-import { type History, KEPT_LOOKS } from "../protocol.ts";
+import { Histories, type History, KEPT_LOOKS } from "../histories.ts";
 import { Chart } from "./charts.ts";
-import { byId, element, onPress, setText } from "./dom.ts";
+import { byId, element, onPress, setFacts, setText } from "./dom.ts";
 import { bytesText, count, rateText, shortBytes, shortText, UNKNOWN } from "./texts.ts";
 
 /** One column of the table. */
@@ -86,8 +86,7 @@ export class Buffers {
   readonly #rows = new Map<string, Row>();
   readonly #totals = CHARTS.slice(0, 2).map((chart) => chartOf("total-charts", chart));
   readonly #detailCharts = CHARTS.map((chart) => chartOf("details-charts", chart));
-  #times: number[] = [];
-  #histories = new Map<string, History>();
+  #histories = new Histories();
   #entries: readonly TopEntry[] = [];
   #sort = 0;
   #isReversed = false;
@@ -108,47 +107,20 @@ export class Buffers {
     this.#showSort();
   }
 
-  get times(): readonly number[] {
-    return this.#times;
-  }
-
-  historyOf(name: string): History | undefined {
-    return this.#histories.get(name);
+  get histories(): Histories {
+    return this.#histories;
   }
 
   /** Everything until now. */
   setHistory(times: readonly number[], buffers: Readonly<Record<string, History>>): void {
-    this.#times = [...times];
-    this.#histories = new Map(Object.entries(buffers));
+    this.#histories = new Histories(times, buffers);
   }
 
   /** What was seen at a time, in milliseconds since 1970. The same look as the last one adds nothing. */
   update(atMs: number, entries: readonly TopEntry[]): void {
     this.#entries = entries;
-    if (atMs > (this.#times.at(-1) ?? 0) && entries.length + this.#times.length > 0)
-      this.#note(atMs, entries);
+    if (atMs > (this.#histories.times.at(-1) ?? 0)) this.#histories.note(atMs, entries);
     this.#show();
-  }
-
-  #note(atMs: number, entries: readonly TopEntry[]): void {
-    const before = this.#times.length;
-    this.#times.push(atMs);
-    const histories = new Map<string, History>();
-    for (const entry of entries) {
-      const none = () => new Array<null>(before).fill(null);
-      const history = this.#histories.get(entry.buffer_name) ?? {
-        ...{ frames: none(), bytes: none(), fill: none(), size: none() },
-      };
-      history.frames.push(entry.frames_per_second);
-      history.bytes.push(entry.bytes_per_second);
-      history.fill.push(entry.used_percent);
-      history.size.push(entry.frame_size);
-      histories.set(entry.buffer_name, history);
-    }
-    this.#histories = histories;
-    if (this.#times.length <= KEPT_LOOKS) return;
-    this.#times.shift();
-    for (const history of histories.values()) for (const values of Object.values(history)) values.shift();
   }
 
   /** The page shows this view now. */
@@ -165,18 +137,18 @@ export class Buffers {
       entries.length === 0 ? "No buffers" : `${count(entries.length, "buffers")}: ${parts.join(", ")}`,
     );
     if (byId("buffers").hidden) return;
-    const axis = this.#times.map((ms) => ms / 1000);
+    const axis = this.#histories.times.map((ms) => ms / 1000);
     for (const [at, chart] of this.#totals.entries()) chart.set(axis, this.#totalOf(CHARTS[at]!.key));
     for (const entry of entries) this.#showRow(entry);
-    for (const name of this.#rows.keys()) if (!this.#histories.has(name)) this.#rows.delete(name);
+    for (const name of this.#rows.keys()) if (!this.#histories.all.has(name)) this.#rows.delete(name);
     this.#arrange();
     if (byId<HTMLDialogElement>("details").open) void this.#showDetails();
   }
 
   /** The sum over all buffers, at each time. */
   #totalOf(key: keyof History): (number | null)[] {
-    const histories = [...this.#histories.values()];
-    return this.#times.map((_, at) => {
+    const histories = [...this.#histories.all.values()];
+    return this.#histories.times.map((_, at) => {
       const known = histories.flatMap((history) => history[key][at] ?? []);
       return known.length === 0 && histories.length > 0 ? null : known.reduce((sum, value) => sum + value, 0);
     });
@@ -190,7 +162,7 @@ export class Buffers {
     row.bar.style.setProperty("--fill", `${entry.used_percent ?? 0}%`);
     row.bar.dataset.level =
       (entry.used_percent ?? 0) > 95 ? "critical" : (entry.used_percent ?? 0) >= 80 ? "degraded" : "";
-    row.spark.setAttribute("points", sparkOf(this.#histories.get(entry.buffer_name)?.frames ?? []));
+    row.spark.setAttribute("points", sparkOf(this.#histories.all.get(entry.buffer_name)?.frames ?? []));
   }
 
   #makeRow(name: string): Row {
@@ -276,12 +248,13 @@ export class Buffers {
 
   async #showDetails(): Promise<void> {
     const name = this.#inspected;
-    const [axis, history] = [this.#times.map((ms) => ms / 1000), this.#histories.get(name)];
+    const { times, all } = this.#histories;
+    const [axis, history] = [times.map((ms) => ms / 1000), all.get(name)];
     for (const [at, chart] of this.#detailCharts.entries()) chart.set(axis, history?.[CHARTS[at]!.key] ?? []);
     const found = await this.#details(name).catch(() => undefined);
     if (name !== this.#inspected) return;
     setText(byId("details-gone"), found === undefined ? "This buffer is gone." : "");
-    if (found !== undefined) setDetails(byId("details-facts"), factsOf(found));
+    if (found !== undefined) setFacts(byId("details-facts"), factsOf(found));
   }
 }
 
@@ -356,16 +329,4 @@ function factsOf(details: InspectDocument): [string, string][] {
     facts.push(["File", `${mode} ${owner ?? ""}${group === null ? "" : `:${group}`} ${path}`]);
   }
   return facts;
-}
-
-/** Terms with texts, of which several may have the same term. */
-function setDetails(list: HTMLElement, facts: readonly (readonly [string, string])[]): void {
-  if (list.children.length !== facts.length) {
-    list.replaceChildren(...facts.map(() => element("div", {}, element("dt"), element("dd"))));
-  }
-  for (const [at, [term, text]] of facts.entries()) {
-    const [dt, dd] = list.children[at]!.children;
-    setText(dt!, term);
-    setText(dd!, text);
-  }
 }

@@ -13,7 +13,7 @@ import {
 const RETRY_MS = 500;
 
 /** How often the clocks are compared, in milliseconds. */
-const CLOCK_MS = 10_000;
+const CLOCK_MS = 2000;
 
 /** What becomes of a connection. */
 export type ConnectionState = "connecting" | "connected" | "lost" | "refused" | "full";
@@ -33,6 +33,8 @@ export class Connection {
   #head: FrameHead | undefined;
   #state: ConnectionState = "connecting";
   #askedAt = 0;
+  /** How long the answer took that the clocks were compared by, in milliseconds; longer as it gets older. */
+  #leastMs = Number.POSITIVE_INFINITY;
   /** How much later the server's clock is, in milliseconds. */
   #offsetMs = 0;
 
@@ -53,9 +55,9 @@ export class Connection {
     return performance.timeOrigin + performance.now() + this.#offsetMs;
   }
 
-  /** Asks for the next frame. */
-  ready(): void {
-    this.#send({ ready: true });
+  /** Asks for the next frame, or takes that back. */
+  ask(ready: boolean): void {
+    this.#send({ ready });
   }
 
   /** What is known of a buffer; undefined if it is gone. Rejects if the server is gone. */
@@ -95,13 +97,24 @@ export class Connection {
     }
     if (message.type === "welcome") {
       this.#setState("connected");
+      this.#leastMs = Number.POSITIVE_INFINITY;
       this.#compareClocks();
     }
     if (message.type === "clock") {
-      const now = performance.now();
-      this.#offsetMs = message.ms - performance.timeOrigin - (now + this.#askedAt) / 2;
+      this.#noteClock(message.ms, performance.now());
     }
     this.#listener.onMessage(message);
+  }
+
+  /** An answer that waited behind a frame says less than one that came at once. */
+  #noteClock(serverMs: number, now: number): void {
+    const tookMs = now - this.#askedAt;
+    if (tookMs > this.#leastMs) {
+      this.#leastMs *= 1.1;
+      return;
+    }
+    this.#leastMs = tookMs;
+    this.#offsetMs = serverMs - performance.timeOrigin - (now + this.#askedAt) / 2;
   }
 
   #compareClocks(): void {

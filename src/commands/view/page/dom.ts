@@ -22,18 +22,15 @@ export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** Shows terms with their texts as a list; elements stay where they are as long as the terms do. */
+/** Shows terms with their texts as a list. Elements stay where they are as long as there are as many terms. */
 export function setFacts(list: HTMLElement, facts: readonly (readonly [term: string, text: string])[]): void {
-  const known = [...list.querySelectorAll("dt")].map(({ textContent }) => textContent);
-  if (known.join("\n") !== facts.map(([term]) => term).join("\n")) {
-    list.replaceChildren(
-      ...facts.map(([term]) => element("div", {}, element("dt", {}, term), element("dd"))),
-    );
+  if (list.children.length !== facts.length) {
+    list.replaceChildren(...facts.map(() => element("div", {}, element("dt"), element("dd"))));
   }
-  const places = list.querySelectorAll("dd");
-  for (const [at, [, text]] of facts.entries()) {
-    const place = places[at];
-    if (place !== undefined) setText(place, text);
+  for (const [at, [term, text]] of facts.entries()) {
+    const [name, value] = list.children[at]?.children ?? [];
+    if (name !== undefined) setText(name, term);
+    if (value !== undefined) setText(value, text);
   }
 }
 

@@ -61,7 +61,8 @@ const connection = new Connection({
     } else if (message.type === "overview") {
       buffers.update(message.atMs, message.buffers);
       picture.setArrived(message.arrived, message.atMs);
-      picture.setHistory(buffers.times, buffers.historyOf(inspectedBuffer));
+      const { times, all } = buffers.histories;
+      picture.setHistory(times, all.get(inspectedBuffer));
     }
   },
   onFrame: (head, data) => picture.take(head, data),

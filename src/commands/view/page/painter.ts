@@ -177,16 +177,15 @@ export class CanvasPainter implements Painter {
 
   draw(layout: PixelLayout, data: Uint8Array<ArrayBuffer>, colour: Colour): boolean {
     const { width, height } = layout;
+    const context = this.#context;
     try {
-      if (this.#image?.width !== width || this.#image.height !== height) {
-        Object.assign(this.canvas, { width, height });
-        this.#image = new ImageData(width, height);
-        // A canvas that is too large takes everything, and has nothing.
-        if (this.#context?.getImageData(width - 1, height - 1, 1, 1).data[3] !== 255) return false;
-      }
+      const isOther = this.#image?.width !== width || this.#image.height !== height;
+      if (isOther) Object.assign(this.canvas, { width, height });
+      if (isOther || this.#image === undefined) this.#image = new ImageData(width, height);
       storeRgba(layout, data, colour, this.#image.data);
-      this.#context?.putImageData(this.#image, 0, 0);
-      return this.#context !== null;
+      context?.putImageData(this.#image, 0, 0);
+      // A canvas that is too large takes everything, and has nothing.
+      return !isOther || context?.getImageData(width - 1, height - 1, 1, 1).data[3] === 255;
     } catch {
       this.#image = undefined;
       return false;

@@ -1,7 +1,8 @@
 // The picture: the newest frame, and everything about it.
 
 import { colourOf, conversionOf, layoutOf, type PixelLayout, samplesAt } from "../../../frames/pixels.ts";
-import type { FrameHead, History, WriterState } from "../protocol.ts";
+import type { History } from "../histories.ts";
+import type { FrameHead, WriterState } from "../protocol.ts";
 import { Chart } from "./charts.ts";
 import type { Connection } from "./connection.ts";
 import { byId, element, onPress, setFacts, setText } from "./dom.ts";
@@ -60,13 +61,9 @@ export class Picture {
   #histogramLines = 0;
   #buffer = "";
   #isPaused = false;
-  /** While it is paused: whether one more frame is to be shown. */
-  #isStepping = false;
   /** Whether the server has been asked for a frame. */
   #isAsked = false;
   #arrived: Arrived | undefined;
-  /** A frame that was on its way when it was paused. */
-  #held: Arrived | undefined;
   #shown: Arrived | undefined;
   #pixels: Pixels | undefined;
   #ages: number[] = [];
@@ -108,11 +105,10 @@ export class Picture {
     this.#buffer = buffer;
     setText(byId("buffer-name"), buffer);
     this.#isAsked = false;
-    this.#held = undefined;
     // Its frames may be those of another server, which counts anew.
     this.#known = { arrived: 0, atMs: 0 };
     this.#counted = this.#known;
-    if (!this.#isPaused || this.#isStepping) this.#ask();
+    if (!this.#isPaused) this.#ask(true);
     this.#showEmpty();
   }
 
@@ -140,37 +136,23 @@ export class Picture {
   take(head: FrameHead, data: Uint8Array<ArrayBuffer>): void {
     this.#isAsked = false;
     this.setArrived(head.arrived, head.atMs);
-    if (this.#isPaused && !this.#isStepping) this.#held = { head, data };
-    else this.#drawSoon({ head, data });
-  }
-
-  #drawSoon(arrived: Arrived): void {
-    this.#arrived = arrived;
-    this.#held = undefined;
+    this.#arrived = { head, data };
     requestAnimationFrame(() => void this.#draw());
   }
 
+  /** A frame that is on its way is still shown. */
   togglePause(): void {
     this.#isPaused = !this.#isPaused;
-    this.#isStepping = false;
     const button = byId("pause");
-    button.setAttribute("aria-pressed", `${this.#isPaused}`);
+    button.toggleAttribute("data-on", this.#isPaused);
     setText(button, this.#isPaused ? "Play" : "Pause");
-    if (!this.#isPaused) this.#goOn();
+    this.#ask(!this.#isPaused);
   }
 
-  /** Shows the newest frame, and stops there. */
+  /** Shows the newest frame, or the next one if that is shown already, and stops there. */
   step(): void {
     if (!this.#isPaused) this.togglePause();
-    this.#isStepping = true;
-    this.#goOn();
-  }
-
-  /** Draws the frame that came during the pause, unless there is a newer one. */
-  #goOn(): void {
-    const held = this.#held;
-    if (held !== undefined && held.head.arrived >= this.#known.arrived) this.#drawSoon(held);
-    else this.#ask();
+    this.#ask(true);
   }
 
   /** Saves what is shown. */
@@ -185,25 +167,29 @@ export class Picture {
     }, "image/png");
   }
 
-  #ask(): void {
-    if (this.#isAsked) return;
-    this.#isAsked = true;
-    this.#connection.ready();
+  /** Asks for a frame, or takes that back. */
+  #ask(isReady: boolean): void {
+    if (this.#isAsked === isReady) return;
+    this.#isAsked = isReady;
+    this.#connection.ask(isReady);
   }
 
   async #draw(): Promise<void> {
     const arrived = this.#arrived;
     if (arrived === undefined) return;
     this.#arrived = undefined;
-    const { head, data } = arrived;
-    try {
-      if (head.sight.kind === "bytes") this.#showBytes(arrived, head.sight.reason);
-      else this.#paint(arrived, await pixelsOf(head.sight, data));
-    } catch {
-      this.#showBytes(arrived, "It cannot be decoded.");
+    const { sight } = arrived.head;
+    const isEncoded = sight.kind === "jpeg" || sight.kind === "png";
+    // The next one may come while this one is drawn, but not while it is decoded: they would change places.
+    if (!isEncoded && !this.#isPaused) this.#ask(true);
+    if (sight.kind === "bytes") {
+      this.#showBytes(arrived, sight.reason);
+      return;
     }
-    this.#isStepping = false;
-    if (!this.#isPaused) this.#ask();
+    const pixels = await pixelsOf(sight, arrived.data).catch(() => undefined);
+    if (pixels === undefined) this.#showBytes(arrived, "It cannot be decoded.");
+    else this.#paint(arrived, pixels);
+    if (!this.#isPaused) this.#ask(true);
   }
 
   #paint(arrived: Arrived, pixels: Pixels): void {
@@ -240,6 +226,7 @@ export class Picture {
     const ageMs = stampMs === null ? Number.NaN : this.#connection.serverMs - stampMs;
     if (ageMs >= LEAST_AGE_MS && ageMs <= MOST_AGE_MS) this.#ages.push(Math.max(0, ageMs));
     this.#showEmpty();
+    if (isFirst) this.#showHistogram();
     // More often than it can be read it would only cost time.
     if (isFirst || this.#isPaused || performance.now() - this.#factsAt > FACTS_MS) this.#showFrame();
   }
@@ -315,7 +302,7 @@ export class Picture {
       byId("histogram").replaceChildren();
       this.#histogramLines = lines.length;
       this.#histogram = new Chart(byId("histogram"), {
-        ...{ title: "Pixels by value, as square roots", height: 110, hasTime: false, text: shortText },
+        ...{ title: "Pixels (square root)", height: 110, hasTime: false, text: shortText },
         lines:
           lines.length === 1
             ? [{ name: "gray", colour: "faint" }]

@@ -63,9 +63,10 @@ export class Stage {
     this.#select(undefined);
   }
 
-  /** Zooms by steps. */
+  /** Zooms by steps; the selected pixel stays where it is. */
   zoomBy(steps: number): void {
-    this.zoomTo(this.#scale * ZOOM_STEP ** steps);
+    const { x, y } = this.#place ?? this.#middle;
+    this.zoomTo(this.#scale * ZOOM_STEP ** steps, { x, y });
   }
 
   /** @param zoom screen pixels for one of the picture; undefined: as large as fits. */
