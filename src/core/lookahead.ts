@@ -180,15 +180,16 @@ export class Lookahead {
   }
 
   #takeWithoutToken(): boolean {
-    const flags = this.#watch.acceptsFirstFrame ? Look.NEW_WRITER : 0;
-    let code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
-    for (let i = 0; code === READ_ATTACHMENT && i < MOST_ATTACHMENTS; i++) {
+    for (let i = 0; ; i++) {
+      const flags = this.#watch.acceptsFirstFrame ? Look.NEW_WRITER : 0;
+      const code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
+      if (code !== READ_ATTACHMENT || i === MOST_ATTACHMENTS) {
+        if (code > 0) this.#watch.noteMissingTokens(code > READ_SHARED ? code - READ_SHARED : code);
+        return this.#accept(code);
+      }
       this.#watch.noteMissingTokens(1);
       this.#attachments?.answer();
-      code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
     }
-    if (code > 0) this.#watch.noteMissingTokens(code > READ_SHARED ? code - READ_SHARED : code);
-    return this.#accept(code);
   }
 
   /** Whether `code`, what {@link RingReader.next} has returned, means frames to hand out. Throws what else it means. */

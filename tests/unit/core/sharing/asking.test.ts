@@ -133,6 +133,22 @@ describe("a writer shares", () => {
     expect(shared.data).toEqual(bytesOf(1, SIZE));
   });
 
+  test("no sooner than the frame that it fills in place is committed", () => {
+    using rings = new Rings(0);
+    const name = uniqueName();
+    using writer = new SharedWriter(name, rings.source, { create: TARGET });
+    const slot = writer.acquireFrame(100);
+    using reader = new Reader(name, TARGET, allowed);
+    writer.checkReader();
+    expect(writer.sharing).toBe("off");
+    slot.data.set(bytesOf(1, 100));
+    writer.commitFrame();
+    using frame = reader.readFrame(0);
+    expect(frame.data).toEqual(bytesOf(1, 100));
+    writer.checkReader();
+    expect(writer.sharing).toBe("requested");
+  });
+
   test("again with the target's next writer, under another answer", () => {
     using rings = new Rings();
     const before = fieldOf(rings.target.name, Field.ANSWER);
