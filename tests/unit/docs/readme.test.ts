@@ -155,7 +155,7 @@ describe("a recipe", () => {
   });
 
   test("records and replays", async () => {
-    const output = await follow(recipeWith("record"));
+    const output = await follow(recipeWith("zerobuffer replay"));
     expect(output).toContain("Recorded 30 frames");
     expect(output).toContain("Read 30 frames (1.9 MiB)");
   });
