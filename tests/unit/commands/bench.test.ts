@@ -5,6 +5,9 @@ import { Schedule, Span } from "../../../src/commands/bench/span.ts";
 function settingsOf(some: Partial<WorkerSettings>): WorkerSettings {
   return {
     role: "source",
+    work: "throughput",
+    sink: 0,
+    sharing: false,
     transport: "zerobuffer",
     frameSize: 64,
     rate: 0,
