@@ -220,11 +220,11 @@ export default defineCommand({
     try {
       await loop.run();
     } catch (error) {
-      for (const { buffer } of outputs) buffer.fail(error);
-      throw error;
-    } finally {
       fill(document, outputs, loop);
+      if (!loop.isComplete) for (const { buffer } of outputs) buffer.fail(error);
+      throw error;
     }
+    fill(document, outputs, loop);
   },
 
   reword: rewordForWriter,

@@ -42,6 +42,8 @@ export class RelayLoop {
   bytesRelayed = 0;
   /** Frames of the input that no output took. */
   framesDropped = 0;
+  /** Whether all frames were relayed to the outputs that were not left out. */
+  isComplete = false;
   readonly #reader: Reader;
   readonly #outputs: readonly RelayOutput[];
   readonly #options: RelayLoopOptions;
@@ -106,6 +108,7 @@ export class RelayLoop {
       this.#noteLosses(error);
       throw error;
     }
+    this.isComplete = true;
     const lost = this.#outputs.find(({ loss }) => loss !== undefined);
     this.#noteLosses(lost?.loss);
     if (lost !== undefined) throw lost.loss;
