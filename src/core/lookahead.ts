@@ -196,7 +196,7 @@ export class Lookahead {
   #accept(code: number): boolean {
     if (code > 0) {
       if (code > READER_LOOKAHEAD) return this.#acceptSpecial(code);
-      this.#lender = this.#owner;
+      if (this.#lender !== this.#owner) this.#lender = this.#owner;
       return this.#offer(code);
     }
     if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;

@@ -95,7 +95,7 @@ int32_t zb_reader_read_special(zb_reader *reader, const struct found *first, uin
       break;
     }
     if (!read_descriptor(reader, &found, &reader->view.frames[count])) break;
-    unread -= (int64_t)lend(reader, &found, sizeof(struct descriptor), true);
+    unread -= (int64_t)lend(reader, &found, sizeof(struct descriptor), DESCRIPTOR);
     used = ++count;
   } while (count < tokens && find_header(reader, unread, &found));
   if (!without_token && stopped) reader->kept_tokens = tokens - used;
@@ -134,7 +134,7 @@ static void credit_attachment(zb_reader *reader) {
   struct lent_frame *last = lent_at(reader, reader->newest - 1);
   last->credit += credit;
   last->end = end;
-  last->posts++;
+  last->extras += POST;
 }
 
 int32_t zb_reader_answer(zb_reader *reader, zb_memory *memory, double payload_offset, double payload_size) {
