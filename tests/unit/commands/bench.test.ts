@@ -4,9 +4,6 @@ import { Schedule, Span } from "../../../src/commands/bench/span.ts";
 
 function settingsOf(some: Partial<WorkerSettings>): WorkerSettings {
   return {
-    work: "throughput",
-    sink: 0,
-    sharing: false,
     role: "source",
     work: "throughput",
     sink: 0,
