@@ -250,7 +250,7 @@ describe("the page of a report", () => {
 
 describe("bench refuses", () => {
   test.each([
-    [["speed"], "<work> takes throughput, latency, relay or duplex, not"],
+    [["speed"], "<work> takes throughput, latency, relay, fanout or duplex, not"],
     [["--sizes", "64,big"], "Option --sizes takes a size from 1 to 4GiB"],
     [["--sizes", "64,"], "Option --sizes takes"],
     [["--rate", "-1"], "Option --rate takes a number from 0"],
