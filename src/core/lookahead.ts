@@ -180,22 +180,23 @@ export class Lookahead {
   }
 
   #takeWithoutToken(): boolean {
-    const flags = this.#watch.acceptsFirstFrame ? Look.NEW_WRITER : 0;
-    let code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
-    for (let i = 0; code === READ_ATTACHMENT && i < MOST_ATTACHMENTS; i++) {
+    for (let i = 0; ; i++) {
+      const flags = this.#watch.acceptsFirstFrame ? Look.NEW_WRITER : 0;
+      const code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
+      if (code !== READ_ATTACHMENT || i === MOST_ATTACHMENTS) {
+        if (code > 0) this.#watch.noteMissingTokens(code > READ_SHARED ? code - READ_SHARED : code);
+        return this.#accept(code);
+      }
       this.#watch.noteMissingTokens(1);
       this.#attachments?.answer();
-      code = this.#ring.next(0, Look.WITHOUT_TOKEN | flags);
     }
-    if (code > 0) this.#watch.noteMissingTokens(code > READ_SHARED ? code - READ_SHARED : code);
-    return this.#accept(code);
   }
 
   /** Whether `code`, what {@link RingReader.next} has returned, means frames to hand out. Throws what else it means. */
   #accept(code: number): boolean {
     if (code > 0) {
       if (code > READER_LOOKAHEAD) return this.#acceptSpecial(code);
-      this.#lender = this.#owner;
+      if (this.#lender !== this.#owner) this.#lender = this.#owner;
       return this.#offer(code);
     }
     if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;

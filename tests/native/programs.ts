@@ -59,6 +59,7 @@ function testSources({ os, libc }: TestPlatform): string[] {
       "alone.c",
       "liveness.c",
       "lease.c",
+      "sharing.c",
       "truncation.c",
       "semaphores.c",
     ],

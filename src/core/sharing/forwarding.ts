@@ -89,7 +89,7 @@ export class Forwarding implements FrameTaker {
         this.framesCopied++;
       } else {
         this.framesShared++;
-        target.source.watch();
+        target.source.noteShared(target);
       }
     }
     return code;

@@ -1,8 +1,10 @@
 // A writer that shares the payload of a reader.
 
+import { closed } from "../lookahead.ts";
 import type { Reader } from "../reader.ts";
 import { Writer } from "../writer.ts";
 import type { InternalWriterOptions, WriterOptions } from "../writer-options.ts";
+import type { SharingSource } from "./source.ts";
 
 /**
  * A {@link Writer} that passes on the frames of one reader, the source, without copying them where that is possible
@@ -12,6 +14,11 @@ import type { InternalWriterOptions, WriterOptions } from "../writer-options.ts"
 export class SharedWriter extends Writer {
   /** As {@link Writer}'s; ClosedError if the source is closed. */
   constructor(name: string, source: Reader, options: WriterOptions = {}) {
-    super(name, { ...options, source: source.sharing } satisfies InternalWriterOptions);
+    super(name, { ...options, source: openSource(source) } satisfies InternalWriterOptions);
   }
+}
+
+function openSource({ name, sharing }: Reader): SharingSource {
+  if (sharing.isClosed) throw closed(name);
+  return sharing;
 }

@@ -29,7 +29,7 @@ export class SharingSource {
   readonly ring: RingReader;
   readonly #isAllowed: boolean;
   readonly #writer: Peer;
-  readonly #watch: Pick<WriterWatch, "settle">;
+  readonly #writerWatch: Pick<WriterWatch, "settle">;
   readonly #targets = new Set<SharedTarget>();
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
@@ -50,7 +50,7 @@ export class SharingSource {
     this.buffer = buffer;
     this.ring = ring;
     this.#writer = writer;
-    this.#watch = watch;
+    this.#writerWatch = watch;
     this.#isAllowed = isAllowed;
   }
 
@@ -77,11 +77,12 @@ export class SharingSource {
 
   /** Settles what the last writer of the source left half done, if that is due. */
   settle(isDue: boolean): void {
-    if (isDue) this.#watch.settle();
+    if (isDue) this.#writerWatch.settle();
   }
 
   /** Notes what the targets have released. */
   collect(takesTokens: boolean): void {
+    if (this.#isClosed) return;
     this.settle(this.ring.collect(takesTokens));
     for (const target of this.#targets) target.endIfReleased();
   }
@@ -95,14 +96,14 @@ export class SharingSource {
   }
 
   /** Looks again and again while targets have references, also if the program calls nothing. */
-  watch(): void {
+  #watch(): void {
     if (this.#timer !== undefined || this.#isClosed) return;
     const isLingering = [...this.#targets].some((target) => target.hasLeft);
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
         this.look();
-        if ([...this.#targets].some((target) => target.references > 0)) this.watch();
+        if ([...this.#targets].some((target) => target.references > 0)) this.#watch();
       },
       isLingering ? LINGER_MS : SLICE_MS,
     );
@@ -113,11 +114,21 @@ export class SharingSource {
   watchClosely(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.watch();
+    this.#watch();
   }
 
-  /** Waits for `sleep`, an asynchronous wait of the reader or of a target's writer, and collects meanwhile. */
-  async collectDuring(sleep: Promise<void>): Promise<void> {
+  /** Notes that a target has one more reference, which nobody may ask for. */
+  noteShared(target: SharedTarget): void {
+    this.#watch();
+    if (this.#sleepers > 0) this.#listenTo(target);
+  }
+
+  /** What resolves with `sleep`, an asynchronous wait of the reader or of a target's writer; it collects meanwhile. */
+  collectDuring(sleep: Promise<void>): Promise<void> {
+    return this.#targets.size === 0 ? sleep : this.#listenDuring(sleep);
+  }
+
+  async #listenDuring(sleep: Promise<void>): Promise<void> {
     this.#sleepers++;
     for (const target of this.#targets) this.#listenTo(target);
     try {

@@ -4,8 +4,6 @@
 #include "reader.h"
 #include "tuning.h"
 
-#include <string.h>
-
 void zb_reader_take_descriptors(zb_reader *reader) { reader->takes_descriptors = true; }
 
 /* Bytes of the ring, each loaded once. The writer may be hostile, and the check is about the copy. */
@@ -19,7 +17,7 @@ static uint64_t size_of(const struct found *found) { return found->header.size &
 
 static bool is_attachment(const struct found *found) { return (found->header.size & ATTACHMENT) != 0; }
 
-/* Checks the header. Returns 0 without an error: without a token, there is no frame yet. */
+/* Checks the header, and refuses it if it is impossible. False also if, without a token, there is no frame yet. */
 static bool accept_header(zb_reader *reader, const struct found *found, int64_t unread, int32_t flags) {
   const uint64_t size = size_of(found), sequence = found->header.sequence;
   const bool without_token = (flags & ZB_WITHOUT_TOKEN) != 0;
@@ -46,8 +44,9 @@ static int32_t read_attachment(zb_reader *reader, const struct found *found) {
   copy_out(reader->view.source_name, content + sizeof pending->attachment, length);
   reader->view.source_name[length] = '\0';
   const uint64_t id = pending->attachment.id;
-  if (id == 0 || id % 2 != 0 || memchr(reader->view.source_name, 0, length) != NULL)
-    return zb_reader_refuse(reader, ZB_BAD_DESCRIPTOR, found->position, size);
+  bool possible = id != 0 && id % 2 == 0;
+  for (uint64_t i = 0; i < length; i++) possible = possible && reader->view.source_name[i] != '\0';
+  if (!possible) return zb_reader_refuse(reader, ZB_BAD_DESCRIPTOR, found->position, size);
   pending->exists = true;
   pending->found = *found;
   pending->size = size;
@@ -96,9 +95,9 @@ int32_t zb_reader_read_special(zb_reader *reader, const struct found *first, uin
       break;
     }
     if (!read_descriptor(reader, &found, &reader->view.frames[count])) break;
-    unread -= (int64_t)lend(reader, &found, sizeof(struct descriptor), true);
+    unread -= (int64_t)lend(reader, &found, sizeof(struct descriptor), DESCRIPTOR);
     used = ++count;
-  } while (count < tokens && unread > 0 && find_header(reader, unread, &found));
+  } while (count < tokens && find_header(reader, unread, &found));
   if (!without_token && stopped) reader->kept_tokens = tokens - used;
   if (!without_token && !stopped && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - used;
   if (count > 0) {
@@ -135,7 +134,7 @@ static void credit_attachment(zb_reader *reader) {
   struct lent_frame *last = lent_at(reader, reader->newest - 1);
   last->credit += credit;
   last->end = end;
-  last->posts++;
+  last->extras += POST;
 }
 
 int32_t zb_reader_answer(zb_reader *reader, zb_memory *memory, double payload_offset, double payload_size) {

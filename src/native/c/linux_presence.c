@@ -37,6 +37,11 @@ static struct flock bytes_of(int32_t role, short type) {
   return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = sizeof(uint64_t)};
 }
 
+static int32_t code_of_lock(int error) {
+  if (error == EAGAIN || error == EACCES) return ZB_LOCKED;
+  return error == EINVAL || error == ENOLCK ? ZB_UNSUPPORTED : zb_code_of(error);
+}
+
 int32_t zb_role_lock(zb_memory *memory, int32_t role) {
   struct flock lock = bytes_of(role, F_WRLCK);
   if (memory->object.locked[role]) return ZB_OK;
@@ -44,8 +49,7 @@ int32_t zb_role_lock(zb_memory *memory, int32_t role) {
     memory->object.locked[role] = true;
     return ZB_OK;
   }
-  if (errno == EAGAIN || errno == EACCES) return ZB_LOCKED;
-  return errno == EINVAL || errno == ENOLCK ? ZB_UNSUPPORTED : zb_code_of(errno);
+  return code_of_lock(errno);
 }
 
 void zb_role_unlock(zb_memory *memory, int32_t role) {
@@ -71,8 +75,7 @@ int32_t zb_memory_shared(zb_memory *memory) { return is_locked(memory, SHARED_PA
 int32_t zb_shared_lock(zb_memory *memory) {
   struct flock lock = bytes_of(SHARED_PAYLOAD, F_RDLCK);
   if (ZB_CALL(shared_lock, fcntl(memory->object.descriptor, F_OFD_SETLK, &lock), -1) == 0) return ZB_OK;
-  if (errno == EAGAIN || errno == EACCES) return ZB_LOCKED;
-  return errno == EINVAL || errno == ENOLCK ? ZB_UNSUPPORTED : zb_code_of(errno);
+  return code_of_lock(errno);
 }
 
 /* ---- whether anybody else has the memory open ---------------------------------------------------------------- */

@@ -80,14 +80,16 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   int64_t unread = (int64_t)(size - free_bytes - reader->held);
   int32_t count = 0;
   struct found found;
-  while ((uint32_t)count < tokens && unread > 0 && find_header(reader, unread, &found)) {
+  while ((uint32_t)count < tokens && find_header(reader, unread, &found)) {
     const struct zb_frame_header header = found.header;
     bool starts = header.sequence == 1;
     if (!fits(reader, found.position, header.size)) {
       if (is_for_descriptors(reader, &found)) {
-        if (count == 0) return zb_reader_read_special(reader, &found, tokens, unread, flags);
+        const struct found special = found; /* so that `found` needs no memory */
+        if (count == 0) return zb_reader_read_special(reader, &special, tokens, unread, flags);
         /* Reading stops here, and begins here the next time. */
         if (!without_token) reader->kept_tokens = tokens - (uint32_t)count;
+        tokens = (uint32_t)count;
         break;
       }
       /* Without a token a frame counts only if it is complete. Otherwise there is none yet. */
@@ -106,29 +108,33 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
     reader->view.frames[count].offset = reader->ring.payload_offset + (double)(found.position + HEADER);
     reader->view.frames[count].size = (double)header.size;
     reader->view.frames[count].sequence = (double)header.sequence;
-    unread -= (int64_t)lend(reader, &found, header.size, false);
+    unread -= (int64_t)lend(reader, &found, header.size, 0);
     count++;
   }
-  if (!without_token && reader->failed == ZB_OK)
-    reader->view.surplus_tokens += tokens - (uint32_t)count - reader->kept_tokens;
+  if (!without_token && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - (uint32_t)count;
   if (count == 0) return reader->failed;
   ZB_POINT(read_positions);
   STORE(oieb->payload_read_count, reader->read_count, relaxed);
   return count;
 }
 
-/* Whether the memory of this reader, or of its source, was truncated. */
-static bool is_reader_broken(zb_reader *reader) {
-  if (is_broken(&reader->ring)) return true;
+/* What a reader of descriptors looks at first: whether its source was truncated, an attachment that waits for its answer, and
+ * frames at which reading has stopped. 0: go on. */
+static int32_t look_at_source(zb_reader *reader) {
   zb_memory *source = reader->source.memory;
-  return source != NULL && zb_memory_broken(source);
+  if (source != NULL && zb_memory_broken(source)) return zb_reader_refuse(reader, ZB_BROKEN, 0, 0);
+  if (reader->pending.exists) return ZB_READ_ATTACHMENT;
+  uint32_t tokens = reader->kept_tokens;
+  if (tokens == 0) return ZB_OK;
+  reader->kept_tokens = 0;
+  tokens += semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD - tokens);
+  return read_frames(reader, tokens, 0);
 }
 
-/* Waits for a token of the writer. A source that waits collects what its targets release. */
-static int32_t await_token(zb_reader *reader, int64_t deadline_ns, bool *slept) {
+/* Waits for a token of the writer. It collects what the targets release meanwhile. */
+static int32_t await_as_source(zb_reader *reader, int64_t deadline_ns, bool *slept) {
   struct idle *idle = &reader->ring.idle;
   zb_semaphore *written = reader->ring.written;
-  if (idle->sharing == NULL) return zb_idle_await(idle, written, deadline_ns, slept);
   for (;;) {
     /* In this order: a release after the collection leaves a token to wait for. */
     zb_sharing_collect(idle->sharing, true);
@@ -141,13 +147,19 @@ static int32_t await_token(zb_reader *reader, int64_t deadline_ns, bool *slept) 
 
 int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   if (reader->failed != ZB_OK) return reader->failed;
-  if (is_reader_broken(reader)) return zb_reader_refuse(reader, ZB_BROKEN, 0, 0);
-  if (reader->pending.exists) return ZB_READ_ATTACHMENT;
+  if (is_broken(&reader->ring)) return zb_reader_refuse(reader, ZB_BROKEN, 0, 0);
+  if (reader->takes_descriptors) {
+    int32_t code = look_at_source(reader);
+    if (code != ZB_OK) return code;
+  }
   const bool has_surplus = reader->view.surplus_tokens != reader->view.surplus_seen;
-  if (wait_us > 0 && reader->kept_tokens == 0 && !(has_surplus && (flags & ZB_UNLESS_SURPLUS))) {
+  if (wait_us > 0 && !(has_surplus && (flags & ZB_UNLESS_SURPLUS))) {
     bool slept = false;
     if (semaphore_value(reader->ring.written) == 0) {
-      int32_t code = await_token(reader, zb_now_ns() + (int64_t)wait_us * 1000, &slept);
+      const int64_t deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
+      int32_t code = reader->ring.idle.sharing != NULL
+                         ? await_as_source(reader, deadline_ns, &slept)
+                         : zb_idle_await(&reader->ring.idle, reader->ring.written, deadline_ns, &slept);
       if (code != ZB_OK) return code;
     }
     if (reader->gather.backoff > 0) {
@@ -158,9 +170,7 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   }
   int32_t count = 0;
   ZB_POINT(read_tokens);
-  uint32_t tokens = reader->kept_tokens;
-  reader->kept_tokens = 0;
-  tokens += semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD - tokens);
+  uint32_t tokens = semaphore_take(reader->ring.written, ZB_READER_LOOKAHEAD);
   if (tokens > 0) {
     ZB_POINT(read_headers);
     count = read_frames(reader, tokens, 0);
@@ -172,7 +182,7 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   return wait_us > tuning.spin_ns / 1000 && zb_ended_by_signal() ? ZB_INTERRUPTED : ZB_AGAIN;
 }
 
-void zb_reader_return_space(zb_reader *reader, uint64_t credit, uint64_t end, uint32_t posts) {
+static inline void return_space(zb_reader *reader, uint64_t credit, uint64_t end, uint32_t posts) {
   reader->held -= credit;
   ZB_POINT(release_position);
   /* Not when it is read: a v1 writer in C++ takes what lies before this position for free, whatever is held there. After a
@@ -187,40 +197,47 @@ void zb_reader_return_space(zb_reader *reader, uint64_t credit, uint64_t end, ui
   semaphore_post(reader->ring.released, (int32_t)posts);
 }
 
-int32_t zb_reader_credit(zb_reader *reader) {
+void zb_reader_return_space(zb_reader *reader, uint64_t credit, uint64_t end, uint32_t posts) {
+  return_space(reader, credit, end, posts);
+}
+
+static inline int32_t credit_oldest(zb_reader *reader) {
   const uint32_t mask = reader->lent_capacity - 1;
-  uint64_t credit = 0, end = 0;
-  uint32_t posts = 0, descriptors = 0;
+  uint64_t credit = 0, end = 0, extras = 0;
+  uint32_t credited = 0;
   while (reader->oldest != reader->newest && reader->lent[reader->oldest & mask].references == 0) {
     const struct lent_frame *frame = &reader->lent[reader->oldest++ & mask];
     credit += frame->credit;
     end = frame->end;
-    posts += frame->posts;
-    descriptors += frame->is_descriptor;
+    extras += frame->extras;
+    credited++;
   }
-  if (posts == 0) return ZB_OK;
-  if (descriptors > 0) {
-    reader->released_descriptors += descriptors;
+  if (credited == 0) return ZB_OK;
+  if (extras != 0) {
+    reader->released_descriptors += extras % POST;
     ZB_POINT(release_descriptors);
     /* release: the writer that sees the count sees that the bytes are read. Before the addition: a writer that finds the ring
      * empty finds all of them counted. */
     STORE(reader->ring.oieb->released_descriptors, reader->released_descriptors, release);
+    credited += (uint32_t)(extras / POST);
   }
-  zb_reader_return_space(reader, credit, end, posts);
+  return_space(reader, credit, end, credited);
   if (reader->held != 0 || !reader->settle_due) return ZB_OK;
   reader->settle_due = false;
   return ZB_SETTLE_DUE;
 }
 
+int32_t zb_reader_credit(zb_reader *reader) { return credit_oldest(reader); }
+
 int32_t zb_reader_release(zb_reader *reader, uint32_t first, uint32_t count) {
   bool any = false;
   for (uint32_t index = first; index != first + count; index++) {
     struct lent_frame *frame = lent_at(reader, index);
-    if (frame == NULL || frame->released) continue;
-    any = frame->released = true;
-    frame->references--;
+    if (frame == NULL || (frame->references & PROGRAM) == 0) continue;
+    frame->references -= PROGRAM;
+    any = true;
   }
-  return any ? zb_reader_credit(reader) : ZB_ALREADY;
+  return any ? credit_oldest(reader) : ZB_ALREADY;
 }
 
 int32_t zb_reader_settle(zb_reader *reader) {

@@ -7,12 +7,16 @@
 struct lent_frame {
   uint64_t credit; /* the bytes of the frame, of the wrap before it and of attachments behind it */
   uint64_t end;    /* where that ends; P and not 0 if it ends the ring */
+  uint64_t extras; /* DESCRIPTOR if it is one, and POST for each attachment */
   uint32_t
-      references; /* one of the program until it releases the frame, one for each descriptor that was sent */
-  uint32_t posts; /* 1, and 1 for each attachment */
-  bool released;  /* by the program */
-  bool is_descriptor;
+      references; /* PROGRAM until the program releases the frame, and 1 for each descriptor that was sent */
 };
+
+#define PROGRAM ((uint32_t)1 << 31)
+
+/* What crediting a frame does besides: sums of these are counts of both. */
+#define DESCRIPTOR ((uint64_t)1)
+#define POST ((uint64_t)1 << 32)
 
 /* What a reader of descriptors reads frames from. */
 struct source {
@@ -58,10 +62,11 @@ struct zb_reader {
   bool settle_due;         /* zb_reader_settle found frames held */
   bool takes_descriptors;
   struct gather gather;
+  /* Of a reader that takes descriptors. */
+  uint64_t released_descriptors; /* as in the OIEB */
   struct source source;
   struct pending pending;
-  uint64_t released_descriptors; /* as in the OIEB */
-  struct sharing sharing;
+  struct sharing sharing; /* of a source */
   struct zb_resource resource;
 };
 
@@ -98,10 +103,10 @@ static inline bool follows(const zb_reader *reader, uint64_t sequence) {
 }
 
 /* Notes that the frame, with `size` bytes in the ring, is read and lent. Returns its credit. */
-static inline uint64_t lend(zb_reader *reader, const struct found *found, uint64_t size, bool is_descriptor) {
+static inline uint64_t lend(zb_reader *reader, const struct found *found, uint64_t size, uint64_t extras) {
   const uint64_t credit = found->waste + HEADER + size, end = found->position + HEADER + size;
-  reader->lent[reader->newest++ & (reader->lent_capacity - 1)] = (struct lent_frame){
-      .credit = credit, .end = end, .references = 1, .posts = 1, .is_descriptor = is_descriptor};
+  reader->lent[reader->newest++ & (reader->lent_capacity - 1)] =
+      (struct lent_frame){.credit = credit, .end = end, .extras = extras, .references = PROGRAM};
   reader->read_pos = end == reader->ring.payload_size ? 0 : end;
   reader->read_count += found->marker ? 2 : 1;
   if (reader->next_sequence != 0) reader->next_sequence = found->header.sequence + 1;

@@ -209,8 +209,12 @@ int32_t zb_target_attach(zb_target *target, uint64_t id, const char *name) {
   zb_writer *writer = target->writer;
   const struct zb_object *source = &target->source->ring.memory->object;
   const struct attachment attachment = {id, (uint64_t)source->device, (uint64_t)source->inode};
-  const size_t length = strlen(name), size = sizeof attachment + length;
+  size_t length = 0;
+  while (length < ZB_NAME_MAX && name[length] != '\0') length++;
+  const size_t size = sizeof attachment + length;
   if (writer == NULL) return ZB_ALREADY;
+  /* The program fills a region now. */
+  if (writer->acquired.size != 0) return ZB_AGAIN;
   int32_t code = zb_writer_acquire(writer, (double)size, 0);
   if (code != ZB_OK) return code;
   ZB_POINT(attachment_write);

@@ -210,7 +210,7 @@ export const core: readonly Protection[] = [
   },
   {
     what: "a writer that aborts does not leave",
-    file: "src/core/writer.ts",
+    file: "src/core/connected-writer.ts",
     changes: [["    this.#end(() => {});\n", "    this.close();\n"]],
     test: WRITER,
     only: "abort tells the reader that not all has come",

@@ -4,6 +4,7 @@ import type { Protection } from "./protection.ts";
 
 const OIEB = "src/native/c/oieb.c";
 const READER = "src/native/c/reader.c";
+const HEADERS = "src/native/c/reader.h";
 const WRITER = "src/native/c/writer.c";
 const LINUX = "src/native/c/linux.c";
 const PRESENCE = "src/native/c/linux_presence.c";
@@ -95,17 +96,21 @@ export const native: readonly Protection[] = [
   },
   {
     what: "a frame's size is checked",
-    file: READER,
+    file: HEADERS,
     changes: [
-      ["header.size <= size - HEADER && header.size <= size - HEADER - position;", "header.size > 0;"],
+      [
+        "  const uint64_t most = reader->ring.payload_size - HEADER;\n",
+        "  (void)reader;\n  (void)position;\n",
+      ],
+      ["return size >= 1 && size <= most && size <= most - position;", "return size >= 1;"],
     ],
     test: C_TESTS,
     only: "impossible size",
   },
   {
     what: "a frame's number is checked",
-    file: READER,
-    changes: [["bool follows = header.sequence == reader->next_sequence;", "bool follows = true;"]],
+    file: HEADERS,
+    changes: [["? sequence != 0 : sequence == reader->next_sequence;", "|| sequence != 0;"]],
     test: C_TESTS,
     only: "repeats skips or runs backwards",
   },
@@ -115,7 +120,7 @@ export const native: readonly Protection[] = [
     changes: [
       [
         "reader->view.frames[count].size = (double)header.size;",
-        "reader->view.frames[count].size = (double)load_header(reader->ring.payload + position).size;",
+        "reader->view.frames[count].size = (double)load_header(reader->ring.payload + found.position).size;",
       ],
     ],
     test: C_TESTS,
@@ -170,11 +175,8 @@ export const native: readonly Protection[] = [
   },
   {
     what: "a surplus token is no frame",
-    file: READER,
-    changes: [
-      ["(uint32_t)count < tokens && unread > 0", "(uint32_t)count < tokens"],
-      ["    if (unread <= (int64_t)waste) break;\n", ""],
-    ],
+    file: HEADERS,
+    changes: [["  if (unread <= (int64_t)found->waste) return false;\n", "  (void)unread;\n"]],
     test: HOSTILE,
     only: "posted far too often",
   },
@@ -204,7 +206,7 @@ export const native: readonly Protection[] = [
     file: READER,
     changes: [
       [
-        "reader->oldest != reader->newest && reader->lent[reader->oldest & mask].released",
+        "reader->oldest != reader->newest && reader->lent[reader->oldest & mask].references == 0",
         "reader->oldest != reader->newest",
       ],
     ],
@@ -271,7 +273,7 @@ export const native: readonly Protection[] = [
     what: "a system without locks of roles is known by its answer",
     file: PRESENCE,
     changes: [
-      ["return errno == EINVAL || errno == ENOLCK ? ZB_UNSUPPORTED : zb_code_of(errno);", "return ZB_OK;"],
+      ["return error == EINVAL || error == ENOLCK ? ZB_UNSUPPORTED : zb_code_of(error);", "return ZB_OK;"],
     ],
     test: C_TESTS,
     only: "a system without locks",
@@ -336,7 +338,12 @@ export const native: readonly Protection[] = [
   {
     what: "a reader stands at the end of the ring after a frame that ends it",
     file: READER,
-    changes: [["reader->read_pos == 0 ? size : reader->read_pos", "reader->read_pos"]],
+    changes: [
+      [
+        "payload_read_pos, end, relaxed);",
+        "payload_read_pos, end == reader->ring.payload_size ? 0 : end, relaxed);",
+      ],
+    ],
     test: C_TESTS,
     only: "the reader at the end",
   },

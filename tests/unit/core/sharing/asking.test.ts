@@ -30,6 +30,7 @@ describe("a writer copies all frames", () => {
     expect([writer.forwardFrame(frame), writer.sharing]).toEqual(["copied", "off"]);
     source.close();
     expect(thrownBy(() => writer.writeFrame(bytesOf(2, 10)))).toMatchObject({ code: "CLOSED" });
+    expect(thrownBy(() => new SharedWriter(reader.name, source))).toMatchObject({ code: "CLOSED" });
   });
 
   test("if it was not told to share", () => {
@@ -130,6 +131,22 @@ describe("a writer shares", () => {
     expect([writer.sharing, writer.forwardFrame(first)]).toEqual(["active", "shared"]);
     using shared = reader.readFrame(0);
     expect(shared.data).toEqual(bytesOf(1, SIZE));
+  });
+
+  test("no sooner than the frame that it fills in place is committed", () => {
+    using rings = new Rings(0);
+    const name = uniqueName();
+    using writer = new SharedWriter(name, rings.source, { create: TARGET });
+    const slot = writer.acquireFrame(100);
+    using reader = new Reader(name, TARGET, allowed);
+    writer.checkReader();
+    expect(writer.sharing).toBe("off");
+    slot.data.set(bytesOf(1, 100));
+    writer.commitFrame();
+    using frame = reader.readFrame(0);
+    expect(frame.data).toEqual(bytesOf(1, 100));
+    writer.checkReader();
+    expect(writer.sharing).toBe("requested");
   });
 
   test("again with the target's next writer, under another answer", () => {

@@ -1,0 +1,195 @@
+// Writer, forwarder and the readers of its targets, each a process of its own.
+
+import { describe, expect, test } from "bun:test";
+import { Reader, SharedWriter } from "../../src/core/index.ts";
+import { eventually, fieldOf, uniqueName } from "../support/buffers.ts";
+import { Child } from "../support/process.ts";
+import { Frames, type Sizes } from "./fixtures/frames.ts";
+import { endAll, startWriter, sweep } from "./peers.ts";
+
+const SIZES = { metadataSize: 64, payloadSize: 1024 * 1024 };
+
+/** Where the OIEB keeps `payload_free_bytes` and `released_descriptors` (docs/protocol.md, section 1). */
+const FREE_OFFSET = 40;
+const RELEASED_OFFSET = 104;
+
+/** How soon the death of a target's reader lets the source go on. */
+const NOTICED_MS = 1000;
+
+/** The reader of a target, at its first instruction: it answers the forwarder that comes. */
+async function startTarget(name: string, instruction: object): Promise<Child> {
+  const reader = Child.fixture("shared-reader.ts", name, SIZES);
+  await reader.receive("ready");
+  return reader.send(instruction);
+}
+
+/** A forwarder whose targets have all accepted to share. */
+async function startForwarder(source: string, targets: string[]): Promise<Child> {
+  const forwarder = Child.fixture("forwarder.ts", source, SIZES, ...targets);
+  await forwarder.receive("ready");
+  for (const target of targets)
+    expect(await forwarder.receive("connected")).toMatchObject({ target, sharing: "active" });
+  return forwarder;
+}
+
+function digestOf(frames: number, largest: number, sizes: Sizes = "same"): string {
+  const stream = new Frames(largest, sizes);
+  const hasher = new Bun.CryptoHasher("sha256");
+  for (let sequence = 1; sequence <= frames; sequence++) hasher.update(stream.bytes(sequence));
+  return hasher.digest("hex");
+}
+
+const isEmpty = (name: string) => Number(fieldOf(name, FREE_OFFSET)) === SIZES.payloadSize;
+
+describe("frames through three processes arrive whole and in order", () => {
+  test.each(["blocking", "async"] as const)("to two targets, with %s calls", async (how) => {
+    const [source, one, two] = [uniqueName(), uniqueName(), uniqueName()];
+    const count = 2000;
+    await using first = await startTarget(one, { do: "read", frames: count, how });
+    await using second = await startTarget(two, { do: "read", frames: count, how });
+    await using forwarder = await startForwarder(source, [one, two]);
+    await using writer = await startWriter(source, { largest: 200_000, sizes: "mixed" });
+    forwarder.send({ do: "forward", frames: count, how });
+    writer.send({ do: "write", frames: count });
+    const stream = new Frames(200_000, "mixed");
+    let large = 0;
+    for (let i = 1; i <= count; i++) if (stream.size(i) >= 4096) large++;
+    const expected = { frames: count, shared: large, sha256: digestOf(count, 200_000, "mixed") };
+    expect(await first.receive("read")).toMatchObject(expected);
+    expect(await second.receive("read")).toMatchObject(expected);
+    const shared = [large, count - large];
+    expect(await forwarder.receive("forwarded")).toMatchObject({ frames: count, shared: [shared, shared] });
+    await eventually(() => fieldOf(one, RELEASED_OFFSET) === BigInt(large));
+    await endAll(writer, forwarder, first, second);
+  });
+});
+
+describe("a full source", () => {
+  test("goes on at once when a target releases while the forwarder blocks", async () => {
+    const [source, target] = [uniqueName(), uniqueName()];
+    const frames = 4 * Math.floor(SIZES.payloadSize / 100_000);
+    await using reader = await startTarget(target, { do: "hold", frames: 8 });
+    await using forwarder = await startForwarder(source, [target]);
+    await using writer = await startWriter(source, { largest: 100_000 });
+    forwarder.send({ do: "forward", frames });
+    writer.send({ do: "write", frames });
+    expect(await reader.receive("held")).toMatchObject({ shared: 8 });
+    reader.send({ do: "check" });
+    expect(await reader.receive("checked")).toMatchObject({ same: true });
+    reader.send({ do: "release" }).send({ do: "read", frames: frames - 8 });
+    await reader.receive("released");
+    expect(await reader.receive("read")).toMatchObject({ shared: frames - 8 });
+    expect(await forwarder.receive("forwarded")).toMatchObject({ frames });
+    await endAll(writer, forwarder, reader);
+  });
+});
+
+describe("a target's reader that is killed", () => {
+  test("gives up all that it holds, and the other target gets every frame", async () => {
+    const [source, one, two] = [uniqueName(), uniqueName(), uniqueName()];
+    const frames = 100;
+    await using first = await startTarget(one, { do: "hold", frames: 5 });
+    await using second = await startTarget(two, { do: "read", frames });
+    await using forwarder = await startForwarder(source, [one, two]);
+    await using writer = await startWriter(source, { largest: 100_000 });
+    forwarder.send({ do: "forward", frames });
+    writer.send({ do: "write", frames });
+    await first.receive("held");
+    first.kill("SIGKILL");
+    await first.exited();
+    const start = performance.now();
+    expect(await forwarder.receive("lost")).toMatchObject({
+      target: one,
+      code: "READER_DEAD",
+      reason: "died",
+    });
+    expect(await second.receive("read")).toMatchObject({ frames, sha256: digestOf(frames, 100_000) });
+    expect(performance.now() - start).toBeLessThan(10 * NOTICED_MS);
+    await forwarder.receive("forwarded");
+    forwarder.send({ do: "await-next" });
+    await eventually(() => isEmpty(source));
+    await endAll(writer, forwarder, second);
+    sweep();
+  });
+});
+
+describe("a forwarder that closes a target with references out", () => {
+  test("keeps its frames as they are until the target's reader has released them", async () => {
+    const [source, target] = [uniqueName(), uniqueName()];
+    await using reader = await startTarget(target, { do: "hold", frames: 3 });
+    await using forwarder = await startForwarder(source, [target]);
+    await using writer = await startWriter(source, { largest: 100_000 });
+    writer.send({ do: "write", frames: 3 });
+    forwarder.send({ do: "forward", frames: 3 });
+    await reader.receive("held");
+    await forwarder.receive("forwarded");
+    forwarder.send({ do: "leave", target });
+    await forwarder.receive("left");
+    // The source goes round several times.
+    await writer.receive("writing");
+    await writer.receive("wrote");
+    forwarder.send({ do: "forward", frames: 40 });
+    writer.send({ do: "write", frames: 40 });
+    await writer.receive("writing");
+    reader.send({ do: "check" });
+    expect(await reader.receive("checked")).toMatchObject({ same: true });
+    reader.send({ do: "release" });
+    await forwarder.receive("forwarded");
+    forwarder.send({ do: "await-next" });
+    await eventually(() => isEmpty(source));
+    await endAll(writer, forwarder, reader);
+  });
+});
+
+describe("a forwarder that was killed", () => {
+  test("starts again at once while a target still reads its old source, which stays as it was", async () => {
+    const [source, target] = [uniqueName(), uniqueName()];
+    await using reader = await startTarget(target, { do: "hold", frames: 3 });
+    await using forwarder = await startForwarder(source, [target]);
+    await using writer = await startWriter(source, { largest: 100_000 });
+    writer.send({ do: "write", frames: 3 });
+    forwarder.send({ do: "forward" });
+    await reader.receive("held");
+    forwarder.kill("SIGKILL");
+    await forwarder.exited();
+    writer.kill("SIGKILL");
+    await writer.exited();
+    using again = new Reader(source, SIZES, { allowPayloadSharing: true });
+    expect(again.isWriterConnected()).toBe(false);
+    reader.send({ do: "check" });
+    expect(await reader.receive("checked")).toMatchObject({ same: true });
+    reader.send({ do: "maps", of: source });
+    expect(await reader.receive("maps")).toMatchObject({ all: 1, removed: 1 });
+    reader.send({ do: "release" });
+    await reader.receive("released");
+    using next = new SharedWriter(target, again, { connectTimeoutMs: 10_000 });
+    next.writeFrame(new Uint8Array(10));
+    reader.send({ do: "read", frames: 1 });
+    expect(await reader.receive("read")).toMatchObject({ frames: 1 });
+    expect(next.sharing).toBe("active");
+    reader.send({ do: "maps", of: source });
+    expect(await reader.receive("maps")).toMatchObject({ all: 1, removed: 0 });
+    await endAll(reader);
+  });
+});
+
+describe("a shared frame", () => {
+  test("cannot be changed through its view: the process that tries ends, and nobody else's bytes change", async () => {
+    const [source, one, two] = [uniqueName(), uniqueName(), uniqueName()];
+    await using first = await startTarget(one, { do: "hold", frames: 1 });
+    await using second = await startTarget(two, { do: "hold", frames: 1 });
+    await using forwarder = await startForwarder(source, [one, two]);
+    await using writer = await startWriter(source, { largest: 100_000 });
+    writer.send({ do: "write", frames: 1 });
+    forwarder.send({ do: "forward", frames: 1 });
+    await first.receive("held");
+    await second.receive("held");
+    first.send({ do: "change" });
+    await first.receive("changing");
+    expect(await first.receiveOrEnd()).toBeUndefined();
+    second.send({ do: "check" });
+    expect(await second.receive("checked")).toMatchObject({ same: true });
+    await endAll(writer, forwarder, second);
+    sweep();
+  });
+});
