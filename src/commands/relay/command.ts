@@ -122,7 +122,7 @@ const args = {
   maxLag: integer({
     group: "Waiting",
     description: "let an output hold this many shared frames",
-    note: "--max-lag makes the relay wait for an output that holds as many; by default, that is when the input is full.",
+    note: "--max-lag makes the relay wait for an output that holds as many; by default it waits when the input is full.",
     default: undefined,
     min: 1,
   }),
