@@ -43,7 +43,7 @@ const frameRate = rate({ group: "Frames", description: "" });
 
 const args = {
   work: {
-    ...words(WORKS, "measure", "all, briefly"),
+    ...words(WORKS, "measure", "all"),
     note:
       "Work throughput sends frames one way; latency sends each frame there and back through two buffers; relay sends " +
       "it back through zerobuffer relay; fanout sends frames through it to three processes; duplex sends requests to a server that answers with their bytes.",
