@@ -6,7 +6,7 @@ import { connect, type Socket } from "node:net";
 import type { Browser } from "playwright-core";
 import { Reader } from "../../src/core/index.ts";
 import { canBrowse, openBrowser } from "../support/browser.ts";
-import { eventually, uniqueName } from "../support/buffers.ts";
+import { bufferMade, eventually, fieldOf, uniqueName } from "../support/buffers.ts";
 import { childrenOf } from "../support/proc.ts";
 import { Child } from "../support/process.ts";
 import { View, ViewPage, writeFrames } from "../support/view.ts";
@@ -22,6 +22,9 @@ const MOST_DELAY = 1.05;
 /** A camera, and how long it runs. */
 const [RATE, SECONDS] = [60, 10];
 const CAMERA = ["--video", "1920x1080:rgb24", "--stamp", "--rate", `${RATE}`, "-n", `${RATE * SECONDS}`];
+
+/** Where the OIEB keeps `payload_read_count` (docs/protocol.md, section 1). */
+const READ_COUNT_OFFSET = 72;
 
 let browser: Browser;
 let browserPids: number[];
@@ -149,6 +152,50 @@ describe("1080p at 60 frames per second", () => {
     console.log(`1080p60, no browser: ${((usage() - before) / SECONDS).toFixed(3)} of a processor`);
     expect(memory.most).toBeLessThan(MOST_MEMORY);
   });
+});
+
+test("a camera and its display wait for no viewer: neither for a browser that is stopped, nor for a view", async () => {
+  const [raw, shown, preview] = [uniqueName(), uniqueName(), uniqueName()];
+  const framesShown = () => fieldOf(shown, READ_COUNT_OFFSET) ?? 0n;
+  const untilMoreAreShown = async () => {
+    const before = framesShown();
+    await eventually(() => framesShown() > before + 2n * BigInt(RATE));
+  };
+  await using display = Child.cli(["reader", shown, "--stamp", "--json-output"]);
+  await using view = await View.start([preview, "--stamp", "--buffer-size", "64MiB"]);
+  await bufferMade(shown);
+  await using relay = Child.cli(["relay", raw, shown, `${preview}:drop`, "--json-output"]);
+  await bufferMade(raw);
+  await using page = await ViewPage.open(browser, view.address);
+  const filming = film(raw);
+  await page.showsFact("Frame", /\d/);
+  const family = browserPids.flatMap(familyOf);
+  for (const pid of family) process.kill(pid, "SIGSTOP");
+  try {
+    await untilMoreAreShown();
+  } finally {
+    for (const pid of family) process.kill(pid, "SIGCONT");
+  }
+  process.kill(view.child.pid, "SIGSTOP");
+  try {
+    await untilMoreAreShown();
+  } finally {
+    process.kill(view.child.pid, "SIGCONT");
+  }
+  const delay = await filming;
+  const frames = RATE * SECONDS;
+  const read = (await display.report()).document;
+  expect([read.frames_read, read.errors]).toEqual([frames, []]);
+  const [first, second] = (await relay.report()).document.outputs;
+  expect([first.frames_relayed, first.frames_dropped]).toEqual([frames, 0]);
+  // It gets copies, so that it alone misses frames.
+  expect([second.frames_relayed + second.frames_dropped, second.frames_shared]).toEqual([frames, 0]);
+  expect(second.frames_dropped).toBeGreaterThan(0);
+  await page.shows("#facts", "1920");
+  console.log(
+    `a pipeline with a viewer: ${delay.toFixed(3)} times as long, ${second.frames_dropped} frames not viewed`,
+  );
+  expect(delay).toBeLessThan(MOST_DELAY);
 });
 
 describe("is harmless:", () => {
