@@ -41,6 +41,10 @@ export abstract class Handle {
     return this.#address;
   }
 
+  get isClosed(): boolean {
+    return this.#address === undefined;
+  }
+
   /** Closes the handle. Only the first call calls `close`, with the address. */
   protected end(close: (address: Address) => void): void {
     const address = this.#address;

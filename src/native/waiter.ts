@@ -23,10 +23,14 @@ export class Waiter extends Handle {
     this.#bell = bell;
   }
 
-  /** NO_MEMORY, NO_DESCRIPTORS. */
+  /**
+   * NO_MEMORY, NO_DESCRIPTORS.
+   *
+   * @throws Error if the semaphore is closed, also if that happens meanwhile: Bun runs microtasks while it connects a socket.
+   */
   static open(semaphore: Semaphore): Waiter | Code {
     const descriptor = new Int32Array(1);
-    return openHandle(
+    const waiter = openHandle(
       (result) => native.zb_waiter_open(semaphore.address, descriptor, result),
       (address) => {
         try {
@@ -37,6 +41,11 @@ export class Waiter extends Handle {
         }
       },
     );
+    if (typeof waiter !== "number" && semaphore.isClosed) {
+      waiter.close();
+      throw new Error("Semaphore is closed");
+    }
+    return waiter;
   }
 
   /**

@@ -504,6 +504,12 @@ describe("a frame", () => {
 });
 
 describe("asynchronous reading", () => {
+  test("that has just begun ends when a microtask from before closes the reader", async () => {
+    const reader = new Reader(uniqueName(), SMALL);
+    queueMicrotask(() => reader.close());
+    expect(await rejectionOf(reader.readFrameAsync(1000))).toBeInstanceOf(ClosedError);
+  });
+
   test("waits for a frame while timers keep firing", async () => {
     using both = pair();
     let ticks = 0;
