@@ -67,6 +67,16 @@ function text(name: string, content: string): Entry {
 
 /** The JavaScript and its source maps by file name. Other packages are bundled: who installs this one gets no other. */
 async function bundle(targets: readonly Target[]): Promise<Map<string, string>> {
+  /** The package has these notices as a file, which `zerobuffer --licenses` reads. */
+  const leaveNotices: Bun.BunPlugin = {
+    name: "notices of the package",
+    setup(build) {
+      build.onResolve({ filter: /\/THIRD-PARTY-NOTICES\.txt$/ }, () => ({
+        path: "../THIRD-PARTY-NOTICES.txt",
+        external: true,
+      }));
+    },
+  };
   const { outputs } = await Bun.build({
     entrypoints: [...Object.values(API), "src/main.ts"].map((path) => join(root, path)),
     root,
@@ -79,7 +89,7 @@ async function bundle(targets: readonly Target[]): Promise<Map<string, string>> 
     naming: { entry: "[name].[ext]", chunk: "[name]-[hash].[ext]" },
     external: ["*.so", "*.dylib", "*.dll"],
     define: { BUILD_COMMIT: JSON.stringify(commitOf()), ...(await definePage()) },
-    plugins: [chooseHelper(targets)],
+    plugins: [chooseHelper(targets), leaveNotices],
   });
   return new Map(
     await Promise.all(

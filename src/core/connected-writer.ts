@@ -158,6 +158,7 @@ export abstract class ConnectedWriter implements Disposable {
     return this.ring.sequence;
   }
 
+  /** @internal */
   set nextSequence(sequence: number) {
     if (this.queue.acquiredSize > 0) throw frameAcquired(this.name);
     this.ring.sequence = sequence;

@@ -28,6 +28,9 @@ import {
  */
 export class Writer extends ConnectedWriter {
   /** The constructor without blocking the event loop. Rejects with the signal's reason when it is aborted. */
+  static connect(name: string, options?: ConnectOptions): Promise<Writer>;
+  /** @internal */
+  static connect(name: string, options: ConnectOptions & InternalWriterOptions): Promise<Writer>;
   static async connect(name: string, options: ConnectOptions & InternalWriterOptions = {}): Promise<Writer> {
     const { readerPid, signal } = options;
     const resolved = resolveOptions(options);
