@@ -1,7 +1,7 @@
 // The configurations of the models, and the rules that the mutations take away.
 
 export interface Check {
-  model: "ring" | "semaphore" | "roles";
+  model: "ring" | "semaphore" | "roles" | "sharing";
   /** What the configuration is about. */
   about: string;
   macros: Readonly<Record<string, string | number>>;
@@ -390,7 +390,102 @@ const roles: Readonly<Record<string, Check>> = {
   },
 };
 
-export const checks: Readonly<Record<string, Check>> = { ...ringAndSemaphore, ...roles };
+/** Configurations of sharing.pml: what each adds to one target, whose waits end by tokens alone, and where nothing happens. */
+function sharingBy(
+  settings: Readonly<Record<string, [about: string, macros: Check["macros"], rest?: Partial<Check>]>>,
+): Record<string, Check> {
+  const events = [
+    "KILL_S",
+    "KILL_F",
+    "KILL_T",
+    "LEAVE_S",
+    "LEAVE_T",
+    "CLOSE_F",
+    "CLOSE_T",
+    "TAKE_BACK",
+    "OTHER",
+  ];
+  const none = Object.fromEntries([...events, "SLICES", "LOST", "SURPLUS"].map((macro) => [macro, 0]));
+  const plain = { TARGETS: 1, PS: 2, PT: 3, COPY: 2, HOLD_F: 1, HOLD_T: 1, LOOK: 1, ...none };
+  const entries = Object.entries(settings).map(([name, [about, macros, rest]]) => {
+    return [
+      `sharing: ${name}`,
+      { model: "sharing", about, macros: { ...plain, ...macros }, ...rest },
+    ] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** A target with room for two frames of either kind. */
+const narrowTarget = { PT: 2, COPY: 1 };
+const attached = { ATTACHED: 1, COARSE: 1 };
+const fanOut = { TARGETS: 2, PT: 1, COPY: 1, ...attached };
+
+const sharing = sharingBy({
+  "tokens alone": ["frames are held, tokens alone wake", { HOLD_T: 2 }],
+  "bytes and order": ["each frame once, in order, with the bytes that were written", { NUMBERS: 8 }],
+  "several tokens": ["the reader of the target takes two tokens at once", { HOLD_T: 2, LOOK: 2 }],
+  "any order": [
+    "frames are passed on in any order",
+    { PS: 3, PT: 2, HOLD_F: 2, HOLD_T: 2, ANY_ORDER: 1, COARSE: 1 },
+  ],
+  "a writer of S leaves": ["and another one comes; tokens alone wake", { LEAVE_S: 1 }],
+  "a dead writer of S": [
+    "killed at any step, and another comes",
+    { KILL_S: 1, SLICES: 2, ACCEPTS: 1, ...narrowTarget },
+  ],
+  "a dead forwarder": ["killed at any step", { KILL_F: 1, SLICES: 2, ACCEPTS: 1, ...narrowTarget }],
+  "a dead target": [
+    "its reader is killed at any step",
+    { KILL_T: 1, SLICES: 2, ACCEPTS: 1, ...narrowTarget },
+  ],
+  "a target closes": ["its reader closes at any call; tokens alone wake", { CLOSE_T: 1, HOLD_T: 2 }],
+  "the forwarder closes": ["its writer and its reader; tokens alone wake", { CLOSE_F: 1, HOLD_T: 2 }],
+  "a SharedWriter closes": ["and connects again, twice; tokens alone wake", { LEAVE_T: 2 }],
+  "a SharedWriter closes unseen": [
+    "the reader looks at any moment",
+    { LEAVE_T: 1, SLICES: 2, ...narrowTarget, COARSE: 1 },
+  ],
+  "taken back": ["the attachment is taken back, and made again", { TAKE_BACK: 1, HOLD_T: 2 }],
+  "a later writer of T": [
+    "another forwarder, after a SharedWriter was closed",
+    { LEAVE_T: 1, OTHER: 4, ...narrowTarget, ...attached },
+  ],
+  "lost and surplus tokens": ["of each semaphore", { LOST: 1, SURPLUS: 1, SLICES: 1 }],
+  "everybody dies": [
+    "all are killed, and a writer of S leaves",
+    { KILL_S: 1, KILL_F: 1, KILL_T: 1, LEAVE_S: 1, SLICES: 2, ...narrowTarget, ...attached },
+  ],
+  "everybody closes": ["in any order", { CLOSE_T: 1, CLOSE_F: 1, LEAVE_T: 1, ...narrowTarget, ...attached }],
+  "fan-out": ["two targets; tokens alone wake", { ...fanOut, PT: 2, COPY: 2 }],
+  "fan-out in any order": [
+    "frames are passed on in any order",
+    { ...fanOut, PT: 2, HOLD_F: 2, ANY_ORDER: 1 },
+  ],
+  "fan-out, a dead target": ["one of two readers is killed at any step", { ...fanOut, KILL_T: 1, SLICES: 2 }],
+  "fan-out, a dead forwarder": ["killed at any step", { ...fanOut, KILL_F: 1, SLICES: 2 }],
+  "fan-out, a target closes": ["one of two", { ...fanOut, CLOSE_T: 1 }],
+  "fan-out, a SharedWriter closes": ["one of two, and connects again", { ...fanOut, LEAVE_T: 1 }],
+  progress: ["S's writer goes on for ever; tokens alone wake", {}, { liveness: true }],
+  "progress in spite of a lost token": [
+    "of any semaphore",
+    { LOST: 1, SLICES: 2, ...narrowTarget, COARSE: 1 },
+    { liveness: true },
+  ],
+  "progress without a target": [
+    "S's writer goes on after the death of the only target",
+    { KILL_T: 1, SLICES: 2, ...narrowTarget, ...attached },
+    { liveness: true },
+  ],
+  "progress in fan-out": ["two targets; tokens alone wake", { ...fanOut }, { liveness: true }],
+  "progress with one target less": [
+    "S's writer goes on after the death of one of two targets",
+    { ...fanOut, KILL_T: 1, SLICES: 2, ONLY_FORWARDER_LOOKS: 1 },
+    { liveness: true },
+  ],
+});
+
+export const checks: Readonly<Record<string, Check>> = { ...ringAndSemaphore, ...roles, ...sharing };
 
 /** A rule that is taken away, and the configuration that has to fail without it. */
 const mutationsOfTheRing: readonly Mutation[] = [
@@ -458,4 +553,32 @@ const mutationsOfRoles: readonly Mutation[] = [
   { without: "UNLOCKING_BEFORE_POSTING", in: "equal pids: two writers and a viewer", isHarmless: true },
 ];
 
-export const mutations: readonly Mutation[] = [...mutationsOfTheRing, ...mutationsOfRoles];
+const mutationsOfSharing: readonly Mutation[] = [
+  { without: "REFERENCES", in: "sharing: tokens alone" },
+  { without: "COUNTING_DESCRIPTORS_ALONE", in: "sharing: tokens alone" },
+  { without: "COUNTING_ON_RELEASE", in: "sharing: tokens alone" },
+  { without: "COUNTING_IN_ORDER", in: "sharing: tokens alone" },
+  { without: "COUNTING_BEFORE_CREDIT", in: "sharing: a SharedWriter closes" },
+  { without: "COUNTING_BEFORE_POSTING", in: "sharing: tokens alone" },
+  { without: "TOKENS_BEFORE_COLLECTING", in: "sharing: tokens alone" },
+  { without: "WAITING_FOR_R", in: "sharing: tokens alone" },
+  { without: "LEAVING_R_ALONE", in: "sharing: a later writer of T" },
+  { without: "SPARING_LATER_COUNTS", in: "sharing: a later writer of T" },
+  { without: "KEEPING_REFERENCES_ON_CLOSE", in: "sharing: a SharedWriter closes" },
+  { without: "KEEPING_A_NEW_ATTACHMENT", in: "sharing: a SharedWriter closes unseen" },
+  { without: "KEEPING_THE_OTHER_TOKENS", in: "sharing: several tokens" },
+  { without: "UNMAPPING_AFTER_THE_LAST_FRAME", in: "sharing: taken back" },
+  { without: "MAPPING_BEFORE_THE_ANSWER", in: "sharing: the forwarder closes" },
+  { without: "DETACHING_FIRST", in: "sharing: a target closes" },
+  { without: "LOOKING_BEFORE_COUNTING", in: "sharing: a target closes" },
+  { without: "NOTING_THE_LAST_COUNT", in: "sharing: a dead target" },
+  { without: "DROPPING_AT_DEATH", in: "sharing: progress without a target" },
+  { without: "TAKING_ATTACHMENTS_WITHOUT_A_TOKEN", in: "sharing: a dead forwarder" },
+  { without: "COLLECTING_WITHOUT_A_WRITER", in: "sharing: a writer of S leaves" },
+];
+
+export const mutations: readonly Mutation[] = [
+  ...mutationsOfTheRing,
+  ...mutationsOfRoles,
+  ...mutationsOfSharing,
+];
