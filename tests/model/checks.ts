@@ -390,99 +390,168 @@ const roles: Readonly<Record<string, Check>> = {
   },
 };
 
-/** Configurations of sharing.pml: what each adds to one target, whose waits end by tokens alone, and where nothing happens. */
-function sharingBy(
-  settings: Readonly<Record<string, [about: string, macros: Check["macros"], rest?: Partial<Check>]>>,
-): Record<string, Check> {
-  const events = [
-    "KILL_S",
-    "KILL_F",
-    "KILL_T",
-    "LEAVE_S",
-    "LEAVE_T",
-    "CLOSE_F",
-    "CLOSE_T",
-    "TAKE_BACK",
-    "OTHER",
-  ];
-  const none = Object.fromEntries([...events, "SLICES", "LOST", "SURPLUS"].map((macro) => [macro, 0]));
-  const plain = { TARGETS: 1, PS: 2, PT: 3, COPY: 2, HOLD_F: 1, HOLD_T: 1, LOOK: 1, ...none };
-  const entries = Object.entries(settings).map(([name, [about, macros, rest]]) => {
-    return [
-      `sharing: ${name}`,
-      { model: "sharing", about, macros: { ...plain, ...macros }, ...rest },
-    ] as const;
+/** One target, room for three descriptors, and nothing happens: configurations of sharing.pml say what is different. */
+const undisturbed = {
+  TARGETS: 1,
+  PS: 2,
+  PT: 3,
+  COPY: 2,
+  HOLD_F: 1,
+  HOLD_T: 1,
+  LOOK: 1,
+  SLICES: 0,
+  KILL_S: 0,
+  KILL_F: 0,
+  KILL_T: 0,
+  LEAVE_S: 0,
+  LEAVE_T: 0,
+  CLOSE_F: 0,
+  CLOSE_T: 0,
+  TAKE_BACK: 0,
+  OTHER: 0,
+  LOST: 0,
+  SURPLUS: 0,
+};
+/** Room for two frames, whatever they are. */
+const room = { PT: 2, COPY: 1 };
+const attached = { ATTACHED: 1, COARSE: 1 };
+const fanOut = { TARGETS: 2, PT: 1, COPY: 1, ...attached };
+
+/** Configurations of sharing.pml, which all have "sharing" in their names. */
+function sharingBy(settings: Readonly<Record<string, Omit<Check, "model">>>): Record<string, Check> {
+  const entries = Object.entries(settings).map(([name, check]) => {
+    const macros = { ...undisturbed, ...check.macros };
+    return [`sharing: ${name}`, { ...check, model: "sharing", macros }] as const;
   });
   return Object.fromEntries(entries);
 }
 
-/** A target with room for two frames of either kind. */
-const narrowTarget = { PT: 2, COPY: 1 };
-const attached = { ATTACHED: 1, COARSE: 1 };
-const fanOut = { TARGETS: 2, PT: 1, COPY: 1, ...attached };
-
 const sharing = sharingBy({
-  "tokens alone": ["frames are held, tokens alone wake", { HOLD_T: 2 }],
-  "bytes and order": ["each frame once, in order, with the bytes that were written", { NUMBERS: 8 }],
-  "several tokens": ["the reader of the target takes two tokens at once", { HOLD_T: 2, LOOK: 2 }],
-  "any order": [
-    "frames are passed on in any order",
-    { PS: 3, PT: 2, HOLD_F: 2, HOLD_T: 2, ANY_ORDER: 1, COARSE: 1 },
-  ],
-  "a writer of S leaves": ["and another one comes; tokens alone wake", { LEAVE_S: 1 }],
-  "a dead writer of S": [
-    "killed at any step, and another comes",
-    { KILL_S: 1, SLICES: 2, ACCEPTS: 1, ...narrowTarget },
-  ],
-  "a dead forwarder": ["killed at any step", { KILL_F: 1, SLICES: 2, ACCEPTS: 1, ...narrowTarget }],
-  "a dead target": [
-    "its reader is killed at any step",
-    { KILL_T: 1, SLICES: 2, ACCEPTS: 1, ...narrowTarget },
-  ],
-  "a target closes": ["its reader closes at any call; tokens alone wake", { CLOSE_T: 1, HOLD_T: 2 }],
-  "the forwarder closes": ["its writer and its reader; tokens alone wake", { CLOSE_F: 1, HOLD_T: 2 }],
-  "a SharedWriter closes": ["and connects again, twice; tokens alone wake", { LEAVE_T: 2 }],
-  "a SharedWriter closes unseen": [
-    "the reader looks at any moment",
-    { LEAVE_T: 1, SLICES: 2, ...narrowTarget, COARSE: 1 },
-  ],
-  "taken back": ["the attachment is taken back, and made again", { TAKE_BACK: 1, HOLD_T: 2 }],
-  "a later writer of T": [
-    "another forwarder, after a SharedWriter was closed",
-    { LEAVE_T: 1, OTHER: 4, ...narrowTarget, ...attached },
-  ],
-  "lost and surplus tokens": ["of each semaphore", { LOST: 1, SURPLUS: 1, SLICES: 1 }],
-  "everybody dies": [
-    "all are killed, and a writer of S leaves",
-    { KILL_S: 1, KILL_F: 1, KILL_T: 1, LEAVE_S: 1, SLICES: 2, ...narrowTarget, ...attached },
-  ],
-  "everybody closes": ["in any order", { CLOSE_T: 1, CLOSE_F: 1, LEAVE_T: 1, ...narrowTarget, ...attached }],
-  "fan-out": ["two targets; tokens alone wake", { ...fanOut, PT: 2, COPY: 2 }],
-  "fan-out in any order": [
-    "frames are passed on in any order",
-    { ...fanOut, PT: 2, HOLD_F: 2, ANY_ORDER: 1 },
-  ],
-  "fan-out, a dead target": ["one of two readers is killed at any step", { ...fanOut, KILL_T: 1, SLICES: 2 }],
-  "fan-out, a dead forwarder": ["killed at any step", { ...fanOut, KILL_F: 1, SLICES: 2 }],
-  "fan-out, a target closes": ["one of two", { ...fanOut, CLOSE_T: 1 }],
-  "fan-out, a SharedWriter closes": ["one of two, and connects again", { ...fanOut, LEAVE_T: 1 }],
-  progress: ["S's writer goes on for ever; tokens alone wake", {}, { liveness: true }],
-  "progress in spite of a lost token": [
-    "of any semaphore",
-    { LOST: 1, SLICES: 2, ...narrowTarget, COARSE: 1 },
-    { liveness: true },
-  ],
-  "progress without a target": [
-    "S's writer goes on after the death of the only target",
-    { KILL_T: 1, SLICES: 2, ...narrowTarget, ...attached },
-    { liveness: true },
-  ],
-  "progress in fan-out": ["two targets; tokens alone wake", { ...fanOut }, { liveness: true }],
-  "progress with one target less": [
-    "S's writer goes on after the death of one of two targets",
-    { ...fanOut, KILL_T: 1, SLICES: 2, ONLY_FORWARDER_LOOKS: 1 },
-    { liveness: true },
-  ],
+  "tokens alone": {
+    about: "a target's reader holds two frames; tokens alone wake",
+    macros: { HOLD_T: 2 },
+  },
+  "bytes and order": {
+    about: "each frame once, in order, with the bytes that were written; tokens alone wake",
+    macros: { NUMBERS: 8 },
+  },
+  "several tokens": {
+    about: "a target's reader takes two tokens at once; tokens alone wake",
+    macros: { HOLD_T: 2, LOOK: 2, NUMBERS: 3 },
+  },
+  "any order": {
+    about: "the forwarder's program holds two frames and passes on any of them; tokens alone wake",
+    macros: { PS: 3, PT: 2, HOLD_F: 2, HOLD_T: 2, ANY_ORDER: 1, COARSE: 1 },
+  },
+  "a writer of S leaves": {
+    about: "another one comes when S is empty; tokens alone wake",
+    macros: { LEAVE_S: 1, NUMBERS: 3 },
+  },
+  "a dead writer of S": {
+    about: "killed at any step, and another one comes",
+    macros: { KILL_S: 1, SLICES: 2, ACCEPTS: 1 },
+  },
+  "a dead forwarder": {
+    about: "killed at any step",
+    macros: { KILL_F: 1, SLICES: 2 },
+  },
+  "a dead target": {
+    about: "its reader is killed at any step",
+    macros: { KILL_T: 1, SLICES: 2, ACCEPTS: 1 },
+  },
+  "a target closes": {
+    about: "its reader closes at any call; tokens alone wake",
+    macros: { CLOSE_T: 1, HOLD_T: 2 },
+  },
+  "the forwarder closes": {
+    about: "its SharedWriter first, and then S; tokens alone wake",
+    macros: { CLOSE_F: 1, HOLD_T: 2 },
+  },
+  "a SharedWriter closes": {
+    about: "another one comes, twice; tokens alone wake",
+    macros: { LEAVE_T: 2 },
+  },
+  "a SharedWriter closes unseen": {
+    about: "the same once, with waits that end without a token",
+    macros: { LEAVE_T: 1, SLICES: 2 },
+  },
+  "taken back": {
+    about: "the forwarder takes its attachment back, and attaches again; tokens alone wake",
+    macros: { TAKE_BACK: 1, HOLD_T: 2, NUMBERS: 3 },
+  },
+  "a later writer of T": {
+    about: "another forwarder shares with T when a SharedWriter was closed",
+    macros: { LEAVE_T: 1, OTHER: 4, ...attached, ...room },
+  },
+  "lost and surplus tokens": {
+    about: "a token of any semaphore vanishes and one comes from nowhere",
+    macros: { LOST: 1, SURPLUS: 1, SLICES: 1, NUMBERS: 3 },
+  },
+  "everybody dies": {
+    about: "all three are killed, and a writer of S leaves",
+    macros: { KILL_S: 1, KILL_F: 1, KILL_T: 1, LEAVE_S: 1, SLICES: 2, ...attached, ...room },
+  },
+  "everybody closes": {
+    about: "a SharedWriter, the forwarder and the reader of a target, in any order; tokens alone wake",
+    macros: { LEAVE_T: 1, CLOSE_F: 1, CLOSE_T: 1, ...attached, ...room },
+  },
+  "fan-out": {
+    about: "two targets; tokens alone wake",
+    macros: { TARGETS: 2, PT: 1, COPY: 1, COARSE: 1 },
+  },
+  "fan-out step by step": {
+    about: "the same with targets that have accepted",
+    macros: { TARGETS: 2, PT: 1, COPY: 1, ATTACHED: 1 },
+  },
+  "fan-out with copies": {
+    about: "a copy takes all of a target; tokens alone wake",
+    macros: { ...fanOut, PT: 2, COPY: 2, NUMBERS: 6 },
+  },
+  "fan-out in any order": {
+    about: "two targets, and frames are passed on in any order; tokens alone wake",
+    macros: { ...fanOut, PT: 2, HOLD_F: 2, ANY_ORDER: 1 },
+  },
+  "fan-out with a dead target": {
+    about: "one of two readers is killed at any step",
+    macros: { ...fanOut, KILL_T: 1, SLICES: 2 },
+  },
+  "fan-out with a dead forwarder": {
+    about: "killed at any step",
+    macros: { ...fanOut, KILL_F: 1, SLICES: 2 },
+  },
+  "fan-out, a target closes": {
+    about: "one of two readers closes at any call; tokens alone wake",
+    macros: { ...fanOut, CLOSE_T: 1, NUMBERS: 3 },
+  },
+  "fan-out, a SharedWriter closes": {
+    about: "one of two, and another one comes; tokens alone wake",
+    macros: { ...fanOut, LEAVE_T: 1 },
+  },
+  progress: {
+    about: "S's writer never waits for ever; tokens alone wake",
+    macros: {},
+    liveness: true,
+  },
+  "progress in spite of a lost token": {
+    about: "of any semaphore",
+    macros: { LOST: 1, SLICES: 2, COARSE: 1, ...room },
+    liveness: true,
+  },
+  "progress without a target": {
+    about: "S's writer goes on after the death of the only target's reader",
+    macros: { KILL_T: 1, SLICES: 2, ...attached, ...room },
+    liveness: true,
+  },
+  "progress in fan-out": {
+    about: "two targets; tokens alone wake",
+    macros: { ...fanOut },
+    liveness: true,
+  },
+  "progress with one target left": {
+    about: "one of two readers is killed, and only the forwarder's waits end without a token",
+    macros: { ...fanOut, KILL_T: 1, SLICES: 2, ONLY_FORWARDER_LOOKS: 1 },
+    liveness: true,
+  },
 });
 
 export const checks: Readonly<Record<string, Check>> = { ...ringAndSemaphore, ...roles, ...sharing };

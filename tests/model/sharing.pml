@@ -1,8 +1,8 @@
-/* Shared payload, as the forwarder and the readers of its targets handle it (docs/protocol.md, section 10). The forwarder
- * reads a source S and writes to one or two targets T. A frame of S goes to T as a descriptor, and T's reader reads its
- * bytes in S's memory, or as a copy. S counts in cells of one frame each. T counts in units: a descriptor and an attachment
- * take one, a copy takes COPY. Positions and wraps are in ring.pml; locks and pids are in roles.pml. Each access to shared
- * memory is a step.
+/* Shared payloads, as sharing.c, descriptors.c and their callers in TypeScript handle them (docs/protocol.md, section 10). The
+ * forwarder reads a source S and writes to one or two targets T. A frame of S goes to T as a copy, or as a descriptor: then
+ * T's reader reads its bytes in S's memory. S counts in cells of one frame each. T counts in units: a descriptor and an
+ * attachment take one, a copy takes COPY. Positions and wraps are in ring.pml; locks and pids are in roles.pml. Each access to
+ * shared memory is a step.
  *
  * run.ts defines a configuration:
  *   TARGETS        1 or 2
@@ -78,8 +78,8 @@ bool S_is_named = true;
 byte T_free[TARGETS] = PT, T_W[TARGETS], T_R[TARGETS];
 byte T_writer[TARGETS] = FORWARDER;
 bool T_reader[TARGETS] = true;
-byte T_answer[TARGETS] = FIRST_ID; /* offset 96 */
-byte T_released[TARGETS];          /* offset 104, less what the forwarder has seen of it, for fewer states */
+byte T_answer[TARGETS] = FIRST_ID;
+byte T_released[TARGETS]; /* released_descriptors, less what the forwarder has noted of it, for fewer states */
 chan T_ring[TARGETS] = [PT] of { mtype, byte, byte }; /* kind, cell or id, number */
 
 /* ---- the truth to compare with, which no process sees ----------------------------------------------------------- */
@@ -172,7 +172,7 @@ inline publish(t, kind, what, number) {
 
 /* ---- the forwarder: reader of S, writer of each T ---------------------------------------------------------------- */
 
-mtype = { OPEN, CLOSED, GONE } /* its writer of a target; GONE: the target has no reader any more */
+mtype = { OPEN, CLOSED, GONE } /* its writer of a target. GONE: the target has no reader any more */
 
 /* Of an attachment: each has a new one. */
 #define ID(t) ((t) == 0 -> 1 + LEAVE_T - leave_t + TAKE_BACK - take_back : 1)
@@ -276,8 +276,8 @@ inline collect(u) {
 
 /* At the end of a slice. */
 inline look_at_reader(u) {
-#ifndef WITHOUT_DROPPING_AT_DEATH
   if
+#ifndef WITHOUT_DROPPING_AT_DEATH
   :: references[u] > 0 && !target_lives[u] ->
     d_step {
 #ifndef WITHOUT_NOTING_THE_LAST_COUNT
@@ -286,9 +286,9 @@ inline look_at_reader(u) {
       give_up(u)
     };
     credit()
+#endif
   :: else
   fi
-#endif
 }
 
 #if TARGETS > 1
@@ -458,7 +458,7 @@ active proctype Forwarder() {
     atomic { post_T_W(t); goto next };
 
   pass_on:
-    STEPS { T_R[t] = 0; EACH_TARGET(prepare) };
+    STEPS { take_R(t); EACH_TARGET(prepare) };
     STEPS {
       atomic {
         if
@@ -615,6 +615,9 @@ proctype Target(byte me) {
   bool mapped = (FIRST_ID != 0);
   byte tokens, first, i, c, units, next = 1;
   bool has_no_writer;
+#ifdef WITHOUT_COUNTING_IN_ORDER
+  byte early; /* of those that are not credited, how many are counted */
+#endif
 
   {
     skip;
@@ -776,14 +779,13 @@ proctype Target(byte me) {
         numbers[i] = 0;
         released[i] = true;
         unreleased--;
-        i = 0;
-        unmap_if_unused();
 #ifdef WITHOUT_COUNTING_IN_ORDER
         if
-        :: kinds[0] == DESCRIPTOR && !released[0] -> T_released[me] = T_released[me] + 1; kinds[0] = COPIED
+        :: i > 0 && kinds[i] == DESCRIPTOR -> early++; T_released[me] = T_released[me] + 1
         :: else
-        fi
+        fi;
 #endif
+        unmap_if_unused()
       }
     }
   give_back: /* as far as no older frame is held */
@@ -812,6 +814,12 @@ proctype Target(byte me) {
       };
 #ifdef WITHOUT_COUNTING_ON_RELEASE
       c = 0;
+#endif
+#ifdef WITHOUT_COUNTING_IN_ORDER
+      if
+      :: units > 0 -> c = c - early; early = 0
+      :: else
+      fi;
 #endif
       if
       :: units == 0 -> goto next_call
@@ -848,7 +856,7 @@ proctype Target(byte me) {
     goto gone;
 
   finished:
-    assert(T_free[me] == PT)
+    assert(T_free[me] == PT) /* at rest. The next writer waits for that */
   } unless { kill_target && me == 0 };
   d_step { stop_reading(); target_lives[me] = false; kill_target = false };
 gone:
