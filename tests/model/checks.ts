@@ -1,7 +1,7 @@
 // The configurations of the models, and the rules that the mutations take away.
 
 export interface Check {
-  model: "ring" | "semaphore" | "roles";
+  model: "ring" | "semaphore" | "roles" | "sharing";
   /** What the configuration is about. */
   about: string;
   macros: Readonly<Record<string, string | number>>;
@@ -390,7 +390,171 @@ const roles: Readonly<Record<string, Check>> = {
   },
 };
 
-export const checks: Readonly<Record<string, Check>> = { ...ringAndSemaphore, ...roles };
+/** One target, room for three descriptors, and nothing happens: configurations of sharing.pml say what is different. */
+const undisturbed = {
+  TARGETS: 1,
+  PS: 2,
+  PT: 3,
+  COPY: 2,
+  HOLD_F: 1,
+  HOLD_T: 1,
+  LOOK: 1,
+  SLICES: 0,
+  KILL_S: 0,
+  KILL_F: 0,
+  KILL_T: 0,
+  LEAVE_S: 0,
+  LEAVE_T: 0,
+  CLOSE_F: 0,
+  CLOSE_T: 0,
+  TAKE_BACK: 0,
+  OTHER: 0,
+  LOST: 0,
+  SURPLUS: 0,
+};
+/** Room for two frames, whatever they are. */
+const room = { PT: 2, COPY: 1 };
+const attached = { ATTACHED: 1, COARSE: 1 };
+const fanOut = { TARGETS: 2, PT: 1, COPY: 1, ...attached };
+
+/** Configurations of sharing.pml, which all have "sharing" in their names. */
+function sharingBy(settings: Readonly<Record<string, Omit<Check, "model">>>): Record<string, Check> {
+  const entries = Object.entries(settings).map(([name, check]) => {
+    const macros = { ...undisturbed, ...check.macros };
+    return [`sharing: ${name}`, { ...check, model: "sharing", macros }] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+const sharing = sharingBy({
+  "tokens alone": {
+    about: "a target's reader holds two frames; tokens alone wake",
+    macros: { HOLD_T: 2 },
+  },
+  "bytes and order": {
+    about: "each frame once, in order, with the bytes that were written; tokens alone wake",
+    macros: { NUMBERS: 8 },
+  },
+  "several tokens": {
+    about: "a target's reader takes two tokens at once; tokens alone wake",
+    macros: { HOLD_T: 2, LOOK: 2, NUMBERS: 3 },
+  },
+  "any order": {
+    about: "the forwarder's program holds two frames and passes on any of them; tokens alone wake",
+    macros: { PS: 3, PT: 2, HOLD_F: 2, HOLD_T: 2, ANY_ORDER: 1, COARSE: 1 },
+  },
+  "a writer of S leaves": {
+    about: "another one comes when S is empty; tokens alone wake",
+    macros: { LEAVE_S: 1, NUMBERS: 3 },
+  },
+  "a dead writer of S": {
+    about: "killed at any step, and another one comes",
+    macros: { KILL_S: 1, SLICES: 2, ACCEPTS: 1 },
+  },
+  "a dead forwarder": {
+    about: "killed at any step",
+    macros: { KILL_F: 1, SLICES: 2 },
+  },
+  "a dead target": {
+    about: "its reader is killed at any step",
+    macros: { KILL_T: 1, SLICES: 2, ACCEPTS: 1 },
+  },
+  "a target closes": {
+    about: "its reader closes at any call; tokens alone wake",
+    macros: { CLOSE_T: 1, HOLD_T: 2 },
+  },
+  "the forwarder closes": {
+    about: "its SharedWriter first, and then S; tokens alone wake",
+    macros: { CLOSE_F: 1, HOLD_T: 2 },
+  },
+  "a SharedWriter closes": {
+    about: "another one comes, twice; tokens alone wake",
+    macros: { LEAVE_T: 2 },
+  },
+  "a SharedWriter closes unseen": {
+    about: "the same once, with waits that end without a token",
+    macros: { LEAVE_T: 1, SLICES: 2 },
+  },
+  "taken back": {
+    about: "the forwarder takes its attachment back, and attaches again; tokens alone wake",
+    macros: { TAKE_BACK: 1, HOLD_T: 2, NUMBERS: 3 },
+  },
+  "a later writer of T": {
+    about: "another forwarder shares with T when a SharedWriter was closed",
+    macros: { LEAVE_T: 1, OTHER: 4, ...attached, ...room },
+  },
+  "lost and surplus tokens": {
+    about: "a token of any semaphore vanishes and one comes from nowhere",
+    macros: { LOST: 1, SURPLUS: 1, SLICES: 1, NUMBERS: 3 },
+  },
+  "everybody dies": {
+    about: "all three are killed, and a writer of S leaves",
+    macros: { KILL_S: 1, KILL_F: 1, KILL_T: 1, LEAVE_S: 1, SLICES: 2, ...attached, ...room },
+  },
+  "everybody closes": {
+    about: "a SharedWriter, the forwarder and the reader of a target, in any order; tokens alone wake",
+    macros: { LEAVE_T: 1, CLOSE_F: 1, CLOSE_T: 1, ...attached, ...room },
+  },
+  "fan-out": {
+    about: "two targets; tokens alone wake",
+    macros: { TARGETS: 2, PT: 1, COPY: 1, COARSE: 1 },
+  },
+  "fan-out step by step": {
+    about: "the same with targets that have accepted",
+    macros: { TARGETS: 2, PT: 1, COPY: 1, ATTACHED: 1 },
+  },
+  "fan-out with copies": {
+    about: "a copy takes all of a target; tokens alone wake",
+    macros: { ...fanOut, PT: 2, COPY: 2, NUMBERS: 6 },
+  },
+  "fan-out in any order": {
+    about: "two targets, and frames are passed on in any order; tokens alone wake",
+    macros: { ...fanOut, PT: 2, HOLD_F: 2, ANY_ORDER: 1 },
+  },
+  "fan-out with a dead target": {
+    about: "one of two readers is killed at any step",
+    macros: { ...fanOut, KILL_T: 1, SLICES: 2 },
+  },
+  "fan-out with a dead forwarder": {
+    about: "killed at any step",
+    macros: { ...fanOut, KILL_F: 1, SLICES: 2 },
+  },
+  "fan-out, a target closes": {
+    about: "one of two readers closes at any call; tokens alone wake",
+    macros: { ...fanOut, CLOSE_T: 1, NUMBERS: 3 },
+  },
+  "fan-out, a SharedWriter closes": {
+    about: "one of two, and another one comes; tokens alone wake",
+    macros: { ...fanOut, LEAVE_T: 1 },
+  },
+  progress: {
+    about: "S's writer never waits for ever; tokens alone wake",
+    macros: {},
+    liveness: true,
+  },
+  "progress in spite of a lost token": {
+    about: "of any semaphore",
+    macros: { LOST: 1, SLICES: 2, COARSE: 1, ...room },
+    liveness: true,
+  },
+  "progress without a target": {
+    about: "S's writer goes on after the death of the only target's reader",
+    macros: { KILL_T: 1, SLICES: 2, ...attached, ...room },
+    liveness: true,
+  },
+  "progress in fan-out": {
+    about: "two targets; tokens alone wake",
+    macros: { ...fanOut },
+    liveness: true,
+  },
+  "progress with one target left": {
+    about: "one of two readers is killed, and only the forwarder's waits end without a token",
+    macros: { ...fanOut, KILL_T: 1, SLICES: 2, ONLY_FORWARDER_LOOKS: 1 },
+    liveness: true,
+  },
+});
+
+export const checks: Readonly<Record<string, Check>> = { ...ringAndSemaphore, ...roles, ...sharing };
 
 /** A rule that is taken away, and the configuration that has to fail without it. */
 const mutationsOfTheRing: readonly Mutation[] = [
@@ -458,4 +622,32 @@ const mutationsOfRoles: readonly Mutation[] = [
   { without: "UNLOCKING_BEFORE_POSTING", in: "equal pids: two writers and a viewer", isHarmless: true },
 ];
 
-export const mutations: readonly Mutation[] = [...mutationsOfTheRing, ...mutationsOfRoles];
+const mutationsOfSharing: readonly Mutation[] = [
+  { without: "REFERENCES", in: "sharing: tokens alone" },
+  { without: "COUNTING_DESCRIPTORS_ALONE", in: "sharing: tokens alone" },
+  { without: "COUNTING_ON_RELEASE", in: "sharing: tokens alone" },
+  { without: "COUNTING_IN_ORDER", in: "sharing: tokens alone" },
+  { without: "COUNTING_BEFORE_CREDIT", in: "sharing: a SharedWriter closes" },
+  { without: "COUNTING_BEFORE_POSTING", in: "sharing: tokens alone" },
+  { without: "TOKENS_BEFORE_COLLECTING", in: "sharing: tokens alone" },
+  { without: "WAITING_FOR_R", in: "sharing: tokens alone" },
+  { without: "LEAVING_R_ALONE", in: "sharing: a later writer of T" },
+  { without: "SPARING_LATER_COUNTS", in: "sharing: a later writer of T" },
+  { without: "KEEPING_REFERENCES_ON_CLOSE", in: "sharing: a SharedWriter closes" },
+  { without: "KEEPING_A_NEW_ATTACHMENT", in: "sharing: a SharedWriter closes unseen" },
+  { without: "KEEPING_THE_OTHER_TOKENS", in: "sharing: several tokens" },
+  { without: "UNMAPPING_AFTER_THE_LAST_FRAME", in: "sharing: taken back" },
+  { without: "MAPPING_BEFORE_THE_ANSWER", in: "sharing: the forwarder closes" },
+  { without: "DETACHING_FIRST", in: "sharing: a target closes" },
+  { without: "LOOKING_BEFORE_COUNTING", in: "sharing: a target closes" },
+  { without: "NOTING_THE_LAST_COUNT", in: "sharing: a dead target" },
+  { without: "DROPPING_AT_DEATH", in: "sharing: progress without a target" },
+  { without: "TAKING_ATTACHMENTS_WITHOUT_A_TOKEN", in: "sharing: a dead forwarder" },
+  { without: "COLLECTING_WITHOUT_A_WRITER", in: "sharing: a writer of S leaves" },
+];
+
+export const mutations: readonly Mutation[] = [
+  ...mutationsOfTheRing,
+  ...mutationsOfRoles,
+  ...mutationsOfSharing,
+];
