@@ -66,6 +66,11 @@ function leaveRemains(name: string, readerPid: number, { ofV1 = false } = {}): v
 const creation: Scenario[] = [
   { name: "a reader that makes and removes its buffer", program: asReader, play: (stage) => create(stage) },
   {
+    name: "a reader that makes a large buffer",
+    program: asReader,
+    play: (stage) => create(stage, { ...RING, payloadSize: 4 << 20 }),
+  },
+  {
     name: "a reader that makes a buffer with permissions of its own",
     program: asReader,
     play: (stage) => create(stage, { ...RING, mode: 0o600 }),

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { buildLibrary, faultBuild, libraryPath } from "../../scripts/build-native.ts";
 import { channelScenarios } from "./channels.ts";
 import { scenarios } from "./scenarios.ts";
+import { sharingScenarios } from "./sharing.ts";
 import { momentsOf, Stage } from "./stage.ts";
 import { findSteps } from "./steps.ts";
 
@@ -29,7 +30,7 @@ describe("the fault points", () => {
     const missing = () => steps.map(({ name }) => name).filter((name) => !reached.has(name));
     // A reader of another program may sweep away what a scenario has laid out: not every time.
     for (let tries = 0; tries < 3 && missing().length > 0; tries++)
-      for (const scenario of [...scenarios, ...channelScenarios])
+      for (const scenario of [...scenarios, ...channelScenarios, ...sharingScenarios])
         for (const { step } of await momentsOf(scenario)) reached.add(step);
     expect(missing()).toEqual([]);
   });

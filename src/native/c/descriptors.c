@@ -97,7 +97,7 @@ int32_t zb_reader_read_special(zb_reader *reader, const struct found *first, uin
     if (!read_descriptor(reader, &found, &reader->view.frames[count])) break;
     unread -= (int64_t)lend(reader, &found, sizeof(struct descriptor), DESCRIPTOR);
     used = ++count;
-  } while (count < tokens && find_header(reader, unread, &found));
+  } while (count < tokens && unread > 0 && find_header(reader, unread, &found));
   if (!without_token && stopped) reader->kept_tokens = tokens - used;
   if (!without_token && !stopped && reader->failed == ZB_OK) reader->view.surplus_tokens += tokens - used;
   if (count > 0) {

@@ -82,7 +82,7 @@ static int32_t read_frames(zb_reader *reader, uint32_t tokens, int32_t flags) {
   int64_t unread = (int64_t)(size - free_bytes - reader->held);
   int32_t count = 0;
   struct found found;
-  while ((uint32_t)count < tokens && find_header(reader, unread, &found)) {
+  while ((uint32_t)count < tokens && unread > 0 && find_header(reader, unread, &found)) {
     const struct zb_frame_header header = found.header;
     bool starts = header.sequence == 1;
     if (!fits(reader, found.position, header.size)) {
