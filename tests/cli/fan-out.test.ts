@@ -35,12 +35,12 @@ class Fan implements AsyncDisposable {
   }
 
   /** Writes frames until all displays whose frames can be shared have answered. Returns how many. */
-  async share(displays: readonly Reader[], size = SHARED): Promise<number> {
+  async share(displays: readonly Reader[]): Promise<number> {
     const camera = await this.camera;
     for (let sequence = 1; ; sequence++) {
-      await camera.writeFrameAsync(bytesOf(sequence, size));
+      await camera.writeFrameAsync(bytesOf(sequence, SHARED));
       const frames = await Promise.all(this.displays.map((display) => display.readFrameAsync(WAIT_LIMIT_MS)));
-      for (const frame of frames) expect(Buffer.compare(frame.data, bytesOf(sequence, size))).toBe(0);
+      for (const frame of frames) expect(Buffer.compare(frame.data, bytesOf(sequence, SHARED))).toBe(0);
       const areShared = displays.every((display) => frames[this.displays.indexOf(display)]!.isShared);
       for (const frame of frames) frame.release();
       if (areShared) return sequence;
@@ -153,7 +153,7 @@ describe("several outputs", () => {
         ["--transform", transform, "--buffer-size", ring],
         [size + 64, size + 64],
       );
-      const frames = transform === "none" ? await fan.share(fan.displays, size) : 0;
+      const frames = transform === "none" ? await fan.share(fan.displays) : 0;
       const camera = await fan.camera;
       for (let i = 1; i <= 3; i++) {
         await camera.writeFrameAsync(bytesOf(frames + i, size));
