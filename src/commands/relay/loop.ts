@@ -165,7 +165,10 @@ export class RelayLoop {
         this.#expectMetadata();
       }
       this.#lastSequence = frame.sequence;
-      if (this.#isMetadataDue) await this.#forwardMetadata();
+      if (this.#isMetadataDue) {
+        this.#isMetadataDue = this.#outputs.some(({ buffer, loss }) => !buffer.isConnected && loss === undefined);
+        await this.#forwardMetadata();
+      }
       const work = this.#pass(frame);
       if (work !== undefined) await work;
       frame.release();
@@ -302,7 +305,6 @@ export class RelayLoop {
 
   /** Relays the metadata of the writer, if it has arrived, to each output that has a reader and has not been sent it. */
   async #forwardMetadata(): Promise<void> {
-    this.#isMetadataDue = this.#outputs.some(({ buffer, loss }) => !buffer.isConnected && loss === undefined);
     const outputs = this.#outputs.filter(({ lacksMetadata }) => lacksMetadata);
     if (outputs.length === 0) return;
     const metadata = this.#reader.getMetadata();
