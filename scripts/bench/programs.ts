@@ -19,8 +19,8 @@ export type Figures = Readonly<Record<string, number>>;
 /** A program of ours and its script, which a program in C starts for `pipe-of-programs`. */
 export const bunWorker = [process.execPath, join(root, "scripts", "bench", "worker.ts")] as const;
 
-const commandLine = [process.execPath, join(root, "src", "main.ts")] as const;
-const TIMEOUT_MS = 60_000;
+export const commandLine = [process.execPath, join(root, "src", "main.ts")] as const;
+export const TIMEOUT_MS = 60_000;
 
 /** For what is built and written; goes when this process ends. */
 export const directory = mkdtempSync(join(tmpdir(), "zerobuffer-bench-"));
@@ -145,7 +145,7 @@ async function stream(
   return { seconds, bytesPerSecond: Bun.file(path).size / seconds };
 }
 
-function uniqueBuffer(): string {
+export function uniqueBuffer(): string {
   return `bench-${process.pid}-${++buffers}`;
 }
 

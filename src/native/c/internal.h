@@ -166,6 +166,14 @@ static inline void zb_pause(void) {
   __asm__ volatile("yield");
 #endif
 }
+/* Asks for the line at `address`, which is to be written to. x86 processors without this instruction do nothing. */
+static inline void zb_prefetch_to_write(const void *address) {
+#if defined(__x86_64__) || defined(__i386__)
+  __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
+#else
+  __builtin_prefetch(address, 1);
+#endif
+}
 /* Lets another thread run if one is waiting for this processor. */
 void zb_yield(void);
 /* Whether zb_semaphore_value counts the tokens. On macOS it only says whether there are any: 0 or 1. */

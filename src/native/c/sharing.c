@@ -271,7 +271,7 @@ int32_t zb_target_pass(zb_target *target, uint32_t index, double offset, double 
       write_descriptor(target, index, position, length);
       return ZB_PASSED_SHARED;
     }
-    memcpy(acquired_bytes(writer), source->payload + position, length);
+    zb_writer_copy_in(writer, source->payload + position);
     zb_writer_commit(writer);
     return ZB_PASSED_COPIED;
   }

@@ -23,6 +23,12 @@ struct tuning {
   /* Bounds liveness: a writer asks for a look at its reader after this long without a sign of life. */
   int64_t peer_look_ns;
 
+  /* From this many bytes on a frame is copied in pieces, and the lines of the next piece are asked for before each. Worth 1.3
+   * times at 16 KiB, 1.4 times at 64 KiB and 1.1 times at 1 MiB one way, 1.4 times through a relay, and 30 % of the copy of a
+   * picture; costs 17 % where the thread that writes 64 KiB also reads them. */
+  uint64_t prefetch_least;
+  uint64_t prefetch_bytes;
+
   /* Spinning (wait.c). */
 
   /* A wait spins this long before it blocks. A blocked peer takes about twice as long to wake. Worth 100 times in round
@@ -90,6 +96,9 @@ static const struct tuning tuning = {
     .group_bytes = 64 << 10,
     .empty_every = 4096,
     .peer_look_ns = 250000000,
+
+    .prefetch_least = 16 << 10,
+    .prefetch_bytes = 4 << 10,
 
     .spin_ns = 20000,
     .spin_looks = 32,

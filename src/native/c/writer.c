@@ -263,15 +263,32 @@ void zb_writer_commit_as(zb_writer *writer, uint64_t size, uint64_t sequence) {
 
 void zb_writer_cancel(zb_writer *writer) { writer->acquired.size = 0; }
 
-static void copy_in(zb_writer *writer, const void *data) {
+/* The reader's processor has the lines of the lap before in its cache, and memcpy would wait for each of them. */
+static void copy_ahead(uint8_t *target, const uint8_t *source, size_t size) {
+  const size_t piece = tuning.prefetch_bytes;
+  size_t done = 0;
+  for (; size - done >= 2 * piece; done += piece) {
+    for (size_t line = 0; line < piece; line += 64) zb_prefetch_to_write(target + done + piece + line);
+    memcpy(target + done, source + done, piece);
+  }
+  memcpy(target + done, source + done, size - done);
+}
+
+void zb_writer_copy_in(zb_writer *writer, const void *data) {
   ZB_POINT(write_copy);
-  memcpy(acquired_bytes(writer), data, writer->acquired.size);
+  uint8_t *target = acquired_bytes(writer);
+  const size_t size = writer->acquired.size;
+  if (size < tuning.prefetch_least) {
+    memcpy(target, data, size);
+  } else {
+    copy_ahead(target, data, size);
+  }
 }
 
 int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {
   int32_t code = zb_writer_acquire(writer, size, wait_us);
   if (code != ZB_OK) return code;
-  copy_in(writer, data);
+  zb_writer_copy_in(writer, data);
   return zb_writer_commit(writer);
 }
 
@@ -284,7 +301,7 @@ int32_t zb_writer_write_frames(zb_writer *writer, const void *data, double offse
   int32_t code = zb_writer_acquire(writer, (double)(left < most ? left : most), wait_us);
   if (code != ZB_OK) return code;
   do {
-    copy_in(writer, next);
+    zb_writer_copy_in(writer, next);
     next += writer->acquired.size;
     left -= writer->acquired.size;
     stage(writer);

@@ -38,6 +38,8 @@ struct zb_writer {
 static inline uint8_t *acquired_bytes(const struct zb_writer *writer) {
   return writer->ring.payload + writer->acquired.position + HEADER;
 }
+/* Copies the bytes of the acquired frame into the ring. */
+void zb_writer_copy_in(zb_writer *writer, const void *data);
 /* Publishes the acquired frame with this header, whose size may have special bits. */
 void zb_writer_commit_as(zb_writer *writer, uint64_t size, uint64_t sequence);
 
