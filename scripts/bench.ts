@@ -3,7 +3,6 @@
 // The limit is scripts/bench/limit.c: the same helper doing the same work without Bun.
 // `bench.ts [--json|--markdown] [NAME...]` takes all measurements, or those named: the keys of `measurements`.
 
-import { median } from "../src/cli/format.ts";
 import type { WaitMode } from "../src/core/index.ts";
 import {
   type Comparison,
@@ -11,6 +10,7 @@ import {
   framesText,
   gibibytesText,
   type Measurement,
+  medianAndRange,
   medians,
   nanosecondsText,
   show,
@@ -20,6 +20,7 @@ import {
   type Turn,
   takeTurns,
 } from "./bench/contest.ts";
+import { firstLap, laterLaps } from "./bench/paced.ts";
 import {
   buildLimit,
   bunWorker,
@@ -33,17 +34,13 @@ import {
   streamThroughCat,
   streamThroughCommands,
 } from "./bench/programs.ts";
+import { fannedOut, requestInPlace, shared, sharedPictures } from "./bench/sharing.ts";
+import { KIB, MIB, PICTURE_SIZE, RING_SIZE } from "./bench/sizes.ts";
 import { buildStarters } from "./bench/starters.ts";
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
-/** Size of the ring at 64 KiB and 1 MiB; at 1 KiB it is as large as the pipe. */
-const RING_SIZE = 16 * MIB;
 /** The most that a pipe of a process without privileges can hold. */
 const PIPE_SIZE = MIB;
-/** A picture of 1920 x 1080 pixels in YUV 4:2:0, and 16 bytes. */
-const PICTURE_SIZE = 3_110_416;
 /** Turns of what takes little. */
 const MANY_TURNS = 7;
 /** Turns of what takes long. */
@@ -230,65 +227,6 @@ async function relayed(): Promise<Measurement> {
   };
 }
 
-/** A relay that shares beside the copying one: frames that the writer copies, and the reader does not look at. */
-async function shared(frameSize: number, count: number, target: Target): Promise<Measurement> {
-  const through = (relay: string) => () => inBun(["take-1", relay, "write"], frameSize, count, RING_SIZE);
-  const turns = await takeTurns({ sharing: through("relay-shared"), copying: through("relay-copied") });
-  return {
-    title: `through a relay that shares, ${sizeText(frameSize)} frames, rings of ${sizeText(RING_SIZE)}`,
-    contenders: medians(turns, "framesPerSecond", framesText),
-    comparisons: [compare(turns, "framesPerSecond", "sharing", "copying", target)],
-    turns,
-  };
-}
-
-/** One writer and three readers. */
-async function fannedOut(): Promise<Measurement> {
-  const [frameSize, count] = [MIB, 5_000];
-  const through = (relay: string, writer: string) => () =>
-    inBun(["take-1", "take-2", "take-3", relay, writer], frameSize, count, RING_SIZE);
-  const turns = await takeTurns({
-    "shared in place": through("fan-out-shared", "write-in-place"),
-    "copied in place": through("fan-out-copied", "write-in-place"),
-    shared: through("fan-out-shared", "write"),
-    copied: through("fan-out-copied", "write"),
-  });
-  const figure = "framesPerSecond";
-  return {
-    title: `one writer and three readers, ${sizeText(frameSize)} frames, rings of ${sizeText(RING_SIZE)}`,
-    contenders: medians(turns, figure, framesText),
-    comparisons: [
-      compare(turns, figure, "shared in place", "copied in place", { atLeast: 3 }),
-      compare(turns, figure, "shared", "copied", { atLeast: 1.8 }),
-    ],
-    turns,
-  };
-}
-
-/** A picture that is made in place to a relay and back. */
-async function sharedPictures(): Promise<Measurement> {
-  const count = 300;
-  const turns = await takeTurns({
-    shared: () => inBun(["ping-shared", "serve-shared"], PICTURE_SIZE, 10 * count, RING_SIZE),
-    copied: () => inBun(["ping-in-place", "serve"], PICTURE_SIZE, count, RING_SIZE),
-  });
-  return {
-    title: `round trip in place through a relay that shares, pictures of ${PICTURE_SIZE.toLocaleString("en-US")} bytes, p50`,
-    contenders: medians(turns, "p50Ns", nanosecondsText),
-    comparisons: [
-      // The median itself, in microseconds.
-      {
-        of: "shared",
-        to: "one microsecond",
-        ...medianAndRange(turns.map((turn) => turn.shared!.p50Ns! / 1000)),
-        atMost: 15,
-      },
-      compare(turns, "p50Ns", "shared", "copied"),
-    ],
-    turns,
-  };
-}
-
 async function oneRequest(): Promise<Measurement> {
   const [frameSize, count] = [64, 500_000];
   const turns = await takeTurns({
@@ -299,25 +237,6 @@ async function oneRequest(): Promise<Measurement> {
     title: `request and response, ${sizeText(frameSize)}, one at a time, p50`,
     contenders: medians(turns, "p50Ns", nanosecondsText),
     comparisons: [compare(turns, "p50Ns", "duplex", "two buffers", { atMost: 1.5 })],
-    turns,
-  };
-}
-
-/** A picture to a server that changes it in place, and back. */
-async function requestInPlace(): Promise<Measurement> {
-  const count = 2000;
-  const turns = await takeTurns({
-    shared: () => inBun(["ask-shared", "serve-in-place"], PICTURE_SIZE, count, RING_SIZE),
-    copied: () => inBun(["ask-copied", "serve-in-place"], PICTURE_SIZE, count, RING_SIZE),
-    "Unix socket": () => inC("socket", PICTURE_SIZE, 300, RING_SIZE),
-  });
-  return {
-    title: `request and response in place, pictures of ${PICTURE_SIZE.toLocaleString("en-US")} bytes, p50`,
-    contenders: medians(turns, "p50Ns", nanosecondsText),
-    comparisons: [
-      compare(turns, "p50Ns", "shared", "Unix socket", { atMost: 1 / 50 }),
-      compare(turns, "p50Ns", "shared", "copied", { atMost: 1 / 5 }),
-    ],
     turns,
   };
 }
@@ -370,10 +289,6 @@ function percentOf(turns: readonly Turn[], contender: string, atMost: number): C
   return { of: contender, to: "one processor, in percent", ...medianAndRange(values), atMost };
 }
 
-function medianAndRange(values: readonly number[]): Pick<Comparison, "ratio" | "range"> {
-  return { ratio: median(values), range: [Math.min(...values), Math.max(...values)] };
-}
-
 function percentText(value: number): string {
   return `${value.toFixed(2)} %`;
 }
@@ -421,6 +336,9 @@ const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
   request: oneRequest,
   "request-in-place": requestInPlace,
   requests: manyRequests,
+  "paced-first-lap": firstLap,
+  "paced-60": () => laterLaps({ rate: 60, count: 1000 }),
+  "paced-500": () => laterLaps({ rate: 500, count: 10_000 }),
   idle,
   paced,
   starting,

@@ -58,7 +58,12 @@ export function compare(
   target: Target = {},
 ): Comparison {
   const ratios = turns.map((turn) => turn[of]![figure]! / turn[to]![figure]!);
-  return { of, to, ratio: median(ratios), range: [Math.min(...ratios), Math.max(...ratios)], ...target };
+  return { of, to, ...medianAndRange(ratios), ...target };
+}
+
+/** The median of some values, and their range, as a {@link Comparison} has them. */
+export function medianAndRange(values: readonly number[]): Pick<Comparison, "ratio" | "range"> {
+  return { ratio: median(values), range: [Math.min(...values), Math.max(...values)] };
 }
 
 /** The median of one figure of each contender, as a text. */
