@@ -43,9 +43,10 @@ export interface FrameTaker {
   copy(data: Uint8Array, waitUs: number): number;
 }
 
-/** What is known of a frame's bytes: whether a target may read them too, or they are a private copy. */
-const Bytes = { LENT: 0, PASSED_ON: 1, COPIED: 2 } as const;
-type Bytes = (typeof Bytes)[keyof typeof Bytes];
+/** Added to the index of a frame that was passed on: others may read its bytes. */
+const PASSED_ON = 2 ** 32;
+/** Added to the index of a frame whose `data` is a private copy. */
+const COPIED = 2 ** 33;
 
 /** The fields of a frame that only its reader changes. */
 type Writable = { -readonly [key in "size" | "sequence"]: number };
@@ -64,10 +65,10 @@ export class Frame implements Disposable {
   readonly sequence: number;
 
   #lender: Lender | undefined;
+  /** Its number among the frames of its lender, modulo 2^32, and {@link PASSED_ON} or {@link COPIED}: one more field costs 2 %. */
   #index: number;
   #offset: number;
   #data: Uint8Array | undefined;
-  #bytes: Bytes = Bytes.LENT;
 
   /** @internal Frames are made by readers. */
   constructor(lender: Lender | undefined, index: number, offset: number, size: number, sequence: number) {
@@ -83,7 +84,6 @@ export class Frame implements Disposable {
     this.#lender = lender;
     this.#index = index;
     this.#offset = offset;
-    this.#bytes = Bytes.LENT;
     (this as Writable).size = size;
     (this as Writable).sequence = sequence;
     return this;
@@ -132,9 +132,9 @@ export class Frame implements Disposable {
   getMutableSpan(): Uint8Array {
     const lender = this.#lender;
     if (lender === undefined || lender.isClosed) return this.#lateData();
-    if (this.#bytes === Bytes.PASSED_ON || (lender.isShared && this.#bytes === Bytes.LENT)) {
+    if (this.#index < COPIED && (lender.isShared || this.#index >= PASSED_ON)) {
       this.#data = this.data.slice();
-      this.#bytes = Bytes.COPIED;
+      this.#index = (this.#index >>> 0) + COPIED;
     }
     return this.data;
   }
@@ -143,9 +143,10 @@ export class Frame implements Disposable {
   passOn(taker: FrameTaker, waitUs: number): number {
     const lender = this.#lender;
     if (lender === undefined || lender.isClosed) return taker.copy(this.#lateData(), waitUs);
-    if (this.#bytes === Bytes.COPIED) return taker.copy(this.data, waitUs);
-    const code = taker.pass(lender, this.#index, this.#offset, this.size, waitUs);
-    if (code > 0) this.#bytes = Bytes.PASSED_ON;
+    if (this.#index >= COPIED) return taker.copy(this.data, waitUs);
+    const index = this.#index >>> 0;
+    const code = taker.pass(lender, index, this.#offset, this.size, waitUs);
+    if (code > 0) this.#index = index + PASSED_ON;
     return code;
   }
 
@@ -155,13 +156,13 @@ export class Frame implements Disposable {
    */
   passOnLater(taker: FrameTaker): { attempt: (waitUs: number) => number; done: () => void } {
     const lender = this.#lender;
-    if (lender === undefined || lender.isClosed || this.#bytes === Bytes.COPIED) {
+    if (lender === undefined || lender.isClosed || this.#index >= COPIED) {
       const { data } = this;
       return { attempt: (waitUs) => taker.copy(data, waitUs), done: () => {} };
     }
-    const [index, offset, size] = [this.#index, this.#offset, this.size];
+    const [index, offset, size] = [this.#index >>> 0, this.#offset, this.size];
     lender.ring.hold(index);
-    this.#bytes = Bytes.PASSED_ON;
+    this.#index = index + PASSED_ON;
     return {
       attempt: (waitUs) => {
         if (lender.isClosed) throw readerClosed(lender.name);
@@ -183,7 +184,7 @@ export class Frame implements Disposable {
     if (lender === undefined || lender.isClosed) {
       this.#lateData();
     } else if (target instanceof Uint8Array && target.length >= this.size) {
-      if (this.#bytes === Bytes.COPIED) target.set(this.data);
+      if (this.#index >= COPIED) target.set(this.data);
       else lender.memory.copy(this.#offset, this.size, target);
     } else {
       this.#refuseTarget();
@@ -205,7 +206,7 @@ export class Frame implements Disposable {
     if (lender === undefined || lender.isClosed) return;
     this.#lender = undefined;
     this.#data = undefined;
-    if (lender.ring.release(this.#index, 1)) lender.watch.settle();
+    if (lender.ring.release(this.#index >>> 0, 1)) lender.watch.settle();
   }
 
   /** As {@link release}. */

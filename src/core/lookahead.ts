@@ -110,6 +110,7 @@ export class Lookahead {
     // The token of a close may have come together with that of the last frame. Not through #block: a call deeper, and the
     // compiler does not inline the foreign call.
     const code = this.#ring.next(sliceMs * 1000, Look.UNLESS_SURPLUS);
+    this.#owner.source?.noteBlocked();
     if (this.#accept(code)) return true;
     // Most reads end here, without a look at the clock. A token without a frame ends the slice early: then the wait may
     // last up to a slice too long.
@@ -158,7 +159,9 @@ export class Lookahead {
 
   /** Blocks the thread for up to `milliseconds` until there are frames. Returns what {@link RingReader.next} does. */
   #block(milliseconds: number): number {
-    return this.#ring.next(Math.ceil(milliseconds * 1000), Look.FOR_TOKENS);
+    const code = this.#ring.next(Math.ceil(milliseconds * 1000), Look.FOR_TOKENS);
+    this.#owner.source?.noteBlocked();
+    return code;
   }
 
   #look(): boolean {

@@ -68,12 +68,10 @@ export class WriteQueue {
     this.#source = source;
   }
 
-  /** Ends the waits for room that go on, to try again: somebody may have taken the token that they wait for. */
+  /** Tries again at once what waits for room: somebody may have taken the token that it waits for. */
   retry(): void {
     this.#endWaits();
-    if (this.#waiting === undefined) return;
-    this.#waiting = undefined;
-    this.#advance();
+    if (this.#waiting !== undefined) this.#advance();
   }
 
   /** Whether an asynchronous write may be attempted at once. */
@@ -134,6 +132,18 @@ export class WriteQueue {
   }
 
   #block(attempt: Attempt, timeoutMs: number, isEachPartTimed: boolean): number {
+    try {
+      return this.#attemptFor(attempt, timeoutMs, isEachPartTimed);
+    } finally {
+      // It has taken the tokens of this writer, and those of all targets of its source.
+      if (timeoutMs > 0) {
+        this.retry();
+        this.#source?.noteBlocked();
+      }
+    }
+  }
+
+  #attemptFor(attempt: Attempt, timeoutMs: number, isEachPartTimed: boolean): number {
     let deadline = performance.now() + timeoutMs;
     for (;;) {
       const sliceMs = Math.max(0, Math.min(SLICE_MS, deadline - performance.now()));
@@ -283,7 +293,9 @@ export class WriteQueue {
   /** Takes the tokens of what was released so far: to be called before a look at what else they may stand for. */
   clearTokens(): void {
     this.#released.clear();
-    this.#source?.collect(false);
+    if (this.#source === undefined) return;
+    this.#source.collect(false);
+    this.retry();
   }
 
   /** Resolves when a frame is released, after the time, or when the queue is closed. */

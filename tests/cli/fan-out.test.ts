@@ -35,12 +35,12 @@ class Fan implements AsyncDisposable {
   }
 
   /** Writes frames until all displays whose frames can be shared have answered. Returns how many. */
-  async share(displays: readonly Reader[]): Promise<number> {
+  async share(displays: readonly Reader[], size = SHARED): Promise<number> {
     const camera = await this.camera;
     for (let sequence = 1; ; sequence++) {
-      await camera.writeFrameAsync(bytesOf(sequence, SHARED));
+      await camera.writeFrameAsync(bytesOf(sequence, size));
       const frames = await Promise.all(this.displays.map((display) => display.readFrameAsync(WAIT_LIMIT_MS)));
-      for (const frame of frames) expect(Buffer.compare(frame.data, bytesOf(sequence, SHARED))).toBe(0);
+      for (const frame of frames) expect(Buffer.compare(frame.data, bytesOf(sequence, size))).toBe(0);
       const areShared = displays.every((display) => frames[this.displays.indexOf(display)]!.isShared);
       for (const frame of frames) frame.release();
       if (areShared) return sequence;
@@ -153,7 +153,7 @@ describe("several outputs", () => {
         ["--transform", transform, "--buffer-size", ring],
         [size + 64, size + 64],
       );
-      const frames = transform === "none" ? await fan.share(fan.displays) : 0;
+      const frames = transform === "none" ? await fan.share(fan.displays, size) : 0;
       const camera = await fan.camera;
       for (let i = 1; i <= 3; i++) {
         await camera.writeFrameAsync(bytesOf(frames + i, size));
@@ -167,6 +167,47 @@ describe("several outputs", () => {
       }
       expect((await fan.finish()).document.frames_relayed).toBe(frames + 3);
     }
+  });
+});
+
+describe("a relay whose readers take shared frames", () => {
+  test.each([
+    ["8 KiB", 8192],
+    ["8 MiB", 8 * 1024 * 1024],
+  ])("shares frames of %s, the first one included", async (_, size) => {
+    await using fan = new Fan([""], ["--buffer-size", `${2 * size}`], [size + 64]);
+    const camera = await fan.camera;
+    const first = next(fan.display(0));
+    await fan.relay.logged("Sharing frames with");
+    for (let i = 1; i <= 3; i++) {
+      await camera.writeFrameAsync(bytesOf(i, size));
+      using frame = await (i === 1 ? first : next(fan.display(0)));
+      expect([frame.sequence, frame.isShared]).toEqual([i, true]);
+      expect(Buffer.compare(frame.data, bytesOf(i, size))).toBe(0);
+    }
+    const { code, document } = await fan.finish();
+    expect([code, document.outputs[0]]).toEqual([
+      0,
+      {
+        ...{ buffer: fan.display(0).name, frames_relayed: 3, frames_dropped: 0 },
+        ...{ frames_shared: 3, frames_copied: 0, sharing: "active" },
+      },
+    ]);
+  });
+
+  test("sends the metadata before the first frame, also if it has looked for both without success", async () => {
+    await using fan = new Fan([""], ["-n", "1"]);
+    const camera = await fan.camera;
+    const first = next(fan.display(0));
+    // It tells so at the end of a wait for a frame. Then it looks for the metadata, and waits again.
+    await fan.relay.logged("Sharing frames with");
+    await fan.relay.sleeping();
+    camera.setMetadata(Buffer.from("about"));
+    camera.writeFrame(bytesOf(1, SHARED));
+    using frame = await first;
+    expect([frame.sequence, frame.isShared]).toEqual([1, true]);
+    expect(Buffer.from(fan.display(0).getMetadata()).toString()).toBe("about");
+    expect((await fan.relay.report()).document).toMatchObject({ metadata_relayed: true, metadata_size: 5 });
   });
 });
 

@@ -14,8 +14,9 @@ const ALL_NOTICED_MS = 3 * NOTICED_MS;
 
 const ENDLESS = 0;
 
-/** Where the OIEB keeps `payload_read_count` (docs/protocol.md, section 1). */
+/** Where the OIEB keeps `payload_read_count` and `answer` (docs/protocol.md, section 1). */
 const READ_COUNT_OFFSET = 72;
+const ANSWER_OFFSET = 96;
 
 interface PipelineOptions {
   frames: number;
@@ -49,9 +50,13 @@ class Pipeline implements AsyncDisposable {
     return new Pipeline(writer, first, second, reader, shown);
   }
 
-  /** Waits until a frame has come through. */
+  /** Waits until a frame has come through. The relay's attachment, which comes first, counts as read, too. */
   async flowing(): Promise<void> {
-    await eventually(() => readFileSync(`/dev/shm/${this.shown}`).readBigUInt64LE(READ_COUNT_OFFSET) > 0n);
+    await eventually(() => {
+      const oieb = readFileSync(`/dev/shm/${this.shown}`);
+      const attachments = oieb.readBigUInt64LE(ANSWER_OFFSET) === 0n ? 0n : 1n;
+      return oieb.readBigUInt64LE(READ_COUNT_OFFSET) > attachments;
+    });
   }
 
   get stages(): Record<"writer" | "first" | "second" | "reader", Child> {

@@ -147,7 +147,7 @@ async function passOnAsRelay(settings: WorkerSettings): Promise<WorkerResult> {
   for (const name of work === "fanout" ? outs : [back]) {
     const writer = await Writer.connect(name, {
       ...{ wait, connectTimeoutMs: CONNECT_TIMEOUT_MS, writeTimeout: Number.POSITIVE_INFINITY },
-      requestPayloadSharing: sharing,
+      source: sharing ? reader.sharing : undefined,
     });
     const output = session.own(new OutputBuffer(writer, { ...options, onFull: "wait" }, session));
     outputs.push(new RelayOutput(name, output, session));

@@ -198,7 +198,7 @@ export default defineCommand({
         ...{ connectTimeoutMs, writeTimeout: timeoutMs, wait, signal, maxFramesLent: options.maxLag },
         create: options.createOutput ? configOf(session.sizes.get(`output ${text}`)) : undefined,
         // Frames that an output may miss must not keep their room in the input.
-        requestPayloadSharing: !noSharing && onFull === "wait",
+        source: !noSharing && onFull === "wait" ? reader.sharing : undefined,
       });
       const { follow } = options;
       const buffer = session.own(new OutputBuffer(writer, { follow, onFull, connectTimeoutMs }, session));

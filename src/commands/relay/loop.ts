@@ -166,7 +166,9 @@ export class RelayLoop {
       }
       this.#lastSequence = frame.sequence;
       if (this.#isMetadataDue) {
-        this.#isMetadataDue = this.#outputs.some(({ buffer, loss }) => !buffer.isConnected && loss === undefined);
+        this.#isMetadataDue = this.#outputs.some(
+          ({ buffer, loss }) => !buffer.isConnected && loss === undefined,
+        );
         await this.#forwardMetadata();
       }
       const work = this.#pass(frame);

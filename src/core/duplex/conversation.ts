@@ -58,11 +58,6 @@ export class Conversation implements Client {
     return responses.tryWriteFrame(response) ? "copied" : undefined;
   }
 
-  /** To be called after each read of a request: with what the client has released, that may have taken tokens of responses. */
-  noteRead(): void {
-    if (this.#isSharing) this.responses.queue.retry();
-  }
-
   close(): void {
     this.responses.close();
   }

@@ -161,7 +161,6 @@ export class Service {
     let isFirst = true;
     while (this.#statistics.requests < this.#task.limit) {
       const request = this.#requests.frameAtHand(signal, this.#answered) ?? (await this.#nextRequest());
-      this.#conversation?.noteRead();
       if (request.sequence === 1) {
         // The next client came before this server saw the last one leave.
         if (!isFirst) this.#awaitsMetadata = true;

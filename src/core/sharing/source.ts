@@ -145,10 +145,22 @@ export class SharingSource {
     target.listen(() => {
       if (this.#isClosed) return;
       this.collect(true);
-      // The tokens that this has taken may have been for writes that wait.
-      for (const each of this.#targets) each.wakeWrites();
+      this.#wakeWrites();
       if (this.#sleepers > 0) this.#listenTo(target);
     });
+  }
+
+  /**
+   * To be called after each wait of the reader, or of a target's writer, that blocks the thread: it takes the tokens of all
+   * targets.
+   */
+  noteBlocked(): void {
+    if (this.#sleepers > 0) this.#wakeWrites();
+  }
+
+  /** Attempts the asynchronous writes again that wait: the tokens that were taken may have been for them. */
+  #wakeWrites(): void {
+    for (const target of this.#targets) target.wakeWrites();
   }
 
   /** Closes the writers of all targets, and forgets the references: the source ends. */

@@ -126,14 +126,13 @@ export class Target implements SharedTarget {
     if (this.#hasLeft || this.#isClosed) return false;
     this.source.collect(false);
     this.#hasLeft = true;
-    this.#waiter?.close();
     this.ring.leave();
-    if (this.references === 0) {
-      this.#close();
-      return false;
-    }
-    this.source.watchClosely();
-    return true;
+    const keepsMemory = this.references > 0;
+    if (keepsMemory) this.source.watchClosely();
+    else this.#close();
+    // Last: Bun may run microtasks while it closes a socket, and they may collect what is left.
+    this.#waiter?.close();
+    return keepsMemory;
   }
 
   /** Ends once its writer is closed and everything is released. */
@@ -150,9 +149,9 @@ export class Target implements SharedTarget {
     const isLingering = this.#hasLeft;
     takeAllSteps(
       () => isLingering || this.#takeBack(),
-      () => this.#waiter?.close(),
       () => this.ring.leave(),
       () => this.#close(),
+      () => this.#waiter?.close(),
       () => isLingering && this.#buffer.memory.close(),
     );
   }

@@ -79,7 +79,7 @@ void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size,
         /* The reader may be waiting for this processor. Empty the semaphore first: a token from here on means that
          * something was released. */
         empty_semaphore(ring->released);
-        if (ring->idle.sharing != NULL) zb_sharing_collect(ring->idle.sharing, true);
+        if (ring->idle.sharing != NULL) zb_sharing_collect(ring->idle.sharing, false);
         if (unread_bytes(ring) == unread) zb_semaphore_await(ring->released, end_ns, NULL);
       }
       now = zb_now_ns();

@@ -134,12 +134,12 @@ static int32_t look_at_source(zb_reader *reader) {
 }
 
 /* Waits for a token of the writer. It collects what the targets release meanwhile. */
-static int32_t await_as_source(zb_reader *reader, int64_t deadline_ns, bool *slept) {
+static int32_t await_as_source(zb_reader *reader, int32_t wait_us, int64_t deadline_ns, bool *slept) {
   struct idle *idle = &reader->ring.idle;
   zb_semaphore *written = reader->ring.written;
   for (;;) {
     /* In this order: a release after the collection leaves a token to wait for. */
-    zb_sharing_collect(idle->sharing, true);
+    zb_sharing_collect(idle->sharing, zb_may_block(wait_us));
     if (semaphore_value(written) > 0) return ZB_OK;
     if (idle->sharing->settle_due) return ZB_AGAIN;
     int32_t code = zb_idle_await(idle, written, deadline_ns, slept);
@@ -160,7 +160,7 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
     if (semaphore_value(reader->ring.written) == 0) {
       const int64_t deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
       int32_t code = reader->ring.idle.sharing != NULL
-                         ? await_as_source(reader, deadline_ns, &slept)
+                         ? await_as_source(reader, wait_us, deadline_ns, &slept)
                          : zb_idle_await(&reader->ring.idle, reader->ring.written, deadline_ns, &slept);
       if (code != ZB_OK) return code;
     }
@@ -181,7 +181,7 @@ int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   if (count != 0) return count;
   if (reader->ring.idle.sharing != NULL) zb_sharing_collect(reader->ring.idle.sharing, false);
   /* A peer that posts for nothing has kept it from waiting. */
-  return wait_us > tuning.spin_ns / 1000 && zb_ended_by_signal() ? ZB_INTERRUPTED : ZB_AGAIN;
+  return zb_may_block(wait_us) && zb_ended_by_signal() ? ZB_INTERRUPTED : ZB_AGAIN;
 }
 
 static inline void return_space(zb_reader *reader, uint64_t credit, uint64_t end, uint32_t posts) {

@@ -97,8 +97,10 @@ static inline bool may_spin(const struct idle *idle) {
   return idle->mode == ZB_WAIT_SPIN || (idle->mode == ZB_WAIT_ADAPTIVE && idle->peer_on_other_cpu);
 }
 
+/* Whether a wait of so many microseconds blocks the thread if spinning has no success. */
+bool zb_may_block(int32_t wait_us);
 /* Waits until the semaphore has a token, and does not take it. Spins first if that has succeeded lately, then blocks. A
- * wait that is shorter than a spin never blocks. Sets `slept` if it has blocked. With `sharing`, ZB_OK also means that a
+ * wait without zb_may_block never blocks. Sets `slept` if it has blocked. With `sharing`, ZB_OK also means that a
  * target may have released a frame. */
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept);
 /* Lets time pass without touching shared memory. Threads that wait for this processor run first. */
@@ -115,7 +117,8 @@ bool zb_sharing_woken(const struct sharing *sharing);
 /* Blocks until the semaphore or that of a target that holds frames has a token, and takes none. ZB_OK also means that it is
  * time to collect. */
 int32_t zb_sharing_await(const struct sharing *sharing, zb_semaphore *semaphore, int64_t deadline_ns);
-/* Drops the references that targets have released. With `take`, first takes the tokens of their semaphores. */
+/* Drops the references that targets have released. With `take`, first takes the tokens of their semaphores: before a wait that
+ * may block, whose caller then looks after the asynchronous waits that these tokens were for. */
 void zb_sharing_collect(struct sharing *sharing, bool take);
 /* The same for the target of a writer. False if its count is impossible: the writer has failed. */
 bool zb_target_collect(zb_target *target);

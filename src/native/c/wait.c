@@ -48,6 +48,8 @@ static int32_t spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns, 
   return is_woken(idle, semaphore) ? ZB_OK : ZB_AGAIN;
 }
 
+bool zb_may_block(int32_t wait_us) { return wait_us > tuning.spin_ns / 1000; }
+
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept) {
   /* First, so that a peer that posts for nothing does not keep the signal waiting. */
   if (ended_by_signal(deadline_ns)) return ZB_INTERRUPTED;

@@ -182,7 +182,7 @@ int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us) {
     if (code == ZB_AGAIN) {
       /* Empty the semaphore, then look again: a release after this look leaves a token to wait for. */
       empty_semaphore(writer->ring.released);
-      if (writer->target != NULL) zb_sharing_collect(writer->ring.idle.sharing, wait_us > 0);
+      if (writer->target != NULL) zb_sharing_collect(writer->ring.idle.sharing, zb_may_block(wait_us));
       code = place_first(writer, (uint64_t)size);
     }
     if (code != ZB_AGAIN) {

@@ -1,6 +1,13 @@
 // A source with its writer, and targets that its frames are passed on to, all in this process.
 
-import { type BufferConfig, type Frame, Reader, SharedWriter, Writer } from "../../../../src/core/index.ts";
+import {
+  type BufferConfig,
+  type Frame,
+  Reader,
+  SharedWriter,
+  Writer,
+  type WriterOptions,
+} from "../../../../src/core/index.ts";
 import { fieldOf, uniqueName } from "../../../support/buffers.ts";
 
 /** Where the OIEB keeps these fields (docs/protocol.md, section 1). */
@@ -20,13 +27,23 @@ export class Rings implements Disposable {
   readonly writer: Writer;
   readonly targets: { reader: Reader; writer: SharedWriter }[] = [];
 
-  /** @param targets how many there are, each of which has accepted to share. */
-  constructor(targets = 1, { source = SOURCE, target = TARGET } = {}) {
+  /**
+   * @param targets how many there are, each of which has accepted to share.
+   * @param options.forwarder of the targets' writers.
+   */
+  constructor(
+    targets = 1,
+    {
+      source = SOURCE,
+      target = TARGET,
+      forwarder = {},
+    }: { source?: BufferConfig; target?: BufferConfig; forwarder?: WriterOptions } = {},
+  ) {
     this.source = new Reader(uniqueName(), source, allowed);
     this.writer = new Writer(this.source.name);
     for (let i = 0; i < targets; i++) {
       const reader = new Reader(uniqueName(), target, allowed);
-      const writer = new SharedWriter(reader.name, this.source);
+      const writer = new SharedWriter(reader.name, this.source, forwarder);
       reader.tryReadFrame();
       this.targets.push({ reader, writer });
     }
