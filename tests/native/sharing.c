@@ -134,7 +134,7 @@ TEST(a_target_whose_reader_holds_as_many_frames_as_it_may_gets_nothing_until_it_
   EQUAL(target->writer_view->waits, 1);
   /* Not even what is copied, or an attachment. */
   EQUAL(write_frame(target, 24, 3), ZB_AGAIN);
-  EQUAL(zb_target_attach(passing.passed, ID + 2, ""), ZB_AGAIN);
+  EQUAL(zb_target_attach(passing.passed, ID + 2, passing.source.name), ZB_AGAIN);
   EQUAL(references(&passing), 2);
   EQUAL(zb_reader_next(target->reader, 0, 0), ZB_READ_SHARED + 2);
   EQUAL(pass_again(&passing, 3, 0), ZB_AGAIN); /* read, and not released */
