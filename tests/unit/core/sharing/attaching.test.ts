@@ -4,9 +4,9 @@ import { describe, expect, spyOn, test } from "bun:test";
 import { closeSync, openSync, truncateSync } from "node:fs";
 import { Reader, SharedWriter, Writer } from "../../../../src/core/index.ts";
 import { Code } from "../../../../src/native/codes.ts";
-import { Role, SharedMemory } from "../../../../src/native/memory.ts";
+import { SharedMemory } from "../../../../src/native/memory.ts";
 import { RingTarget } from "../../../../src/native/target.ts";
-import { bytesOf, fieldOf, setField, thrownBy, uniqueName } from "../../../support/buffers.ts";
+import { bytesOf, fieldOf, rejectionOf, setField, thrownBy, uniqueName } from "../../../support/buffers.ts";
 import { fileOf, mappingsOf } from "../../native/mappings.ts";
 import { Field, Rings, SIZE, SOURCE, TARGET } from "./rings.ts";
 
@@ -173,5 +173,79 @@ describe("a forwarder that meets a writer whose death only the question who has 
     using reader = new Reader(uniqueName(), TARGET, allowed);
     using writer = new SharedWriter(reader.name, rings.source);
     expect(writer.sharing).toBe("off");
+  });
+});
+
+describe("a source that somebody truncates", () => {
+  const corrupt = (name: string) => ({ code: "CORRUPT_BUFFER", buffer: name, message: expect.stringContaining(name) });
+
+  test.each([0, SIZE])("to %d bytes is named by the next call, and kills nobody", async (size) => {
+    using rings = new Rings(2);
+    const { name } = rings.source;
+    const other = rings.targets[1]!.reader;
+    rings.pass(bytesOf(1, SIZE));
+    const frame = rings.target.readFrame(0);
+    rings.pass(bytesOf(2, SIZE));
+    truncateSync(shm(name), size);
+    expect(frame.data.at(-1)).toBe(0);
+    for (let i = 0; i < 2; i++) {
+      expect(thrownBy(() => rings.target.readFrame(0))).toMatchObject(corrupt(name));
+      expect(await rejectionOf(rings.target.readFrameAsync(0))).toMatchObject(corrupt(name));
+    }
+    frame.release();
+    // One that has touched none of it finds out with its first frame.
+    using late = other.readFrame(0);
+    expect(late.toArray().at(-1)).toBe(0);
+    late.release();
+    using unread = other.tryReadFrame();
+    expect(unread.isValid).toBe(true);
+  });
+
+  test("while frames of it are held although it was replaced is named by the next call, too", () => {
+    const { rings, held, forward } = withoutWriter(1);
+    using _ = rings;
+    const { name } = rings.source;
+    forward(0);
+    const frame = rings.target.readFrame(0);
+    using writer = inferredWriter(name);
+    rings.source.readFrame(0);
+    expect(rings.target.readFrame(0).isValid).toBe(false);
+    writer[Symbol.dispose]();
+    truncateSync(shm(name), 0);
+    expect(frame.data.at(-1)).toBe(0);
+    for (let i = 0; i < 2; i++) {
+      expect(thrownBy(() => rings.target.readFrame(0))).toMatchObject(corrupt(name));
+      frame.release();
+    }
+    held[0]!.release();
+  });
+});
+
+describe("a source that is removed and made anew under its name", () => {
+  test("stays as it was for the target that reads it, until the new one is attached", () => {
+    using rings = new Rings();
+    const { name } = rings.source;
+    const file = fileOf(name);
+    rings.pass(bytesOf(1, SIZE));
+    rings.pass(bytesOf(2, SIZE));
+    const frame = rings.target.readFrame(0);
+    rings.writer.close();
+    rings.source.close();
+    using again = new Reader(name, SOURCE, allowed);
+    using writer = new Writer(name);
+    writer.writeFrame(bytesOf(9, SIZE));
+    expect(Buffer.compare(frame.data, bytesOf(1, SIZE))).toBe(0);
+    using second = rings.target.readFrame(0);
+    expect(Buffer.compare(second.data, bytesOf(2, SIZE))).toBe(0);
+    frame.release();
+    second.release();
+    expect(thrownBy(() => rings.target.readFrame(0))).toMatchObject({ code: "WRITER_DEAD" });
+    expect(mappingsOf(file)).toBe(0);
+    using forwarder = new SharedWriter(rings.target.name, again);
+    rings.target.tryReadFrame();
+    using ninth = again.readFrame(0);
+    expect(forwarder.forwardFrame(ninth)).toBe("shared");
+    using third = rings.target.readFrame(0);
+    expect([third.isShared, Buffer.compare(third.data, bytesOf(9, SIZE))]).toEqual([true, 0]);
   });
 });
