@@ -7,17 +7,17 @@ import { bytesOf, fieldOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.
 import type { Scenario, Stage } from "./stage.ts";
 
 /** Frames of this size are shared. */
-const SIZE = 8192;
-const RING = { metadataSize: 64, payloadSize: 4 * (SIZE + 16) + 64 };
+export const SIZE = 8192;
+export const RING = { metadataSize: 64, payloadSize: 4 * (SIZE + 16) + 64 };
 
 /** Where the OIEB keeps these fields, and one of its flags (docs/protocol.md, section 1). */
-const FREE_OFFSET = 40;
+export const FREE_OFFSET = 40;
 const RELEASED_OFFSET = 104;
 const FLAGS_OFFSET = 120;
 const LOCKED_ROLES = 16n;
 
 const peer = join(import.meta.dir, "fixtures", "sharing-peer.ts");
-const targetOf = (name: string) => `${name}-target`;
+export const targetOf = (name: string) => `${name}-target`;
 
 /** Lets a call fail because the child has gone or has refused to go on: what follows tells. */
 function unlessGone(act: () => void): void {

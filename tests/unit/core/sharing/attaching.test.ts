@@ -95,7 +95,6 @@ describe("a source", () => {
     setField(name, offset, before);
     expect([asked.writer.sharing, asked.writer.forwardFrame(frame)]).toEqual(["refused", "copied"]);
   });
-
 });
 
 /**
@@ -177,7 +176,11 @@ describe("a forwarder that meets a writer whose death only the question who has 
 });
 
 describe("a source that somebody truncates", () => {
-  const corrupt = (name: string) => ({ code: "CORRUPT_BUFFER", buffer: name, message: expect.stringContaining(name) });
+  const corrupt = (name: string) => ({
+    code: "CORRUPT_BUFFER",
+    buffer: name,
+    message: expect.stringContaining(name),
+  });
 
   test.each([0, SIZE])("to %d bytes is named by the next call, and kills nobody", async (size) => {
     using rings = new Rings(2);
