@@ -1,15 +1,17 @@
 // Writer, forwarder and the readers of its targets, each a process of its own.
 
 import { describe, expect, test } from "bun:test";
-import { closeSync, constants, openSync, readSync, rmSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { root } from "../../scripts/build-native.ts";
 import { decodeOieb } from "../../src/core/buffer/oieb.ts";
 import { Reader, SharedWriter, Writer } from "../../src/core/index.ts";
 import { Role, SharedMemory } from "../../src/native/memory.ts";
+import { alone, canBeAlone } from "../support/alone.ts";
 import { bytesOf, eventually, fieldOf, uniqueName } from "../support/buffers.ts";
 import { canContain, container } from "../support/containers.ts";
-import { Child } from "../support/process.ts";
+import { Child, fixtureCommand } from "../support/process.ts";
 import { Frames, type Sizes } from "./fixtures/frames.ts";
 import { endAll, kill, startWriter, sweep } from "./peers.ts";
 import { V1 } from "./v1.ts";
@@ -217,6 +219,42 @@ describe("a forwarder that was killed", () => {
     expect(next.sharing).toBe("active");
     reader.send({ do: "maps", of: source });
     expect(await reader.receive("maps")).toMatchObject({ all: 1, removed: 0 });
+    await endAll(reader);
+  });
+});
+
+describe.skipIf(!canBeAlone)("a forwarder that was killed, with shared memory of 64 MiB", () => {
+  test("starts again when its target has let go of its old source, of which there is room for one only", async () => {
+    const [source, target] = [uniqueName(), uniqueName()];
+    await using reader = Child.program(alone(fixtureCommand("shared-reader.ts", target, SIZES), "64m"));
+    await reader.receive("ready");
+    const beside = ["nsenter", "--target", `${reader.pid}`, "--mount", `--wd=${root}`];
+    const start = (...command: unknown[]) =>
+      Child.program([...beside, ...fixtureCommand(command[0] as string, ...command.slice(1))]);
+    const sizes = { ...SIZES, payloadSize: 40 * 1024 * 1024 };
+    await using forwarder = start("forwarder.ts", source, sizes, target);
+    await forwarder.receive("ready");
+    await using writer = start("writer.ts", source, { largest: 100_000, sizes: "same" });
+    await writer.receive("connected");
+    reader.send({ do: "read" });
+    expect(await forwarder.receive("connected")).toMatchObject({ sharing: "active" });
+    forwarder.send({ do: "forward", frames: 3 });
+    writer.send({ do: "write", frames: 3 });
+    expect(await forwarder.receive("forwarded")).toMatchObject({ shared: [[3, 0]] });
+    await reader.stop();
+    await kill(forwarder);
+    await kill(writer);
+    await using again = start("forwarder.ts", source, sizes);
+    // It has removed the old one, whose memory stays as long as the target maps it.
+    await eventually(() => !existsSync(`/proc/${reader.pid}/root/dev/shm/${source}`));
+    reader.resume();
+    expect(await reader.receive("read")).toMatchObject({ shared: 3, error: { code: "WRITER_DEAD" } });
+    await again.receive("ready");
+    reader.send({ do: "read" });
+    again.send({ do: "connect", target });
+    expect(await again.receive("connected")).toMatchObject({ sharing: "active" });
+    await endAll(again);
+    expect(await reader.receive("read")).toMatchObject({ error: { reason: "left" } });
     await endAll(reader);
   });
 });
