@@ -295,9 +295,10 @@ export class Lookahead {
     this.#handedOut = 0;
   }
 
-  /** Throws ClosedError once the reader is closed. */
+  /** Throws ClosedError once the reader is closed; CorruptBufferError once memory of its frames was truncated. */
   guard(): void {
     if (this.#owner.isClosed) throw closed(this.#owner.name);
+    this.#attachments?.checkReplaced();
   }
 
   #checkName(): void {

@@ -49,7 +49,7 @@ export class RingTarget extends Handle {
 
   /**
    * Attaches the source under a new id, which is even and not 0, if there is room now; an empty name takes the last attachment
-   * back. Codes as {@link RingWriter.write}.
+   * back, and ends sharing even without room. Codes as {@link RingWriter.write}.
    */
   attach(id: bigint, name: string): Code {
     return native.zb_target_attach(this.address, id, cString(name)) as Code;

@@ -4,12 +4,13 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { constants } from "node:os";
 import { buildLibrary, faultBuild } from "../../scripts/build-native.ts";
 import { scenarios } from "./scenarios.ts";
+import { sharingScenarios } from "./sharing.ts";
 import { momentsOf, Stage } from "./stage.ts";
 import { findSteps } from "./steps.ts";
 
 beforeAll(() => buildLibrary(faultBuild));
 
-const { ENOMEM, EMFILE, ENOSPC, EACCES, EAGAIN, EFAULT, EINTR, EINVAL } = constants.errno;
+const { ENOMEM, EMFILE, ENOSPC, EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ENOSYS, EPERM } = constants.errno;
 /** What the kernel tells of these calls besides having no memory and no descriptors. */
 const more: Readonly<Record<string, readonly number[]>> = {
   create_unnamed: [ENOSPC, EACCES],
@@ -24,12 +25,15 @@ const more: Readonly<Record<string, readonly number[]>> = {
   lock_open: [EACCES],
   lock_create: [ENOSPC, EACCES],
   await_sleep: [EINTR, EFAULT],
+  await_several: [EINTR, EFAULT, ENOSYS, EPERM],
+  shared_lock: [EAGAIN, EINVAL],
 };
 
 const canFail = new Set(findSteps().flatMap(({ name, canFail }) => (canFail ? [name] : [])));
 
 describe("when a call fails, whichever it is", () => {
-  test.each(scenarios.map((scenario) => [scenario.name, scenario] as const))("%s", async (_, scenario) => {
+  const all = [...scenarios, ...sharingScenarios];
+  test.each(all.map((scenario) => [scenario.name, scenario] as const))("%s", async (_, scenario) => {
     const moments = (await momentsOf(scenario)).filter(({ step }) => canFail.has(step));
     let runs = 0;
     for (const moment of moments) {

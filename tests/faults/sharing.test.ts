@@ -1,13 +1,53 @@
 // A side of shared payloads that is killed at any of its steps: nothing that others read is lost or changed, what it held is
 // given back, and the next one starts at once.
 
-import { beforeAll, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { buildLibrary, faultBuild } from "../../scripts/build-native.ts";
-import { sharingScenarios } from "./sharing.ts";
-import { killAtEachStep } from "./stage.ts";
+import { type Frame, Reader, Writer } from "../../src/core/index.ts";
+import { bytesOf, eventually, fieldOf, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { FREE_OFFSET, RING, SIZE, sharingScenarios, targetOf } from "./sharing.ts";
+import { killAtEachStep, Stage } from "./stage.ts";
+
+const forwarder = sharingScenarios.at(-1)!;
 
 beforeAll(() => buildLibrary(faultBuild));
 
 for (const scenario of sharingScenarios) {
   test(`${scenario.name} may be killed at each step`, () => killAtEachStep(scenario));
 }
+
+test("a forwarder goes on where the system cannot wait for several semaphores", async () => {
+  const always = "await_several:errno=38:0";
+  await using stage = new Stage({ ...forwarder, always });
+  await forwarder.play(stage);
+  expect((await stage.child.end()).code).toBe(0);
+  expect(stage.refusals.map(({ code }) => code)).toEqual(["READER_DEAD"]);
+});
+
+test("a frame that is released in the middle of a collection is collected, though nothing else wakes the forwarder", async () => {
+  const stopped = { step: "collect_drop", nth: 1, action: "stop" };
+  await using stage = new Stage(forwarder, stopped);
+  using target = new Reader(targetOf(stage.name), RING, { allowPayloadSharing: true });
+  await stage.hear();
+  await stage.ask({ do: "open", config: RING });
+  using camera = new Writer(stage.name, { writeTimeout: 0 });
+  const frames: Frame[] = [];
+  for (let count = 1; count <= 3; count++) {
+    camera.writeFrame(bytesOf(count, SIZE));
+    await stage.ask({ do: "read" });
+    frames.push(target.readFrame(WAIT_LIMIT_MS));
+  }
+  const [copied, first, second] = frames as [Frame, Frame, Frame];
+  expect(frames.map(({ isShared }) => isShared)).toEqual([false, true, true]);
+  copied.release();
+  await stage.ask({ do: "sleep", timeoutMs: 2 * WAIT_LIMIT_MS, waits: true });
+  await stage.hasWaiter("w");
+  first.release();
+  await stage.child.stopped();
+  second.release();
+  stage.child.resume();
+  await eventually(() => fieldOf(stage.name, FREE_OFFSET) === BigInt(RING.payloadSize));
+  camera.writeFrame(bytesOf(4, SIZE));
+  expect(await stage.hear()).toMatchObject({ event: "did", code: 1 });
+  await stage.child.succeed();
+});

@@ -14,6 +14,8 @@ void make_file(const char *path, off_t size);
 /* From now on the kernel answers this fcntl(2) of the process with the error, or does nothing if that is 0. False where it
  * cannot be told to, as in an emulator. */
 bool answer_fcntl(int command, int error);
+/* The same for a whole system call. */
+bool answer_call(long number, int error);
 /* Constants of the kernel that some C libraries hide. */
 #ifndef F_OFD_SETLK
 #define F_OFD_GETLK 36

@@ -60,6 +60,7 @@ function testSources({ os, libc }: TestPlatform): string[] {
       "liveness.c",
       "lease.c",
       "sharing.c",
+      "descriptors.c",
       "truncation.c",
       "semaphores.c",
     ],

@@ -282,6 +282,11 @@ export class Child implements AsyncDisposable {
   /** Stops it, and returns when the system has done so. */
   async stop(): Promise<void> {
     this.kill("SIGSTOP");
+    await this.stopped();
+  }
+
+  /** Waits until it is stopped. */
+  async stopped(): Promise<void> {
     await eventually(() => stateOf(this.pid) === "T", this.#limitMs);
   }
 

@@ -11,6 +11,7 @@ import {
   CorruptBufferError,
   PermissionDeniedError,
   ReaderAlreadyConnectedError,
+  ResourceExhaustedError,
   type ZeroBufferError,
 } from "../errors.ts";
 import { checkHelper, checkSharedMemory, failure, leftByAnother, outOfSharedMemory } from "../failures.ts";
@@ -18,7 +19,7 @@ import { checkMemoryLimit } from "../memory-limit.ts";
 import { CANCELLATION_TABLE_SIZE, cancellationOf } from "./cancellations.ts";
 import { alreadyOwned, BufferLocks, lockFilesOf, PROBE_PATIENCE_MS } from "./locks.ts";
 import { checkName } from "./names.ts";
-import { isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
+import { hasNamelessMemory, isOurs, removalAdvice, semaphorePath, statusOf } from "./objects.ts";
 import { decodeOieb, faultOfOieb, type Oieb } from "./oieb.ts";
 import { type Obstacle, Patience, pauseMs } from "./patience.ts";
 import { areRolesLocked, Peer } from "./presence.ts";
@@ -41,6 +42,12 @@ const LOCK_PATIENCE_MS = 2000;
  * notice that its reader has left, in milliseconds.
  */
 const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
+
+/**
+ * How long to wait, in milliseconds, for room that files without names take: readers that had frames of a killed forwarder let go
+ * of its memory once they notice its death.
+ */
+const MEMORY_LINGERS_MS = 1000;
 
 /**
  * Creates the buffer for its reader, which is this process, or adopts one that its writer has created (docs/protocol.md,
@@ -101,7 +108,9 @@ class Creation {
       if (!(result instanceof SharedBuffer)) this.#patience.check(result);
       return result;
     } catch (error) {
-      if (performance.now() - this.#start >= NAME_LINGERS_MS) throw error;
+      const isFull = error instanceof ResourceExhaustedError && hasNamelessMemory();
+      const lingersMs = isFull ? MEMORY_LINGERS_MS : NAME_LINGERS_MS;
+      if (performance.now() - this.#start >= lingersMs) throw error;
       return { error: error as ZeroBufferError };
     }
   }

@@ -41,6 +41,16 @@ export function namesInSharedMemory(): { memories: string[]; semaphores: Set<str
   return { memories, semaphores: new Set([...semaphores].filter(isName)) };
 }
 
+/** Whether files that have lost their names take room in shared memory: processes have them mapped. */
+export function hasNamelessMemory(): boolean {
+  if (SHARED_MEMORY === undefined) return false;
+  const { blocks, bfree, bsize } = files().statfsSync(SHARED_MEMORY);
+  const sizes = files()
+    .readdirSync(SHARED_MEMORY)
+    .map((name) => 512 * (statusOf(`${SHARED_MEMORY}/${name}`)?.blocks ?? 0));
+  return (blocks - bfree) * bsize > sizes.reduce((sum, size) => sum + size, 0);
+}
+
 /** The status of the path itself, without following a link; undefined if nothing is there, or nothing that we may see. */
 export function statusOf(path: string | undefined): Stats | undefined {
   if (path === undefined) return undefined;

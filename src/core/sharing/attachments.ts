@@ -15,6 +15,7 @@ class AttachedMemory {
   readonly lender: Lender;
   lent = 0;
   #isReplaced = false;
+  #wasBroken = false;
 
   constructor(
     readonly name: string,
@@ -41,7 +42,14 @@ class AttachedMemory {
 
   #giveBack(frames: number): void {
     this.lent -= frames;
-    if (this.#isReplaced && this.lent === 0) this.memory.close();
+    if (!this.#isReplaced || this.lent > 0) return;
+    this.#wasBroken = this.isBroken;
+    this.memory.close();
+  }
+
+  /** Whether it was truncated while it was mapped. */
+  get isBroken(): boolean {
+    return this.memory.isClosed ? this.#wasBroken : this.memory.isBroken;
   }
 
   /** No more frames are read from it: it is unmapped when none is lent. */
@@ -128,15 +136,24 @@ export class Attachments {
   }
 
   #replace(last: AttachedMemory): void {
-    for (const source of this.#replaced) if (source.lent === 0) this.#replaced.delete(source);
     if (last.lent > 0) this.#replaced.add(last);
     last.replace();
   }
 
-  /** The error of a source that was truncated; undefined if it was not. */
+  /** Throws if a source that was replaced was truncated while frames of it were lent. The ring knows of the current one alone. */
+  checkReplaced(): void {
+    for (const source of this.#replaced) {
+      if (source.isBroken) throw this.#broken(source);
+      if (source.lent === 0) this.#replaced.delete(source);
+    }
+  }
+
+  /** The error of the current source if it was truncated; undefined if it was not. */
   brokenSource(): CorruptBufferError | undefined {
-    if (this.#current?.memory.isBroken !== true) return undefined;
-    const { name } = this.#current;
+    return this.#current?.isBroken === true ? this.#broken(this.#current) : undefined;
+  }
+
+  #broken({ name }: AttachedMemory): CorruptBufferError {
     return new CorruptBufferError(
       `Buffer "${name}", where the frames of buffer "${this.#buffer}" lie, is unusable: ${codeDescriptions[Code.BROKEN]}.`,
       { buffer: name, hint: "Close both buffers and start their readers again." },

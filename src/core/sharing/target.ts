@@ -22,6 +22,9 @@ const SLICE_US = 250_000;
  */
 export type Sharing = "off" | "requested" | "active" | "refused";
 
+/** Whether the reader was asked to share. `revoked`: nothing is shared any more, and it has not been told for want of room. */
+type Request = "none" | "sent" | "revoked";
+
 /** What a target needs of its writer. */
 interface TargetOwner {
   /** Frames that its reader may hold. */
@@ -40,7 +43,7 @@ export class Target implements SharedTarget {
   readonly #owner: TargetOwner;
   #waiter: Waiter | undefined;
   #isListening = false;
-  #hasAsked = false;
+  #request: Request = "none";
   #hasLeft = false;
   #isReaderGone = false;
   #isClosed = false;
@@ -56,7 +59,7 @@ export class Target implements SharedTarget {
   }
 
   get sharing(): Sharing {
-    if (!this.#hasAsked || this.#hasLeft || this.#isReaderGone) return "off";
+    if (this.#request !== "sent" || this.#hasLeft || this.#isReaderGone) return "off";
     const { answer } = this.ring;
     if (answer === undefined) return "requested";
     return answer === "accepted" ? "active" : "refused";
@@ -75,10 +78,13 @@ export class Target implements SharedTarget {
   /** Looks whether its reader is there, and asks it to share when that is possible. */
   look(mayShare: boolean): void {
     if (this.#isClosed) return;
-    if (this.references > 0 || this.#hasAsked) this.#lookAtReader();
+    if (this.references > 0 || this.#request !== "none") this.#lookAtReader();
     if (this.#isClosed || this.#hasLeft) return;
-    if (!mayShare) this.#takeBack();
-    else if (!this.#hasAsked) this.#ask();
+    if (this.#request === "none") {
+      if (mayShare) this.#ask();
+    } else if (!mayShare || this.#request === "revoked") {
+      this.#takeBack();
+    }
   }
 
   #lookAtReader(): void {
@@ -94,11 +100,11 @@ export class Target implements SharedTarget {
     const { memory } = this.#buffer;
     if (this.#isReaderGone || (this.#buffer.loadOieb().flags & OiebFlag.SHARING) === 0n) return;
     if (memory.isRoleLocked(Role.READER) !== true || !memory.isTrusted) return;
-    this.#hasAsked = this.ring.attach(newId(), this.source.buffer.name) === Code.OK;
+    if (this.ring.attach(newId(), this.source.buffer.name) === Code.OK) this.#request = "sent";
   }
 
   #takeBack(): void {
-    if (this.#hasAsked && this.ring.attach(newId(), "") === Code.OK) this.#hasAsked = false;
+    this.#request = this.ring.attach(newId(), "") === Code.OK ? "none" : "revoked";
   }
 
   /** Calls back once its reader has released a frame, or a slice has passed; does nothing while it waits for that. */
@@ -148,7 +154,7 @@ export class Target implements SharedTarget {
     if (this.#isClosed) return;
     const isLingering = this.#hasLeft;
     takeAllSteps(
-      () => isLingering || this.#takeBack(),
+      () => isLingering || this.#request === "none" || this.#takeBack(),
       () => this.ring.leave(),
       () => this.#close(),
       () => this.#waiter?.close(),

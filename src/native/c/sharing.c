@@ -213,6 +213,7 @@ int32_t zb_target_attach(zb_target *target, uint64_t id, const char *name) {
   while (length < ZB_NAME_MAX && name[length] != '\0') length++;
   const size_t size = sizeof attachment + length;
   if (writer == NULL) return ZB_ALREADY;
+  if (length == 0) target->id = 0;
   /* The program fills a region now. */
   if (writer->acquired.size != 0) return ZB_AGAIN;
   int32_t code = zb_writer_acquire(writer, (double)size, 0);
@@ -220,7 +221,7 @@ int32_t zb_target_attach(zb_target *target, uint64_t id, const char *name) {
   ZB_POINT(attachment_write);
   memcpy(acquired_bytes(writer), &attachment, sizeof attachment);
   memcpy(acquired_bytes(writer) + sizeof attachment, name, length);
-  target->id = length > 0 ? id : 0;
+  if (length > 0) target->id = id;
   zb_writer_commit_as(writer, SPECIAL | ATTACHMENT | size, 0);
   return ZB_OK;
 }

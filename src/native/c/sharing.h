@@ -63,7 +63,8 @@ ZB_API void zb_target_leave(zb_target *target);
 /* Takes the target away. References that it still has stay for good: for a source that ends. */
 ZB_API void zb_target_close(zb_target *target);
 /* Writes an attachment of the source `name` with the id `id`, which is even and not 0, if there is room now. With an empty name
- * it takes the last attachment back. Codes as zb_writer_write; ZB_AGAIN also while a region is acquired. */
+ * it takes the last attachment back: then nothing is shared any more, even if there is no room to say so. Codes as
+ * zb_writer_write; ZB_AGAIN also while a region is acquired. */
 ZB_API int32_t zb_target_attach(zb_target *target, uint64_t id, const char *name);
 /* How the target's reader has answered the last attachment: 1 accepted, 0 not yet or none, -1 refused. */
 ZB_API int32_t zb_target_answer(zb_target *target);

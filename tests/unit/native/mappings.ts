@@ -7,10 +7,15 @@ export function fileOf(buffer: string): number {
   return statSync(`/dev/shm/${buffer}`).ino;
 }
 
-/** Whether this process has a file of shared memory mapped, even if the file has no name any more. */
+/** How many mappings this process has of a file of shared memory, even if the file has no name any more. */
+export function mappingsOf(file: number): number {
+  const lines = readFileSync("/proc/self/maps", "utf8").split("\n");
+  return lines.filter((line) => line.includes("/dev/shm/") && line.split(/\s+/)[4] === `${file}`).length;
+}
+
+/** Whether this process has it mapped. */
 export function isMapped(file: number): boolean {
-  const maps = readFileSync("/proc/self/maps", "utf8");
-  return maps.split("\n").some((line) => line.includes("/dev/shm/") && line.split(/\s+/)[4] === `${file}`);
+  return mappingsOf(file) > 0;
 }
 
 /** Whether the file is unmapped once the garbage of this process is collected. */
