@@ -264,9 +264,11 @@ describe.skipIf(!canBrowse)("the page of view", () => {
       await using page = await ViewPage.open(browser, view.address);
       await page.shows("#connection", "connected");
       expect(await page.page.isHidden("#go-picture")).toBe(true);
-      await page.page.fill("#filter", "test-");
+      // Other tests have buffers meanwhile.
+      const name = uniqueName();
+      await page.page.fill("#filter", name);
       await page.page.waitForSelector("#none:not([hidden])");
-      using reader = new Reader(uniqueName(), { payloadSize: 4096, metadataSize: 256 });
+      using reader = new Reader(name, { payloadSize: 4096, metadataSize: 256 });
       using _ = await writeFrames(reader.name, "<i>hostile</i>", new Uint8Array(1000));
       await page.shows("tbody", reader.name);
       await page.shows("tbody", "live");
