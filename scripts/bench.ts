@@ -277,7 +277,7 @@ async function paced(): Promise<Measurement> {
   const turns: Turn[] = [];
   for (let turn = 0; turn < FEW_TURNS; turn++) turns.push(await inPacedCommands(frameSize, rate));
   return {
-    title: `processor time of zerobuffer writer and reader at ${rate} frames a second of ${sizeText(frameSize)}`,
+    title: `processor time of zerobuffer writer and reader at ${rate} frames per second of ${sizeText(frameSize)}`,
     contenders: medians(turns, "cpuPercent", percentText),
     comparisons: [percentOf(turns, "writer", 2), percentOf(turns, "reader", 2)],
     turns,

@@ -87,7 +87,7 @@ function block(text: string): string {
   return `\`\`\`\n${text}\n\`\`\``;
 }
 
-/** Text in which placeholders and addresses are no HTML. */
+/** The text with `<` escaped: Markdown would take `<address>` for HTML. */
 function escaped(text: string): string {
   return text.replaceAll("<", "\\<");
 }

@@ -75,7 +75,7 @@ export async function inCommands(frameSize: number, count: number): Promise<Figu
 }
 
 /**
- * Processor time of a reader and a writer of the command line with default options at so many frames a second, in percent
+ * Processor time of a reader and a writer of the command line with default options at `rate` frames per second, in percent
  * of one processor: that of ten seconds less that of five, so that start, compiling and end do not count.
  */
 export async function inPacedCommands(

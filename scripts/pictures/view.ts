@@ -1,4 +1,5 @@
-// Takes the pictures of view: docs/view*.png for its page of the documentation, and tests/golden/view, which people look at.
+// Takes the pictures of view: docs/view*.png for its page of the documentation, and tests/golden/view, which people look at and, of
+// the formats, tests compare with.
 //
 //   view.ts   needs Chromium, and mounts of its own, so that nobody else's buffers are in the pictures
 
@@ -12,6 +13,7 @@ import { Child } from "../../tests/support/process.ts";
 import { View, ViewPage, writeFrames } from "../../tests/support/view.ts";
 import { root } from "../build-native.ts";
 import { buildExecutable } from "../executable.ts";
+import { takeFormats } from "./formats.ts";
 
 const docs = join(root, "docs");
 const golden = join(root, "tests", "golden", "view");
@@ -117,6 +119,8 @@ async function takeAll(): Promise<void> {
       await shoot(page, golden, "bytes");
     }
     await takeBuffers(browser, view);
+    await view.end();
+    await takeFormats(browser);
   } finally {
     await browser.close();
   }

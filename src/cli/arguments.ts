@@ -221,7 +221,7 @@ function placeOf(name: string, { type }: Option<unknown>): string {
   return type === "positional" ? `<${name}>` : `Option ${flagOf(name)}`;
 }
 
-/** @param place where the text stands: `Option --frames`. */
+/** @param place what the text belongs to: `Option --frames`. */
 function parseValue<T>(place: string, option: Option<T>, text: string, help: string): T {
   if (isAltered(text)) {
     throw new CommandError(

@@ -289,7 +289,7 @@ export class OutputBuffer implements Disposable {
 
   #reconnect(): void {
     this.#reconnecting = this.#connect(undefined, { isSameReader: false });
-    // Who waits for a reader is told, and who checks.
+    // A call that waits for a reader throws it, and so does the next check.
     this.#reconnecting.catch((error) => {
       this.#failure = { error };
     });

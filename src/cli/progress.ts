@@ -62,7 +62,7 @@ class ProgressEvents implements Progress, Disposable {
 
   constructor(events: Events, intervalMs: number) {
     this.#events = events;
-    this.#timer = setInterval(() => this.#tell(), Math.max(LEAST_INTERVAL_MS, intervalMs));
+    this.#timer = setInterval(() => this.#emit(), Math.max(LEAST_INTERVAL_MS, intervalMs));
   }
 
   update(frames: number, bytes: number): void {
@@ -73,7 +73,7 @@ class ProgressEvents implements Progress, Disposable {
     this.#step = what;
   }
 
-  #tell(): void {
+  #emit(): void {
     const now = performance.now();
     const seconds = (now - this.#toldAt) / 1000;
     const perSecond = (key: "frames" | "bytes") =>

@@ -41,7 +41,7 @@ interface Look {
   readonly frames: RecentFrames | undefined;
 }
 
-/** Nothing is known of who waits. */
+/** It is not known whether a side waits. */
 const UNKNOWN: Waits = { writer: null, reader: null };
 
 /** Looks at all buffers. Keeps what it needs of those that are there. */
@@ -128,7 +128,7 @@ function framesBetween(
   return to > from && to - from < counted ? to - from : counted;
 }
 
-/** A killed process stays counted in its semaphore: who waits lives, and has something to wait for. */
+/** A killed process stays counted in its semaphore: a side waits if it lives and has something to wait for. */
 function waitsOf(buffer: InspectedBuffer, { oieb, writer, reader, state }: BufferSnapshot): Waits {
   if (oieb === null || state === "corrupt" || (!writer?.alive && !reader?.alive)) return UNKNOWN;
   const waits = buffer.waits();

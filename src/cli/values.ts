@@ -103,7 +103,7 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** Where nobody listens who is not on this machine. */
+/** The address that only this machine can reach. */
 const LOOPBACK = "127.0.0.1";
 
 /** A port, after an address and a colon unless it is a port of this machine alone. */

@@ -10,7 +10,7 @@ import type { Peer } from "./buffer/presence.ts";
 export const SLICE_MS = 100;
 
 /** A v1 writer whose pid is 0 has left at the latest after this long without a new frame, in milliseconds. */
-const DOUBT_MS = 1000;
+const ZEROED_MS = 1000;
 
 /**
  * - `awaited`: no writer has come since the last departure was reported.
@@ -144,7 +144,7 @@ export class WriterWatch {
     const now = performance.now();
     const { payloadWrittenCount: writtenCount } = oieb;
     this.#zeroed ??= { at: now, writtenCount };
-    if (writtenCount === this.#zeroed.writtenCount) return now - this.#zeroed.at >= DOUBT_MS;
+    if (writtenCount === this.#zeroed.writtenCount) return now - this.#zeroed.at >= ZEROED_MS;
     this.#zeroed = { at: now, writtenCount };
     // It goes on writing.
     if (this.#writer.isStillVisible()) this.#buffer.memory.restore(Role.WRITER, this.#writer.lastPid);
@@ -199,10 +199,10 @@ export class WriterWatch {
   /** Goes on to the next writer if a departure has been reported; otherwise does nothing. */
   acceptNextWriter(): void {
     // Most reads come here. A closure in this function would be allocated by each of them.
-    if (this.#departureReported) this.#goOn();
+    if (this.#departureReported) this.#awaitNext();
   }
 
-  #goOn(): void {
+  #awaitNext(): void {
     this.#departureReported = false;
     this.#state = "awaited";
     this.#writer.forget();

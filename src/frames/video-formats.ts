@@ -18,13 +18,13 @@ export interface VideoFormat {
 
 const plane = (bytes: number, columns = 1, rows = 1): Plane => ({ bytes, columns, rows });
 
-/** Pixels of so many bytes, side by side. */
+/** Pixels of `bytes` bytes each, side by side. */
 const packed = (bytes: number) => [plane(bytes)];
 
 /** Two pixels share their chroma: four bytes for both. */
 const PAIRS = [plane(4, 2)];
 
-/** Planes of one byte a sample, of which those for chroma have one sample for so many pixels. */
+/** Planes of one byte per sample; those for chroma have one sample for `columns` by `rows` pixels. */
 const planar = (columns: number, rows: number) => [
   plane(1),
   plane(1, columns, rows),
@@ -37,13 +37,13 @@ const semiPlanar = (columns: number, rows: number) => [plane(1), plane(2, column
 /** The planes, and one for alpha. */
 const withAlpha = (planes: readonly Plane[]) => [...planes, plane(1)];
 
-/** Two bytes a sample. */
+/** Two bytes per sample. */
 const deep = (planes: readonly Plane[]) =>
   planes.map(({ bytes, ...cell }) => ({ ...cell, bytes: 2 * bytes }));
 
 type Row = readonly [name: string, planes: readonly Plane[], ...aliases: string[]];
 
-/** One byte a sample, or a pixel in one word. */
+/** One byte per sample, or a pixel in one word. */
 const SHALLOW: readonly Row[] = [
   ["RGB", packed(3), "rgb24"],
   ["BGR", packed(3), "bgr24"],
@@ -82,7 +82,7 @@ const SHALLOW: readonly Row[] = [
   ["NV24", semiPlanar(1, 1)],
 ];
 
-/** Two bytes a sample, in both byte orders: the names end in LE or BE. */
+/** Two bytes per sample, in both byte orders: the names end in LE or BE. */
 const DEEP: readonly Row[] = [
   ["GRAY16_", packed(1), "gray16"],
   ["RGBA64_", packed(4), "rgba64"],

@@ -230,7 +230,7 @@ export class SharedMemory extends Handle {
     native.zb_cancellation_store(this.address, table, sequence);
   }
 
-  /** Whether the number of a request stands in that table. */
+  /** Whether the number of a request is in that table. */
   hasCancellation(table: number, sequence: number): boolean {
     return native.zb_cancellation_stored(this.address, table, sequence) === 1;
   }

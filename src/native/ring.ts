@@ -18,7 +18,7 @@ export type Wait = (typeof Wait)[keyof typeof Wait];
 export const READER_LOOKAHEAD = 64;
 
 /** What a release returns when {@link RingReader.settle} is due: ZB_SETTLE_DUE. */
-const SETTLE_DUE = 1;
+export const SETTLE_DUE = 1;
 
 // Where struct zb_reader_view has its fields, in numbers of 8 bytes.
 const FAULT_POSITION = 0;

@@ -3,7 +3,7 @@
 import type { Code } from "./codes.ts";
 import { cString, Handle, openHandle } from "./handle.ts";
 import { native } from "./library.ts";
-import type { RingReader, RingWriter } from "./ring.ts";
+import { type RingReader, type RingWriter, SETTLE_DUE } from "./ring.ts";
 import { type Address, viewMemory } from "./symbols.ts";
 
 /** Whether this system offers to share payloads. */
@@ -11,9 +11,6 @@ export const isSharingOffered = (): boolean => native.zb_sharing_offered?.() ===
 
 /** What {@link RingTarget.pass} returns when the frame is on its way: ZB_PASSED_COPIED, ZB_PASSED_SHARED. */
 export const Passed = { COPIED: 1, SHARED: 2 } as const;
-
-/** What a release returns when the caller has to settle: ZB_SETTLE_DUE. */
-const SETTLE_DUE = 1;
 
 // Where struct zb_target_view has its fields, in numbers of 8 bytes.
 const REFERENCES = 0;

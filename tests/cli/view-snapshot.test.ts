@@ -2,18 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inflateSync } from "node:zlib";
 import { stampFrame } from "../../src/core/index.ts";
 import { uniqueName } from "../support/buffers.ts";
-import {
-  differenceOf,
-  encodedPicture,
-  expectedPixels,
-  FORMATS,
-  isYuv,
-  PICTURE,
-  pictureIn,
-} from "../support/pictures.ts";
+import { expectPicture, pixelsOfPng } from "../support/golden.ts";
+import { encodedPicture, FORMATS, isYuv, PICTURE, pictureIn } from "../support/pictures.ts";
 import { Child, runOnTerminal } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { writeFrames } from "../support/view.ts";
@@ -25,38 +17,6 @@ beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "zerobuffer-snapshot-test-"));
 });
 afterAll(() => rmSync(directory, { recursive: true }));
-
-/** The pixels of a PNG file of 8 bits a sample, with or without alpha, read as its standard says. */
-function pixelsOf(file: Uint8Array): { width: number; height: number; pixels: Uint8Array } {
-  const view = Buffer.from(file);
-  expect(view.subarray(1, 4).toString()).toBe("PNG");
-  const parts: Buffer[] = [];
-  for (let at = 8; at < view.length; at += 12 + view.readUInt32BE(at)) {
-    if (view.toString("latin1", at + 4, at + 8) === "IDAT")
-      parts.push(view.subarray(at + 8, at + 8 + view.readUInt32BE(at)));
-  }
-  const [columns, rows, depth, kind] = [view.readUInt32BE(16), view.readUInt32BE(20), view[24], view[25]];
-  expect(depth).toBe(8);
-  const size = { 2: 3, 6: 4 }[kind!]!;
-  const lines = inflateSync(Buffer.concat(parts));
-  const pixels = new Uint8Array(columns * rows * 4).fill(255);
-  let above = new Uint8Array(columns * size);
-  for (let y = 0; y < rows; y++) {
-    const start = y * (columns * size + 1);
-    const line = Uint8Array.from(lines.subarray(start + 1, start + 1 + columns * size));
-    for (let x = 0; x < line.length; x++) {
-      const [left, up, corner] = [line[x - size] ?? 0, above[x]!, above[x - size] ?? 0];
-      const guess = left + up - corner;
-      const distances = [left, up, corner].map((one) => Math.abs(guess - one));
-      const nearest = [left, up, corner][distances.indexOf(Math.min(...distances))]!;
-      line[x]! += [0, left, up, (left + up) >> 1, nearest][lines[start]!]!;
-    }
-    for (let x = 0; x < columns; x++)
-      pixels.set(line.subarray(x * size, (x + 1) * size), (y * columns + x) * 4);
-    above = line;
-  }
-  return { width: columns, height: rows, pixels };
-}
 
 /** Takes a picture of a frame to stdout. */
 async function snapshotOf(frame: Uint8Array, metadata: object | undefined, ...args: string[]) {
@@ -76,18 +36,16 @@ describe("a snapshot", () => {
         ...["--video", `${width}x${height}:${format}@30`, "--colour", colour],
       );
       expect([code, stderr]).toEqual([0, expect.stringContaining(`Wrote a picture: ${width}x${height}`)]);
-      const picture = pixelsOf(stdout);
-      expect([picture.width, picture.height]).toEqual([width, height]);
-      expect(differenceOf(picture.pixels, expectedPixels(format.startsWith("gray")))).toBeLessThanOrEqual(2);
+      expectPicture(pixelsOfPng(stdout), format);
     },
   );
 
   test.each(["jpeg", "png"] as const)("of a frame in %s is a PNG file, too", async (encoding) => {
     const { code, stdout } = await snapshotOf(await encodedPicture(encoding, 1), undefined);
     expect(code).toBe(0);
-    const picture = pixelsOf(stdout);
+    const picture = pixelsOfPng(stdout);
     expect([picture.width, picture.height]).toEqual([width, height]);
-    if (encoding === "png") expect(differenceOf(picture.pixels, expectedPixels(false, 1))).toBe(0);
+    if (encoding === "png") expectPicture(picture, "rgb24", 1);
   });
 
   test("goes to a file, and takes off what is in front of the picture", async () => {
@@ -116,7 +74,7 @@ describe("a snapshot", () => {
     const bytes = readFileSync(path);
     const taken = { file: path, format: "GRAY8", width, height, file_bytes: bytes.length };
     expect(document).toMatchObject({ snapshot: taken, address: null, frames_read: 1, errors: [] });
-    expect(differenceOf(pixelsOf(bytes).pixels, expectedPixels(true))).toBeLessThanOrEqual(2);
+    expectPicture(pixelsOfPng(bytes), "gray8");
   });
 
   test.each([

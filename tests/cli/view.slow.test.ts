@@ -313,7 +313,8 @@ test("300 buffers are shown, and the view still ends at once", async () => {
   try {
     await using view = await View.start([]);
     await using page = await ViewPage.open(browser, view.address);
-    await page.page.fill("#filter", "test-");
+    // Those of this process: other tests have buffers meanwhile.
+    await page.page.fill("#filter", readers[0]!.name.replace(/\d+$/, ""));
     await page.holds("document.querySelectorAll('tbody tr').length === 300");
     await page.shows("#total", /3\d\d buffers: /);
     await page.page.getByRole("button", { name: "Age" }).click();

@@ -16,11 +16,43 @@ const READ_COUNT_OFFSET = 72;
 
 const v1 = await V1.build();
 
-/** Readers of fixtures that take shared frames. */
-async function startTargets(stream: typeof MIXED | typeof SAME, count = 3): Promise<[string[], Child[]]> {
-  const names = Array.from({ length: count }, () => uniqueName());
-  const config = { ...stream, payloadSize: 1 << 18, allowPayloadSharing: true };
-  return [names, await Promise.all(names.map((name) => startReader(name, config)))];
+/** Readers of fixtures that take shared frames, and the name of the buffer whose frames they are to get. */
+class Targets implements AsyncDisposable {
+  readonly input = uniqueName();
+  readonly names: readonly string[];
+  readonly readers: readonly Child[];
+
+  private constructor(names: readonly string[], readers: readonly Child[]) {
+    this.names = names;
+    this.readers = readers;
+  }
+
+  static async start(stream: Stream, count = 3): Promise<Targets> {
+    const names = Array.from({ length: count }, () => uniqueName());
+    return new Targets(names, await Promise.all(names.map((name) => startTarget(name, stream))));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await using all = new AsyncDisposableStack();
+    for (const reader of this.readers) all.use(reader);
+  }
+}
+
+type Stream = typeof MIXED | typeof SAME;
+
+async function startTarget(name: string, stream: Stream): Promise<Child> {
+  return await startReader(name, { ...stream, payloadSize: 1 << 18, allowPayloadSharing: true });
+}
+
+async function beginReading(readers: readonly Child[], frames: number): Promise<void> {
+  for (const reader of readers) await reader.send({ do: "read", frames }).receive("reading");
+}
+
+/** Each of these readers has read so many frames, and they were those of the writer. */
+async function haveRead(readers: readonly Child[], frames: number): Promise<void> {
+  for (const reader of readers) {
+    expect(await reader.receive("read")).toMatchObject({ frames, wrong: [], sequence: frames });
+  }
 }
 
 async function startRelay(input: string, ...args: string[]): Promise<Child> {
@@ -71,14 +103,12 @@ describe("three readers", () => {
   });
 
   test("of which one is stopped wait for it, and all get every frame", async () => {
-    const input = uniqueName();
-    const [names, readers] = await startTargets(MIXED);
-    await using _ = new AsyncDisposableStack();
-    for (const reader of readers) _.use(reader);
+    await using targets = await Targets.start(MIXED);
+    const { input, names, readers } = targets;
     await using relay = await startRelay(input, ...names);
     await using writer = await startWriter(input, MIXED);
     const frames = 20_000;
-    for (const reader of readers) await reader.send({ do: "read", frames }).receive("reading");
+    await beginReading(readers, frames);
     await writer.send({ do: "write", frames }).receive("writing");
     await eventually(() => (fieldOf(names[1]!, READ_COUNT_OFFSET) ?? 0n) > 100n);
     await readers[1]!.stop();
@@ -90,9 +120,7 @@ describe("three readers", () => {
     });
     expect(writer.hasEvent).toBe(false);
     readers[1]!.resume();
-    for (const reader of readers) {
-      expect(await reader.receive("read")).toMatchObject({ frames, wrong: [], sequence: frames });
-    }
+    await haveRead(readers, frames);
     expect(await writer.receive("wrote")).toMatchObject({ frames });
     await writer.succeed();
     const { code, document } = await relay.report();
@@ -101,19 +129,15 @@ describe("three readers", () => {
   });
 
   test("of which a stopped one drops do not wait for it", async () => {
-    const input = uniqueName();
-    const [names, readers] = await startTargets(SAME);
-    await using _ = new AsyncDisposableStack();
-    for (const reader of readers) _.use(reader);
+    await using targets = await Targets.start(SAME);
+    const { input, names, readers } = targets;
     await using relay = await startRelay(input, names[0]!, names[1]!, `${names[2]}:drop`);
     await using writer = await startWriter(input, SAME);
     await readers[2]!.stop();
     const frames = 5000;
-    for (const reader of readers.slice(0, 2)) await reader.send({ do: "read", frames }).receive("reading");
+    await beginReading(readers.slice(0, 2), frames);
     await writer.send({ do: "write", frames }).receive("writing");
-    for (const reader of readers.slice(0, 2)) {
-      expect(await reader.receive("read")).toMatchObject({ frames, wrong: [], sequence: frames });
-    }
+    await haveRead(readers.slice(0, 2), frames);
     await writer.receive("wrote");
     await writer.succeed();
     const { code, document } = await relay.report();
@@ -127,15 +151,13 @@ describe("three readers", () => {
   });
 
   test.each(["is killed", "leaves"])("of which one %s go on without it", async (end) => {
-    const input = uniqueName();
-    const [names, readers] = await startTargets(MIXED);
-    await using _ = new AsyncDisposableStack();
-    for (const reader of readers) _.use(reader);
+    await using targets = await Targets.start(MIXED);
+    const { input, names, readers } = targets;
     await using relay = await startRelay(input, ...names);
     await using writer = await startWriter(input, MIXED);
     const frames = 20_000;
-    const [first, victim, third] = readers as [Child, Child, Child];
-    for (const reader of [first, third]) await reader.send({ do: "read", frames }).receive("reading");
+    const [first, victim, third] = readers as readonly [Child, Child, Child];
+    await beginReading([first, third], frames);
     await victim
       .send({ do: "read", frames: end === "leaves" ? 500 : frames, how: "holding" })
       .receive("reading");
@@ -147,9 +169,7 @@ describe("three readers", () => {
       await eventually(() => (fieldOf(names[1]!, READ_COUNT_OFFSET) ?? 0n) > 500n);
       await kill(victim);
     }
-    for (const reader of [first, third]) {
-      expect(await reader.receive("read")).toMatchObject({ frames, wrong: [], sequence: frames });
-    }
+    await haveRead([first, third], frames);
     await writer.receive("wrote");
     await writer.succeed();
     const { code, document } = await relay.report();
@@ -160,23 +180,17 @@ describe("three readers", () => {
   });
 
   test("of which one is started again get on, with --follow", async () => {
-    const input = uniqueName();
-    const [names, readers] = await startTargets(SAME, 2);
-    await using _ = new AsyncDisposableStack();
-    for (const reader of readers) _.use(reader);
+    await using targets = await Targets.start(SAME, 2);
+    const { input, names, readers } = targets;
     await using relay = await startRelay(input, ...names, "--follow");
     await using writer = await startWriter(input, SAME);
-    const [first, victim] = readers as [Child, Child];
+    const [first, victim] = readers as readonly [Child, Child];
     await first.send({ do: "read", frames: 20_000 }).receive("reading");
     await victim.send({ do: "read" }).receive("reading");
     await writer.send({ do: "write", frames: 20_000 }).receive("writing");
     await eventually(() => (fieldOf(names[1]!, READ_COUNT_OFFSET) ?? 0n) > 100n);
     await kill(victim);
-    await using again = await startReader(names[1]!, {
-      ...SAME,
-      payloadSize: 1 << 18,
-      allowPayloadSharing: true,
-    });
+    await using again = await startTarget(names[1]!, SAME);
     await again.send({ do: "read", frames: 1 }).receive("reading");
     // Its first frame is not the first one of the stream.
     expect(await again.receive("read")).toMatchObject({ frames: 1, sequence: 1 });
@@ -195,19 +209,15 @@ describe("three readers", () => {
 describe("peers of version 1", () => {
   test("as the writer get their frames shared, and as one of the readers get copies", async () => {
     const frames = 3000;
-    const input = uniqueName();
-    const [names, readers] = await startTargets(MIXED, 2);
-    await using _ = new AsyncDisposableStack();
-    for (const reader of readers) _.use(reader);
+    await using targets = await Targets.start(MIXED, 2);
+    const { input, names, readers } = targets;
     const old = uniqueName();
     await using oldReader = await v1.reader(old, 1 << 18, { frames, largest: LARGEST });
     await using relay = await startRelay(input, names[0]!, old, names[1]!);
-    for (const reader of readers) await reader.send({ do: "read", frames }).receive("reading");
+    await beginReading(readers, frames);
     await using writer = v1.writer(input, { frames, largest: LARGEST });
     expect(await writer.receive("wrote")).toMatchObject({ frames, end: "enough" });
-    for (const reader of readers) {
-      expect(await reader.receive("read")).toMatchObject({ frames, wrong: [], sequence: frames });
-    }
+    await haveRead(readers, frames);
     expect(await oldReader.receive("read")).toMatchObject({ frames, wrong: 0, end: "enough" });
     await writer.succeed();
     const { document } = await relay.report();

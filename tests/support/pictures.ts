@@ -3,6 +3,13 @@
 /** Red, green and blue from 0 to 255. */
 export type Rgb = readonly [number, number, number];
 
+/** What is shown: red, green, blue and alpha of each pixel. */
+export interface Pixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: readonly number[] | Uint8Array;
+}
+
 /** Blocks of these colours, so that pixels that share their chroma are of one colour. */
 const COLOURS: readonly Rgb[] = [
   [255, 0, 0],
@@ -26,9 +33,10 @@ export function colourAt(x: number, y: number, shift = 0): Rgb {
   return COLOURS[block % COLOURS.length]!;
 }
 
-/** The pixels of the test picture: red, green, blue and 255 of each. */
-export function expectedPixels(isGray: boolean, shift = 0): Uint8Array {
+/** The pixels of the test picture, as a format shows it: red, green, blue and 255 of each. */
+export function expectedPixels(format: string, shift = 0): Uint8Array {
   const { width, height } = PICTURE;
+  const isGray = format.startsWith("gray");
   const pixels = new Uint8Array(width * height * 4);
   for (let at = 0; at < width * height; at++) {
     const rgb = colourAt(at % width, Math.floor(at / width), shift);
@@ -61,98 +69,80 @@ function ycc(rgb: Rgb, colour: string): Rgb {
   return [luminance, blue, red];
 }
 
-/** The bytes of each pixel of packed formats, by ffmpeg's names. */
-const PACKED: Readonly<Record<string, (rgb: Rgb) => number[]>> = {
-  rgb24: ([r, g, b]) => [r, g, b],
-  bgr24: ([r, g, b]) => [b, g, r],
-  rgba: ([r, g, b]) => [r, g, b, 77],
-  bgra: ([r, g, b]) => [b, g, r, 77],
-  argb: ([r, g, b]) => [77, r, g, b],
-  bgr0: ([r, g, b]) => [b, g, r, 0],
-  gray8: (rgb) => [Math.round(luma(rgb, 0.299, 0.114))],
-  gray16le: (rgb) => bytesOf(luma(rgb, 0.299, 0.114) * 257),
-  gray16be: (rgb) => bytesOf(luma(rgb, 0.299, 0.114) * 257).reverse(),
+/**
+ * The formats, by ffmpeg's or GStreamer's names in lower case: the samples of each plane in the order of their bytes, and how many
+ * columns and rows of pixels share them. Y is the luma of the second pixel of two, l a gray of one byte, h and m the high and
+ * the low byte of one of two bytes, x nothing.
+ */
+const PLANES: Readonly<Record<string, string>> = {
+  rgb24: "rgb",
+  bgr24: "bgr",
+  rgba: "rgba",
+  bgra: "bgra",
+  argb: "argb",
+  abgr: "abgr",
+  rgb0: "rgbx",
+  bgr0: "bgrx",
+  "0rgb": "xrgb",
+  "0bgr": "xbgr",
+  gbrp: "g b r",
+  gbrap: "g b r a",
+  gray8: "l",
+  gray16le: "mh",
+  gray16be: "hm",
+  ayuv: "ayuv",
+  vuya: "vuya",
+  yuyv422: "yuYv/2x1",
+  uyvy422: "uyvY/2x1",
+  yvyu422: "yvYu/2x1",
+  vyuy: "vyuY/2x1",
+  i420: "y u/2x2 v/2x2",
+  yv12: "y v/2x2 u/2x2",
+  yuva420p: "y u/2x2 v/2x2 a",
+  yuv422p: "y u/2x1 v/2x1",
+  yuv444p: "y u v",
+  yuv411p: "y u/4x1 v/4x1",
+  yuv410p: "y u/4x4 v/4x4",
+  nv12: "y uv/2x2",
+  nv21: "y vu/2x2",
+  nv16: "y uv/2x1",
+  nv61: "y vu/2x1",
+  nv24: "y uv",
 };
 
-function bytesOf(value: number): number[] {
-  return [Math.round(value) & 255, Math.round(value) >> 8];
-}
-
-/** The order of luma and chroma in pairs of pixels. */
-const PAIRS: Readonly<Record<string, string>> = { yuyv422: "yuYv", uyvy422: "uyvY", yvyu422: "yvYu" };
-
-/** The planes of others: which of Y, U and V are in each, and how many pixels share a sample, in both directions. */
-const PLANES: Readonly<
-  Record<string, readonly (readonly [samples: string, columns: number, rows: number])[]>
-> = {
-  i420: [
-    ["y", 1, 1],
-    ["u", 2, 2],
-    ["v", 2, 2],
-  ],
-  yv12: [
-    ["y", 1, 1],
-    ["v", 2, 2],
-    ["u", 2, 2],
-  ],
-  yuv422p: [
-    ["y", 1, 1],
-    ["u", 2, 1],
-    ["v", 2, 1],
-  ],
-  yuv444p: [
-    ["y", 1, 1],
-    ["u", 1, 1],
-    ["v", 1, 1],
-  ],
-  yuv411p: [
-    ["y", 1, 1],
-    ["u", 4, 1],
-    ["v", 4, 1],
-  ],
-  nv12: [
-    ["y", 1, 1],
-    ["uv", 2, 2],
-  ],
-  nv21: [
-    ["y", 1, 1],
-    ["vu", 2, 2],
-  ],
-};
-
-/** The formats, by ffmpeg's or GStreamer's names in lower case. */
-export const FORMATS: readonly string[] = [PACKED, PAIRS, PLANES].flatMap((table) => Object.keys(table));
+/** The names of the formats. */
+export const FORMATS: readonly string[] = Object.keys(PLANES);
 
 /** Whether the colours of a format are given as luma and chroma. */
 export function isYuv(format: string): boolean {
-  return PACKED[format] === undefined;
+  return PLANES[format]!.includes("u");
 }
 
 /** The test picture in a format. */
 export function pictureIn(format: string, colour: string, shift = 0): Uint8Array {
   const { width, height } = PICTURE;
-  const packed = PACKED[format];
-  const order = PAIRS[format];
-  const yccAt = (x: number, y: number) => ycc(colourAt(x, y, shift), colour);
   const bytes: number[] = [];
-  const planes = PLANES[format] ?? [];
-  for (const [samples, columns, rows] of planes) {
+  for (const plane of PLANES[format]!.split(" ")) {
+    const [samples = "", cell = "1x1"] = plane.split("/");
+    const [columns = 1, rows = 1] = cell.split("x").map(Number);
     for (let y = 0; y < height; y += rows) {
       for (let x = 0; x < width; x += columns) {
-        const [luminance, blue, red] = yccAt(x, y);
-        for (const name of samples) bytes.push({ y: luminance, u: blue, v: red }[name]!);
+        const values = samplesOf(colourAt(x, y, shift), colourAt(x + 1, y, shift), colour);
+        for (const name of samples) bytes.push(values[name]!);
       }
     }
   }
-  for (let y = 0; planes.length === 0 && y < height; y++) {
-    for (let x = 0; x < width; x += order === undefined ? 1 : 2) {
-      const [first, blue, red] = yccAt(x, y);
-      const pair = { y: first, Y: yccAt(x + 1, y)[0], u: blue, v: red };
-      if (order !== undefined) bytes.push(...[...order].map((name) => pair[name as keyof typeof pair]));
-      if (packed !== undefined) bytes.push(...packed(colourAt(x, y, shift)));
-    }
-  }
   return Uint8Array.from(bytes);
+}
+
+/** The values of all samples of a pixel, and the luma of the next one. */
+function samplesOf(rgb: Rgb, next: Rgb, colour: string): Record<string, number> {
+  const [r, g, b] = rgb;
+  const [y, u, v] = ycc(rgb, colour);
+  const gray = luma(rgb, 0.299, 0.114);
+  const deep = Math.round(gray * 257);
+  const single = { r, g, b, y, u, v, Y: ycc(next, colour)[0], l: Math.round(gray) };
+  return { ...single, h: deep >> 8, m: deep & 255, a: 77, x: 33 };
 }
 
 /** The test picture as a BMP file. */

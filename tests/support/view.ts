@@ -3,6 +3,7 @@
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { Writer } from "../../src/core/index.ts";
 import { WAIT_LIMIT_MS } from "./buffers.ts";
+import type { Pixels } from "./pictures.ts";
 import { Child, type ChildOptions } from "./process.ts";
 
 /** A running `zerobuffer view`. */
@@ -113,15 +114,18 @@ export class ViewPage implements AsyncDisposable {
   }
 
   /** The pixels of the picture that is shown: red, green, blue and alpha of each. */
-  async pixels(): Promise<{ width: number; height: number; data: number[] }> {
-    return await this.page.evaluate(`(() => {
-      const shown = document.querySelector("#paper canvas");
-      if (shown === null) throw new Error("no picture: " + document.querySelector("#reason").textContent);
-      const { width, height } = shown;
-      const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-      context.drawImage(shown, 0, 0);
-      return { width, height, data: [...context.getImageData(0, 0, width, height).data] };
-    })()`);
+  async pixels(): Promise<Pixels> {
+    const pixels: Pixels | null = await this.page.evaluate(PIXELS);
+    if (pixels !== null) return pixels;
+    throw new Error(
+      `no picture: ${await this.page.evaluate('document.querySelector("#reason").textContent')}`,
+    );
+  }
+
+  /** The pixels of the next picture: of the first that is another one than this. */
+  async pixelsAfter(last: Pixels | undefined): Promise<Pixels> {
+    await this.holds(`JSON.stringify(${PIXELS}?.data) !== ${JSON.stringify(JSON.stringify(last?.data))}`);
+    return await this.pixels();
   }
 
   /** What draws the picture: `webgl2` or `2d`. */
@@ -135,6 +139,16 @@ export class ViewPage implements AsyncDisposable {
     await this.page.close();
   }
 }
+
+/** Takes the pixels of the picture that is shown, in a page; null if none is. */
+const PIXELS = `(() => {
+  const shown = document.querySelector("#paper canvas");
+  if (shown === null) return null;
+  const { width, height } = shown;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(shown, 0, 0);
+  return { width, height, data: [...context.getImageData(0, 0, width, height).data] };
+})()`;
 
 /** Finds a fact about the frame, in a page. */
 function factExpression(term: string): string {

@@ -53,7 +53,7 @@ export const STOPPED = "it was stopped";
 /** The exit codes of a shell that has not found the command, or cannot run it. */
 const MISSING_CODES: readonly (number | undefined)[] = [126, 127];
 
-/** What stands in place of a request's length before the number of a request that is cancelled. */
+/** The value in place of a request's length before the number of a request that is cancelled. */
 export const CANCELLATION = MAX_PREFIXED_SIZE;
 
 /** A request that is not answered yet. */

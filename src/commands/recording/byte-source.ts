@@ -13,7 +13,7 @@ export interface ByteSource extends Disposable {
   /** The bytes taken and skipped so far. */
   readonly position: number;
   /**
-   * The next bytes, fewer only at the end; lent until the next call. Never allocates more than twice what is there.
+   * The next bytes, fewer only at the end; lent until the next call. Never allocates more than twice the available bytes.
    *
    * @throws CommandError IO_ERROR; the signal's reason.
    */

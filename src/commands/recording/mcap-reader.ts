@@ -1,7 +1,7 @@
 // Reads an MCAP file, ours or another program's, record by record.
 //
 // The library parses the records. It would buffer a file for a record that claims 2^45 bytes, and a compressed chunk may
-// claim anything: so every length is checked against what is there before the library or the decompressor sees it. Checksums
+// claim anything: so every length is checked against the bytes that the file has before the library or the decompressor sees it. Checksums
 // are checked here as well: the library takes 4 ms for a picture of 3 MB, and this 0.2.
 
 import { crc32, zstdDecompressSync } from "node:zlib";

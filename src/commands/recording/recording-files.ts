@@ -104,7 +104,7 @@ export class RecordingFiles {
         if (this.#isFile && this.#descriptor !== undefined)
           fs.ftruncateSync(this.#descriptor, this.#writer?.position ?? 0);
       } catch {
-        // What is left of the last record is skipped by whoever reads the file.
+        // A reader of the file skips what is left of the last record.
       }
       this.#close();
       const code = systemCode(error);

@@ -11,7 +11,7 @@ const LARGE_SIZE = 16 * 1024 * 1024;
 
 const NOTHING: Written = { files: [], bytes: 0 };
 
-/** Runs the tasks that come. Whoever has started the thread ends it. */
+/** Runs the tasks that come, until the thread that has started this one ends it. */
 export async function runRecordingThread(): Promise<never> {
   let files: RecordingFiles | undefined;
   let hasFailed = false;

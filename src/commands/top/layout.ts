@@ -1,4 +1,4 @@
-// The columns of top: what stands in them, and how wide they are.
+// The columns of top: what they show, and how wide they are.
 
 import type { Style } from "../../cli/terminal.ts";
 import type { TopEntry } from "../../schemas/top.ts";

@@ -246,7 +246,7 @@ function isOfThisMachine({ host }: Endpoint): boolean {
 function warn(session: Session, { host }: Endpoint): void {
   tell(
     session,
-    `Other machines can reach ${host}. There is no encryption: who has the token, or listens on the way, sees the frames.`,
+    `Other machines can reach ${host}. There is no encryption: everybody who has the token or listens on the way sees the frames.`,
   );
 }
 

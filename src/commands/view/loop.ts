@@ -1,4 +1,4 @@
-// The loop of view: takes the newest frame again and again, and hands it to whoever looks.
+// The loop of view: takes the newest frame again and again, and hands it to its listener.
 
 import { count } from "../../cli/format.ts";
 import { FrameInput } from "../../cli/frame-input.ts";

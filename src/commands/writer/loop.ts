@@ -117,7 +117,7 @@ export class WriterLoop {
   }
 
   #fill(place: Uint8Array, bytes: Uint8Array): Promise<void> | undefined {
-    // The number counts dropped frames, too: who reads can tell that they are missing.
+    // The number counts dropped frames, too: the reader can tell that they are missing.
     if (this.#stampSize > 0) stampFrame(place, { number: BigInt(this.#offered) });
     const rest = this.#stampSize > 0 ? place.subarray(this.#stampSize) : place;
     if (bytes.length > PIECE_SIZE) return this.#fillInPieces(rest, bytes);

@@ -30,7 +30,7 @@ import { forceAdvice } from "./stale.ts";
 const CHANGE_MS = 20;
 
 /** How long a writer waits at most if it cannot tell the reader from a writer in the same process, in milliseconds. */
-const DOUBT_MS = 1000;
+const UNCLEAR_MS = 1000;
 
 /** A buffer that this process has connected to as its writer. */
 export interface Connection {
@@ -253,7 +253,7 @@ function findLastWriter(name: string, memory: SharedMemory): bigint | Obstacle {
   // same process maps it a second time.
   const mappings = writerPid === BigInt(process.pid) ? 2 : memory.mappingsOf(Number(writerPid));
   if (mappings === 1) return changingWriters(name);
-  return { error, leastMs: CHANGE_MS, mostMs: mappings === undefined ? DOUBT_MS : CHANGE_MS };
+  return { error, leastMs: CHANGE_MS, mostMs: mappings === undefined ? UNCLEAR_MS : CHANGE_MS };
 }
 
 // ---- the number of the first frame ---------------------------------------------------------------------------------

@@ -24,17 +24,13 @@ export interface Ends {
 /** Connects, blocking the thread for up to `connectTimeoutMs`. */
 export function connect(channel: string, options: ClientOptions): Ends {
   const attempts = new Attempts(channel, options.connectTimeoutMs);
-  const { buffers } = attempts;
   for (;;) {
-    let requests: Writer | undefined;
     try {
-      attempts.checkFree();
-      requests = new Writer(buffers.requests, { connectTimeoutMs: attempts.leftMs });
+      const requests = attempts.keep(new Writer(attempts.buffers.requests, attempts.begin()));
       const { config, ...how } = responseBuffer(requests, options);
-      return { requests, responses: new Reader(buffers.responses, config, how) };
+      return { requests, responses: new Reader(attempts.buffers.responses, config, how) };
     } catch (error) {
-      requests?.close();
-      attempts.check(error);
+      attempts.fail(error);
       if (!sleep(RETRY_MS)) throw error;
     }
   }
@@ -49,15 +45,13 @@ export async function connectAsync(
   const attempts = new Attempts(channel, options.connectTimeoutMs);
   const { buffers } = attempts;
   for (;;) {
-    let requests: Writer | undefined;
     try {
-      attempts.checkFree();
-      requests = await Writer.connect(buffers.requests, { connectTimeoutMs: attempts.leftMs, signal });
+      const connecting = Writer.connect(buffers.requests, { ...attempts.begin(), signal });
+      const requests = attempts.keep(await connecting);
       const { config, ...how } = responseBuffer(requests, options);
       return { requests, responses: await Reader.create(buffers.responses, config, { ...how, signal }) };
     } catch (error) {
-      requests?.close();
-      attempts.check(error);
+      attempts.fail(error);
     }
     await raceAbort(Bun.sleep(RETRY_MS), signal);
   }
@@ -81,6 +75,7 @@ class Attempts {
   readonly buffers: ChannelBuffers;
   readonly #channel: string;
   readonly #deadline: number;
+  #requests: Writer | undefined;
 
   constructor(channel: string, connectTimeoutMs = 0) {
     checkTimeout("connectTimeoutMs", connectTimeoutMs);
@@ -90,16 +85,18 @@ class Attempts {
     this.#deadline = performance.now() + connectTimeoutMs;
   }
 
-  /** The rest of the time for connecting, in milliseconds. */
-  get leftMs(): number {
-    return Math.max(0, this.#deadline - performance.now());
+  /**
+   * Begins the next one. Throws if another client has the channel. A client of version 1 makes its response buffer before it
+   * connects: it must not see that this one has come and gone.
+   *
+   * @returns how long it may take: the rest of the time for connecting.
+   */
+  begin(): { connectTimeoutMs: number } {
+    this.#checkFree();
+    return { connectTimeoutMs: Math.max(0, this.#deadline - performance.now()) };
   }
 
-  /**
-   * Throws if another client has the channel. A client of version 1 makes its response buffer before it connects: it must not
-   * see that this one has come and gone.
-   */
-  checkFree(): void {
+  #checkFree(): void {
     const pid = readerOf(this.buffers.responses);
     if (pid === undefined) return;
     const who = pid === 0n ? "" : ` (process ${pid})`;
@@ -109,8 +106,15 @@ class Attempts {
     });
   }
 
-  /** Throws the error of an attempt, unless the client that has the channel may leave in time. */
-  check(error: unknown): void {
+  /** Keeps the writer of an attempt, to close it if the attempt fails. */
+  keep(requests: Writer): Writer {
+    this.#requests = requests;
+    return requests;
+  }
+
+  /** Ends a failed attempt. Throws its error, unless the client that has the channel may leave in time. */
+  fail(error: unknown): void {
+    this.#requests?.close();
     const isTaken = error instanceof WriterAlreadyConnectedError && error.buffer === this.buffers.responses;
     if (!isTaken || performance.now() >= this.#deadline) throw error;
   }

@@ -113,7 +113,7 @@ export class ReconnectingClient implements IDuplexClient {
     this.#departure = departure;
     this.#leaving = client;
     this.#left = client.settled().then(() => client.close());
-    this.#tell(departure);
+    this.#callUser(departure);
   }
 
   #lost(what: string, { reason } = { reason: this.#departure }): WriterDeadError {
@@ -153,7 +153,7 @@ export class ReconnectingClient implements IDuplexClient {
   async #connectToNext(signal: AbortSignal): Promise<DuplexClient> {
     await this.#left;
     const options = { ...this.#options, connectTimeoutMs: Number.POSITIVE_INFINITY, signal };
-    return this.#goOn(await DuplexClient.connect(this.#channel, options));
+    return this.#use(await DuplexClient.connect(this.#channel, options));
   }
 
   #stopConnecting(): void {
@@ -161,7 +161,7 @@ export class ReconnectingClient implements IDuplexClient {
     this.#connecting = undefined;
   }
 
-  #goOn(client: DuplexClient): DuplexClient {
+  #use(client: DuplexClient): DuplexClient {
     try {
       if (this.#metadata !== undefined) client.setMetadata(this.#metadata);
     } catch (error) {
@@ -171,12 +171,12 @@ export class ReconnectingClient implements IDuplexClient {
     this.#client = client;
     this.#connecting = undefined;
     this.#maxRequestSize = client.maxRequestSize;
-    this.#tell("came");
+    this.#callUser("came");
     return client;
   }
 
   /** What the program throws is an uncaught error of its own. */
-  #tell(change: "came" | Departure): void {
+  #callUser(change: "came" | Departure): void {
     queueMicrotask(() => this.#options.onServer?.(change));
   }
 
@@ -216,7 +216,7 @@ export class ReconnectingClient implements IDuplexClient {
   #connectNow(): DuplexClient {
     this.#stopConnecting();
     this.#leaving?.close();
-    return this.#goOn(
+    return this.#use(
       DuplexClient.open(this.#channel, { ...this.#options, connectTimeoutMs: NEXT_SERVER_MS }),
     );
   }

@@ -33,7 +33,7 @@ export function recentFramesOf(memory: SharedMemory, oieb: Oieb): RecentFrames |
   let frames = 0;
   let sequence = 0;
   let size = 0;
-  // The ring ends where the writer has just begun anew: what stands there is the run before.
+  // The ring ends where the writer has just begun anew: what follows is the run before.
   const end = payloadWritePos === 0 ? payloadSize : payloadWritePos;
   while (frames < MOST_HEADERS && position + FRAME_HEADER_SIZE < end) {
     memory.copy(OIEB_SIZE + metadataSize + position, bytes.length, bytes);

@@ -73,13 +73,8 @@ export const cancellation: readonly Protection[] = [
   },
   {
     what: "a table is made only for a server that looks at it",
-    file: "src/core/duplex/client.ts",
-    changes: [
-      [
-        "  return OiebFlag.ANY_SEQUENCE | (requests.loadOieb().flags & OiebFlag.CANCELLATION);",
-        "  void requests;\n  return OiebFlag.ANY_SEQUENCE | OiebFlag.CANCELLATION;",
-      ],
-    ],
+    file: "src/core/duplex/connecting.ts",
+    changes: [["(requests.loadOieb().flags & OiebFlag.CANCELLATION)", "OiebFlag.CANCELLATION"]],
     test: CANCELLING,
     only: "does not heed it",
   },

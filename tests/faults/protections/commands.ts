@@ -26,9 +26,9 @@ export const commands: readonly Protection[] = [
     only: "executes and reads nothing",
   },
   {
-    what: "the event loop turns while a large frame is copied",
+    what: "the event loop turns while a large frame is transformed",
     file: "src/frames/transforms.ts",
-    changes: [["    await turn();\n", ""]],
+    changes: [["PIECE_SIZE));\n    await turn();\n", "PIECE_SIZE));\n"]],
     test: "tests/unit/frames/transforms.test.ts",
     only: "of a large frame",
   },

@@ -171,7 +171,7 @@ export const presence: readonly Protection[] = [
   },
   {
     what: "a second client touches nothing of a channel that has one",
-    file: "src/core/duplex/client.ts",
+    file: "src/core/duplex/connecting.ts",
     changes: [["    if (pid === undefined) return;\n", "    if (pid !== 0n) return;\n"]],
     test: "tests/unit/core/duplex/client.test.ts",
     only: "leaves no trace in the request buffer",

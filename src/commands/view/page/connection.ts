@@ -18,7 +18,7 @@ const CLOCK_MS = 2000;
 /** What becomes of a connection. */
 export type ConnectionState = "connecting" | "connected" | "lost" | "refused" | "full";
 
-/** Who listens. */
+/** What a connection tells. */
 export interface ConnectionListener {
   onState(state: ConnectionState): void;
   onMessage(message: Exclude<ServerMessage, FrameHead>): void;

@@ -4,7 +4,7 @@ import { grouped } from "../../../cli/format.ts";
 
 export { bytesText, count, grouped } from "../../../cli/format.ts";
 
-/** What stands in place of a figure that is not known. */
+/** The text in place of a figure that is not known. */
 export const UNKNOWN = "–";
 
 /** A rate, with a decimal if it is small. */
@@ -18,26 +18,33 @@ export function millisecondsText(ms: number): string {
   return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${grouped(ms / 60_000)} min`;
 }
 
+/** Units, the largest first and 1 last. */
+type Units = readonly (readonly [unit: string, size: number])[];
+
+const THOUSANDS: Units = [
+  ["G", 1e9],
+  ["M", 1e6],
+  ["k", 1e3],
+  ["", 1],
+];
+const BYTES: Units = [
+  [" GiB", 2 ** 30],
+  [" MiB", 2 ** 20],
+  [" KiB", 2 ** 10],
+  [" B", 1],
+];
+
 /** A short form of a number for an axis: 1.5k, 20M. */
 export function shortText(value: number): string {
-  for (const [unit, size] of [
-    ["G", 1e9],
-    ["M", 1e6],
-    ["k", 1e3],
-  ] as const) {
-    if (value >= size) return `${+(value / size).toPrecision(3)}${unit}`;
-  }
-  return `${+value.toPrecision(3)}`;
+  return inUnits(value, THOUSANDS);
 }
 
 /** Bytes in a short form for an axis: 1.5 MiB. */
 export function shortBytes(value: number): string {
-  for (const [unit, size] of [
-    ["GiB", 2 ** 30],
-    ["MiB", 2 ** 20],
-    ["KiB", 2 ** 10],
-  ] as const) {
-    if (value >= size) return `${+(value / size).toPrecision(3)} ${unit}`;
-  }
-  return `${+value.toPrecision(3)} B`;
+  return inUnits(value, BYTES);
+}
+
+function inUnits(value: number, units: Units): string {
+  const [unit, size] = units.find(([, size]) => value >= size) ?? units.at(-1)!;
+  return `${+(value / size).toPrecision(3)}${unit}`;
 }

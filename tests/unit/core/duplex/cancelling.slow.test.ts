@@ -2,11 +2,9 @@
 
 import { heapStats } from "bun:jsc";
 import { expect, test } from "bun:test";
-import { OiebWord } from "../../../../src/core/buffer/oieb.ts";
 import { ProcessingMode } from "../../../../src/core/index.ts";
-import { fieldOf } from "../../../support/buffers.ts";
 import { option, Random } from "../../../support/slow-options.ts";
-import { SMALL, serve } from "./served.ts";
+import { SMALL, serve, wordOf } from "./served.ts";
 
 const requests = option("REQUESTS", 1_000_000);
 const seed = option("SEED", Date.now() % 2 ** 31);
@@ -74,9 +72,7 @@ test(`of ${requests} requests (seed ${seed}) a tenth is cancelled, and nothing o
   using last = await client.request(data);
   last.release();
   const free = () =>
-    ["request", "response"].map((side) =>
-      fieldOf(`${served.channel}_${side}`, 8 * OiebWord.payloadFreeBytes),
-    );
+    (["request", "response"] as const).map((side) => wordOf(served.channel, side, "payloadFreeBytes"));
   expect(free()).toEqual([BigInt(SMALL.payloadSize), BigInt(SMALL.payloadSize)]);
   served.cancelled.length = 0;
   const after = countsOf(types);

@@ -2,7 +2,6 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { OiebWord } from "../../../../src/core/buffer/oieb.ts";
 import {
   BufferFullError,
   type ClientOptions,
@@ -18,16 +17,13 @@ import {
 import {
   bytesOf,
   eventually,
-  fieldOf,
   rejectionOf,
   thrownBy,
   uniqueName,
   WAIT_LIMIT_MS,
 } from "../../../support/buffers.ts";
-import { factory, gate, received, type Served, SMALL, serve, serveInPlace, turns } from "./served.ts";
+import { factory, gate, received, type Served, SMALL, serve, serveInPlace, turns, wordOf } from "./served.ts";
 
-/** Where the OIEB keeps `answer` (docs/protocol.md, section 1). */
-const ANSWER_OFFSET = 96;
 /** Large enough to be shared. */
 const SIZE = 8192;
 /** A ring for four requests of that size. */
@@ -55,16 +51,16 @@ async function connect(served: Served<IDuplexServer>, options: ClientOptions = {
 async function sharing(client: IDuplexClient, channel: string): Promise<void> {
   await eventually(() => {
     expect(client.receiveResponse(0).isValid).toBe(false);
-    return fieldOf(`${channel}_response`, ANSWER_OFFSET) !== 0n;
+    return wordOf(channel, "response", "answer") !== 0n;
   });
 }
 
 /** How many bytes of the request buffer are in use. */
 function inUse({ channel }: Served<IDuplexServer>): number {
-  const name = `${channel}_request`;
-  return Number(
-    (fieldOf(name, OiebWord.payloadSize * 8) ?? 0n) - (fieldOf(name, OiebWord.payloadFreeBytes * 8) ?? 0n),
+  const [size = 0n, free = 0n] = (["payloadSize", "payloadFreeBytes"] as const).map((word) =>
+    wordOf(channel, "request", word),
   );
+  return Number(size - free);
 }
 
 /** Whether this process has the request buffer of a channel mapped. */
@@ -130,7 +126,7 @@ describe("responses of a mutable server", () => {
       client.sendRequest(bytesOf(i, SIZE));
       expect(take(await received(client))).toEqual([i, false, bytesOf(i, SIZE)]);
     }
-    expect(fieldOf(`${served.channel}_response`, ANSWER_OFFSET)).toBe(0n);
+    expect(wordOf(served.channel, "response", "answer")).toBe(0n);
   });
 
   test("that are shared give a private copy to who changes them", async () => {

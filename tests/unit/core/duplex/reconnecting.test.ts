@@ -1,7 +1,6 @@
 // A client that goes on with the next server.
 
 import { describe, expect, test } from "bun:test";
-import { OiebWord } from "../../../../src/core/buffer/oieb.ts";
 import {
   type ClientOptions,
   ClosedError,
@@ -12,7 +11,6 @@ import {
 import {
   bytesOf,
   eventually,
-  fieldOf,
   rejectionOf,
   thrownBy,
   uniqueName,
@@ -30,6 +28,7 @@ import {
   TINY,
   TINY_FRAMES,
   turns,
+  wordOf,
 } from "./served.ts";
 
 function connect(channel: string, options: ClientOptions = {}): IDuplexClient {
@@ -142,7 +141,7 @@ describe("a client that reconnects", () => {
 
     using _ = serve(echo, { channel });
     await turns(20);
-    expect(fieldOf(`${channel}_request`, 8 * OiebWord.writerPid)).toBe(0n);
+    expect(wordOf(channel, "request", "writerPid")).toBe(0n);
     {
       using other = await factory.connectClient(channel, { config: SMALL, connectTimeoutMs: WAIT_LIMIT_MS });
       expect(await answerTo(other, bytesOf(2, 100))).toEqual(bytesOf(2, 100));

@@ -1,5 +1,6 @@
 // Duplex channels whose two sides are in this process: the server runs in the background of the same event loop.
 
+import { OiebWord } from "../../../../src/core/buffer/oieb.ts";
 import {
   type BufferConfig,
   type ClientOptions,
@@ -15,7 +16,7 @@ import {
   type RequestHandler,
   type StartOptions,
 } from "../../../../src/core/index.ts";
-import { uniqueName, WAIT_LIMIT_MS } from "../../../support/buffers.ts";
+import { fieldOf, uniqueName, WAIT_LIMIT_MS } from "../../../support/buffers.ts";
 
 export const SMALL = { metadataSize: 256, payloadSize: 256 * 1024 };
 /** A ring for eight frames of a hundred bytes. */
@@ -113,6 +114,15 @@ export async function turn(): Promise<void> {
 
 export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
+}
+
+/** A word of the control block of one of a channel's buffers; undefined if it is not there. */
+export function wordOf(
+  channel: string,
+  side: "request" | "response",
+  word: keyof typeof OiebWord,
+): bigint | undefined {
+  return fieldOf(`${channel}_${side}`, 8 * OiebWord[word]);
 }
 
 /** Something that others wait for. */
