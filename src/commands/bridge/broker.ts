@@ -5,7 +5,7 @@ import { CommandError } from "../../cli/failure.ts";
 import type { Session } from "../../cli/session.ts";
 import { raceAbort } from "../../runtime/abort.ts";
 import { explainBroker, explainConnect, isWorthRetrying } from "./errors.ts";
-import { Garbage } from "./garbage.ts";
+import { Garbage, MOST_OLD_BYTES } from "./garbage.ts";
 import type { Access } from "./options.ts";
 
 /** How often the client asks whether the server is still there, in milliseconds; it gives up after the second silence. */
@@ -28,8 +28,8 @@ export class Broker implements Disposable {
   readonly onBack: (() => void)[] = [];
   /** Rejects when the connection cannot be used any more: it is closed for good, or something is forbidden. */
   readonly failed: Promise<never>;
-  /** What the client copies. */
-  readonly garbage = new Garbage();
+  /** What the client copies of received messages. */
+  readonly garbage = new Garbage(MOST_OLD_BYTES.received);
   readonly #session: Session;
   readonly #saysOutages: boolean;
   readonly #fail: (error: unknown) => void;

@@ -2,11 +2,13 @@
 
 import { HEADER_ROOM } from "../../frames/wire.ts";
 import type { Broker } from "./broker.ts";
+import { Garbage, MOST_OLD_BYTES } from "./garbage.ts";
 import type { Courier, Message } from "./outbox.ts";
 
 /** Publishes messages. */
 export class CoreCourier implements Courier {
   readonly #broker: Broker;
+  readonly #garbage = new Garbage(MOST_OLD_BYTES.sent);
 
   constructor(broker: Broker) {
     this.#broker = broker;
@@ -17,8 +19,8 @@ export class CoreCourier implements Courier {
   }
 
   post({ subject, data, headers }: Message): void {
+    this.#garbage.note(data.length);
     this.#broker.publish(subject, data, headers);
-    this.#broker.garbage.note(data.length);
   }
 
   settle(): Promise<void> {

@@ -25,6 +25,9 @@ export class CoreSource {
   readonly #waiting: Arrival[] = [];
   #bytes = 0;
   #isBusy = false;
+  /** Where the bytes of the last message are, and those of the one that is being taken. */
+  #last: ArrayBufferLike | undefined;
+  #inUse: ArrayBufferLike | undefined;
   /** The frame whose parts are kept, and how many bytes of it may still come. */
   #open: { readonly run: string; readonly sequence: number; left: number } | undefined;
   /** The frame that is being dropped. */
@@ -72,6 +75,7 @@ export class CoreSource {
   }
 
   #arrive(message: Msg): void {
+    this.#freeBefore(message.data.buffer);
     const arrival = readArrival(message, this.#subjects);
     if (arrival === undefined) {
       this.#receiver.refuse(NO_HEADERS);
@@ -82,10 +86,22 @@ export class CoreSource {
     else this.#take(arrival);
   }
 
+  /**
+   * Frees the memory of the messages before, if this one is not in the same: the client puts a large message together in
+   * memory of its own, and reads what it has received to the end before it goes on with what came later.
+   */
+  #freeBefore(buffer: ArrayBufferLike): void {
+    const before = this.#last;
+    if (before === buffer) return;
+    this.#last = buffer;
+    if (before instanceof ArrayBuffer && before !== this.#inUse) before.transfer(0);
+  }
+
   #take(arrival: Arrival): void {
     const work = this.#receiver.take(arrival);
     if (work === undefined) return;
     this.#isBusy = true;
+    this.#inUse = this.#last;
     this.#bytes += costOf(arrival);
     this.#goOn(arrival, work).catch((error) => this.#broker.fail(error));
   }
@@ -93,6 +109,7 @@ export class CoreSource {
   /** Takes what waits, when `work` on the first one is done. */
   async #goOn(first: Arrival, work: Promise<void>): Promise<void> {
     await work;
+    this.#inUse = undefined;
     this.#bytes -= costOf(first);
     while (this.#waiting.length > 0) {
       for (const next of this.#waiting.splice(0)) {
@@ -144,9 +161,9 @@ export class CoreSource {
   }
 }
 
-/** A message to be kept: the client's bytes are part of something larger, which would be kept with them. */
+/** A message to be kept: the client's bytes are part of something larger, which would be kept with them, or are freed. */
 function kept(arrival: Arrival): Arrival {
-  return arrival.kind === "part" ? { ...arrival, data: arrival.data.slice() } : arrival;
+  return arrival.kind === "part" ? { ...arrival, data: new Uint8Array(arrival.data) } : arrival;
 }
 
 function costOf(arrival: Arrival): number {

@@ -20,7 +20,7 @@ export function readArrival(message: Message, subjects: Subjects): Arrival | und
   }
   const mark = readMark(header);
   if (mark === undefined) return undefined;
-  if (subject === subjects.metadata) return { kind: "metadata", mark, data: data.slice() };
+  if (subject === subjects.metadata) return { kind: "metadata", mark, data: new Uint8Array(data) };
   return subject === subjects.end
     ? { kind: "end", mark, hasDied: header(HEADERS.end) === "died" }
     : undefined;

@@ -5,6 +5,7 @@ import { CommandError } from "../../cli/failure.ts";
 import { HEADER_ROOM } from "../../frames/wire.ts";
 import type { Broker } from "./broker.ts";
 import { apiCode, isTemporary } from "./errors.ts";
+import { Garbage, MOST_OLD_BYTES } from "./garbage.ts";
 import type { Courier, Message } from "./outbox.ts";
 import type { Subjects } from "./subjects.ts";
 
@@ -68,6 +69,7 @@ export class StreamCourier implements Courier {
   #isKnown = false;
   /** Messages of which the server has not said that it has stored them. */
   #stored: Promise<unknown>[] = [];
+  readonly #garbage = new Garbage(MOST_OLD_BYTES.sent);
 
   /** @param onMade is called when the stream was made; again, if it has gone with the server. */
   constructor(
@@ -143,11 +145,11 @@ export class StreamCourier implements Courier {
 
   post({ subject, data, headers, id }: Message): void {
     const { broker, client } = this.#jetStream;
+    this.#garbage.note(data.length);
     const options = { headers: broker.headersOf(headers), msgID: id, timeout: STORE_MS };
     const stored = client.publish(subject, data, options);
     stored.catch(() => {});
     this.#stored.push(stored);
-    broker.garbage.note(data.length);
   }
 
   async settle(): Promise<void> {
