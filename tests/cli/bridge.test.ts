@@ -205,6 +205,10 @@ describe.skipIf(!canServe)("frames over NATS", () => {
     const sizes = Array<number>(50).fill(3_000_000);
     await source.write(sizes);
     expect((await source.end()).result).toMatchObject({ frames_published: 50 });
+    // What is refused does not wait: when that is told, the subscriber has everything that came before.
+    await using stranger = await Stranger.connect(server);
+    await stranger.send(`zerobuffer.${name}`, new Uint8Array(1), {});
+    await eventOf(sink.child, "warning");
     const numbers = await sink.numbers(() => 3_000_000);
     const { code, result } = await resultOf(sink.child);
     expect(code).toBe(0);
