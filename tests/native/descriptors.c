@@ -162,12 +162,16 @@ TEST(a_name_with_a_zero_byte_is_refused) {
 
 /* ---- the memory of an attachment ------------------------------------------------------------------------------- */
 
-/* Attaches memory of this name and with the file number of `path`, and returns what opening it returns. */
-static int32_t open_attached(struct passing *passing, const char *name, const char *path) {
+static struct stat status_of(const char *path) {
   struct stat status;
-  zb_memory *memory = NULL;
   EQUAL(stat(path, &status), 0);
-  const uint64_t means[] = {(uint64_t)status.st_dev, (uint64_t)status.st_ino};
+  return status;
+}
+
+/* Attaches memory of this name that means this file, and returns what opening it returns. */
+static int32_t open_attached(struct passing *passing, const char *name, struct stat file) {
+  zb_memory *memory = NULL;
+  const uint64_t means[] = {(uint64_t)file.st_dev, (uint64_t)file.st_ino};
   OK(zb_target_attach(passing->passed, ID + 2, name));
   memcpy(passing->target.payload + HEADER + 8, means, sizeof means);
   EQUAL(zb_reader_next(passing->target.reader, 0, 0), ZB_READ_ATTACHMENT);
@@ -181,16 +185,19 @@ TEST(only_the_memory_that_an_attachment_means_is_opened) {
   struct passing passing;
   open_passing(&passing, 65536, 16384);
   const char *source = passing.source.name, *target = passing.target.name;
+  const struct stat file = status_of(shm_path("", source));
   zb_memory *memory;
   EQUAL(zb_reader_open_source(passing.target.reader, &memory), ZB_NOT_FOUND); /* there is none */
-  OK(open_attached(&passing, source, shm_path("", source)));
-  EQUAL(open_attached(&passing, "no-such-buffer", shm_path("", source)), ZB_NOT_FOUND);
-  EQUAL(open_attached(&passing, target, shm_path("", source)), ZB_NOT_FOUND);
-  EQUAL(open_attached(&passing, source, shm_path("sem.sem-w-", source)), ZB_NOT_FOUND);
-  /* The same file number on another device. */
-  const char *elsewhere = "/proc/self/status";
-  EQUAL(open_attached(&passing, source, elsewhere), ZB_NOT_FOUND);
-  EQUAL(open_attached(&passing, target, shm_path("", target)), ZB_UNSAFE);
+  OK(open_attached(&passing, source, file));
+  EQUAL(open_attached(&passing, "no-such-buffer", file), ZB_NOT_FOUND);
+  EQUAL(open_attached(&passing, target, file), ZB_NOT_FOUND);
+  struct stat other = file;
+  other.st_ino++;
+  EQUAL(open_attached(&passing, source, other), ZB_NOT_FOUND);
+  other = file;
+  other.st_dev++;
+  EQUAL(open_attached(&passing, source, other), ZB_NOT_FOUND);
+  EQUAL(open_attached(&passing, target, status_of(shm_path("", target))), ZB_UNSAFE);
   close_passing(&passing);
 }
 
@@ -201,15 +208,31 @@ TEST(a_link_to_the_memory_that_an_attachment_means_and_what_is_no_file_are_refus
   snprintf(name, sizeof name, "%s", unique_name());
   snprintf(path, sizeof path, "%s", shm_path("", name));
   EQUAL(symlink(passing.source.name, path), 0);
-  EQUAL(open_attached(&passing, name, shm_path("", passing.source.name)), ZB_UNSAFE);
-  EQUAL(unlink(path), 0);
-  EQUAL(mkfifo(path, 0600), 0);
-  EQUAL(open_attached(&passing, name, path), ZB_UNSAFE);
+  EQUAL(open_attached(&passing, name, status_of(path)), ZB_UNSAFE);
   EQUAL(unlink(path), 0);
   EQUAL(mkdir(path, 0700), 0);
-  EQUAL(open_attached(&passing, name, path), ZB_UNSAFE);
+  EQUAL(open_attached(&passing, name, status_of(path)), ZB_UNSAFE);
   EQUAL(rmdir(path), 0);
+  EQUAL(mkfifo(path, 0600), 0);
+  EQUAL(open_attached(&passing, name, status_of(path)), ZB_UNSAFE);
+  EQUAL(unlink(path), 0);
   close_passing(&passing);
+}
+
+TEST(a_payload_that_is_not_inside_the_memory_is_refused) {
+  const double places[][2] = {{128, 65536 + 65}, {65537 + 128 + 64, 0}, {128 + 64, 1e15}, {1e15, 1}};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    struct passing passing;
+    open_passing(&passing, 65536, 16384);
+    OK(zb_target_attach(passing.passed, ID + 2, passing.source.name));
+    EQUAL(zb_reader_next(passing.target.reader, 0, 0), ZB_READ_ATTACHMENT);
+    EQUAL(zb_reader_answer(passing.target.reader, passing.mapped, places[i][0], places[i][1]),
+          ZB_BAD_CONTROL);
+    EQUAL(zb_target_answer(passing.passed), -1);
+    put_descriptor(&passing, SPECIAL | 24, 1, &(struct descriptor){ID + 2, 0, 1});
+    EQUAL(zb_reader_next(passing.target.reader, 0, 0), ZB_BAD_DESCRIPTOR);
+    close_passing(&passing);
+  }
 }
 
 TEST(memory_that_others_may_write_to_or_own_is_refused_in_both_places) {
@@ -221,15 +244,15 @@ TEST(memory_that_others_may_write_to_or_own_is_refused_in_both_places) {
   snprintf(paths[1], sizeof paths[1], "%s", shm_path("", passing.target.name));
   for (int i = 0; i < 2; i++) {
     EQUAL(chmod(paths[i], 0602), 0);
-    EQUAL(open_attached(&passing, source, paths[0]), ZB_PERMISSION);
+    EQUAL(open_attached(&passing, source, status_of(paths[0])), ZB_PERMISSION);
     EQUAL(chmod(paths[i], 0660), 0);
-    OK(open_attached(&passing, source, paths[0]));
+    OK(open_attached(&passing, source, status_of(paths[0])));
     if (geteuid() != 0) {
       printf("only root can give a file away\n");
       continue;
     }
     EQUAL(chown(paths[i], 65534, 0), 0);
-    EQUAL(open_attached(&passing, source, paths[0]), ZB_PERMISSION);
+    EQUAL(open_attached(&passing, source, status_of(paths[0])), ZB_PERMISSION);
     EQUAL(chown(paths[i], 0, 0), 0);
   }
   close_passing(&passing);

@@ -109,14 +109,23 @@ TEST(memory_is_shown_as_shared_as_long_as_it_is_mapped_by_a_reader_of_its_frames
 TEST(a_frame_that_nobody_holds_is_not_passed_on) {
   struct passing passing;
   open_passing(&passing, 65536, 16384);
+  zb_reader *source = passing.source.reader;
   EQUAL(pass(&passing, SIZE, 1), ZB_PASSED_SHARED);
   EQUAL(pass_again(&passing, 2, 0), ZB_ALREADY); /* not read yet */
-  OK(zb_reader_release(passing.source.reader, 0, 1));
+  EQUAL(zb_reader_hold(source, 1), ZB_ALREADY);
+  OK(write_frame(&passing.source, SIZE, 2));
+  read_frame(&passing.source, SIZE, 2);
+  /* Its space is not returned: an older frame is held. */
+  OK(zb_reader_release(source, 1, 1));
+  EQUAL(used(&passing), 2 * SPACE);
+  EQUAL(pass_again(&passing, 2, 0), ZB_ALREADY);
+  EQUAL(zb_reader_hold(source, 1), ZB_ALREADY);
+  OK(zb_reader_release(source, 0, 1));
   read_shared(&passing, SIZE, 1);
   OK(zb_reader_release(passing.target.reader, 0, 1));
-  OK(zb_reader_collect(passing.source.reader, 1));
+  OK(zb_reader_collect(source, 1));
+  EQUAL(used(&passing), 0);
   EQUAL(pass_again(&passing, 1, 0), ZB_ALREADY);
-  EQUAL(zb_reader_hold(passing.source.reader, 0), ZB_ALREADY);
   close_passing(&passing);
 }
 

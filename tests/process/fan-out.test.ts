@@ -128,6 +128,29 @@ describe("three readers", () => {
     for (const reader of readers) await reader.succeed();
   });
 
+  test("of which one holds frames, and releases them late and in any order, all get every frame", async () => {
+    const input = uniqueName();
+    const [names, readers] = await startTargets(MIXED);
+    await using _ = new AsyncDisposableStack();
+    for (const reader of readers) _.use(reader);
+    await using relay = await startRelay(input, ...names);
+    await using writer = await startWriter(input, MIXED);
+    const frames = 10_000;
+    for (const [i, reader] of readers.entries())
+      await reader.send({ do: "read", frames, how: i === 1 ? "holding" : "blocking" }).receive("reading");
+    await writer.send({ do: "write", frames }).receive("writing");
+    for (const reader of readers) {
+      expect(await reader.receive("read")).toMatchObject({ frames, wrong: [], sequence: frames });
+    }
+    await writer.receive("wrote");
+    await writer.succeed();
+    const { code, document } = await relay.report();
+    expect([code, document.frames_relayed, document.frames_dropped]).toEqual([0, frames, 0]);
+    for (const { sharing, frames_shared } of document.outputs)
+      expect([sharing, frames_shared > 0]).toEqual(["active", true]);
+    for (const reader of readers) await reader.succeed();
+  });
+
   test("of which a stopped one drops do not wait for it", async () => {
     await using targets = await Targets.start(SAME);
     const { input, names, readers } = targets;

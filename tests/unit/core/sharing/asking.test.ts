@@ -1,9 +1,11 @@
 // Who may share with whom, and who asks when.
 
 import { describe, expect, test } from "bun:test";
-import { chmodSync, renameSync } from "node:fs";
+import { chmodSync, chownSync, renameSync } from "node:fs";
 import { Reader, SharedWriter, Writer } from "../../../../src/core/index.ts";
+import { OiebFlag } from "../../../../src/native/memory.ts";
 import { bytesOf, eventually, fieldOf, setField, thrownBy, uniqueName } from "../../../support/buffers.ts";
+import { isRoot } from "../../../support/bundle.ts";
 import { Field, Rings, SIZE, SOURCE, TARGET } from "./rings.ts";
 
 const allowed = { allowPayloadSharing: true };
@@ -45,6 +47,25 @@ describe("a writer copies all frames", () => {
     using rings = new Rings(0);
     using reader = new Reader(uniqueName(), { ...TARGET, mode: 0o666 }, allowed);
     using writer = new SharedWriter(reader.name, rings.source);
+    expect(writer.sharing).toBe("off");
+  });
+
+  test.skipIf(!isRoot)("if the target's memory belongs to another user", () => {
+    using rings = new Rings(0);
+    using reader = new Reader(uniqueName(), TARGET, allowed);
+    chownSync(`/dev/shm/${reader.name}`, 65534, 0);
+    using writer = new SharedWriter(reader.name, rings.source);
+    expect(writer.sharing).toBe("off");
+    chownSync(`/dev/shm/${reader.name}`, 0, 0);
+    writer.checkReader();
+    expect(writer.sharing).toBe("requested");
+  });
+
+  test("if nobody has the lock of the target's reader, whatever its flags are", () => {
+    using rings = new Rings(0);
+    using writer = new SharedWriter(uniqueName(), rings.source, { create: TARGET });
+    setField(writer.name, Field.FLAGS, (fieldOf(writer.name, Field.FLAGS) as bigint) | OiebFlag.SHARING);
+    writer.checkReader();
     expect(writer.sharing).toBe("off");
   });
 

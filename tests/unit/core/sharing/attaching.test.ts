@@ -4,7 +4,7 @@ import { describe, expect, spyOn, test } from "bun:test";
 import { closeSync, openSync, truncateSync } from "node:fs";
 import { Reader, SharedWriter, Writer } from "../../../../src/core/index.ts";
 import { Code } from "../../../../src/native/codes.ts";
-import { SharedMemory } from "../../../../src/native/memory.ts";
+import { Role, SharedMemory } from "../../../../src/native/memory.ts";
 import { RingTarget } from "../../../../src/native/target.ts";
 import { bytesOf, fieldOf, rejectionOf, setField, thrownBy, uniqueName } from "../../../support/buffers.ts";
 import { fileOf, mappingsOf } from "../../native/mappings.ts";
@@ -94,6 +94,32 @@ describe("a source", () => {
     asked.reader.tryReadFrame();
     setField(name, offset, before);
     expect([asked.writer.sharing, asked.writer.forwardFrame(frame)]).toEqual(["refused", "copied"]);
+  });
+
+  test("is unmapped before its target's reader gives its place up", () => {
+    using rings = new Rings();
+    rings.pass(bytesOf(1, SIZE));
+    using frame = rings.target.readFrame(0);
+    const file = fileOf(rings.source.name);
+    const before = mappingsOf(file);
+    const after: number[] = [];
+    const { claim } = SharedMemory.prototype;
+    const claiming = spyOn(SharedMemory.prototype, "claim").mockImplementation(function (
+      this: SharedMemory,
+      role,
+      expected,
+      pid,
+    ) {
+      if (role === Role.READER && pid === 0) after.push(mappingsOf(file));
+      return claim.call(this, role, expected, pid);
+    });
+    try {
+      rings.target.close();
+    } finally {
+      claiming.mockRestore();
+    }
+    expect(after).toEqual([before - 1]);
+    expect(thrownBy(() => frame.data)).toMatchObject({ code: "CLOSED" });
   });
 });
 

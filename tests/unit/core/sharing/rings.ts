@@ -11,7 +11,7 @@ import {
 import { fieldOf, uniqueName } from "../../../support/buffers.ts";
 
 /** Where the OIEB keeps these fields (docs/protocol.md, section 1). */
-export const Field = { FREE: 40, WRITER_PID: 80, ANSWER: 96, RELEASED_DESCRIPTORS: 104 } as const;
+export const Field = { FREE: 40, WRITER_PID: 80, ANSWER: 96, RELEASED_DESCRIPTORS: 104, FLAGS: 120 } as const;
 
 /** A frame that is large enough to be shared, with its header. */
 export const SIZE = 8192;
