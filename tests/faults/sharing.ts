@@ -7,11 +7,11 @@ import { bytesOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import type { Scenario, Stage } from "./stage.ts";
 
 /** Frames of this size are shared. */
-const SIZE = 8192;
-const RING = { metadataSize: 64, payloadSize: 4 * (SIZE + 16) + 64 };
+export const SIZE = 8192;
+export const RING = { metadataSize: 64, payloadSize: 4 * (SIZE + 16) + 64 };
 
 const peer = join(import.meta.dir, "fixtures", "sharing-peer.ts");
-const targetOf = (name: string) => `${name}-target`;
+export const targetOf = (name: string) => `${name}-target`;
 
 /** Lets a call fail because the child has gone or has refused to go on: what follows tells. */
 function unlessGone(act: () => void): void {
@@ -104,15 +104,17 @@ async function playForwarder(stage: Stage): Promise<void> {
   stage.expectTheNextReaderToWork(targetOf(stage.name));
 }
 
+export const forwarder: Scenario = {
+  name: "a forwarder",
+  program: (name) => [peer, "forwarder", name, targetOf(name)],
+  play: playForwarder,
+};
+
 export const sharingScenarios: Scenario[] = [
   {
     name: "a reader to which frames are passed on",
     program: (name) => [peer, "target", name],
     play: playTarget,
   },
-  {
-    name: "a forwarder",
-    program: (name) => [peer, "forwarder", name, targetOf(name)],
-    play: playForwarder,
-  },
+  forwarder,
 ];

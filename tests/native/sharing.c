@@ -308,6 +308,21 @@ TEST(references_of_a_writer_that_has_left_are_collected_whatever_the_next_one_se
   close_passing(&passing);
 }
 
+TEST(what_a_dead_reader_of_the_target_has_counted_is_part_of_what_is_dropped) {
+  struct passing passing;
+  open_passing(&passing, 65536, 16384);
+  for (uint64_t sequence = 1; sequence <= 2; sequence++) {
+    EQUAL(pass(&passing, SIZE, sequence), ZB_PASSED_SHARED);
+    OK(zb_reader_release(passing.source.reader, (uint32_t)sequence - 1, 1));
+  }
+  set_word(&passing.target.oieb->released_descriptors, 1);
+  OK(zb_target_drop(passing.passed));
+  EQUAL(references(&passing), 0);
+  EQUAL(used(&passing), 0);
+  OK(write_frame(&passing.target, 24, 3));
+  close_passing(&passing);
+}
+
 TEST(references_are_dropped_when_the_reader_of_the_target_has_left) {
   struct passing passing;
   open_passing(&passing, 65536, 16384);

@@ -57,20 +57,21 @@ bool zb_target_is_full(const zb_target *target) { return references(target) >= t
 bool zb_target_collect(zb_target *target) {
   const bool has_left = target->writer == NULL;
   if (references(target) == 0 && has_left) return true;
+  /* A reader that has answered an attachment has had its place: with 0 it has left. acquire: it has stored its last count before.
+   * So this comes first: a count after the drop below would be impossible. */
+  const bool is_reader_gone = LOAD(target->oieb->reader_pid, acquire) == 0;
   /* acquire: pairs with the store of the target's reader, which has read the bytes before it */
   const uint64_t count = LOAD(target->oieb->released_descriptors, acquire);
-  uint64_t more = count - target->seen;
+  const uint64_t more = count - target->seen;
   /* Later writers of the target count on. */
-  const bool possible = has_left ? more <= INT64_MAX : more <= references(target);
+  const bool possible = more <= (has_left ? INT64_MAX : references(target));
   if (!possible) target->view.failed = ZB_BAD_CONTROL;
   if (target->view.failed == 0 && more > 0) {
     target->seen = count;
     ZB_POINT(collect_drop);
     drop(target, more < references(target) ? (uint32_t)more : references(target));
   }
-  /* A reader that has answered an attachment has had its place: it has left. */
-  if (references(target) > 0 && LOAD(target->oieb->reader_pid, acquire) == 0)
-    drop(target, references(target));
+  if (references(target) > 0 && is_reader_gone) drop(target, references(target));
   return target->view.failed == 0;
 }
 
@@ -93,6 +94,8 @@ int32_t zb_reader_collect(zb_reader *reader, int32_t take) {
 
 int32_t zb_target_drop(zb_target *target) {
   target->id = 0;
+  /* Nobody counts on. What was released since the last collection is no more than these. */
+  target->seen = LOAD(target->oieb->released_descriptors, acquire);
   drop(target, references(target));
   return zb_reader_collect(target->source, 0);
 }
