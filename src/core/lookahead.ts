@@ -192,6 +192,8 @@ export class Lookahead {
       }
       this.#watch.noteMissingTokens(1);
       this.#attachments?.answer();
+      // It may be the next writer's. To report the last one's departure now would detach it again.
+      this.#watch.judge();
     }
   }
 

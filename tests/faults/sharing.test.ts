@@ -5,10 +5,8 @@ import { beforeAll, expect, test } from "bun:test";
 import { buildLibrary, faultBuild } from "../../scripts/build-native.ts";
 import { type Frame, Reader, Writer } from "../../src/core/index.ts";
 import { bytesOf, eventually, fieldOf, WAIT_LIMIT_MS } from "../support/buffers.ts";
-import { FREE_OFFSET, RING, SIZE, sharingScenarios, targetOf } from "./sharing.ts";
+import { FREE_OFFSET, forwarder, RING, SIZE, sharingScenarios, targetOf } from "./sharing.ts";
 import { killAtEachStep, Stage } from "./stage.ts";
-
-const forwarder = sharingScenarios.at(-1)!;
 
 beforeAll(() => buildLibrary(faultBuild));
 
@@ -50,4 +48,33 @@ test("a frame that is released in the middle of a collection is collected, thoug
   camera.writeFrame(bytesOf(4, SIZE));
   expect(await stage.hear()).toMatchObject({ event: "did", code: 1 });
   await stage.child.succeed();
+});
+
+test("a reader that releases and leaves while the forwarder notes an earlier release is found to have left", async () => {
+  await using stage = new Stage(forwarder, { step: "collect_drop", action: "stop", nth: 1 });
+  using target = new Reader(targetOf(stage.name), RING, { allowPayloadSharing: true });
+  await stage.perform(async () => {
+    await stage.ask({ do: "open", config: RING });
+    using camera = new Writer(stage.name);
+    let count = 0;
+    const pass = async () => {
+      camera.writeFrame(bytesOf(++count, SIZE));
+      await stage.ask({ do: "read" });
+      return target.readFrame(WAIT_LIMIT_MS);
+    };
+    // It is copied: the answer comes with it.
+    (await pass()).release();
+    const [first, second] = [await pass(), await pass()];
+    expect([first.isShared, second.isShared]).toEqual([true, true]);
+    await stage.ask({ do: "read", waits: true });
+    await stage.hasWaiter("w");
+    first.release();
+    await stage.child.stopped();
+    second.release();
+    target.close();
+    camera.writeFrame(bytesOf(++count, SIZE));
+    stage.child.resume();
+    expect(await stage.hear()).toMatchObject({ event: "refused", code: "READER_DEAD" });
+    await stage.ask({ do: "close" });
+  });
 });

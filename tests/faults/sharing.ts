@@ -131,15 +131,17 @@ async function playForwarder(stage: Stage): Promise<void> {
   stage.expectTheNextReaderToWork(targetOf(stage.name));
 }
 
+export const forwarder: Scenario = {
+  name: "a forwarder",
+  program: (name) => [peer, "forwarder", name, targetOf(name)],
+  play: playForwarder,
+};
+
 export const sharingScenarios: Scenario[] = [
   {
     name: "a reader to which frames are passed on",
     program: (name) => [peer, "target", name],
     play: playTarget,
   },
-  {
-    name: "a forwarder",
-    program: (name) => [peer, "forwarder", name, targetOf(name)],
-    play: playForwarder,
-  },
+  forwarder,
 ];

@@ -65,13 +65,18 @@ uint64_t used(struct passing *passing) {
   return passing->source.payload_size - word(&passing->source.oieb->payload_free_bytes);
 }
 
-void read_shared(struct passing *passing, uint64_t size, uint64_t sequence) {
+/* Expects one shared frame, which the target's writer has numbered so, with the bytes of frame `sequence` of the source. */
+static void read_shared_as(struct passing *passing, uint64_t size, uint64_t sequence, uint64_t number) {
   const struct zb_reader_view *view = passing->target.view;
   EQUAL(zb_reader_next(passing->target.reader, 0, 0), ZB_READ_SHARED + 1);
   EQUAL(view->frames[0].size, size);
-  EQUAL(view->frames[0].sequence, sequence);
+  EQUAL(view->frames[0].sequence, number);
   const uint8_t *bytes = (const uint8_t *)zb_memory_address(passing->mapped) + (size_t)view->frames[0].offset;
   CHECK(is_filled(bytes, size, sequence));
+}
+
+void read_shared(struct passing *passing, uint64_t size, uint64_t sequence) {
+  read_shared_as(passing, size, sequence, sequence);
 }
 
 TEST(a_frame_is_passed_on_without_a_copy_and_released_when_both_readers_have_done_so) {
@@ -191,6 +196,58 @@ TEST(a_forwarder_that_waits_at_the_limit_goes_on_when_its_target_releases) {
   close_passing(&passing);
 }
 
+/* ---- the next source of a writer -------------------------------------------------------------------------------- */
+
+/* The target's writer goes on with another source. */
+static void go_on_with(struct passing *passing, struct ring *source) {
+  zb_target_leave(passing->passed);
+  zb_target_close(passing->passed);
+  OK(zb_target_open(source->reader, passing->target.writer, &passing->passed));
+}
+
+TEST(a_frame_of_the_next_source_is_kept_while_those_of_the_last_one_are_released) {
+  struct passing passing;
+  struct ring first;
+  open_passing(&passing, 65536, 65536);
+  for (uint64_t sequence = 1; sequence <= 2; sequence++) {
+    EQUAL(pass(&passing, SIZE, sequence), ZB_PASSED_SHARED);
+    read_shared(&passing, SIZE, sequence);
+  }
+  first = passing.source;
+  open_ring(&passing.source, 65536);
+  go_on_with(&passing, &passing.source);
+  zb_memory *mapped_first = passing.mapped;
+  OK(zb_target_attach(passing.passed, ID + 2, passing.source.name));
+  answer(&passing);
+  EQUAL(pass(&passing, SIZE, 1), ZB_PASSED_SHARED);
+  OK(zb_reader_release(passing.source.reader, 0, 1));
+  read_shared_as(&passing, SIZE, 1, 3);
+  for (uint32_t index = 0; index < 3; index++) {
+    EQUAL(references(&passing), 1);
+    EQUAL(used(&passing), SPACE);
+    OK(zb_reader_release(passing.target.reader, index, 1));
+    OK(zb_reader_collect(passing.source.reader, 1));
+  }
+  EQUAL(references(&passing), 0);
+  EQUAL(used(&passing), 0);
+  zb_memory_close(mapped_first);
+  close_ring(&first);
+  close_passing(&passing);
+}
+
+TEST(the_next_source_of_a_writer_fails_if_more_is_counted_than_was_sent) {
+  struct passing passing;
+  struct ring first;
+  open_passing(&passing, 65536, 16384);
+  first = passing.source;
+  open_ring(&passing.source, 65536);
+  set_word(&passing.target.oieb->released_descriptors, 1);
+  go_on_with(&passing, &passing.source);
+  EQUAL(zb_target_attach(passing.passed, ID + 2, passing.source.name), ZB_BAD_CONTROL);
+  close_ring(&first);
+  close_passing(&passing);
+}
+
 /* ---- waiting --------------------------------------------------------------------------------------------------- */
 
 static void *release_when_the_source_sleeps(void *argument) {
@@ -307,6 +364,21 @@ TEST(references_of_a_writer_that_has_left_are_collected_whatever_the_next_one_se
   OK(zb_reader_collect(passing.source.reader, 1));
   EQUAL(references(&passing), 0);
   EQUAL(used(&passing), 0);
+  close_passing(&passing);
+}
+
+TEST(what_a_dead_reader_of_the_target_has_counted_is_part_of_what_is_dropped) {
+  struct passing passing;
+  open_passing(&passing, 65536, 16384);
+  for (uint64_t sequence = 1; sequence <= 2; sequence++) {
+    EQUAL(pass(&passing, SIZE, sequence), ZB_PASSED_SHARED);
+    OK(zb_reader_release(passing.source.reader, (uint32_t)sequence - 1, 1));
+  }
+  set_word(&passing.target.oieb->released_descriptors, 1);
+  OK(zb_target_drop(passing.passed));
+  EQUAL(references(&passing), 0);
+  EQUAL(used(&passing), 0);
+  OK(write_frame(&passing.target, 24, 3));
   close_passing(&passing);
 }
 

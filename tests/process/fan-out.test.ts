@@ -129,10 +129,8 @@ describe("three readers", () => {
   });
 
   test("of which one holds frames, and releases them late and in any order, all get every frame", async () => {
-    const input = uniqueName();
-    const [names, readers] = await startTargets(MIXED);
-    await using _ = new AsyncDisposableStack();
-    for (const reader of readers) _.use(reader);
+    await using targets = await Targets.start(MIXED);
+    const { input, names, readers } = targets;
     await using relay = await startRelay(input, ...names);
     await using writer = await startWriter(input, MIXED);
     const frames = 10_000;

@@ -16,7 +16,8 @@ struct zb_target {
   zb_semaphore *released; /* of the target; not used once the writer has left */
   uint64_t id;            /* of the last attachment; 0: none */
   uint64_t seen;          /* descriptors released, at the last collection */
-  uint32_t *sent; /* indices of the frames that it holds, modulo its capacity, which is a power of two */
+  uint64_t earlier; /* those of the writer's earlier sources that were not released then: they come first */
+  uint32_t *sent;   /* indices of the frames that it holds, modulo its capacity, which is a power of two */
   uint32_t sent_capacity;
   uint32_t first, end; /* of those, modulo 2^32 */
   uint32_t most_references;
@@ -57,20 +58,24 @@ bool zb_target_is_full(const zb_target *target) { return references(target) >= t
 bool zb_target_collect(zb_target *target) {
   const bool has_left = target->writer == NULL;
   if (references(target) == 0 && has_left) return true;
+  /* A reader that has answered an attachment has had its place: with 0 it has left. acquire: it has stored its last count before.
+   * So this comes first: a count after the drop below would be impossible. */
+  const bool is_reader_gone = LOAD(target->oieb->reader_pid, acquire) == 0;
   /* acquire: pairs with the store of the target's reader, which has read the bytes before it */
   const uint64_t count = LOAD(target->oieb->released_descriptors, acquire);
-  uint64_t more = count - target->seen;
+  const uint64_t more = count - target->seen;
   /* Later writers of the target count on. */
-  const bool possible = has_left ? more <= INT64_MAX : more <= references(target);
+  const bool possible = more <= (has_left ? INT64_MAX : target->earlier + references(target));
   if (!possible) target->view.failed = ZB_BAD_CONTROL;
   if (target->view.failed == 0 && more > 0) {
+    const uint64_t earlier = more < target->earlier ? more : target->earlier;
+    const uint64_t released = more - earlier;
     target->seen = count;
+    target->earlier -= earlier;
     ZB_POINT(collect_drop);
-    drop(target, more < references(target) ? (uint32_t)more : references(target));
+    drop(target, released < references(target) ? (uint32_t)released : references(target));
   }
-  /* A reader that has answered an attachment has had its place: it has left. */
-  if (references(target) > 0 && LOAD(target->oieb->reader_pid, acquire) == 0)
-    drop(target, references(target));
+  if (references(target) > 0 && is_reader_gone) drop(target, references(target));
   return target->view.failed == 0;
 }
 
@@ -93,6 +98,9 @@ int32_t zb_reader_collect(zb_reader *reader, int32_t take) {
 
 int32_t zb_target_drop(zb_target *target) {
   target->id = 0;
+  /* Nobody counts on. What was released since the last collection is no more than these. */
+  target->seen = LOAD(target->oieb->released_descriptors, acquire);
+  target->earlier = 0;
   drop(target, references(target));
   return zb_reader_collect(target->source, 0);
 }
@@ -154,8 +162,9 @@ int32_t zb_target_open(zb_reader *source, zb_writer *writer, zb_target **result)
   target->oieb = writer->ring.oieb;
   target->released = writer->ring.released;
   target->most_references = UINT32_MAX;
-  /* The ring was empty when the writer connected: all descriptors of earlier writers are counted. */
   target->seen = LOAD(target->oieb->released_descriptors, acquire);
+  target->earlier = writer->descriptors - target->seen;
+  if (target->earlier > INT64_MAX) target->view.failed = ZB_BAD_CONTROL;
   struct sharing *sharing = &source->sharing;
   sharing->reader = source;
   target->next = sharing->newest;
@@ -246,6 +255,7 @@ static void write_descriptor(zb_target *target, uint32_t index, uint64_t offset,
   ZB_POINT(descriptor_write);
   memcpy(acquired_bytes(writer), &descriptor, sizeof descriptor);
   lent_at(target->source, index)->references++;
+  writer->descriptors++;
   target->sent[target->end++ & (target->sent_capacity - 1)] = index;
   target->view.references = references(target);
   zb_writer_commit_as(writer, SPECIAL | sizeof descriptor, (uint64_t)writer->view.sequence++);

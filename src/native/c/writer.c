@@ -52,6 +52,8 @@ int32_t zb_writer_open(zb_memory *memory, zb_semaphore *written, zb_semaphore *r
   if (zb_is_reader_ours(ring.oieb)) zb_metadata_withdraw(ring.oieb, ring.metadata_size);
   writer->reader_pid = reader_pid;
   writer->own_pid = LOAD(ring.oieb->writer_pid, relaxed);
+  /* The ring is empty: those of earlier writers are counted. */
+  writer->descriptors = LOAD(ring.oieb->released_descriptors, acquire);
   writer->peer_seen_ns = zb_now_coarse_ns();
   writer->keep_warm = zb_keep_warm_start(&writer->ring);
   writer->free_after_publish = LOAD(ring.oieb->payload_free_bytes, acquire);

@@ -28,7 +28,8 @@ struct zb_writer {
   uint64_t staged;       /* bytes of frames that are written and not yet published, wrap waste included */
   int32_t staged_frames; /* the number of those frames */
   struct keep_warm keep_warm;
-  zb_target *target; /* the source that frames are shared of; NULL: none */
+  zb_target *target;    /* the source that frames are shared of; NULL: none */
+  uint64_t descriptors; /* how many are released once the reader has released all that this writer has sent */
   struct zb_resource resource;
 };
 

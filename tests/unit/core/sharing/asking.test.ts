@@ -170,6 +170,22 @@ describe("a writer shares", () => {
     expect(writer.sharing).toBe("requested");
   });
 
+  test("also if it comes while the target's reader learns that the last one has left", () => {
+    using rings = new Rings();
+    rings.forwarder.close();
+    const next: SharedWriter[] = [];
+    // The reader calls this after it has judged the writer, and before it looks at the ring.
+    rings.target.sharing.look = () => {
+      if (next.length === 0) next.push(new SharedWriter(rings.target.name, rings.source));
+    };
+    expect(rings.target.readFrame(0).isValid).toBe(false);
+    using writer = next[0]!;
+    using frame = rings.read(bytesOf(1, SIZE));
+    expect([writer.sharing, writer.forwardFrame(frame)]).toEqual(["active", "shared"]);
+    using shared = rings.target.readFrame(0);
+    expect([shared.isShared, shared.sequence]).toEqual([true, 1]);
+  });
+
   test("again with the target's next writer, under another answer", () => {
     using rings = new Rings();
     const before = fieldOf(rings.target.name, Field.ANSWER);

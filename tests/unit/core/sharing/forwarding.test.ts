@@ -193,6 +193,29 @@ describe("references", () => {
     });
   });
 
+  test("of a writer's next source stay while the target's reader releases frames of the last one", () => {
+    using last = new Rings(0);
+    using next = new Rings(0);
+    using reader = new Reader(uniqueName(), TARGET, { allowPayloadSharing: true });
+    using writer = new Writer(reader.name, { requestPayloadSharing: true });
+    const share = (rings: Rings, data: Uint8Array) => {
+      using frame = rings.read(data);
+      writer.forwardFrame(frame);
+      return reader.readFrame(0);
+    };
+    share(last, bytesOf(1, SIZE)).release();
+    using old = share(last, bytesOf(2, SIZE));
+    last.source.close();
+    share(next, bytesOf(1, SIZE)).release();
+    const young = share(next, bytesOf(2, SIZE));
+    expect([old.isShared, young.isShared, next.used]).toEqual([true, true, SPACE]);
+    old.release();
+    expect([next.used, writer.framesLent]).toEqual([SPACE, 1]);
+    expect(young.data).toEqual(bytesOf(2, SIZE));
+    young.release();
+    expect([next.used, writer.framesLent]).toEqual([0, 0]);
+  });
+
   test("keep the source's next writer waiting, and no longer", async () => {
     using rings = new Rings();
     rings.pass(bytesOf(1, SIZE));
