@@ -22,8 +22,16 @@ import { core } from "./protections/core.ts";
 import { native } from "./protections/native.ts";
 import { presence } from "./protections/presence.ts";
 import type { Protection } from "./protections/protection.ts";
+import { sharing } from "./protections/sharing.ts";
 
-const protections: readonly Protection[] = [...native, ...presence, ...core, ...cancellation, ...commands];
+const protections: readonly Protection[] = [
+  ...native,
+  ...presence,
+  ...core,
+  ...sharing,
+  ...cancellation,
+  ...commands,
+];
 
 /** Longer than each of these tests takes: without its protection one may hang, and that is a failure, too. */
 const PATIENCE_MS = 120_000;
