@@ -390,7 +390,7 @@ const roles: Readonly<Record<string, Check>> = {
   },
 };
 
-/** One target, room for three descriptors, and nothing happens: configurations of sharing.pml say what is different. */
+/** Of sharing.pml: one target, room for three descriptors, and nothing happens. */
 const undisturbed = {
   TARGETS: 1,
   PS: 2,
@@ -398,6 +398,7 @@ const undisturbed = {
   COPY: 2,
   HOLD_F: 1,
   HOLD_T: 1,
+  LIMIT: 0,
   LOOK: 1,
   SLICES: 0,
   KILL_S: 0,
@@ -408,6 +409,7 @@ const undisturbed = {
   CLOSE_F: 0,
   CLOSE_T: 0,
   TAKE_BACK: 0,
+  SECOND: 0,
   OTHER: 0,
   LOST: 0,
   SURPLUS: 0,
@@ -417,142 +419,115 @@ const room = { PT: 2, COPY: 1 };
 const attached = { ATTACHED: 1, COARSE: 1 };
 const fanOut = { TARGETS: 2, PT: 1, COPY: 1, ...attached };
 
+/** A configuration of sharing.pml: what it is about, and what is different from {@link undisturbed}. */
+type Difference = readonly [about: string, macros: Check["macros"]];
+
 /** Configurations of sharing.pml, which all have "sharing" in their names. */
-function sharingBy(settings: Readonly<Record<string, Omit<Check, "model">>>): Record<string, Check> {
-  const entries = Object.entries(settings).map(([name, check]) => {
-    const macros = { ...undisturbed, ...check.macros };
-    return [`sharing: ${name}`, { ...check, model: "sharing", macros }] as const;
+function sharingBy(
+  differences: Readonly<Record<string, Difference>>,
+  more: Partial<Check> = {},
+): Record<string, Check> {
+  const entries = Object.entries(differences).map(([name, [about, macros]]) => {
+    const check: Check = { model: "sharing", about, macros: { ...undisturbed, ...macros }, ...more };
+    return [`sharing: ${name}`, check] as const;
   });
   return Object.fromEntries(entries);
 }
 
-const sharing = sharingBy({
-  "tokens alone": {
-    about: "a target's reader holds two frames; tokens alone wake",
-    macros: { HOLD_T: 2 },
-  },
-  "bytes and order": {
-    about: "each frame once, in order, with the bytes that were written; tokens alone wake",
-    macros: { NUMBERS: 8 },
-  },
-  "several tokens": {
-    about: "a target's reader takes two tokens at once; tokens alone wake",
-    macros: { HOLD_T: 2, LOOK: 2, NUMBERS: 3 },
-  },
-  "any order": {
-    about: "the forwarder's program holds two frames and passes on any of them; tokens alone wake",
-    macros: { PS: 3, PT: 2, HOLD_F: 2, HOLD_T: 2, ANY_ORDER: 1, COARSE: 1 },
-  },
-  "a writer of S leaves": {
-    about: "another one comes when S is empty; tokens alone wake",
-    macros: { LEAVE_S: 1, NUMBERS: 3 },
-  },
-  "a dead writer of S": {
-    about: "killed at any step, and another one comes",
-    macros: { KILL_S: 1, SLICES: 2, ACCEPTS: 1 },
-  },
-  "a dead forwarder": {
-    about: "killed at any step",
-    macros: { KILL_F: 1, SLICES: 2 },
-  },
-  "a dead target": {
-    about: "its reader is killed at any step",
-    macros: { KILL_T: 1, SLICES: 2, ACCEPTS: 1 },
-  },
-  "a target closes": {
-    about: "its reader closes at any call; tokens alone wake",
-    macros: { CLOSE_T: 1, HOLD_T: 2 },
-  },
-  "the forwarder closes": {
-    about: "its SharedWriter first, and then S; tokens alone wake",
-    macros: { CLOSE_F: 1, HOLD_T: 2 },
-  },
-  "a SharedWriter closes": {
-    about: "another one comes, twice; tokens alone wake",
-    macros: { LEAVE_T: 2 },
-  },
-  "a SharedWriter closes unseen": {
-    about: "the same once, with waits that end without a token",
-    macros: { LEAVE_T: 1, SLICES: 2 },
-  },
-  "taken back": {
-    about: "the forwarder takes its attachment back, and attaches again; tokens alone wake",
-    macros: { TAKE_BACK: 1, HOLD_T: 2, NUMBERS: 3 },
-  },
-  "a later writer of T": {
-    about: "another forwarder shares with T when a SharedWriter was closed",
-    macros: { LEAVE_T: 1, OTHER: 4, ...attached, ...room },
-  },
-  "lost and surplus tokens": {
-    about: "a token of any semaphore vanishes and one comes from nowhere",
-    macros: { LOST: 1, SURPLUS: 1, SLICES: 1, NUMBERS: 3 },
-  },
-  "everybody dies": {
-    about: "all three are killed, and a writer of S leaves",
-    macros: { KILL_S: 1, KILL_F: 1, KILL_T: 1, LEAVE_S: 1, SLICES: 2, ...attached, ...room },
-  },
-  "everybody closes": {
-    about: "a SharedWriter, the forwarder and the reader of a target, in any order; tokens alone wake",
-    macros: { LEAVE_T: 1, CLOSE_F: 1, CLOSE_T: 1, ...attached, ...room },
-  },
-  "fan-out": {
-    about: "two targets; tokens alone wake",
-    macros: { TARGETS: 2, PT: 1, COPY: 1, COARSE: 1 },
-  },
-  "fan-out step by step": {
-    about: "the same with targets that have accepted",
-    macros: { TARGETS: 2, PT: 1, COPY: 1, ATTACHED: 1 },
-  },
-  "fan-out with copies": {
-    about: "a copy takes all of a target; tokens alone wake",
-    macros: { ...fanOut, PT: 2, COPY: 2, NUMBERS: 6 },
-  },
-  "fan-out in any order": {
-    about: "two targets, and frames are passed on in any order; tokens alone wake",
-    macros: { ...fanOut, PT: 2, HOLD_F: 2, ANY_ORDER: 1 },
-  },
-  "fan-out with a dead target": {
-    about: "one of two readers is killed at any step",
-    macros: { ...fanOut, KILL_T: 1, SLICES: 2 },
-  },
-  "fan-out with a dead forwarder": {
-    about: "killed at any step",
-    macros: { ...fanOut, KILL_F: 1, SLICES: 2 },
-  },
-  "fan-out, a target closes": {
-    about: "one of two readers closes at any call; tokens alone wake",
-    macros: { ...fanOut, CLOSE_T: 1, NUMBERS: 3 },
-  },
-  "fan-out, a SharedWriter closes": {
-    about: "one of two, and another one comes; tokens alone wake",
-    macros: { ...fanOut, LEAVE_T: 1 },
-  },
-  progress: {
-    about: "S's writer never waits for ever; tokens alone wake",
-    macros: {},
-    liveness: true,
-  },
-  "progress in spite of a lost token": {
-    about: "of any semaphore",
-    macros: { LOST: 1, SLICES: 2, COARSE: 1, ...room },
-    liveness: true,
-  },
-  "progress without a target": {
-    about: "S's writer goes on after the death of the only target's reader",
-    macros: { KILL_T: 1, SLICES: 2, ...attached, ...room },
-    liveness: true,
-  },
-  "progress in fan-out": {
-    about: "two targets; tokens alone wake",
-    macros: { ...fanOut },
-    liveness: true,
-  },
-  "progress with one target left": {
-    about: "one of two readers is killed, and only the forwarder's waits end without a token",
-    macros: { ...fanOut, KILL_T: 1, SLICES: 2, ONLY_FORWARDER_LOOKS: 1 },
-    liveness: true,
-  },
-});
+const sharing = {
+  ...sharingBy({
+    "tokens alone": ["a target's reader holds two frames; tokens alone wake", { HOLD_T: 2 }],
+    "bytes and order": ["each frame once, in order, with its bytes; tokens alone wake", { NUMBERS: 8 }],
+    "several tokens": [
+      "a target's reader takes two tokens at once; tokens alone wake",
+      { HOLD_T: 2, LOOK: 2, NUMBERS: 3 },
+    ],
+    "any order": [
+      "the forwarder's program holds two frames and passes on any of them; tokens alone wake",
+      { PS: 3, PT: 2, HOLD_F: 2, HOLD_T: 2, ANY_ORDER: 1, COARSE: 1 },
+    ],
+    "a limit": ["a target may hold one frame only; tokens alone wake", { HOLD_T: 2, LIMIT: 1, NUMBERS: 3 }],
+    "a writer of S leaves": [
+      "another one comes when S is empty; tokens alone wake",
+      { LEAVE_S: 1, NUMBERS: 3 },
+    ],
+    "a dead writer of S": ["killed at any step, and another one comes", { KILL_S: 1, SLICES: 2, ACCEPTS: 1 }],
+    "a dead forwarder": ["killed at any step", { KILL_F: 1, SLICES: 2 }],
+    "a dead target": ["its reader is killed at any step", { KILL_T: 1, SLICES: 2, ACCEPTS: 1 }],
+    "a target closes": ["its reader closes at any call; tokens alone wake", { CLOSE_T: 1, HOLD_T: 2 }],
+    "the forwarder closes": [
+      "its SharedWriter first, and then S; tokens alone wake",
+      { CLOSE_F: 1, HOLD_T: 2 },
+    ],
+    "a SharedWriter closes": ["another one comes, twice; tokens alone wake", { LEAVE_T: 2 }],
+    "a SharedWriter closes unseen": [
+      "the same once, with waits that end without a token",
+      { LEAVE_T: 1, SLICES: 2 },
+    ],
+    "taken back": [
+      "the forwarder takes its attachment back, and attaches again; tokens alone wake",
+      { TAKE_BACK: 1, HOLD_T: 2, NUMBERS: 3 },
+    ],
+    "a second source": [
+      "the forwarder's reader of S closes, its writer stays, and shares frames of another one",
+      { SECOND: 1, HOLD_T: 2 },
+    ],
+    "a later writer of T": [
+      "another forwarder shares with T when a SharedWriter was closed",
+      { LEAVE_T: 1, OTHER: 4, ...attached, ...room },
+    ],
+    "lost and surplus tokens": [
+      "a token of any semaphore vanishes and one comes from nowhere",
+      { LOST: 1, SURPLUS: 1, SLICES: 1, NUMBERS: 3 },
+    ],
+    "everybody dies": [
+      "all three are killed, and a writer of S leaves",
+      { KILL_S: 1, KILL_F: 1, KILL_T: 1, LEAVE_S: 1, SLICES: 2, ...attached, ...room },
+    ],
+    "everybody closes": [
+      "a SharedWriter, the forwarder and the reader of a target, in any order; tokens alone wake",
+      { LEAVE_T: 1, CLOSE_F: 1, CLOSE_T: 1, ...attached, ...room },
+    ],
+    "fan-out": ["two targets; tokens alone wake", { TARGETS: 2, PT: 1, COPY: 1, COARSE: 1 }],
+    "fan-out step by step": [
+      "the same with targets that have accepted",
+      { TARGETS: 2, PT: 1, COPY: 1, ATTACHED: 1 },
+    ],
+    "fan-out with copies": [
+      "a copy takes all of a target; tokens alone wake",
+      { ...fanOut, PT: 2, COPY: 2, NUMBERS: 6 },
+    ],
+    "fan-out in any order": [
+      "two targets, and frames are passed on in any order; tokens alone wake",
+      { ...fanOut, PT: 2, HOLD_F: 2, ANY_ORDER: 1 },
+    ],
+    "fan-out with a dead target": [
+      "one of two readers is killed at any step",
+      { ...fanOut, KILL_T: 1, SLICES: 2 },
+    ],
+    "fan-out with a dead forwarder": ["killed at any step", { ...fanOut, KILL_F: 1, SLICES: 2 }],
+    "fan-out, a target closes": [
+      "one of two readers closes at any call; tokens alone wake",
+      { ...fanOut, CLOSE_T: 1, NUMBERS: 3 },
+    ],
+    "fan-out, a SharedWriter closes": [
+      "one of two, and another one comes; tokens alone wake",
+      { ...fanOut, LEAVE_T: 1 },
+    ],
+  }),
+  ...sharingBy(
+    {
+      progress: ["S's writer never waits for ever; tokens alone wake", {}],
+      "progress in spite of a lost token": ["of any semaphore", { LOST: 1, SLICES: 2, COARSE: 1, ...room }],
+      "progress without a target": [
+        "S's writer goes on after the death of the only target's reader",
+        { KILL_T: 1, SLICES: 2, ...attached, ...room },
+      ],
+      "progress in fan-out": ["two targets; tokens alone wake", fanOut],
+    },
+    { liveness: true },
+  ),
+};
 
 export const checks: Readonly<Record<string, Check>> = { ...ringAndSemaphore, ...roles, ...sharing };
 
@@ -624,17 +599,23 @@ const mutationsOfRoles: readonly Mutation[] = [
 
 const mutationsOfSharing: readonly Mutation[] = [
   { without: "REFERENCES", in: "sharing: tokens alone" },
+  { without: "COPYING_WHAT_CAME_SHARED", in: "sharing: a dead target" },
+  { without: "A_COUNTER", in: "sharing: a later writer of T" },
+  { without: "NOTING_THE_COUNT_AT_FIRST", in: "sharing: a later writer of T" },
   { without: "COUNTING_DESCRIPTORS_ALONE", in: "sharing: tokens alone" },
   { without: "COUNTING_ON_RELEASE", in: "sharing: tokens alone" },
   { without: "COUNTING_IN_ORDER", in: "sharing: tokens alone" },
   { without: "COUNTING_BEFORE_CREDIT", in: "sharing: a SharedWriter closes" },
   { without: "COUNTING_BEFORE_POSTING", in: "sharing: tokens alone" },
+  { without: "CREDIT_BEFORE_POSTING", in: "sharing: tokens alone" },
+  { without: "COUNTING_FOR_EARLIER_SOURCES", in: "sharing: a second source" },
   { without: "TOKENS_BEFORE_COLLECTING", in: "sharing: tokens alone" },
   { without: "WAITING_FOR_R", in: "sharing: tokens alone" },
   { without: "LEAVING_R_ALONE", in: "sharing: a later writer of T" },
   { without: "SPARING_LATER_COUNTS", in: "sharing: a later writer of T" },
   { without: "KEEPING_REFERENCES_ON_CLOSE", in: "sharing: a SharedWriter closes" },
-  { without: "KEEPING_A_NEW_ATTACHMENT", in: "sharing: a SharedWriter closes unseen" },
+  { without: "KEEPING_SPACE_ON_CLOSE", in: "sharing: the forwarder closes" },
+  { without: "JUDGING_AGAIN", in: "sharing: a SharedWriter closes unseen" },
   { without: "KEEPING_THE_OTHER_TOKENS", in: "sharing: several tokens" },
   { without: "UNMAPPING_AFTER_THE_LAST_FRAME", in: "sharing: taken back" },
   { without: "MAPPING_BEFORE_THE_ANSWER", in: "sharing: the forwarder closes" },

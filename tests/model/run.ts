@@ -58,8 +58,9 @@ async function verify({ check, without }: Run, directory: string): Promise<Outco
   if (made.exitCode !== 0 || /error/i.test(made.text))
     throw new Error(`spin ${check.model}.pml\n${made.text}`);
   const kind = check.liveness === true ? ["-DNP", "-DNFAIR=3"] : ["-DSAFETY", "-DNOFAIR"];
-  // Its states are large, and slower to compare if they are compressed.
-  const compression = check.model === "roles" ? ["-DCOLLAPSE"] : [];
+  // Their states are large, and slower to compare if they are compressed.
+  const isCompressed = check.model === "roles" || check.macros.TARGETS === 2;
+  const compression = isCompressed ? ["-DCOLLAPSE"] : [];
   const flags = ["-O2", "-w", `-DMEMLIM=${mostMegabytes}`, ...kind, ...compression];
   const compiled = await output(["cc", ...flags, "-o", "pan", "pan.c"], directory);
   if (compiled.exitCode !== 0) throw new Error(`cc pan.c\n${compiled.text}`);

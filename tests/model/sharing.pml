@@ -8,14 +8,15 @@
  *   TARGETS        1 or 2
  *   PS, PT, COPY   cells of S; units of T; units of a copy
  *   HOLD_F, HOLD_T frames that the forwarder's program and the reader of a target hold at the most
+ *   LIMIT          frames that a target may hold before the forwarder waits; 0: any number
  *   LOOK           tokens that the reader of a target takes at once, at the most
  *   SLICES         waits end without a token: 0 never, 1 when nothing else can happen, 2 at any moment
- *   ONLY_FORWARDER_LOOKS  the waits of the others never do
- *   KILL_S, KILL_F, KILL_T  how often the writer of S, the forwarder, the reader of target 0 is killed, at any step
+ *   KILL_S, KILL_F, KILL_T  how often the writer of S, the forwarder, the reader of a target is killed, at any step
  *   LEAVE_S        how often the writer of S leaves, and another one comes
  *   LEAVE_T        how often the forwarder closes its SharedWriter of target 0, and another one may come
  *   CLOSE_F, CLOSE_T  whether the forwarder, and the reader of a target, closes at some moment
  *   TAKE_BACK      how often the forwarder takes its attachment of target 0 back; it may attach again
+ *   SECOND         how often the forwarder closes its reader of S and reads another source; its writer of target 0 stays
  *   OTHER          frames that another forwarder writes to target 0 after ours has left it
  *   LOST, SURPLUS  how many tokens vanish, or come from nowhere
  *   ANY_ORDER      frames are passed on in any order, as answers of a duplex server are
@@ -32,12 +33,25 @@
 /* Who has a reference to a cell, or may read it, as a set. */
 #define PROGRAM 1 /* the forwarder's program. It has each frame that is not read yet as well */
 #define TARGET(t) (2 << (t))
+#define READER_BEHIND 8 /* a reader to which that of target 0 has passed the frame on (WITHOUT_COPYING_WHAT_CAME_SHARED) */
 
 /* Who is the writer of a target. */
 #define FORWARDER 1
 #define OTHER_FORWARDER 2
 
 #define REFUSED 8 /* in an answer: beside the id */
+
+/* A descriptor in the ring of a target: the id of its attachment, and the cell. */
+#define PLACE(id, cell) ((id) * PS + (cell))
+#define ID_OF(place) ((place) / PS)
+#define CELL_OF(place) ((place) % PS)
+
+#if SECOND > 0
+/* What lies in the memory of an earlier source stays as it is. */
+#define IS_IN_S(place) (ID_OF(place) > SECOND - second)
+#else
+#define IS_IN_S(place) true
+#endif
 
 #ifdef ATTACHED
 #define FIRST_ID 1
@@ -58,19 +72,17 @@
 #else
 #define SLICE true
 #endif
-#ifdef ONLY_FORWARDER_LOOKS
-#define OTHERS_SLICE false
-#else
-#define OTHERS_SLICE SLICE
-#endif
 
 #define MOST_W (2 * PT + 4)
+/* A count beyond what was sent, to whichever source. */
+#define MOST_RELEASED (PS + PT + 1)
 
 mtype = { ATTACHMENT, DESCRIPTOR, COPIED, OTHERS_DESCRIPTOR }
 
 /* ---- what the processes share ----------------------------------------------------------------------------------- */
 
 byte S_free = PS, S_W, S_R;
+byte S_position;                        /* the cell that is written next */
 byte S_content[PS] = 1;                 /* the number of the frame whose bytes are there */
 bool S_writer, S_reader = true;         /* their pids */
 bool S_is_named = true;
@@ -80,17 +92,23 @@ byte T_writer[TARGETS] = FORWARDER;
 bool T_reader[TARGETS] = true;
 byte T_answer[TARGETS] = FIRST_ID;
 byte T_released[TARGETS]; /* released_descriptors, less what the forwarder has noted of it, for fewer states */
-chan T_ring[TARGETS] = [PT] of { mtype, byte, byte }; /* kind, cell or id, number */
+chan T_ring[TARGETS] = [PT] of { mtype, byte, byte }; /* kind, place or id, number */
 
 /* ---- the truth to compare with, which no process sees ----------------------------------------------------------- */
 
 byte readers_of[PS]; /* who may still read the bytes of a cell */
 bool source_lives, forwarder_lives = true, target_lives[TARGETS] = true, target_reads[TARGETS] = true;
 bool other_comes = (OTHER > 0);
-bool over;           /* no writer of S comes any more */
-bool kill_source, kill_forwarder, kill_target;
+bool over; /* no writer of S comes any more */
+bool kill_source, kill_forwarder, kill_target[TARGETS];
 byte kill_s = KILL_S, kill_f = KILL_F, kill_t = KILL_T, lost = LOST, surplus = SURPLUS;
 byte leave_s = LEAVE_S, leave_t = LEAVE_T, close_f = CLOSE_F, close_t = CLOSE_T, take_back = TAKE_BACK;
+#if SECOND > 0
+byte second = SECOND;
+bool is_replaced; /* another source is being made */
+#else
+#define is_replaced false
+#endif
 
 inline post_S_W() { S_W = MIN(S_W + 1, PS + 3) }
 /* A writer takes all tokens or waits for one, so that one is as good as several. */
@@ -104,7 +122,7 @@ inline post_T_R(t) { T_R[t] = 1 }
 
 /* It may be of version 1: it knows nothing of sharing. */
 active proctype Source() {
-  byte position, number = 1;
+  byte number = 1;
 
 next_writer:
   {
@@ -116,8 +134,8 @@ next_writer:
       :: !S_reader -> goto ended
       :: !forwarder_lives && SLICES > 0 -> goto ended
       :: S_free > 0 ->
-        assert(readers_of[position] == 0); /* nobody reads what is overwritten */
-        S_content[position] = number;
+        assert(readers_of[S_position] == 0); /* nobody reads what is overwritten */
+        S_content[S_position] = number;
         goto publish
       :: S_free == 0 && !NO_FORWARDER -> goto wait
       :: MAY(leave_s) -> goto leave
@@ -126,18 +144,17 @@ next_writer:
   wait:
     if
     :: atomic { S_R > 0 -> S_R = 0 }
-    :: OTHERS_SLICE
-    :: !S_reader /* it posts when it closes */
+    :: SLICE
     fi;
     goto next_frame;
   publish:
   progress:
     STEPS {
       d_step {
-        assert(readers_of[position] == 0 && S_free > 0);
-        readers_of[position] = PROGRAM;
+        assert(readers_of[S_position] == 0 && S_free > 0);
+        readers_of[S_position] = PROGRAM;
         S_free--;
-        position = (position + 1) % PS;
+        S_position = (S_position + 1) % PS;
 #ifdef NUMBERS
         number = number % NUMBERS + 1
 #endif
@@ -152,9 +169,10 @@ next_writer:
   } unless { kill_source };
 ended:
   atomic { source_lives = false; kill_source = false };
+  (!is_replaced || !forwarder_lives);
   if
-  :: !NO_FORWARDER && (KILL_S > 0 || LEAVE_S > 0) -> goto next_writer
-  :: else -> atomic { over = true; position = 0; number = 0 }
+  :: !NO_FORWARDER && (KILL_S > 0 || LEAVE_S > 0 || SECOND > 0) -> goto next_writer
+  :: else -> atomic { over = true; S_position = 0; number = 0 }
   fi
 }
 
@@ -175,11 +193,29 @@ inline publish(t, kind, what, number) {
 mtype = { OPEN, CLOSED, GONE } /* its writer of a target. GONE: the target has no reader any more */
 
 /* Of an attachment: each has a new one. */
+#if SECOND > 0
+#define ID(t) (1 + SECOND - second)
+#else
 #define ID(t) ((t) == 0 -> 1 + LEAVE_T - leave_t + TAKE_BACK - take_back : 1)
-/* Whether a frame goes to a target as a descriptor. */
-#define IS_SHARED_WITH(t) (has_asked[t] && T_answer[t] == ID(t))
+#endif
+/* Whether a frame may go to a target as a descriptor. */
+#define MAY_SHARE(t) (has_asked[t] && T_answer[t] == ID(t))
+#define HAS_ROOM(t, units) (T_free[t] >= (units) && (LIMIT == 0 || references[t] < LIMIT))
 
 #define UNREAD (PS - S_free - held)
+
+inline send(t, kind, what, number) {
+#ifdef WITHOUT_A_COUNTER
+  d_step {
+    if
+    :: references[t] == 0 -> sent_units[t] = PT - T_free[t]; credited_units[t] = 0
+    :: else
+    fi;
+    sent_units[t] = (sent_units[t] + UNITS(kind)) % 16
+  };
+#endif
+  publish(t, kind, what, number)
+}
 
 /* Gives back the frames without references, as far as no older one has any: one addition, then the posts. */
 inline credit() {
@@ -208,7 +244,12 @@ inline drop(u) {
     refs[sent[(u) * PS]] = refs[sent[(u) * PS]] & ~TARGET(u);
     i = 1;
     do
-    :: i < PS -> sent[(u) * PS + i - 1] = sent[(u) * PS + i]; i++
+    :: i < PS ->
+      sent[(u) * PS + i - 1] = sent[(u) * PS + i];
+#ifdef WITHOUT_A_COUNTER
+      ends[(u) * PS + i - 1] = ends[(u) * PS + i];
+#endif
+      i++
     :: else -> break
     od;
     sent[(u) * PS + PS - 1] = 0;
@@ -232,16 +273,58 @@ inline stop_passing_on(u) {
 inline give_up(u) {
   c = references[u];
   drop(u);
+  earlier[u] = 0;
   assert(T_released[u] == 0); /* a look at the count after this would find too many */
   state[u] = GONE;
   stop_passing_on(u)
 }
 
+/* Forgets all frames: the reader of S is closed, or dies. */
+inline forget_frames() {
+  i = 0;
+  do
+  :: i < PS -> readers_of[i] = readers_of[i] & ~PROGRAM; refs[i] = 0; todo[i] = 0; i++
+  :: else -> break
+  od;
+  i = 0;
+  do
+  :: i < TARGETS * PS -> sent[i] = 0; i++
+  :: else -> break
+  od;
+  i = 0;
+  oldest = 0; held = 0; mine = 0
+}
+
 #ifdef WITHOUT_SPARING_LATER_COUNTS
 #define IS_LATER_COUNT(u) false
 #else
-#define IS_LATER_COUNT(u) (state[u] != OPEN)
+#define IS_LATER_COUNT(u) (state[u] == CLOSED)
 #endif
+
+/* How many references of a target are released, as `c`. */
+inline count_released(u) {
+#ifdef WITHOUT_A_COUNTER
+  /* Which units of T are credited tells which frames are released. */
+  T_released[u] = 0;
+  c = 0;
+  i = (sent_units[u] + 16 - PT + T_free[u]) % 16;
+  assert(references[u] == 0 || (i + 16 - credited_units[u]) % 16 < 8); /* CORRUPT_BUFFER */
+  credited_units[u] = (references[u] > 0 -> i : 0);
+  do
+  :: c < references[u] && (i + 16 - ends[(u) * PS + c]) % 16 < 8 -> c++
+  :: else -> break
+  od;
+  i = 0
+#else
+  c = T_released[u];
+  T_released[u] = 0;
+  assert(c <= earlier[u] + references[u] || IS_LATER_COUNT(u)); /* CORRUPT_BUFFER */
+  i = MIN(c, earlier[u]);
+  earlier[u] = earlier[u] - i;
+  c = MIN(c - i, references[u]);
+  i = 0
+#endif
+}
 
 /* Notes what a target has released, and whether its reader has left. That is loaded first: then the count is the last one. */
 inline collect(u) {
@@ -251,13 +334,7 @@ inline collect(u) {
 #ifndef WITHOUT_LOOKING_BEFORE_COUNTING
       has_left = !T_reader[u];
 #endif
-      d_step {
-        c = T_released[u];
-        T_released[u] = 0;
-        assert(c <= references[u] || IS_LATER_COUNT(u)); /* CORRUPT_BUFFER */
-        c = MIN(c, references[u]);
-        drop(u)
-      };
+      d_step { count_released(u); drop(u) };
 #ifdef WITHOUT_LOOKING_BEFORE_COUNTING
       has_left = !T_reader[u];
 #endif
@@ -315,18 +392,22 @@ inline take_R(u) { d_step { assert(T_writer[u] != OTHER_FORWARDER); T_R[u] = 0 }
 
 /* Before each sleep: tokens first, so that a release after the look leaves a token to wake by. */
 inline prepare(u) {
-  STEPS {
+  if
+  :: references[u] > 0 ->
+    STEPS {
 #ifdef WITHOUT_TOKENS_BEFORE_COLLECTING
-    collect(u);
+      collect(u);
 #endif
-    if
-    :: WAITS_FOR_R(u) -> take_R(u)
-    :: else
-    fi;
+      if
+      :: WAITS_FOR_R(u) -> take_R(u)
+      :: else
+      fi;
 #ifndef WITHOUT_TOKENS_BEFORE_COLLECTING
-    collect(u)
+      collect(u)
 #endif
-  }
+    }
+  :: else
+  fi
 }
 
 #ifdef WITHOUT_COLLECTING_WITHOUT_A_WRITER
@@ -345,9 +426,13 @@ active proctype Forwarder() {
   byte todo[PS];           /* the targets to which it is still to be passed on */
   byte oldest, held, mine; /* cells read and not given back, from the oldest one on; frames that the program has */
   byte sent[TARGETS * PS], references[TARGETS]; /* cells of the descriptors that a target has not released, in order */
+  byte earlier[TARGETS];   /* descriptors of earlier sources that it has not released */
   mtype state[TARGETS] = OPEN;
-  bool has_asked[TARGETS] = (FIRST_ID != 0), has_left;
+  bool has_asked[TARGETS] = (FIRST_ID != 0), has_left, shares, has_emptied_R; /* R was emptied before this look for room */
   byte t, c, i, cell;
+#ifdef WITHOUT_A_COUNTER
+  byte sent_units[TARGETS], credited_units[TARGETS], ends[TARGETS * PS]; /* modulo 16 */
+#endif
 
   {
     skip;
@@ -384,6 +469,9 @@ active proctype Forwarder() {
       :: MAY(take_back) && state[0] == OPEN && has_asked[0] -> goto take_attachment_back
       :: MAY(leave_t) && state[0] == OPEN -> goto leave_target
       :: state[0] == CLOSED && T_writer[0] == 0 && T_free[0] == PT && T_reader[0] -> goto connect_again
+#if SECOND > 0
+      :: MAY(second) && state[0] == OPEN -> goto another_source
+#endif
       :: MAY(close_f) -> goto close
       fi
     }
@@ -441,59 +529,86 @@ active proctype Forwarder() {
   /* ---- a frame to T */
 
   attach: /* if there is room now */
+    collect(t);
     atomic {
       if
-      :: T_free[t] == 0 || !T_reader[t] -> goto next
-      :: else -> has_asked[t] = true; publish(t, ATTACHMENT, ID(t), 0); goto post
+      :: !HAS_ROOM(t, 1) || !T_reader[t] || state[t] != OPEN -> goto next
+      :: else -> has_asked[t] = true; send(t, ATTACHMENT, ID(t), 0); goto post
       fi
     }
   take_attachment_back:
+    collect(t);
     atomic {
       if
-      :: T_free[t] == 0 || !T_reader[t] -> goto next
-      :: else -> SPEND(take_back); has_asked[t] = false; publish(t, ATTACHMENT, 0, 0)
+      :: !HAS_ROOM(t, 1) || !T_reader[t] || state[t] != OPEN -> goto next
+      :: else -> SPEND(take_back); has_asked[t] = false; send(t, ATTACHMENT, 0, 0)
       fi
     }
   post:
     atomic { post_T_W(t); goto next };
 
   pass_on:
+    STEPS { shares = MAY_SHARE(t); collect(t) };
+  find_room:
+    atomic {
+      if
+      :: state[t] == GONE -> shares = false; has_emptied_R = false; goto next
+      :: state[t] != GONE && !T_reader[t] ->
+        state[t] = GONE;
+        shares = false;
+        has_emptied_R = false;
+        d_step { stop_passing_on(t) };
+        goto next
+      :: state[t] != GONE && T_reader[t] && HAS_ROOM(t, (shares -> 1 : COPY)) -> has_emptied_R = false; goto write
+      :: else
+      fi;
+      if
+      :: has_emptied_R -> has_emptied_R = false; goto wait_for_room
+      :: else -> has_emptied_R = true
+      fi
+    }
     STEPS { take_R(t); EACH_TARGET(prepare) };
+    goto find_room;
+  write:
     STEPS {
       atomic {
         if
-        :: state[t] == GONE -> goto next
-        :: state[t] != GONE && !T_reader[t] -> state[t] = GONE; d_step { stop_passing_on(t) }; goto next
-        :: else
-        fi;
-        if
-        :: IS_SHARED_WITH(t) && T_free[t] > 0 ->
-          publish(t, DESCRIPTOR, cell, S_content[cell]);
+        :: shares && !MAY_SHARE(t) -> goto pass_on
+        :: shares && MAY_SHARE(t) ->
+          send(t, DESCRIPTOR, PLACE(ID(t), cell), S_content[cell]);
           refs[cell] = refs[cell] | TARGET(t);
           readers_of[cell] = readers_of[cell] | (target_reads[t] -> TARGET(t) : 0);
           sent[t * PS + references[t]] = cell;
-          references[t]++
-        :: !IS_SHARED_WITH(t) && T_free[t] >= COPY -> publish(t, COPIED, 0, S_content[cell])
-        :: else -> goto wait_for_room
+#ifdef WITHOUT_A_COUNTER
+          ends[t * PS + references[t]] = sent_units[t];
+#endif
+          references[t]++;
+          shares = false
+        :: !shares -> send(t, COPIED, 0, S_content[cell])
         fi;
         todo[cell] = todo[cell] & ~TARGET(t)
       };
       post_T_W(t)
     };
+#ifndef COARSE
+    if
+    :: T_R[t] > 0 -> take_R(t) /* once in so many frames */
+    :: true
+    fi;
+#endif
     goto next;
 
   wait_for_room:
     if
-    :: T_R[t] > 0 -> goto pass_on
-    :: ANY_TARGET(IS_WOKEN_BY) -> goto pass_on
-    :: ANY_TARGET(FINDS_BY_LOOKING) -> goto pass_on
-    :: !T_reader[t] -> goto pass_on /* it posts when it closes */
+    :: T_R[t] > 0 -> goto find_room
+    :: ANY_TARGET(IS_WOKEN_BY) -> goto find_room
+    :: ANY_TARGET(FINDS_BY_LOOKING) -> goto find_room
     :: SLICE -> EACH_TARGET(look_at_reader)
     fi;
     atomic {
       if
       :: target_lives[t] -> goto pass_on
-      :: else -> state[t] = GONE; d_step { stop_passing_on(t) }; goto next
+      :: else -> state[t] = GONE; shares = false; d_step { stop_passing_on(t) }; goto next
       fi
     }
 
@@ -518,12 +633,56 @@ active proctype Forwarder() {
     assert(references[t] == 0); /* what is credited has been counted */
     atomic {
       if
-      :: T_writer[t] == 0 && T_free[t] == PT -> T_writer[t] = FORWARDER; T_W[t] = 0; state[t] = OPEN
+      :: T_writer[t] == 0 && T_free[t] == PT && T_reader[t] ->
+        T_writer[t] = FORWARDER;
+        T_W[t] = 0;
+        state[t] = OPEN;
+#ifndef WITHOUT_NOTING_THE_COUNT_AT_FIRST
+        T_released[t] = 0
+#endif
       :: else
       fi;
-      T_released[t] = 0;
       goto next
     }
+
+#if SECOND > 0
+  another_source: /* Writer with requestPayloadSharing, whose source is closed: it takes its attachment back, and stays */
+    atomic {
+      is_replaced = true;
+      if
+      :: has_asked[0] && HAS_ROOM(0, 1) && T_reader[0] -> send(0, ATTACHMENT, 0, 0); post_T_W(0)
+      :: else
+      fi
+    };
+    d_step {
+      SPEND(second);
+      has_asked[0] = false;
+#ifndef WITHOUT_COUNTING_FOR_EARLIER_SOURCES
+      earlier[0] = earlier[0] + references[0];
+#endif
+      references[0] = 0;
+      forget_frames()
+    };
+    S_reader = false;
+    post_S_R();
+    atomic { /* the memory of the next source. Nobody writes to that of the last one any more */
+      !source_lives;
+      S_free = PS; S_W = 0; S_R = 0; S_position = 0;
+      d_step {
+        do
+        :: i < PS -> readers_of[i] = 0; S_content[i] = 1; i++
+        :: else -> break
+        od;
+        i = 0
+      };
+#ifdef WITHOUT_COUNTING_FOR_EARLIER_SOURCES
+      T_released[0] = 0;
+#endif
+      S_reader = true;
+      is_replaced = false;
+      goto next
+    };
+#endif
 
   close: /* its SharedWriters, then S */
     atomic {
@@ -544,25 +703,18 @@ active proctype Forwarder() {
 #endif
     S_reader = false;
     post_S_R();
+#ifdef WITHOUT_KEEPING_SPACE_ON_CLOSE
+    S_free = S_free + held;
+#endif
     S_is_named = false
   } unless { kill_forwarder };
   d_step { /* it reads no bytes any more. What it knew is forgotten, for fewer states */
-    i = 0;
+    forget_frames();
     do
-    :: i < PS -> readers_of[i] = readers_of[i] & ~PROGRAM; refs[i] = 0; todo[i] = 0; i++
+    :: i < TARGETS -> references[i] = 0; earlier[i] = 0; state[i] = GONE; has_asked[i] = false; i++
     :: else -> break
     od;
-    i = 0;
-    do
-    :: i < TARGETS * PS -> sent[i] = 0; i++
-    :: else -> break
-    od;
-    i = 0;
-    do
-    :: i < TARGETS -> references[i] = 0; state[i] = GONE; has_asked[i] = false; i++
-    :: else -> break
-    od;
-    t = 0; c = 0; i = 0; cell = 0; has_left = false; oldest = 0; held = 0; mine = 0;
+    t = 0; c = 0; i = 0; cell = 0; has_left = false; shares = false; has_emptied_R = false;
     forwarder_lives = false;
     kill_forwarder = false
   }
@@ -585,7 +737,7 @@ inline stop_reading() {
 #define NO_WRITER_COMES (!forwarder_lives && !other_comes)
 #define IS_ATTACHED (T_answer[me] != 0 && T_answer[me] < REFUSED)
 
-/* S is unmapped when nothing is attached any more, and none of its frames is held. */
+/* A source is unmapped when it is not attached any more, and none of its frames is held. */
 inline unmap_if_unused() {
   i = 0;
 #ifdef WITHOUT_UNMAPPING_AFTER_THE_LAST_FRAME
@@ -602,7 +754,7 @@ inline unmap_if_unused() {
 /* How many descriptors are released, the `c` last ones included. */
 inline count() {
   if
-  :: c > 0 -> T_released[me] = MIN(T_released[me] + c, PS + 1)
+  :: c > 0 -> T_released[me] = MIN(T_released[me] + c, MOST_RELEASED)
   :: else
   fi
 }
@@ -610,11 +762,11 @@ inline count() {
 proctype Target(byte me) {
   byte lent, unreleased; /* frames read and not credited, from the oldest one on; those of them that are not released */
   mtype kinds[PT];
-  byte cells[PT], numbers[PT];
+  byte places[PT], numbers[PT];
   bool released[PT];
   bool mapped = (FIRST_ID != 0);
   byte tokens, first, i, c, units, next = 1;
-  bool has_no_writer;
+  bool looks, has_no_writer; /* in a look without a token; what it has found out about the writer */
 #ifdef WITHOUT_COUNTING_IN_ORDER
   byte early; /* of those that are not credited, how many are counted */
 #endif
@@ -623,55 +775,65 @@ proctype Target(byte me) {
     skip;
   next_call:
     atomic {
-#ifdef WITHOUT_KEEPING_A_NEW_ATTACHMENT
       if
-      :: has_no_writer && unreleased == 0 -> goto find_without_token
-      :: else -> has_no_writer = false
-      fi;
+#ifdef WITHOUT_JUDGING_AGAIN
+      :: looks -> goto find_without_token
+#else
+      :: looks -> goto look_without_token /* an attachment was read: it may be the next writer's */
 #endif
-      if
-      :: tokens > 0 -> goto read /* it has stopped at a frame of another kind */
-      :: tokens == 0 && unreleased + LOOK <= HOLD_T && T_W[me] > 0 ->
+      :: !looks && tokens > 0 -> goto read /* it has stopped at a frame of another kind */
+      :: !looks && tokens == 0 && unreleased + LOOK <= HOLD_T && T_W[me] > 0 ->
         tokens = MIN(T_W[me], LOOK);
         T_W[me] = T_W[me] - tokens;
         goto read
-      :: unreleased > 0 -> goto release /* at the latest before it waits */
-      :: tokens == 0 && unreleased == 0 && T_W[me] == 0 -> goto wait
-      :: MAY(close_t) -> goto close
+      :: !looks && unreleased > 0 -> goto release /* at the latest before it waits */
+      :: !looks && tokens == 0 && unreleased == 0 && T_W[me] == 0 -> goto wait
+      :: !looks && MAY(close_t) -> goto close
       fi
     }
 
   wait:
     if
     :: T_W[me] > 0 -> goto next_call
-    :: OTHERS_SLICE -> goto look_without_token
+    :: SLICE -> goto look_without_token
     :: NO_WRITER_COMES && T_W[me] == 0 && empty(T_ring[me]) && lent == 0 -> goto finished
     fi;
 
   look_without_token: /* the writer is judged first */
-    has_no_writer = HAS_NO_WRITER;
+    atomic { looks = true; has_no_writer = HAS_NO_WRITER };
   find_without_token:
     atomic {
       if
 #ifdef WITHOUT_TAKING_ATTACHMENTS_WITHOUT_A_TOKEN
-      :: T_ring[me]?[ATTACHMENT, _, _] && NO_WRITER_COMES -> has_no_writer = false; goto finished
-      :: T_ring[me]?[ATTACHMENT, _, _] && !NO_WRITER_COMES -> has_no_writer = false; goto next_call
-      :: nempty(T_ring[me]) && !T_ring[me]?[ATTACHMENT, _, _] -> has_no_writer = false; tokens = 1; goto read
+      :: T_ring[me]?[ATTACHMENT, _, _] && tokens == 0 && T_W[me] == 0 ->
+        looks = false;
+        has_no_writer = false;
+        if
+        :: NO_WRITER_COMES -> goto finished
+        :: else -> goto next_call
+        fi
+      :: nempty(T_ring[me]) && (!T_ring[me]?[ATTACHMENT, _, _] || tokens > 0 || T_W[me] > 0) ->
 #else
       :: nempty(T_ring[me]) ->
-#ifndef WITHOUT_KEEPING_A_NEW_ATTACHMENT
-        has_no_writer = false;
 #endif
-        tokens = 1;
+        if
+        :: tokens == 0 && T_W[me] > 0 -> tokens = MIN(T_W[me], LOOK); T_W[me] = T_W[me] - tokens
+        :: tokens == 0 && T_W[me] == 0 -> tokens = 1
+        :: tokens > 0
+        fi;
         goto read
-#endif
-      :: empty(T_ring[me]) && has_no_writer && T_answer[me] != 0
-      :: empty(T_ring[me]) && (!has_no_writer || T_answer[me] == 0) -> has_no_writer = false; goto next_call
+      :: empty(T_ring[me]) && has_no_writer && IS_ATTACHED -> tokens = 0
+      :: empty(T_ring[me]) && !(has_no_writer && IS_ATTACHED) ->
+        tokens = 0;
+        looks = false;
+        has_no_writer = false;
+        goto next_call
       fi
     }
     atomic { /* the departure is reported */
       T_answer[me] = 0;
       d_step { unmap_if_unused() };
+      looks = false;
       has_no_writer = false;
       goto next_call
     }
@@ -679,7 +841,8 @@ proctype Target(byte me) {
   read: /* with one look at the ring, frames of one kind */
     atomic {
       if
-      :: empty(T_ring[me]) -> tokens = 0; goto look_without_token /* all tokens are surplus */
+      :: empty(T_ring[me]) && looks -> goto find_without_token
+      :: empty(T_ring[me]) && !looks -> tokens = 0; goto look_without_token /* all tokens are surplus */
       :: nempty(T_ring[me])
       fi;
       first = lent;
@@ -689,16 +852,20 @@ proctype Target(byte me) {
         :: lent > first && !T_ring[me]?[eval(kinds[first]), _, _] -> goto stop
         :: lent == first || T_ring[me]?[eval(kinds[first]), _, _]
         fi;
-        T_ring[me]?kinds[lent], cells[lent], numbers[lent];
+        T_ring[me]?kinds[lent], places[lent], numbers[lent];
         tokens--;
         released[lent] = false;
         lent++;
         if
         :: kinds[lent - 1] == ATTACHMENT -> goto attach
         :: kinds[lent - 1] == DESCRIPTOR ->
-          assert(IS_ATTACHED && mapped); /* otherwise CORRUPT_BUFFER */
-          assert(readers_of[cells[lent - 1]] & TARGET(me));
-          assert(S_content[cells[lent - 1]] == numbers[lent - 1])
+          assert(mapped && T_answer[me] == ID_OF(places[lent - 1])); /* otherwise CORRUPT_BUFFER */
+          if
+          :: IS_IN_S(places[lent - 1]) ->
+            assert(readers_of[CELL_OF(places[lent - 1])] & TARGET(me));
+            assert(S_content[CELL_OF(places[lent - 1])] == numbers[lent - 1])
+          :: else
+          fi
         :: else
         fi;
 #ifdef NUMBERS
@@ -706,6 +873,7 @@ proctype Target(byte me) {
         next = next % NUMBERS + 1;
 #endif
         unreleased++;
+        looks = false;
         has_no_writer = false
 #ifdef WITHOUT_COUNTING_ON_RELEASE
         ;
@@ -727,22 +895,22 @@ proctype Target(byte me) {
 
   attach: /* it is the last of the frames that are lent */
 #ifdef WITHOUT_MAPPING_BEFORE_THE_ANSWER
-    T_answer[me] = cells[lent - 1];
+    T_answer[me] = places[lent - 1];
     mapped = S_is_named;
 #else
     STEPS {
       atomic {
         if
-        :: cells[lent - 1] == 0 /* the last one is taken back */
-        :: cells[lent - 1] != 0 && S_is_named -> mapped = true
+        :: places[lent - 1] == 0 /* the last one is taken back */
+        :: places[lent - 1] != 0 && S_is_named -> mapped = true
 #ifdef ACCEPTS
-        :: cells[lent - 1] != 0 && !S_is_named -> cells[lent - 1] = cells[lent - 1] + REFUSED
+        :: places[lent - 1] != 0 && !S_is_named -> places[lent - 1] = places[lent - 1] + REFUSED
 #else
-        :: cells[lent - 1] != 0 -> cells[lent - 1] = cells[lent - 1] + REFUSED /* it has gone, or is not for this user */
+        :: places[lent - 1] != 0 -> places[lent - 1] = places[lent - 1] + REFUSED /* it has gone, or is not for this user */
 #endif
         fi
       };
-      T_answer[me] = cells[lent - 1]
+      T_answer[me] = places[lent - 1]
     };
 #endif
     atomic {
@@ -751,12 +919,20 @@ proctype Target(byte me) {
 #endif
       first = 0;
       d_step { unmap_if_unused() };
-      cells[lent - 1] = 0;
+      places[lent - 1] = 0;
       released[lent - 1] = true;
       goto give_back
     }
 
   release: /* any frame */
+#ifdef WITHOUT_COPYING_WHAT_CAME_SHARED
+    if
+    :: kinds[0] == DESCRIPTOR && !released[0] -> /* it passes the frame on as it came, and waits for the reader behind it */
+      readers_of[CELL_OF(places[0])] = readers_of[CELL_OF(places[0])] | READER_BEHIND;
+      !(readers_of[CELL_OF(places[0])] & READER_BEHIND)
+    :: true
+    fi;
+#endif
     atomic {
       i = 0;
       do
@@ -770,12 +946,12 @@ proctype Target(byte me) {
       d_step {
         assert(i < lent && !released[i]);
         if
-        :: kinds[i] == DESCRIPTOR ->
-          assert(mapped && S_content[cells[i]] == numbers[i]); /* a lent frame stays as it was */
-          readers_of[cells[i]] = readers_of[cells[i]] & ~TARGET(me)
+        :: kinds[i] == DESCRIPTOR && IS_IN_S(places[i]) ->
+          assert(mapped && S_content[CELL_OF(places[i])] == numbers[i]); /* a lent frame stays as it was */
+          readers_of[CELL_OF(places[i])] = readers_of[CELL_OF(places[i])] & ~TARGET(me)
         :: else
         fi;
-        cells[i] = 0;
+        places[i] = 0;
         numbers[i] = 0;
         released[i] = true;
         unreleased--;
@@ -803,14 +979,15 @@ proctype Target(byte me) {
           i = 1;
           do
           :: i < lent ->
-            kinds[i - 1] = kinds[i]; cells[i - 1] = cells[i]; numbers[i - 1] = numbers[i]; released[i - 1] = released[i];
+            kinds[i - 1] = kinds[i]; places[i - 1] = places[i]; numbers[i - 1] = numbers[i]; released[i - 1] = released[i];
             i++
           :: else -> break
           od;
           lent--;
-          kinds[lent] = 0; cells[lent] = 0; numbers[lent] = 0; released[lent] = false
+          kinds[lent] = 0; places[lent] = 0; numbers[lent] = 0; released[lent] = false
         :: else -> break
-        od
+        od;
+        i = 0
       };
 #ifdef WITHOUT_COUNTING_ON_RELEASE
       c = 0;
@@ -832,11 +1009,16 @@ proctype Target(byte me) {
 #endif
   give_space:
     STEPS {
+#ifdef WITHOUT_CREDIT_BEFORE_POSTING
+      post_T_R(me);
+#endif
       d_step { assert(T_free[me] + units <= PT); T_free[me] = T_free[me] + units };
 #ifdef WITHOUT_COUNTING_BEFORE_CREDIT
       count();
 #endif
+#ifndef WITHOUT_CREDIT_BEFORE_POSTING
       post_T_R(me)
+#endif
 #ifdef WITHOUT_COUNTING_BEFORE_POSTING
       ; count()
 #endif
@@ -857,18 +1039,31 @@ proctype Target(byte me) {
 
   finished:
     assert(T_free[me] == PT) /* at rest. The next writer waits for that */
-  } unless { kill_target && me == 0 };
-  d_step { stop_reading(); target_lives[me] = false; kill_target = false };
+  } unless { kill_target[me] };
+  d_step { stop_reading(); target_lives[me] = false; kill_target[me] = false };
 gone:
   atomic { /* for fewer states */
     i = 0;
     do
-    :: i < PT -> kinds[i] = 0; cells[i] = 0; numbers[i] = 0; released[i] = false; i++
+    :: i < PT -> kinds[i] = 0; places[i] = 0; numbers[i] = 0; released[i] = false; i++
     :: else -> break
     od;
-    lent = 0; unreleased = 0; mapped = false; tokens = 0; first = 0; i = 0; c = 0; units = 0; next = 0; has_no_writer = false
+    lent = 0; unreleased = 0; mapped = false; tokens = 0; first = 0; i = 0; c = 0; units = 0; next = 0;
+    looks = false; has_no_writer = false
   }
 }
+
+#ifdef WITHOUT_COPYING_WHAT_CAME_SHARED
+active proctype ReaderBehind() {
+  byte i;
+end:
+  do
+  :: i < PS && (readers_of[i] & READER_BEHIND) -> readers_of[i] = readers_of[i] & ~READER_BEHIND
+  :: i < PS - 1 -> i++
+  :: i == PS - 1 -> i = 0
+  od
+}
+#endif
 
 /* ---- another forwarder, with a source of its own ----------------------------------------------------------------- */
 
@@ -889,7 +1084,7 @@ connect:
     T_R[0] = 0;
     if
     :: atomic { T_free[0] > 0 -> publish(0, OTHERS_DESCRIPTOR, 0, 0); left-- }; post_T_W(0)
-    :: else -> (T_R[0] > 0 || SLICE || !T_reader[0])
+    :: else -> (T_R[0] > 0 || SLICE)
     fi
   :: left == 0 || !T_reader[0] -> break
   od;
@@ -900,6 +1095,8 @@ connect:
 #endif
 
 /* ---- what may happen at any moment ------------------------------------------------------------------------------ */
+
+#define KILL(t) MAY(kill_t) && T_reader[t] && target_lives[t] && !kill_target[t] -> kill_target[t] = true; SPEND(kill_t)
 
 init {
   atomic {
@@ -918,7 +1115,10 @@ end:
   :: d_step { MAY(kill_f) && forwarder_lives && !kill_forwarder -> kill_forwarder = true; SPEND(kill_f) }
 #endif
 #if KILL_T > 0
-  :: d_step { MAY(kill_t) && T_reader[0] && target_lives[0] && !kill_target -> kill_target = true; SPEND(kill_t) }
+  :: d_step { KILL(0) }
+#if TARGETS > 1
+  :: d_step { KILL(1) }
+#endif
 #endif
 #if LOST > 0
   :: d_step { MAY(lost) && S_W > 0 -> S_W--; SPEND(lost) }
