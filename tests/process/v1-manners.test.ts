@@ -254,7 +254,7 @@ describe("a writer_pid that a refused writer of version 1 has set to 0", () => {
     await using relay = Child.cli(`relay ${raw} ${shown} --json-output ${PATIENT}`);
     await bufferMade(raw);
     await using writer = Child.cli(`writer ${raw} -n ${frames} --rate 100 --json-output ${PATIENT}`);
-    await eventually(() => (fieldOf(shown, WRITTEN) ?? 0n) > 0n);
+    for (const name of [raw, shown]) await eventually(() => (fieldOf(name, WRITTEN) ?? 0n) > 0n);
     for (const name of [raw, shown]) await intrude(name);
     expect(await writer.report()).toMatchObject({ code: 0, document: { frames_written: frames } });
     expect(await relay.report()).toMatchObject({ code: 0, document: { frames_relayed: frames } });
