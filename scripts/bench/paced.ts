@@ -1,17 +1,9 @@
 // Pictures to a relay and back at the rates of cameras.
 
 import { join } from "node:path";
-import {
-  cFlags,
-  compile,
-  findCompiler,
-  helperSources,
-  hostSystem,
-  nativeSourceDirectory,
-  root,
-} from "../build-native.ts";
+import { root } from "../build-native.ts";
 import { compare, type Measurement, medians, nanosecondsText, type Turn, takeTurns } from "./contest.ts";
-import { commandLine, directory, type Figures, TIMEOUT_MS, uniqueBuffer } from "./programs.ts";
+import { buildInC, commandLine, directory, type Figures, TIMEOUT_MS, uniqueBuffer } from "./programs.ts";
 import { MIB, PICTURE_SIZE } from "./sizes.ts";
 
 const RING_SIZE = 256 * MIB;
@@ -23,19 +15,6 @@ const STARTS = 12;
 const TURNS = 3;
 
 const paced = join(directory, "paced");
-
-/** Builds the initiator and the relays in C. */
-async function buildPaced(): Promise<void> {
-  await compile(await findCompiler(), {
-    sources: [
-      join(root, "scripts", "bench", "paced.c"),
-      join(root, "tests", "process", "fixtures", "v1-buffer.c"),
-      ...helperSources(hostSystem),
-    ],
-    output: paced,
-    flags: [...cFlags, "-O2", "-I", nativeSourceDirectory],
-  });
-}
 
 /** The command line of each relay, from one buffer to another. */
 const RELAYS = {
@@ -92,7 +71,7 @@ async function roundTrips(
 }
 
 async function takePicturesInTurns(pictures: Pictures, turns: number): Promise<Turn[]> {
-  await buildPaced();
+  await buildInC(paced, ["scripts/bench/paced.c", "tests/process/fixtures/v1-buffer.c"]);
   const contender = (name: keyof typeof RELAYS) => () => roundTrips(RELAYS[name], pictures);
   return await takeTurns(
     { relay: contender("relay"), C: contender("C"), "C on the helper": contender("C on the helper") },

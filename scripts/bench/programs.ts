@@ -32,10 +32,14 @@ let buffers = 0;
 
 /** Builds the speed limit. */
 export async function buildLimit(): Promise<void> {
-  const helper = helperSources(hostSystem);
+  await buildInC(limit, ["scripts/bench/limit.c"]);
+}
+
+/** Builds a program of these sources and the helper. */
+export async function buildInC(output: string, sources: readonly string[]): Promise<void> {
   await compile(await findCompiler(), {
-    sources: [join(root, "scripts", "bench", "limit.c"), ...helper],
-    output: limit,
+    sources: [...sources.map((source) => join(root, source)), ...helperSources(hostSystem)],
+    output,
     flags: [...cFlags, "-O2", "-I", nativeSourceDirectory],
   });
 }

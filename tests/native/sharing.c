@@ -267,41 +267,37 @@ static void *release_when_the_source_waits(void *argument) {
   return release_when_the_source_sleeps(passing);
 }
 
-TEST(a_source_that_waits_for_a_frame_is_woken_by_what_its_target_releases) {
-  struct passing passing;
+/* The only frame of the source is passed on and released, and the source waits for the next one while `releases` lets the target
+ * release. Closes both. */
+static void wait_as_source(struct passing *passing, void *(*releases)(void *)) {
   pthread_t thread;
-  open_passing(&passing, 16384, 16384);
-  EQUAL(pass(&passing, SIZE, 1), ZB_PASSED_SHARED);
-  OK(zb_reader_release(passing.source.reader, 0, 1));
+  EQUAL(pass(passing, SIZE, 1), ZB_PASSED_SHARED);
+  OK(zb_reader_release(passing->source.reader, 0, 1));
   int64_t start = zb_now_ns();
-  start_thread(&thread, release_when_the_source_waits, &passing);
-  EQUAL(zb_reader_next(passing.source.reader, 30000000, 0), 1);
+  start_thread(&thread, releases, passing);
+  EQUAL(zb_reader_next(passing->source.reader, 30000000, 0), 1);
   CHECK(elapsed_ms(start) < 15000);
   join_thread(thread);
-  check_frame(&passing.source, 0, 24, 2);
-  CHECK(waits(passing.source.written, 0) && waits(passing.target.released, 0));
-  close_passing(&passing);
+  check_frame(&passing->source, 0, 24, 2);
+  CHECK(waits(passing->source.written, 0) && waits(passing->target.released, 0));
+  close_passing(passing);
+}
+
+TEST(a_source_that_waits_for_a_frame_is_woken_by_what_its_target_releases) {
+  struct passing passing;
+  open_passing(&passing, 16384, 16384);
+  wait_as_source(&passing, release_when_the_source_waits);
 }
 
 /* The kernel answers the call that waits for several semaphores with this error. */
 static void wait_without_that_call(void *error) {
   struct passing passing;
-  pthread_t thread;
   if (!answer_call(SYS_futex_waitv, *(const int *)error)) _exit(2);
   open_passing(&passing, 16384, 16384);
   zb_semaphore *semaphores[] = {passing.source.written, passing.target.released};
   zb_semaphore_take(passing.target.released, UINT32_MAX);
   EQUAL(zb_semaphores_await(semaphores, 2, zb_now_ns() + 30000000000), ZB_UNSUPPORTED);
-  EQUAL(pass(&passing, SIZE, 1), ZB_PASSED_SHARED);
-  OK(zb_reader_release(passing.source.reader, 0, 1));
-  int64_t start = zb_now_ns();
-  start_thread(&thread, release_when_the_source_sleeps, &passing);
-  EQUAL(zb_reader_next(passing.source.reader, 30000000, 0), 1);
-  CHECK(elapsed_ms(start) < 15000);
-  join_thread(thread);
-  check_frame(&passing.source, 0, 24, 2);
-  CHECK(waits(passing.source.written, 0) && waits(passing.target.released, 0));
-  close_passing(&passing);
+  wait_as_source(&passing, release_when_the_source_sleeps);
 }
 
 TEST(a_source_collects_what_its_target_releases_where_no_call_waits_for_several_semaphores) {
