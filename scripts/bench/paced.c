@@ -147,6 +147,8 @@ static void relay_of_helper(const char *there, const char *back, uint64_t ring_s
 
 int main(int count, char **words) {
   manners.at_once = true;
+  /* The last token is that of the end, without a frame. */
+  manners.ends_at_surplus = true;
   if (count == 8 && strcmp(words[1], "initiator") == 0)
     initiate(words[2], words[3], strtoull(words[4], NULL, 10), strtoull(words[5], NULL, 10),
              strtod(words[6], NULL), strtoull(words[7], NULL, 10));

@@ -150,7 +150,11 @@ export class ReaderLoop {
       const shortWaitMs = this.#isAtRest ? wait.milliseconds : 0;
       let batch = this.#take(most, shortWaitMs);
       wait.note(batch.length > 0);
-      if (batch.length === 0) batch = await this.#waitForFrames(most);
+      if (batch.length === 0) {
+        // What ended the short wait may be a signal, whose listeners run at a turn.
+        if (shortWaitMs > 0) await this.#clock.turn();
+        batch = await this.#waitForFrames(most);
+      }
       this.#clock.start();
       this.#noteFirst(batch);
       if (!this.#hasMetadata) await this.#takeMetadata({ beforeFrame: true });

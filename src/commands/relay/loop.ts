@@ -157,7 +157,11 @@ export class RelayLoop {
       const shortWaitMs = wait.milliseconds;
       let frame: Frame = shortWaitMs > 0 ? reader.readFrame(shortWaitMs) : reader.tryReadFrame();
       wait.note(frame.isValid);
-      if (!frame.isValid) frame = await this.#waitForFrame();
+      if (!frame.isValid) {
+        // What ended the short wait may be a signal, whose listeners run at a turn.
+        if (shortWaitMs > 0) await this.#clock.turn();
+        frame = await this.#waitForFrame();
+      }
       this.#clock.start();
       // Another writer may have taken over unseen.
       if (frame.sequence === 1 && this.#lastSequence > 0) {

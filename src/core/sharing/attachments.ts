@@ -142,6 +142,8 @@ export class Attachments {
 
   /** Throws if a source that was replaced was truncated while frames of it were lent. The ring knows of the current one alone. */
   checkReplaced(): void {
+    // Each look at the ring comes here, and an iterator is an object.
+    if (this.#replaced.size === 0) return;
     for (const source of this.#replaced) {
       if (source.isBroken) throw this.#broken(source);
       if (source.lent === 0) this.#replaced.delete(source);
