@@ -19,6 +19,7 @@ import { option } from "../support/slow-options.ts";
 import { cancellation } from "./protections/cancellation.ts";
 import { commands } from "./protections/commands.ts";
 import { core } from "./protections/core.ts";
+import { forwarding } from "./protections/forwarding.ts";
 import { native } from "./protections/native.ts";
 import { presence } from "./protections/presence.ts";
 import type { Protection } from "./protections/protection.ts";
@@ -29,6 +30,7 @@ const protections: readonly Protection[] = [
   ...presence,
   ...core,
   ...sharing,
+  ...forwarding,
   ...cancellation,
   ...commands,
 ];

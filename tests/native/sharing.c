@@ -341,13 +341,18 @@ TEST(a_wait_for_several_semaphores_ends_with_a_token_of_any) {
 
 /* ---- a target that has left ------------------------------------------------------------------------------------ */
 
+/* The first frames of the source, which only the target holds afterwards. */
+static void pass_and_release(struct passing *passing, uint64_t count) {
+  for (uint64_t sequence = 1; sequence <= count; sequence++) {
+    EQUAL(pass(passing, SIZE, sequence), ZB_PASSED_SHARED);
+    OK(zb_reader_release(passing->source.reader, (uint32_t)sequence - 1, 1));
+  }
+}
+
 TEST(references_of_a_writer_that_has_left_are_collected_whatever_the_next_one_sends) {
   struct passing passing;
   open_passing(&passing, 65536, 16384);
-  for (uint64_t sequence = 1; sequence <= 3; sequence++) {
-    EQUAL(pass(&passing, SIZE, sequence), ZB_PASSED_SHARED);
-    OK(zb_reader_release(passing.source.reader, (uint32_t)sequence - 1, 1));
-  }
+  pass_and_release(&passing, 3);
   zb_target_leave(passing.passed);
   EQUAL(zb_target_pass(passing.passed, 0, 0, SIZE, 0), ZB_ALREADY);
   set_word(&passing.target.oieb->released_descriptors, 2);
@@ -366,10 +371,7 @@ TEST(references_of_a_writer_that_has_left_are_collected_whatever_the_next_one_se
 TEST(what_a_dead_reader_of_the_target_has_counted_is_part_of_what_is_dropped) {
   struct passing passing;
   open_passing(&passing, 65536, 16384);
-  for (uint64_t sequence = 1; sequence <= 2; sequence++) {
-    EQUAL(pass(&passing, SIZE, sequence), ZB_PASSED_SHARED);
-    OK(zb_reader_release(passing.source.reader, (uint32_t)sequence - 1, 1));
-  }
+  pass_and_release(&passing, 2);
   set_word(&passing.target.oieb->released_descriptors, 1);
   OK(zb_target_drop(passing.passed));
   EQUAL(references(&passing), 0);
