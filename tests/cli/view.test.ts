@@ -19,6 +19,7 @@ import {
   pictureIn,
 } from "../support/pictures.ts";
 import { View, ViewPage, writeFrames } from "../support/view.ts";
+import { Visitor } from "../support/visitor.ts";
 
 const SIZE = ["--buffer-size", "1MiB"];
 const { width, height } = PICTURE;
@@ -249,12 +250,12 @@ describe.skipIf(!canBrowse)("the page of view", () => {
 
   test("is told when there are enough browsers", async () => {
     await using view = await View.start([]);
-    const pages = await Promise.all(Array.from({ length: 16 }, () => ViewPage.open(browser, view.address)));
-    for (const page of pages) await page.shows("#connection", "connected");
+    const others = Array.from({ length: 16 }, () => new Visitor(view));
+    for (const other of others) await (await other.say({ token: view.token })).hears("welcome");
     await using late = await ViewPage.open(browser, view.address);
     await late.shows("#connection", "full");
     await late.shows("#notice", "tries again");
-    for (const page of pages) await page[Symbol.asyncDispose]();
+    for (const other of others) await other[Symbol.asyncDispose]();
     await late.shows("#connection", "connected");
   });
 
