@@ -340,11 +340,12 @@ function createServer(
   const { bufferSize, channel, frames, metadataSize, mode, permissions, processing, workers } = options;
   const factory = new DuplexChannelFactory({ logger: session.log });
   const config = { metadataSize, payloadSize: bufferSize, mode: permissions };
-  const limits = { concurrency: workers, ...(frames > 0 && { limit: frames }) };
+  // A command's answers come by way of the event loop.
+  const how = { concurrency: workers, blocks: exec === undefined, ...(frames > 0 && { limit: frames }) };
   if (mode === "mutable") {
     const server = session.own(factory.createMutableServer(channel, config));
     const handler = timed(mutableHandler(options), stopwatch);
-    return { server, start: () => server.start(handler, processing, limits) };
+    return { server, start: () => server.start(handler, processing, how) };
   }
   const server = session.own(factory.createImmutableServer(channel, config));
   const answer = immutableHandler(options, exec?.child);
@@ -353,7 +354,7 @@ function createServer(
     if (request.sequence === 1) exec?.metadata.replace(server.metadata);
     return answer(stamps === undefined ? request : stamps.takeOff(request), context);
   }, stopwatch);
-  return { server, start: () => server.start(handler, processing, limits) };
+  return { server, start: () => server.start(handler, processing, how) };
 }
 
 function mutableHandler({ handler = "echo", xorKey, delayMs }: ServeOptions): MutableRequestHandler {

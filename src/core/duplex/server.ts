@@ -63,7 +63,7 @@ abstract class DuplexServer implements IDuplexServer {
   protected launch(
     how: Pick<Task, "handle" | "isInPlace">,
     mode: ProcessingMode,
-    { concurrency = DEFAULT_CONCURRENCY, limit = Number.POSITIVE_INFINITY }: StartOptions,
+    { concurrency = DEFAULT_CONCURRENCY, limit = Number.POSITIVE_INFINITY, blocks = false }: StartOptions,
   ): void {
     if (this.isRunning) {
       throw new ClosedError(`The server of channel "${this.#channel}" is running already.`, {
@@ -73,7 +73,8 @@ abstract class DuplexServer implements IDuplexServer {
     }
     checkCount("concurrency", concurrency);
     if (limit !== Number.POSITIVE_INFINITY) checkCount("limit", limit);
-    const task = { ...how, concurrency: mode === ProcessingMode.THREAD_POOL ? concurrency : 1, limit };
+    const atOnce = mode === ProcessingMode.THREAD_POOL ? concurrency : 1;
+    const task = { ...how, concurrency: atOnce, limit, blocks };
     const service = new Service(this.#channel, this.#config, task, {
       info: (message) => callUser(() => this.#logger?.info(message())),
       warn: (message) => callUser(() => this.#logger?.warn(message())),

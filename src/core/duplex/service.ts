@@ -46,6 +46,8 @@ export interface Task {
   readonly concurrency: number;
   /** The service ends after this many requests. */
   readonly limit: number;
+  /** Whether waits for requests block the thread while no handler is at work. */
+  readonly blocks: boolean;
 }
 
 /** What a service tells its program. These functions never throw, whatever the program does. */
@@ -180,14 +182,23 @@ export class Service {
   }
 
   async #nextRequest(): Promise<Frame> {
-    const { signal } = this.#stopped;
     for (;;) {
       if (this.#awaitsMetadata) this.#lookForMetadata();
       if (!this.#isAttached()) await this.#tryToAttach();
       const isSettled = this.#conversation !== undefined && !this.#awaitsMetadata;
-      const request = await this.#requests.readFrameAsync(isSettled ? LONG_SLICE_MS : SLICE_MS, { signal });
+      const request = await this.#waitForRequest(isSettled ? LONG_SLICE_MS : SLICE_MS);
       if (request.isValid) return request;
     }
+  }
+
+  async #waitForRequest(timeoutMs: number): Promise<Frame> {
+    if (!this.#task.blocks || this.#atWork.size > 0) {
+      return await this.#requests.readFrameAsync(timeoutMs, { signal: this.#stopped.signal });
+    }
+    const request = this.#requests.readFrame(timeoutMs);
+    // What ended the wait may be a signal, whose listeners run at a turn.
+    if (!request.isValid) await this.#turns.turn();
+    return request;
   }
 
   #lookForMetadata(): void {

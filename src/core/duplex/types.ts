@@ -177,6 +177,12 @@ export interface StartOptions {
   concurrency?: number;
   /** Stops by itself after this many requests, once they are answered; at least 1. Default: never. */
   limit?: number;
+  /**
+   * Whether waits for requests block the thread, up to 250 ms at a time, between which the event loop has its turns: a request
+   * then wakes one thread instead of two. For a program that only serves. A signal to which the program listens ends such a
+   * wait. While a handler's promise is open, waits do not block. Default false.
+   */
+  blocks?: boolean;
 }
 
 /** A server whose responses are bytes of their own. */

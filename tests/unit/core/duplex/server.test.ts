@@ -174,6 +174,16 @@ describe("a server", () => {
     expect(served.server.statistics).toMatchObject({ requests: 3, responses: 3 });
   });
 
+  test("that blocks gives the event loop one turn after each wait, and answers", async () => {
+    using served = serve(echo, { blocks: true });
+    const startedAt = performance.now();
+    for (let turns = 0; turns < 5; turns++) await new Promise((resolve) => setImmediate(resolve));
+    expect(performance.now() - startedAt).toBeGreaterThan(100);
+    expect(await answered(served)).toBe(true);
+    served.server.stop();
+    expect(served.stops).toBe(1);
+  });
+
   test("connects to the response buffer of its client before any request, whichever the client makes first", async () => {
     for (const first of ["requests", "responses"]) {
       const served = serve(echo);
