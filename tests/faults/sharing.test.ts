@@ -3,9 +3,9 @@
 
 import { beforeAll, expect, test } from "bun:test";
 import { buildLibrary, faultBuild } from "../../scripts/build-native.ts";
-import { type Frame, Reader, Writer } from "../../src/core/index.ts";
-import { bytesOf, eventually, fieldOf, WAIT_LIMIT_MS } from "../support/buffers.ts";
-import { FREE_OFFSET, forwarder, RING, SIZE, sharingScenarios, targetOf } from "./sharing.ts";
+import { type Frame, Reader, SharedWriter, Writer } from "../../src/core/index.ts";
+import { bytesOf, eventually, fieldOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { FREE_OFFSET, forwarder, RING, SIZE, sharingScenarios, target, targetOf } from "./sharing.ts";
 import { killAtEachStep, Stage } from "./stage.ts";
 
 beforeAll(() => buildLibrary(faultBuild));
@@ -20,6 +20,27 @@ test("a forwarder goes on where the system cannot wait for several semaphores", 
   await forwarder.play(stage);
   expect((await stage.child.end()).code).toBe(0);
   expect(stage.refusals.map(({ code }) => code)).toEqual(["READER_DEAD"]);
+});
+
+test("a reader that returns the space of an attachment has answered it", async () => {
+  await using stage = new Stage(target, { step: "attachment_credit", action: "stop", nth: 1 });
+  using source = new Reader(uniqueName(), RING, { allowPayloadSharing: true });
+  using camera = new Writer(source.name);
+  await stage.perform(async () => {
+    await stage.ask({ do: "open", config: RING });
+    using shared = new SharedWriter(stage.name, source, { writeTimeout: 0 });
+    camera.writeFrame(bytesOf(1, SIZE));
+    using frame = source.readFrame(0);
+    expect(shared.forwardFrame(frame)).toBe("copied");
+    await stage.ask({ do: "read", waits: true });
+    await stage.child.stopped();
+    const free = fieldOf(stage.name, FREE_OFFSET) ?? 0n;
+    expect(shared.sharing).toBe("active");
+    stage.child.resume();
+    expect(await stage.hear()).toMatchObject({ event: "did", sequence: 1, isWhole: true });
+    expect(fieldOf(stage.name, FREE_OFFSET)).toBeGreaterThan(free);
+    await stage.ask({ do: "close" });
+  });
 });
 
 test("a frame that is released in the middle of a collection is collected, though nothing else wakes the forwarder", async () => {

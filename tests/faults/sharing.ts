@@ -137,11 +137,10 @@ export const forwarder: Scenario = {
   play: playForwarder,
 };
 
-export const sharingScenarios: Scenario[] = [
-  {
-    name: "a reader to which frames are passed on",
-    program: (name) => [peer, "target", name],
-    play: playTarget,
-  },
-  forwarder,
-];
+export const target: Scenario = {
+  name: "a reader to which frames are passed on",
+  program: (name) => [peer, "target", name],
+  play: playTarget,
+};
+
+export const sharingScenarios: Scenario[] = [target, forwarder];

@@ -217,7 +217,7 @@ const order: readonly Protection[] = [
       ],
     ],
     test: FAULTS,
-    only: "a reader to which frames are passed on",
+    only: "returns the space of an attachment",
   },
   {
     what: "descriptors are counted before they are credited",

@@ -236,8 +236,7 @@ const refusal: readonly Protection[] = [
     only: "a descriptor is refused for good",
   })),
   ...[
-    ["is even and not 0", "id != 0 && id % 2 == 0", "true"],
-    ["has a name that is not too long", "size - sizeof(struct attachment) <= ZB_NAME_MAX && ", ""],
+    ["is even and not 0", "id != 0 && id % 2 == 0", "id != UINT64_MAX"],
     ["uses no number", " && sequence == 0\n", "\n"],
   ].map(([what = "", find = "", replace = ""]) => ({
     what: `an attachment ${what}`,
@@ -246,6 +245,13 @@ const refusal: readonly Protection[] = [
     test: C_TESTS,
     only: "a descriptor is refused for good",
   })),
+  {
+    what: "an attachment has a name that is not too long",
+    file: DESCRIPTORS,
+    changes: [["size - sizeof(struct attachment) <= ZB_NAME_MAX && ", ""]],
+    test: C_TESTS,
+    only: "a name that is too long",
+  },
   {
     what: "a descriptor is no longer than the source",
     file: DESCRIPTORS,
