@@ -130,14 +130,17 @@ TEST(a_special_frame_that_ends_beyond_the_ring_is_refused) {
   open_passing(&passing, 65536, 16384);
   struct ring *target = &passing.target;
   /* One frame is held, so that the next one is read where it ends. */
-  put_frame(target, 0, 16384 - 48 - HEADER, 1);
+  const uint64_t at = 16384 - 32;
+  put_frame(target, 0, at - HEADER, 1);
   set_word(&target->oieb->payload_read_pos, 0);
-  publish(target, 16384 - 48, 1);
-  read_frame(target, 16384 - 48 - HEADER, 1);
-  put_header(target, 16384 - 48, SPECIAL | ATTACHMENT | (24 + 9), 0);
-  publish(target, 48, 1);
+  publish(target, at, 1);
+  read_frame(target, at - HEADER, 1);
+  /* Its last 8 bytes are behind the ring, in the same page. */
+  put_header(target, at, SPECIAL | 24, 2);
+  memcpy(target->payload + at + HEADER, &(struct descriptor){ID, 0, 1}, sizeof(struct descriptor));
+  publish(target, 32, 1);
   EQUAL(zb_reader_next(target->reader, 0, 0), ZB_BAD_DESCRIPTOR);
-  EQUAL(target->view->fault_position, 16384 - 48);
+  EQUAL(target->view->fault_position, at);
   close_passing(&passing);
 }
 
