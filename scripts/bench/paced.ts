@@ -4,11 +4,10 @@ import { join } from "node:path";
 import { root } from "../build-native.ts";
 import { compare, type Measurement, medians, nanosecondsText, type Turn, takeTurns } from "./contest.ts";
 import { buildInC, commandLine, directory, type Figures, TIMEOUT_MS, uniqueBuffer } from "./programs.ts";
-import { MIB, PICTURE_SIZE } from "./sizes.ts";
+import { DEFAULT_RING_SIZE, PICTURE_SIZE } from "./sizes.ts";
 
-const RING_SIZE = 256 * MIB;
 /** As many pictures as the ring holds: in a new one, each lies where nothing has been before. */
-const LAP = Math.floor(RING_SIZE / PICTURE_SIZE);
+const LAP = Math.floor(DEFAULT_RING_SIZE / PICTURE_SIZE);
 /** Starts of each relay for {@link firstLap}. */
 const STARTS = 12;
 /** Turns of {@link laterLaps}. */
@@ -19,11 +18,17 @@ const paced = join(directory, "paced");
 /** The command line of each relay, from one buffer to another. */
 const RELAYS = {
   relay: (there: string, back: string) => [
-    ...[...commandLine, "relay", there, back, "--buffer-size", `${RING_SIZE}`],
+    ...[...commandLine, "relay", there, back, "--buffer-size", `${DEFAULT_RING_SIZE}`],
     ...["--connect-timeout-ms", "20000", "--timeout-ms", "20000", "--json-output"],
   ],
-  C: (there: string, back: string) => [paced, "relay", there, back, `${RING_SIZE}`],
-  "C on the helper": (there: string, back: string) => [paced, "relay-of-helper", there, back, `${RING_SIZE}`],
+  C: (there: string, back: string) => [paced, "relay", there, back, `${DEFAULT_RING_SIZE}`],
+  "C on the helper": (there: string, back: string) => [
+    paced,
+    "relay-of-helper",
+    there,
+    back,
+    `${DEFAULT_RING_SIZE}`,
+  ],
 } as const;
 
 /** How many pictures count, how many are sent before them, and how many per second. */
@@ -47,7 +52,13 @@ async function roundTrips(
   const [passing, initiator] = [
     Bun.spawn([...relay(there, back)], { cwd: root, stdio: ["ignore", "ignore", "inherit"], timeout }),
     Bun.spawn(
-      [paced, "initiator", there, back, ...[RING_SIZE, PICTURE_SIZE, rate, count + uncounted].map(String)],
+      [
+        paced,
+        "initiator",
+        there,
+        back,
+        ...[DEFAULT_RING_SIZE, PICTURE_SIZE, rate, count + uncounted].map(String),
+      ],
       { cwd: root, stdio: ["ignore", "pipe", "inherit"], timeout },
     ),
   ];

@@ -12,14 +12,15 @@ import {
   takeTurns,
 } from "./contest.ts";
 import { inBun, inC } from "./programs.ts";
-import { MIB, PICTURE_SIZE, RING_SIZE } from "./sizes.ts";
+import { DEFAULT_RING_SIZE, MIB, PICTURE_SIZE, RING_SIZE } from "./sizes.ts";
 
 /** A relay that shares beside the copying one: frames that the writer copies, and the reader does not look at. */
 export async function shared(frameSize: number, count: number, target: Target): Promise<Measurement> {
-  const through = (relay: string) => () => inBun(["take-1", relay, "write"], frameSize, count, RING_SIZE);
+  const through = (relay: string) => () =>
+    inBun(["take-1", relay, "write"], frameSize, count, DEFAULT_RING_SIZE);
   const turns = await takeTurns({ sharing: through("relay-shared"), copying: through("relay-copied") });
   return {
-    title: `through a relay that shares, ${sizeText(frameSize)} frames, rings of ${sizeText(RING_SIZE)}`,
+    title: `through a relay that shares, ${sizeText(frameSize)} frames, rings of ${sizeText(DEFAULT_RING_SIZE)}`,
     contenders: medians(turns, "framesPerSecond", framesText),
     comparisons: [compare(turns, "framesPerSecond", "sharing", "copying", target)],
     turns,

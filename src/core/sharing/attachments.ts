@@ -126,13 +126,13 @@ export class Attachments {
     return current.lender;
   }
 
-  /** The writer is gone: nothing is attached any more. */
+  /** The writer is gone: nothing is attached any more, and nothing answered. */
   detach(): void {
     const last = this.#current;
-    if (last === undefined) return;
+    if (last === undefined && this.#refusal === undefined) return;
     this.#current = undefined;
     this.#ring.detach();
-    this.#replace(last);
+    if (last !== undefined) this.#replace(last);
   }
 
   #replace(last: AttachedMemory): void {

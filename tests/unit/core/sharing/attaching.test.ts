@@ -61,6 +61,10 @@ describe("a source", () => {
     } finally {
       mapping.mockRestore();
     }
+    expect(fieldOf(asked.reader.name, Field.ANSWER)).not.toBe(0n);
+    asked.writer.close();
+    expect(thrownBy(() => asked.reader.tryReadFrame())).toMatchObject({ code: "WRITER_DEAD" });
+    expect(fieldOf(asked.reader.name, Field.ANSWER)).toBe(0n);
   });
 
   test.each(["../shm/", "./", "/"])("whose name begins with %s is refused, whatever it means", (path) => {
