@@ -70,6 +70,8 @@ static void initiate(const char *there, const char *back, uint64_t ring_size, ui
   for (uint64_t i = 0; i < count; i++) printf("%s%" PRId64, i == 0 ? "" : ",", times[i]);
   printf("]}\n");
   fflush(stdout);
+  /* By then the relay waits: a token that it found without a wait would stand for a frame. */
+  usleep(100000);
   request.oieb->writer_pid = 0;
   post(request.written);
   remove_buffer(&response);
