@@ -114,6 +114,7 @@ export const SYMBOLS = {
 
   zb_waiter_open: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
   zb_waiter_arm: { args: ["ptr", "i32"], returns: "void" },
+  zb_waiter_heard: { args: ["ptr"], returns: "void" },
   zb_waiter_close: { args: ["ptr"], returns: "void" },
 } as const;
 

@@ -8,12 +8,12 @@ import type { Semaphore } from "./semaphore.ts";
 import type { Address } from "./symbols.ts";
 
 /**
- * A thread of the helper's that waits for a semaphore, so that the event loop goes on and costs nothing while it is
- * idle.
+ * Waits for a semaphore, in the kernel or in a thread of the helper's, so that the event loop goes on and costs nothing
+ * while it is idle.
  */
 export class Waiter extends Handle {
   readonly #bell: Bell;
-  /** The wait of the thread: when it rings at the latest, by `performance.now()`, and what it settles then. */
+  /** The wait of the helper: when it rings at the latest, by `performance.now()`, and what it settles then. */
   #armed: { readonly untilMs: number; readonly rung: Promise<void> } | undefined;
   /** End the waits that only a timer ends. */
   readonly #sleepers = new Set<() => void>();
@@ -69,6 +69,7 @@ export class Waiter extends Handle {
   }
 
   #onRung(): void {
+    if (!this.isClosed) native.zb_waiter_heard(this.address);
     this.#armed = undefined;
     for (const wake of this.#sleepers) wake();
   }
@@ -89,7 +90,7 @@ export class Waiter extends Handle {
     });
   }
 
-  /** Ends the thread, and all waits. */
+  /** Ends all waits. */
   close(): void {
     this.end((address) => {
       try {

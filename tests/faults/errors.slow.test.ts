@@ -14,7 +14,7 @@ const { ENOMEM, EMFILE, ENOSPC, EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ENOSYS, E
 /** What the kernel tells of these calls besides having no memory and no descriptors. */
 const more: Readonly<Record<string, readonly number[]>> = {
   create_unnamed: [ENOSPC, EACCES],
-  create_allocate: [ENOSPC],
+  create_allocate: [ENOSPC, EINTR],
   create_link: [ENOSPC, EACCES],
   open_handle: [EACCES],
   open_existing: [EACCES, EAGAIN, EINTR],
@@ -26,6 +26,8 @@ const more: Readonly<Record<string, readonly number[]>> = {
   lock_create: [ENOSPC, EACCES],
   await_sleep: [EINTR, EFAULT],
   await_several: [EINTR, EFAULT, ENOSYS, EPERM],
+  uring_setup: [EPERM, ENOSYS],
+  uring_submit: [EAGAIN],
   shared_lock: [EAGAIN, EINVAL],
 };
 

@@ -63,6 +63,7 @@ function testSources({ os, libc }: TestPlatform): string[] {
       "descriptors.c",
       "truncation.c",
       "semaphores.c",
+      "uring.c",
     ],
     darwin: [...posix, "darwin.c"],
     windows: ["win32.c"],

@@ -16,6 +16,16 @@
   __attribute__((constructor)) static void register_##name(void) { register_test(#name, name); } \
   static void name(void)
 
+/* The same for a case with waiters (zb_waiter_open), and a second case in which threads wait, if the kernel did before. */
+#define WAITER_TEST(name) \
+  static void run_##name(void); \
+  TEST(name) { run_##name(); } \
+  TEST(name##_with_threads) { \
+    make_waiters_use_threads(); \
+    run_##name(); \
+  } \
+  static void run_##name(void)
+
 /* Whether the program is compiled with ThreadSanitizer, which makes everything several times slower. */
 #if defined(__SANITIZE_THREAD__)
 #define THREAD_SANITIZER 1
@@ -61,6 +71,8 @@ const char *temporary_path(const char *file);
 /* Whether just so many threads and processes wait for the semaphore. Where the system does not tell, it is true after
  * a moment: no case may need it to hold. */
 bool waits(zb_semaphore *semaphore, uint32_t count);
+/* From now on the waiters of this process use threads. */
+void make_waiters_use_threads(void);
 /* Whether the bell of a waiter (zb_waiter_open) rings within the time; takes the byte. */
 bool rings(int32_t bell, int wait_ms);
 /* Closes what is the listener's, once the waiter is closed; fails if the waiter has left its own end open. */

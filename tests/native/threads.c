@@ -118,7 +118,7 @@ static void *open_waiter(void *name) {
   return NULL;
 }
 
-TEST(a_waiter_ends_at_the_end_of_its_thread_before_its_semaphore) {
+WAITER_TEST(a_waiter_ends_at_the_end_of_its_thread_before_its_semaphore) {
   struct ring ring;
   open_buffer(&ring, 0, 4096);
   run_in_thread(open_waiter, ring.name);

@@ -148,6 +148,18 @@ int32_t zb_shared_lock(zb_memory *memory);
  * yet. Codes of zb_reader_open_source. */
 int32_t zb_memory_open_source(const char *name, uint64_t device, uint64_t inode, zb_memory **memory);
 
+/* linux_uring.c, no_uring.c: for waiter.c */
+
+/* Waits for a semaphore in the kernel, without a thread. All calls are of the thread that opens it. */
+struct zb_uring;
+/* `bell` is the socket that gets a byte for each wait. NULL if the system has no such waits, refuses them, or has no memory or
+ * descriptors for them. */
+struct zb_uring *zb_uring_open(struct zb_semaphore *semaphore, int bell);
+/* As zb_waiter_arm, zb_waiter_heard and zb_waiter_close. */
+void zb_uring_arm(struct zb_uring *uring, int32_t wait_us);
+void zb_uring_heard(struct zb_uring *uring);
+void zb_uring_close(struct zb_uring *uring);
+
 /* The system's file: linux.c, darwin.c, win32.c */
 
 /* Monotonic time in nanoseconds. The coarse time is cheaper and up to 10 ms behind. */

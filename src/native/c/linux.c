@@ -90,12 +90,15 @@ int zb_socket_pair(int ends[2]) {
 /* ---- files of /dev/shm --------------------------------------------------------------------------------------- */
 
 /* A full file system is an error now, instead of a SIGBUS at the first access. Signals have to wait: some versions of Linux
- * undo the whole allocation for one, and a process that gets many would never complete it. */
+ * undo the whole allocation for one, and a process that gets many would never complete it. The end of a waiter's wait
+ * (linux_uring.c) interrupts it as well, but no new wait begins meanwhile. */
 static int allocate(int fd, uint64_t size) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = ZB_CALL(create_allocate, posix_fallocate(fd, 0, (off_t)size), errno);
+  int error;
+  do error = ZB_CALL(create_allocate, posix_fallocate(fd, 0, (off_t)size), errno);
+  while (error == EINTR);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return error;
 }
@@ -282,8 +285,6 @@ int32_t zb_semaphore_remove(const char *name, int32_t role) {
   semaphore_path(path, name, role);
   return ZB_CALL(semaphore_remove, unlink(path), -1) == 0 ? ZB_OK : zb_code_of(errno);
 }
-
-static const uint64_t one_waiter = (uint64_t)1 << 32;
 
 static long futex(_Atomic(uint64_t) *data, int operation, uint32_t value, const struct timespec *deadline) {
   /* little-endian: the low half of the word, which is the value, has the address of the word */

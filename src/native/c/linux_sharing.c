@@ -50,8 +50,6 @@ struct wait_for {
 
 #define MOST_WAITS 128
 
-static const uint64_t one_waiter = (uint64_t)1 << 32;
-
 int32_t zb_semaphores_await(zb_semaphore *const *semaphores, uint32_t count, int64_t deadline_ns) {
   static atomic_bool is_missing;
   struct wait_for waits[MOST_WAITS];

@@ -10,6 +10,8 @@
 
 #include <limits.h>
 
+static const uint64_t one_waiter = (uint64_t)1 << 32;
+
 static inline _Atomic(uint64_t) *data_of(zb_semaphore *semaphore) {
   return &((struct zb_semaphore_layout *)zb_object_address(&semaphore->object))->data;
 }

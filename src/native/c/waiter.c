@@ -1,4 +1,4 @@
-/* A thread that waits for a semaphore, so that the event loop does not block. */
+/* Waits for a semaphore, so that the event loop does not block: in the kernel (linux_uring.c), or else in a thread. */
 #include "fault.h"
 #include "internal.h"
 
@@ -12,7 +12,8 @@
 struct zb_waiter {
   struct zb_resource resource;
   zb_semaphore *semaphore;
-  int bell; /* the socket that the thread writes to; the caller has the other end */
+  int bell;               /* the socket that gets the bytes; the caller has the other end */
+  struct zb_uring *uring; /* NULL: a thread waits, and the rest is for it */
   pthread_t thread;
   pthread_mutex_t mutex;
   pthread_cond_t changed;
@@ -50,19 +51,9 @@ static void close_resource(struct zb_resource *resource) {
   zb_waiter_close(ZB_RESOURCE_OF(zb_waiter, resource));
 }
 
-int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **result) {
-  int ends[2];
-  zb_waiter *waiter = ZB_CALL(waiter_allocate, calloc(1, sizeof *waiter), NULL);
-  if (waiter == NULL) return ZB_NO_MEMORY;
-  if (ZB_CALL(waiter_sockets, zb_socket_pair(ends), -1) != 0) {
-    free(waiter);
-    return zb_code_of(errno);
-  }
-  waiter->semaphore = semaphore;
-  waiter->bell = ends[1];
+static int start_thread(zb_waiter *waiter) {
   pthread_mutex_init(&waiter->mutex, NULL);
   pthread_cond_init(&waiter->changed, NULL);
-
   /* Block all signals: other threads handle them. Only SIGBUS stays: a fault is delivered to the thread that causes it,
    * and the system ends the process if that thread blocks it. */
   sigset_t all, before;
@@ -71,30 +62,13 @@ int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter *
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int error = ZB_CALL(waiter_thread, pthread_create(&waiter->thread, NULL, run, waiter), errno);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (error != 0) {
-    close(ends[0]);
-    close(ends[1]);
-    pthread_cond_destroy(&waiter->changed);
-    pthread_mutex_destroy(&waiter->mutex);
-    free(waiter);
-    return error == EAGAIN ? ZB_NO_MEMORY : zb_code_of(error);
-  }
-  zb_resource_add(&waiter->resource, close_resource);
-  *descriptor = ends[0];
-  *result = waiter;
-  return ZB_OK;
+  if (error == 0) return 0;
+  pthread_cond_destroy(&waiter->changed);
+  pthread_mutex_destroy(&waiter->mutex);
+  return error;
 }
 
-void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
-  pthread_mutex_lock(&waiter->mutex);
-  waiter->deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
-  pthread_mutex_unlock(&waiter->mutex);
-  /* Signal after unlocking: otherwise the thread wakes and has to sleep again for the mutex. */
-  pthread_cond_signal(&waiter->changed);
-}
-
-void zb_waiter_close(zb_waiter *waiter) {
-  zb_resource_remove(&waiter->resource);
+static void end_thread(zb_waiter *waiter) {
   pthread_mutex_lock(&waiter->mutex);
   atomic_store_explicit(&waiter->stopped, true, memory_order_relaxed);
   pthread_cond_signal(&waiter->changed);
@@ -107,6 +81,55 @@ void zb_waiter_close(zb_waiter *waiter) {
   pthread_join(waiter->thread, NULL);
   pthread_cond_destroy(&waiter->changed);
   pthread_mutex_destroy(&waiter->mutex);
+}
+
+int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **result) {
+  int ends[2];
+  zb_waiter *waiter = ZB_CALL(waiter_allocate, calloc(1, sizeof *waiter), NULL);
+  if (waiter == NULL) return ZB_NO_MEMORY;
+  if (ZB_CALL(waiter_sockets, zb_socket_pair(ends), -1) != 0) {
+    free(waiter);
+    return zb_code_of(errno);
+  }
+  waiter->semaphore = semaphore;
+  waiter->bell = ends[1];
+  waiter->uring = zb_uring_open(semaphore, ends[1]);
+  int error = waiter->uring == NULL ? start_thread(waiter) : 0;
+  if (error != 0) {
+    close(ends[0]);
+    close(ends[1]);
+    free(waiter);
+    return error == EAGAIN ? ZB_NO_MEMORY : zb_code_of(error);
+  }
+  zb_resource_add(&waiter->resource, close_resource);
+  *descriptor = ends[0];
+  *result = waiter;
+  return ZB_OK;
+}
+
+void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
+  if (waiter->uring != NULL) {
+    zb_uring_arm(waiter->uring, wait_us);
+    return;
+  }
+  pthread_mutex_lock(&waiter->mutex);
+  waiter->deadline_ns = zb_now_ns() + (int64_t)wait_us * 1000;
+  pthread_mutex_unlock(&waiter->mutex);
+  /* Signal after unlocking: otherwise the thread wakes and has to sleep again for the mutex. */
+  pthread_cond_signal(&waiter->changed);
+}
+
+/* The thread has left the count before it rings. */
+void zb_waiter_heard(zb_waiter *waiter) {
+  if (waiter->uring != NULL) zb_uring_heard(waiter->uring);
+}
+
+void zb_waiter_close(zb_waiter *waiter) {
+  zb_resource_remove(&waiter->resource);
+  if (waiter->uring != NULL)
+    zb_uring_close(waiter->uring);
+  else
+    end_thread(waiter);
   close(waiter->bell);
   free(waiter);
 }

@@ -160,6 +160,8 @@ void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us) {
   SetEvent(waiter->armed);
 }
 
+void zb_waiter_heard(zb_waiter *waiter) { (void)waiter; }
+
 void zb_waiter_close(zb_waiter *waiter) {
   zb_resource_remove(&waiter->resource);
   SetEvent(waiter->stopped);

@@ -3,8 +3,8 @@
  * Ownership: an object that a *_open, *_create or *_view function stores through its last parameter belongs to the
  * caller until the matching *_close. Memory and semaphores must outlive the readers, writers and waiters that use
  * them. Threads: an object belongs to the thread that opened it. When that thread ends, the helper closes what the thread
- * has not: for peers it is as if a process had died that holds its roles and locks. A waiter has a thread of its own,
- * which touches nothing but its semaphore. Results: 0 or a count, otherwise a negative code of codes.def. No function prints, exits,
+ * has not: for peers it is as if a process had died that holds its roles and locks. A waiter may have a thread of
+ * its own, which touches nothing but its semaphore. Results: 0 or a count, otherwise a negative code of codes.def. No function prints, exits,
  * or retries after EINTR. Sizes and sequence numbers of frames are doubles, exact to 2^53, because they cross into
  * JavaScript. */
 #ifndef ZEROBUFFER_H
@@ -19,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 9
+#define ZB_ABI_VERSION 10
 
 enum zb_code {
   ZB_OK = 0,
@@ -402,13 +402,16 @@ ZB_API void zb_writer_cancel(zb_writer *writer);
 
 /* ---- waiting without blocking -------------------------------------------------------------------------------- */
 
-/* Starts a thread that waits for a semaphore on behalf of an event loop. `descriptor` receives a socket that becomes
- * readable, with one byte for each wait. The caller closes it. On Windows it receives the N of the named pipe
- * \\.\pipe\zerobuffer-PID-N. */
+/* Makes what waits for a semaphore on behalf of an event loop: the kernel, if it is Linux and offers that (io_uring), or a
+ * thread. `descriptor` receives a socket that becomes readable, with one byte for each wait. The caller closes it. On
+ * Windows it receives the N of the named pipe \\.\pipe\zerobuffer-PID-N. */
 ZB_API int32_t zb_waiter_open(zb_semaphore *semaphore, int32_t *descriptor, zb_waiter **waiter);
-/* Starts one wait. A byte arrives when the semaphore has a token, which it keeps, or after `wait_us`. */
+/* Starts one wait. A byte arrives when the semaphore has a token, which it keeps, or after `wait_us`. The next wait may start
+ * once that byte is there. */
 ZB_API void zb_waiter_arm(zb_waiter *waiter, int32_t wait_us);
-/* Ends the thread at once, even during a wait. */
+/* Says that the byte is there: the waiter is no longer counted as one that each post has to wake. */
+ZB_API void zb_waiter_heard(zb_waiter *waiter);
+/* Ends the waiter at once, even during a wait. */
 ZB_API void zb_waiter_close(zb_waiter *waiter);
 
 #include "sharing.h"

@@ -4,6 +4,7 @@ import type { Protection } from "./protection.ts";
 
 const OIEB = "src/native/c/oieb.c";
 const READER = "src/native/c/reader.c";
+const URING = "src/native/c/linux_uring.c";
 const HEADERS = "src/native/c/reader.h";
 const WRITER = "src/native/c/writer.c";
 const LINUX = "src/native/c/linux.c";
@@ -72,8 +73,8 @@ export const native: readonly Protection[] = [
     what: "a fault in the thread that waits is survived",
     file: "src/native/c/waiter.c",
     changes: [["  sigdelset(&all, SIGBUS);\n", ""]],
-    test: HOSTILE,
-    only: "has truncated",
+    test: C_TESTS,
+    only: "semaphore that is truncated end",
   },
   {
     what: "a descriptor is closed when a call fails",
@@ -193,6 +194,46 @@ export const native: readonly Protection[] = [
     changes: [["      zb_semaphore_wake(waiter->semaphore);\n    ZB_POINT", "      (void)0;\n    ZB_POINT"]],
     test: C_TESTS,
     only: "does not swallow the wake up",
+  },
+  {
+    what: "a wait of the kernel's passes on the wake-up that was not for it alone",
+    file: URING,
+    changes: [
+      [
+        "  if ((uint32_t)before > 0 && before >> 32 > 1) zb_semaphore_wake(uring->semaphore);",
+        "  (void)before;",
+      ],
+    ],
+    test: C_TESTS,
+    only: "no wake up is lost",
+  },
+  {
+    what: "the count of waiters is left once the bell is heard",
+    file: URING,
+    changes: [["  if (uring->pending == 0) leave(uring);\n", ""]],
+    test: C_TESTS,
+    only: "many waits rings once",
+  },
+  {
+    what: "a waiter that is closed takes its wait out of the kernel",
+    file: URING,
+    changes: [["  cancel(uring);\n  leave(uring);\n  free_uring", "  leave(uring);\n  free_uring"]],
+    test: C_TESTS,
+    only: "waiter that is closed leaves the next wake up",
+  },
+  {
+    what: "the bell rings at once when the kernel takes no requests",
+    file: URING,
+    changes: [["  if (taken < 3) ring_bell(uring);\n", ""]],
+    test: C_TESTS,
+    only: "takes no more requests",
+  },
+  {
+    what: "an allocation that was interrupted is asked for again",
+    file: LINUX,
+    changes: [["while (error == EINTR);", "while (0);"]],
+    test: "tests/faults/waiting.test.ts",
+    only: "is allocated",
   },
   {
     what: "no tail of 1 to 15 bytes is left",
