@@ -116,7 +116,7 @@ export async function laterLaps({ rate, count }: Pick<Pictures, "rate" | "count"
       compare(turns, "p50Ns", "relay", "C", { atMost: 1 }),
       { ...compare(turns, "p99Ns", "relay", "C", { atMost: 1 }), of: "relay p99", to: "C p99" },
       compare(turns, "p50Ns", "relay", "C on the helper", { atMost: 1.05 }),
-      { ...compare(turns, "cpuSeconds", "relay", "C"), of: "relay, processor time", to: "C, processor time" },
+      { ...compare(turns, "cpuSeconds", "relay", "C"), of: "relay CPU", to: "C CPU" },
       ...(count < 10_000
         ? []
         : [{ ...compare(turns, "p999Ns", "relay", "C"), of: "relay p99.9", to: "C p99.9" }]),
