@@ -60,7 +60,10 @@ export function chartOf({ machine, measurements }: Pick<BenchDocument, "machine"
     y += GAP;
   }
   const { cpu, processors, kernel, bun, version } = machine;
-  const where = `zerobuffer ${version} on ${cpu}, ${processors} processors, ${kernel.replace(/-.*/, "")}, Bun ${bun}: medians of bench throughput`;
+  const what = `Medians of bench throughput, zerobuffer ${version}, Bun ${bun}`;
+  shapes.push(text(MARGIN, y + 15, what, 0.6));
+  y += LINE;
+  const where = `${cpu}, ${processors} processors, ${kernel.replace(/-.*/, "")}`;
   shapes.push(text(MARGIN, y + 15, where, 0.6));
   const [width, height] = [LABELS + LONGEST + RIGHT, y + LINE + MARGIN];
   const title = "Frames per second of zerobuffer, a pipe and a Unix socket";
