@@ -139,6 +139,17 @@ void close_ring(struct ring *ring) {
   zb_semaphore_close(ring->released);
 }
 
+void open_waited(struct ring *ring, zb_waiter **waiter, int32_t *bell) {
+  open_ring(ring, 256);
+  OK(zb_waiter_open(ring->written, bell, waiter));
+}
+
+void close_waited(struct ring *ring, zb_waiter *waiter, int32_t bell) {
+  zb_waiter_close(waiter);
+  close_bell(bell);
+  close_ring(ring);
+}
+
 void reset_ring(struct ring *ring) {
   close_ends(ring);
   while (zb_semaphore_take(ring->written, UINT32_MAX) > 0) continue;

@@ -102,6 +102,9 @@ void open_ring(struct ring *ring, uint64_t payload_size);
 /* Makes memory and semaphores of a buffer and its OIEB, and no ends. */
 void open_buffer(struct ring *ring, uint64_t metadata_size, uint64_t payload_size);
 void close_ring(struct ring *ring);
+/* A small ring, and a waiter for its frames. */
+void open_waited(struct ring *ring, zb_waiter **waiter, int32_t *bell);
+void close_waited(struct ring *ring, zb_waiter *waiter, int32_t bell);
 /* Makes the ring empty and both its ends new. */
 void reset_ring(struct ring *ring);
 

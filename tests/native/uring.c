@@ -45,9 +45,7 @@ TEST(the_kernel_waits_without_a_thread_if_it_can) {
   OK(zb_waiter_open(ring.written, &bell, &waiter));
   EQUAL(count_urings(), offered);
   if (offered) EQUAL(count_threads(), threads);
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 WAITER_TEST(a_waiter_leaves_no_descriptor_thread_or_waiting_count) {
@@ -81,8 +79,7 @@ WAITER_TEST(each_of_many_waits_rings_once_however_it_ends) {
   struct ring ring;
   zb_waiter *waiter;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   for (int round = 0; round < 1000; round++) {
     /* In turn: a token that is there, one that comes, none, and one that comes about when the time is up. */
     if (round % 4 == 0) zb_semaphore_post(ring.written, 1);
@@ -99,9 +96,7 @@ WAITER_TEST(each_of_many_waits_rings_once_however_it_ends) {
     zb_semaphore_take(ring.written, UINT32_MAX);
   }
   CHECK(!rings(bell, 20));
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 TEST(a_wait_that_begins_before_the_last_one_has_ended_ends_that) {
@@ -161,15 +156,12 @@ static void use_thread(void) {
   struct ring ring;
   zb_waiter *waiter;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   EQUAL(count_urings(), 0);
   zb_waiter_arm(waiter, 30000000);
   zb_semaphore_post(ring.written, 1);
   CHECK(rings(bell, 15000));
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 TEST(a_thread_waits_if_nobody_may_set_up_an_io_uring) {
@@ -199,17 +191,14 @@ TEST(a_thread_waits_if_there_is_no_descriptor_for_an_io_uring) {
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
   EQUAL(count_urings(), 0);
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 TEST(a_waiter_rings_at_once_and_closes_when_the_kernel_takes_no_more_requests) {
   struct ring ring;
   zb_waiter *waiter, *other;
   int32_t bell, bell_of_other;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   OK(zb_waiter_open(ring.released, &bell_of_other, &other));
   zb_waiter_arm(other, 30000000);
   if (answer_call(SYS_io_uring_enter, EAGAIN)) {
@@ -251,8 +240,7 @@ WAITER_TEST(a_wait_ends_whatever_a_peer_stores_in_the_semaphore) {
   pthread_t thread;
   zb_waiter *waiter;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   start_thread(&thread, scribble, &ring);
   for (int round = 0; round < 1000; round++) {
     zb_waiter_arm(waiter, 1000);
@@ -262,9 +250,7 @@ WAITER_TEST(a_wait_ends_whatever_a_peer_stores_in_the_semaphore) {
   }
   atomic_store(&is_over, true);
   join_thread(thread);
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 WAITER_TEST(waits_for_a_semaphore_that_is_truncated_end_and_the_next_look_reports_it) {
@@ -272,8 +258,7 @@ WAITER_TEST(waits_for_a_semaphore_that_is_truncated_end_and_the_next_look_report
     struct ring ring;
     zb_waiter *waiter;
     int32_t bell;
-    open_ring(&ring, 256);
-    OK(zb_waiter_open(ring.written, &bell, &waiter));
+    open_waited(&ring, &waiter, &bell);
     int64_t start = zb_now_ns();
     if (before == 0) {
       zb_waiter_arm(waiter, 30000);
@@ -292,9 +277,7 @@ WAITER_TEST(waits_for_a_semaphore_that_is_truncated_end_and_the_next_look_report
     }
     CHECK(elapsed_ms(start) >= 89);
     zb_waiter_arm(waiter, 30000000);
-    zb_waiter_close(waiter);
-    close_bell(bell);
-    close_ring(&ring);
+    close_waited(&ring, waiter, bell);
   }
 }
 
@@ -302,8 +285,7 @@ TEST(memory_is_created_while_waits_end) {
   struct ring ring;
   zb_waiter *waiter;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   for (int round = 0; round < 50; round++) {
     zb_memory *memory;
     zb_waiter_arm(waiter, 100 * (round + 1));
@@ -313,7 +295,5 @@ TEST(memory_is_created_while_waits_end) {
     OK(zb_memory_unlink(memory));
     zb_memory_close(memory);
   }
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }

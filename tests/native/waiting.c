@@ -165,9 +165,7 @@ WAITER_TEST(a_waiter_rings_when_a_token_comes_and_leaves_it) {
     OK(zb_reader_release(ring.reader, (uint32_t)sequence - 1, 1));
   }
   CHECK(waits(ring.written, 0));
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 WAITER_TEST(a_waiter_rings_at_once_when_there_is_a_token_already) {
@@ -181,25 +179,20 @@ WAITER_TEST(a_waiter_rings_at_once_when_there_is_a_token_already) {
   zb_waiter_arm(waiter, 30000000);
   CHECK(rings(bell, 15000));
   EQUAL(zb_semaphore_value(ring.written), 1);
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 WAITER_TEST(a_waiter_rings_once_when_its_time_is_up) {
   struct ring ring;
   zb_waiter *waiter;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   int64_t start = zb_now_ns();
   zb_waiter_arm(waiter, 30000);
   CHECK(rings(bell, 15000));
   CHECK(elapsed_ms(start) >= 29);
   CHECK(!rings(bell, 50));
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 WAITER_TEST(a_waiter_closes_at_once_in_the_middle_of_a_wait_and_takes_its_end_along) {
@@ -224,14 +217,11 @@ WAITER_TEST(a_waiter_that_nobody_listens_to_goes_on_when_its_bell_is_full) {
   struct ring ring;
   zb_waiter *waiter;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   zb_semaphore_post(ring.written, 1);
   for (int i = 0; i < 1000; i++) zb_waiter_arm(waiter, 1000);
   CHECK(rings(bell, 15000));
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 static void *write_when_two_wait(void *argument) {
@@ -246,8 +236,7 @@ WAITER_TEST(a_waiter_does_not_swallow_the_wake_up_of_a_reader_that_blocks) {
   zb_waiter *waiter;
   pthread_t thread;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   zb_waiter_arm(waiter, 30000000);
   UNTIL(waits(ring.written, 1));
   int64_t start = zb_now_ns();
@@ -255,9 +244,7 @@ WAITER_TEST(a_waiter_does_not_swallow_the_wake_up_of_a_reader_that_blocks) {
   EQUAL(zb_reader_next(ring.reader, 30000000, 0), 1);
   CHECK(elapsed_ms(start) < 15000);
   join_thread(thread);
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 /* ---- a waiter and a reader on one semaphore ------------------------------------------------------------------ */
@@ -278,8 +265,7 @@ WAITER_TEST(no_wake_up_is_lost_between_a_waiter_and_a_reader_that_blocks_however
   pthread_t thread;
   zb_waiter *waiter;
   int32_t bell;
-  open_ring(&ring, 256);
-  OK(zb_waiter_open(ring.written, &bell, &waiter));
+  open_waited(&ring, &waiter, &bell);
   zb_waiter_arm(waiter, 20000000);
   start_thread(&thread, take_every_token, &ring);
   for (int posted = 0; posted < POSTS; posted++) {
@@ -294,9 +280,7 @@ WAITER_TEST(no_wake_up_is_lost_between_a_waiter_and_a_reader_that_blocks_however
   int64_t start = zb_now_ns();
   join_thread(thread);
   CHECK(elapsed_ms(start) < 15000);
-  zb_waiter_close(waiter);
-  close_bell(bell);
-  close_ring(&ring);
+  close_waited(&ring, waiter, bell);
 }
 
 /* ---- a call that must not wait ------------------------------------------------------------------------------- */
