@@ -40,8 +40,14 @@ function readTotals(reportPath: string, exitCode: number): Totals {
   return { passed: count("tests") - failures - skipped, failed, skipped };
 }
 
+/** A file's totals, and what it has printed. */
+interface FileRun {
+  totals: Totals;
+  output: string;
+}
+
 /** Runs a file, and prints what it has printed in one piece when it has ended. */
-async function runFile(file: string, directory: string): Promise<Totals> {
+async function runFile(file: string, directory: string): Promise<FileRun> {
   const reportPath = join(directory, `${Bun.hash(file)}.xml`);
   const outputPath = `${reportPath}.log`;
   const command = ["test", `./${file}`, "--reporter=junit", `--reporter-outfile=${reportPath}`];
@@ -55,10 +61,10 @@ async function runFile(file: string, directory: string): Promise<Totals> {
   });
   closeSync(output);
   await child.exited;
-  // Its bytes, not the file: the system refuses to copy from file to file where the output is appended to.
-  await Bun.write(Bun.stdout, await Bun.file(outputPath).bytes());
-  if (child.signalCode !== null) console.error(`${file}: ended by ${child.signalCode}`);
-  return readTotals(reportPath, child.exitCode ?? 1);
+  let text = readFileSync(outputPath, "utf8");
+  if (child.signalCode !== null) text += `${file}: ended by ${child.signalCode}\n`;
+  await Bun.write(Bun.stdout, text);
+  return { totals: readTotals(reportPath, child.exitCode ?? 1), output: text };
 }
 
 const { values, positionals: wanted } = parseArgs({
@@ -80,12 +86,13 @@ const files = [...new Bun.Glob("tests/**/*.test.ts").scanSync(root)]
   .sort();
 const directory = mkdtempSync(join(tmpdir(), "zerobuffer-test-"));
 const sum: Totals = { passed: 0, failed: 0, skipped: 0 };
-const failedFiles: string[] = [];
+/** What files with failures have printed, by their names. */
+const failures = new Map<string, string>();
 
 async function runNext(): Promise<void> {
   for (let file = files.shift(); file !== undefined; file = files.shift()) {
-    const totals = await runFile(file, directory);
-    if (totals.failed > 0) failedFiles.push(file);
+    const { totals, output } = await runFile(file, directory);
+    if (totals.failed > 0) failures.set(file, output);
     sum.passed += totals.passed;
     sum.failed += totals.failed;
     sum.skipped += totals.skipped;
@@ -95,6 +102,8 @@ async function runNext(): Promise<void> {
 await Promise.all(Array.from({ length: Number(values.jobs) }, runNext));
 rmSync(directory, { recursive: true });
 
-for (const file of failedFiles) console.error(`failed: ${file}`);
+// Once more at the end, where it is found.
+for (const output of failures.values()) console.log(output.replaceAll(/^\((pass|skip)\) .*\n/gm, ""));
+for (const file of failures.keys()) console.log(`failed: ${file}`);
 console.log(`${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ""}`);
 process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;

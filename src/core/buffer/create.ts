@@ -47,7 +47,7 @@ const NAME_LINGERS_MS = process.platform === "win32" ? 1000 : 0;
  * How long to wait, in milliseconds, for room that files without names take: readers that had frames of a killed forwarder let go
  * of its memory once they notice its death.
  */
-const MEMORY_LINGERS_MS = 1000;
+const MEMORY_LINGERS_MS = 2000;
 
 /**
  * Creates the buffer for its reader, which is this process, or adopts one that its writer has created (docs/protocol.md,
@@ -89,6 +89,9 @@ class Creation {
   readonly #flags: bigint;
   readonly #start = performance.now();
   readonly #patience = new Patience(0);
+  #wasFull = false;
+  /** Whether files without names took room when there was too little. */
+  #isMemoryHeld = false;
 
   constructor(name: string, config: BufferConfig | undefined, flags = 0n) {
     checkName(name);
@@ -108,11 +111,20 @@ class Creation {
       if (!(result instanceof SharedBuffer)) this.#patience.check(result);
       return result;
     } catch (error) {
-      const isFull = error instanceof ResourceExhaustedError && hasNamelessMemory();
-      const lingersMs = isFull ? MEMORY_LINGERS_MS : NAME_LINGERS_MS;
-      if (performance.now() - this.#start >= lingersMs) throw error;
+      if (performance.now() - this.#start >= NAME_LINGERS_MS && !this.#mayFindRoom(error)) throw error;
       return { error: error as ZeroBufferError };
     }
+  }
+
+  /** Whether room that was missing may be there for the next attempt. */
+  #mayFindRoom(error: unknown): boolean {
+    if (!(error instanceof ResourceExhaustedError)) return false;
+    const isFirst = !this.#wasFull;
+    this.#wasFull = true;
+    this.#isMemoryHeld ||= hasNamelessMemory();
+    if (this.#isMemoryHeld) return performance.now() - this.#start < MEMORY_LINGERS_MS;
+    // What was held when the attempt failed may have been let go of before this look.
+    return isFirst;
   }
 
   #tryCreate(): SharedBuffer | Obstacle {

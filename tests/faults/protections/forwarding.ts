@@ -179,7 +179,7 @@ const passing: readonly Protection[] = [
   {
     what: "a forwarder that starts again waits for the room of its old source",
     file: "src/core/buffer/create.ts",
-    changes: [["const MEMORY_LINGERS_MS = 1000;", "const MEMORY_LINGERS_MS = 0;"]],
+    changes: [["const MEMORY_LINGERS_MS = 2000;", "const MEMORY_LINGERS_MS = 0;"]],
     test: PROCESSES,
     only: "let go of its old source",
   },

@@ -34,7 +34,7 @@ test("the chart has a bar for each transport, as long as its rate, and says what
   );
   expect(widths).toEqual([420, 52.5, 26.3, 420, 52.5, 26.3, 420, 52.5, 26.3]);
   expect(chart).toContain(">12,000,000 (732.4 MiB/s)<");
-  expect(chart).toContain("A &amp; B, 2 processors, Linux 6.1,");
+  expect(chart).toContain(">A &amp; B, 2 processors, Linux 6.1<");
 });
 
 test("terminals are drawn side by side, with their headings and colours", async () => {
