@@ -34,8 +34,11 @@ export class Visitor implements AsyncDisposable {
     return this;
   }
 
+  /** Waits for a text of this type; fails once the socket is closed. */
   async hears(type: string): Promise<void> {
-    await eventually(() => this.texts.some((text) => text.type === type));
+    const isHeard = () => this.texts.some((text) => text.type === type);
+    await eventually(() => isHeard() || this.closed !== undefined);
+    if (!isHeard()) throw new Error(`closed before ${type} came: ${JSON.stringify(this.closed)}`);
   }
 
   async ends(): Promise<{ code: number; reason: string } | undefined> {
