@@ -1,7 +1,7 @@
 // Takes frames from a ring, many at a time, and hands them out one by one or in batches.
 
 import { Code } from "../native/codes.ts";
-import { Look, READ_ATTACHMENT, READ_SHARED, READER_LOOKAHEAD, type RingReader } from "../native/ring.ts";
+import { Look, READ_ATTACHMENT, READ_SHARED, type RingReader } from "../native/ring.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
   ClosedError,
@@ -33,6 +33,8 @@ export class Lookahead {
   readonly #attachments: Attachments | undefined;
   /** Of the frames of the last look. */
   #lender: Lender;
+  /** Whether its frames are passed on to nobody and none lie in other buffers: the looks of most readers have less to do. */
+  #isPlain: boolean;
 
   /** Number of frames of the last look at the ring, and how many of them are handed out. */
   #available = 0;
@@ -62,6 +64,12 @@ export class Lookahead {
     this.#watch = watch;
     this.#reads = reads;
     this.#attachments = attachments;
+    this.#isPlain = attachments === undefined;
+  }
+
+  /** From now on its frames are passed on. */
+  noteTarget(): void {
+    this.#isPlain = false;
   }
 
   /** Frames handed out so far. */
@@ -110,7 +118,7 @@ export class Lookahead {
     // The token of a close may have come together with that of the last frame. Not through #block: a call deeper, and the
     // compiler does not inline the foreign call.
     const code = this.#ring.next(sliceMs * 1000, Look.UNLESS_SURPLUS);
-    this.#owner.source?.noteBlocked();
+    if (!this.#isPlain) this.#owner.source?.noteBlocked();
     if (this.#accept(code)) return true;
     // Most reads end here, without a look at the clock. A token without a frame ends the slice early: then the wait may
     // last up to a slice too long.
@@ -199,16 +207,9 @@ export class Lookahead {
 
   /** Whether `code`, what {@link RingReader.next} has returned, means frames to hand out. Throws what else it means. */
   #accept(code: number): boolean {
-    if (code > 0) {
-      if (code > READER_LOOKAHEAD) return this.#acceptSpecial(code);
-      if (this.#lender !== this.#owner) this.#lender = this.#owner;
-      return this.#offer(code);
-    }
-    if (code === Code.AGAIN || code === Code.INTERRUPTED) return false;
-    throw this.#refusal(code as Code);
-  }
-
-  #offer(count: number): true {
+    // Most codes of most readers are the number of frames. All that is rare is elsewhere: the compiler inlines what is small.
+    const count = code > 0 && this.#isPlain ? code : this.#framesOf(code);
+    if (count === 0) return false;
     this.#available = count;
     this.#handedOut = 0;
     this.#watch.noteFrames();
@@ -217,18 +218,20 @@ export class Lookahead {
     return true;
   }
 
-  /** {@link #accept} for an attachment, and for frames in the memory that is attached. */
-  #acceptSpecial(code: number): boolean {
-    const attachments = this.#attachments as Attachments;
+  /** How many frames `code` means, and whose. Answers attachments. */
+  #framesOf(code: number): number {
     let next = code;
     for (let i = 0; next === READ_ATTACHMENT; i++) {
-      if (i === MOST_ATTACHMENTS) return false;
-      attachments.answer();
+      if (i === MOST_ATTACHMENTS) return 0;
+      this.#attachments?.answer();
       next = this.#ring.next(0, Look.FOR_TOKENS);
     }
-    if (next <= READ_SHARED) return this.#accept(next);
-    this.#lender = attachments.lend(next - READ_SHARED);
-    return this.#offer(next - READ_SHARED);
+    if (next === Code.AGAIN || next === Code.INTERRUPTED) return 0;
+    if (next < 0) throw this.#refusal(next as Code);
+    const isShared = next > READ_SHARED;
+    const count = isShared ? next - READ_SHARED : next;
+    this.#lender = isShared ? (this.#attachments as Attachments).lend(count) : this.#owner;
+    return count;
   }
 
   // ---- handing out -------------------------------------------------------------------------------------------------

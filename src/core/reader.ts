@@ -117,7 +117,10 @@ export class Reader implements Disposable {
     this.#metadata = new ReceivedMetadata(buffer);
     this.#lender = new Lender(name, memory, ring, this.#watch);
     const isAllowed = mayShare || (isSource === true && isSharingOffered());
-    this.sharing = new SharingSource(buffer, ring, writer, this.#watch, { isAllowed });
+    this.sharing = new SharingSource(buffer, ring, writer, this.#watch, {
+      isAllowed,
+      onTarget: () => this.#frames.noteTarget(),
+    });
     this.#lender.source = this.sharing;
     if (mayShare && areRolesLocked(buffer.loadOieb())) {
       this.#attachments = new Attachments(name, ring, this.#watch);

@@ -28,6 +28,7 @@ export class SharingSource {
   readonly buffer: SharedBuffer;
   readonly ring: RingReader;
   readonly #isAllowed: boolean;
+  readonly #onTarget: () => void;
   readonly #writer: Peer;
   readonly #writerWatch: Pick<WriterWatch, "settle">;
   readonly #targets = new Set<SharedTarget>();
@@ -39,19 +40,21 @@ export class SharingSource {
   /**
    * @param writer of the source.
    * @param options.isAllowed whether its frames may be shared at all.
+   * @param options.onTarget called when a writer comes to which frames are passed on.
    */
   constructor(
     buffer: SharedBuffer,
     ring: RingReader,
     writer: Peer,
     watch: Pick<WriterWatch, "settle">,
-    { isAllowed }: { isAllowed: boolean },
+    { isAllowed, onTarget }: { isAllowed: boolean; onTarget: () => void },
   ) {
     this.buffer = buffer;
     this.ring = ring;
     this.#writer = writer;
     this.#writerWatch = watch;
     this.#isAllowed = isAllowed;
+    this.#onTarget = onTarget;
   }
 
   /** Whether its reader is closed. */
@@ -68,6 +71,7 @@ export class SharingSource {
 
   add(target: SharedTarget): void {
     this.#targets.add(target);
+    this.#onTarget();
   }
 
   /** Forgets a target that has no references any more. */
