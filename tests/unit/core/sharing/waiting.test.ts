@@ -1,8 +1,9 @@
 // Asynchronous forwards that wait for room, while other calls of the same thread take the tokens that would wake them.
 
 import { describe, expect, test } from "bun:test";
-import { bytesOf } from "../../../support/buffers.ts";
-import { Rings, SIZE } from "./rings.ts";
+import { Reader, SharedWriter, Writer } from "../../../../src/core/index.ts";
+import { bytesOf, uniqueName } from "../../../support/buffers.ts";
+import { Rings, SIZE, SOURCE, TARGET } from "./rings.ts";
 
 /** Long enough for a wait that blocks the thread, in milliseconds. */
 const BLOCKED_MS = 5;
@@ -42,5 +43,21 @@ describe("an asynchronous forward that waits", () => {
     expect(rings.forwarder.tryWriteFrame(bytesOf(3, SIZE), BLOCKED_MS)).toBe(false);
     expect(rings.forwarder.framesShared).toBe(1);
     expect(await forwarded).toBe("shared");
+  });
+
+  test("goes on when a read of a source that shares nothing ends that has blocked the thread", async () => {
+    using source = new Reader(uniqueName(), SOURCE);
+    using camera = new Writer(source.name);
+    using reader = new Reader(uniqueName(), TARGET);
+    using forwarder = new SharedWriter(reader.name, source);
+    while (forwarder.tryWriteFrame(bytesOf(1, SIZE))) {}
+    camera.writeFrame(bytesOf(2, SIZE));
+    using frame = source.readFrame(0);
+    const forwarded = forwarder.forwardFrameAsync(frame);
+    reader.readFrame(0).release();
+    const { framesCopied } = forwarder;
+    expect(source.readFrame(BLOCKED_MS).isValid).toBe(false);
+    expect(forwarder.framesCopied).toBe(framesCopied + 1);
+    expect(await forwarded).toBe("copied");
   });
 });
