@@ -1,12 +1,16 @@
 // The buffer that a command reads from: waits for its writer and its frames, and reports if they do not come.
 
 import { PeerTimeoutError, type Reader, type WriterDeadError } from "../core/index.ts";
+import { compileInPauses } from "../runtime/compiler-threads.ts";
 import { CommandError } from "./failure.ts";
 import { count, grouped } from "./format.ts";
 import type { Session } from "./session.ts";
 
 /** The longest wait between two calls of `check`, in milliseconds. */
 const SLICE_MS = 250;
+
+/** A stream with so many waits for frames has pauses. The engine may start more threads after that: it is told again and again. */
+const WAITS_PER_LOOK = 16;
 
 /** How long to wait, in milliseconds. */
 interface Timeouts {
@@ -22,6 +26,7 @@ export class FrameInput {
   readonly #timeouts: Timeouts;
   readonly #session: Session;
   readonly #check: () => void | Promise<void>;
+  #waits = 0;
 
   /** @param check is called a few times per second during waits. It may throw. */
   constructor(reader: Reader, timeouts: Timeouts, session: Session, check: () => void | Promise<void>) {
@@ -64,6 +69,7 @@ export class FrameInput {
    */
   async awaitFrames<T>(read: (sliceMs: number) => Promise<T | undefined>): Promise<T> {
     const { timeoutMs } = this.#timeouts;
+    if (++this.#waits % WAITS_PER_LOOK === 0) compileInPauses();
     const frames = await this.#waitInSlices(timeoutMs, read);
     if (frames !== undefined) return frames;
     throw new CommandError(

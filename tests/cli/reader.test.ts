@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writer } from "../../src/core/index.ts";
-import { bufferMade, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { bufferMade, eventually, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
+import { nicenessOf } from "../support/proc.ts";
 import { Child, run, runJson } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
 import { transfer } from "./transfer.ts";
@@ -279,5 +280,21 @@ describe("checksums", () => {
     await run("writer", name, "-n", "2", "-s", "10");
     const { stderr } = await child.exited();
     expect(stderr).toMatch(/^[0-9a-f]{32} {2}frame 0\n[0-9a-f]{32} {2}frame 1\nRead 2 frames/);
+  });
+});
+
+describe.skipIf(process.platform !== "linux")("the engine's compiler", () => {
+  test("gives way to everything else once frames come with pauses", async () => {
+    const name = uniqueName();
+    await using reader = Child.cli(["reader", name, ...small]);
+    await bufferMade(name);
+    const ofCompiler = () => nicenessOf(reader.pid, "JITWorker");
+    await eventually(() => ofCompiler().length > 0);
+    expect(new Set(ofCompiler())).toEqual(new Set([0]));
+    await using writer = Child.cli(["writer", name, "-n", "0", "--rate", "100", "-s", "10"]);
+    await eventually(() => ofCompiler().length > 0 && ofCompiler().every((niceness) => niceness === 19));
+    reader.kill("SIGTERM");
+    expect((await reader.report()).code).toBe(143);
+    await writer.exited();
   });
 });

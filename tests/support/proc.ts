@@ -22,6 +22,15 @@ export function stateOf(pid: number): string | undefined {
   return statOf(`/proc/${pid}/task/${pid}/stat`)?.[0];
 }
 
+/** How nice the threads of a process are that have this name (setpriority(2)). */
+export function nicenessOf(pid: number, name: string): number[] {
+  const threads = `/proc/${pid}/task`;
+  if (!existsSync(threads)) return [];
+  return readdirSync(threads)
+    .filter((thread) => readFileSync(`${threads}/${thread}/comm`, "latin1").trim() === name)
+    .map((thread) => Number(statOf(`${threads}/${thread}/stat`)?.[16]));
+}
+
 /** The processes that a process has started and that are there, zombies included. */
 export function childrenOf(parent: number): number[] {
   return allPids().filter((pid) => statOf(`/proc/${pid}/stat`)?.[1] === `${parent}`);
