@@ -12,6 +12,15 @@ function statOf(path: string): string[] | undefined {
   }
 }
 
+/** What a comm file says; undefined if the thread has ended. */
+function nameOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, "latin1").trim();
+  } catch {
+    return undefined;
+  }
+}
+
 /** None on a system without /proc. */
 function allPids(): number[] {
   return existsSync("/proc") ? readdirSync("/proc").map(Number).filter(Number.isInteger) : [];
@@ -27,7 +36,7 @@ export function nicenessOf(pid: number, name: string): number[] {
   const threads = `/proc/${pid}/task`;
   if (!existsSync(threads)) return [];
   return readdirSync(threads)
-    .filter((thread) => readFileSync(`${threads}/${thread}/comm`, "latin1").trim() === name)
+    .filter((thread) => nameOf(`${threads}/${thread}/comm`) === name)
     .map((thread) => Number(statOf(`${threads}/${thread}/stat`)?.[16]));
 }
 
