@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { eventOf, resultOf, Sink, Source, upTo } from "../support/bridge.ts";
+import { eventOf, numberOf, resultOf, Sink, Source, upTo } from "../support/bridge.ts";
 import { bufferFull, uniqueName } from "../support/buffers.ts";
 import { canServe, NatsServer, Stranger } from "../support/nats.ts";
 import { Child } from "../support/process.ts";
@@ -61,18 +61,53 @@ describe.skipIf(!canServe)("while the broker is away", () => {
     await source.write(sizes(30, 4), 4);
     await server.restart();
     await eventOf(source.child, "warning");
-    await eventOf(sink.child, "warning");
-    await eventOf(sink.child, "warning");
-    await source.write(sizes(3, 34), 34);
-    expect(await sink.numbers(sizeOf, 3)).toEqual([34, 35, 36]);
+    // What comes before the subscribers are back is dropped as well.
+    let last = 33;
+    let isBack = false;
+    const first = sink.next().then((frame) => {
+      isBack = true;
+      return numberOf(frame);
+    });
+    for (; !isBack; await Bun.sleep(10)) await source.write(sizes(1, ++last), last);
+    const dropped = (await first) - 4;
+    expect(dropped).toBeGreaterThanOrEqual(30);
+    const received = sink.numbers(sizeOf);
     const { code, result } = await source.end();
     expect(code).toBe(0);
-    expect(result).toMatchObject({ frames_published: 6, frames_dropped: 30, frames_resent: 0, outages: 1 });
+    expect(result).toMatchObject({
+      frames_published: last - dropped,
+      frames_dropped: dropped,
+      frames_resent: 0,
+      outages: 1,
+    });
+    expect(await received).toEqual(upTo(last, dropped + 5));
     expect(await resultOf(sink.child)).toMatchObject({
       code: 0,
-      result: { frames_received: 6, frames_lost: 0 },
+      result: { frames_received: last - dropped, frames_lost: 0 },
     });
   });
+
+  test.each([["wait"], ["drop"]])(
+    "the end is told when the subscribers are back, with --on-outage %s",
+    async (onOutage) => {
+      await using server = await NatsServer.start();
+      const name = uniqueName();
+      await using sink = await (await Sink.start(server, name)).listens();
+      await using source = await Source.start(server, ["--on-outage", onOutage], { name });
+      await source.write(sizes(3));
+      expect(await sink.numbers(sizeOf, 3)).toEqual([1, 2, 3]);
+      await sink.child.stop();
+      await server.kill();
+      await eventOf(source.child, "warning");
+      source.writer.close();
+      await server.restart();
+      await eventOf(source.child, "warning");
+      sink.child.resume();
+      expect(await sink.numbers(sizeOf)).toEqual([]);
+      expect(await resultOf(sink.child)).toMatchObject({ code: 0, result: { frames_lost: 0, outages: 1 } });
+      expect(await resultOf(source.child)).toMatchObject({ code: 0, result: { frames_published: 3 } });
+    },
+  );
 
   test.each([["file"], ["memory"]])(
     "a stream in a %s loses nothing that the publisher still has",

@@ -15,6 +15,13 @@ const PING_MS = 10_000;
 const ATTEMPT_MS = 5000;
 const PAUSE_MS = 250;
 
+/** How long the client waits between two attempts to reconnect, and how much longer at most, by chance, in milliseconds. */
+const RECONNECT_MS = 500;
+const RECONNECT_JITTER_MS = 250;
+
+/** Within which time of each other clients come back to a server that was away, in milliseconds. */
+export const RETURN_MS = RECONNECT_MS + RECONNECT_JITTER_MS + 250;
+
 type Library = typeof import("@nats-io/transport-node");
 
 /** A connection that comes back by itself. Disposing it closes it. */
@@ -77,6 +84,9 @@ export class Broker implements Disposable {
         servers: [...servers],
         name: "zerobuffer",
         maxReconnectAttempts: -1,
+        reconnectTimeWait: RECONNECT_MS,
+        reconnectJitter: RECONNECT_JITTER_MS,
+        reconnectJitterTLS: RECONNECT_JITTER_MS,
         noRandomize: true,
         pingInterval: PING_MS,
         timeout: ATTEMPT_MS,

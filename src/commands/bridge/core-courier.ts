@@ -1,7 +1,7 @@
 // Messages of core NATS: the broker passes them on to those who listen, and keeps none.
 
 import { HEADER_ROOM } from "../../frames/wire.ts";
-import type { Broker } from "./broker.ts";
+import { type Broker, RETURN_MS } from "./broker.ts";
 import { Garbage, MOST_OLD_BYTES } from "./garbage.ts";
 import type { Courier, Message } from "./outbox.ts";
 
@@ -27,5 +27,8 @@ export class CoreCourier implements Courier {
     return this.#broker.connection.flush();
   }
 
-  async recover(): Promise<void> {}
+  /** Waits until the subscribers are back as well: they would miss what is sent before, and the end among it. */
+  async recover(): Promise<void> {
+    await Bun.sleep(RETURN_MS);
+  }
 }

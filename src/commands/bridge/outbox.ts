@@ -35,6 +35,8 @@ export interface Parcel {
   readonly data: Uint8Array;
   /** Into how many messages the bytes are split. */
   readonly parts: number;
+  /** Whether it is a frame: one that may be dropped, and is counted if it is sent again. */
+  readonly isFrame: boolean;
   /** Which message a part is, from 1. */
   message(part: number, data: Uint8Array): Message;
   /** The broker has it, or it is given up. */
@@ -74,7 +76,7 @@ export class Outbox {
     this.#onFailure = onFailure;
   }
 
-  /** Parcels that were sent again. */
+  /** Frames that were sent again. */
   get resent(): number {
     return this.#resent;
   }
@@ -107,6 +109,11 @@ export class Outbox {
     await this.#until(() => this.isEmpty);
   }
 
+  /** Whether what is added is sent when its turn comes. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   /** Sends nothing for the time being. What was on its way may be lost. */
   close(): void {
     this.#isOpen = false;
@@ -126,10 +133,22 @@ export class Outbox {
 
   /** Gives up everything. */
   clear(): void {
+    this.#keep(() => false);
+  }
+
+  /** Gives up the frames. */
+  clearFrames(): void {
+    this.#keep(({ parcel }) => !parcel.isFrame);
+  }
+
+  #keep(isKept: (entry: Entry) => boolean): void {
     this.#attempt++;
     this.#bytesOut = 0;
-    this.#release(this.#entries.length);
+    this.#next = 0;
     this.#partsSent = 0;
+    const entries = this.#entries.splice(0);
+    this.#entries.push(...entries.filter(isKept));
+    this.#release(entries.filter((entry) => !isKept(entry)));
   }
 
   #pump(): void {
@@ -140,7 +159,7 @@ export class Outbox {
       const start = this.#partsSent * partSize;
       const data = parcel.parts === 1 ? parcel.data : parcel.data.subarray(start, start + partSize);
       if (this.#bytesOut > 0 && this.#bytesOut + data.length > WINDOW_BYTES) break;
-      if (this.#partsSent === 0 && entry.wasSent) this.#resent++;
+      if (this.#partsSent === 0 && entry.wasSent && parcel.isFrame) this.#resent++;
       entry.wasSent = true;
       this.#courier.post(parcel.message(this.#partsSent + 1, data));
       this.#bytesOut += data.length;
@@ -166,19 +185,20 @@ export class Outbox {
       () =>
         done(() => {
           this.#bytesOut -= bytes;
-          this.#release(sent);
+          this.#next -= sent;
+          this.#release(this.#entries.splice(0, sent));
           this.#pump();
         }),
       (error) => done(() => this.#onFailure(error)),
     );
   }
 
-  #release(count: number): void {
-    for (const { parcel } of this.#entries.splice(0, count)) {
+  /** What was taken out is not kept any more. */
+  #release(entries: readonly Entry[]): void {
+    for (const { parcel } of entries) {
       this.#bytesKept -= parcel.data.length;
       parcel.release();
     }
-    this.#next = Math.max(0, this.#next - count);
     for (const waiter of this.#waiters.splice(0)) {
       if (waiter.isDone()) waiter.resolve();
       else this.#waiters.push(waiter);

@@ -104,21 +104,21 @@ export class PublishLoop implements Disposable {
   /** The broker is away: what it has not confirmed is sent again, or dropped. */
   #close(): void {
     this.#outbox.close();
-    if (this.#options.onOutage === "drop") this.#outbox.clear();
+    if (this.#options.onOutage === "drop") this.#outbox.clearFrames();
   }
 
   /** The broker is there again. */
   async #reopen(): Promise<void> {
     const { broker, courier } = this.#parts;
+    const { outages } = broker;
     try {
       await courier.recover();
     } catch (error) {
       broker.fail(error);
     }
-    if (!broker.isConnected) return;
+    // If it has gone once more, it is done again when it is back.
+    if (!broker.isConnected || broker.outages !== outages) return;
     this.#outbox.open();
-    // What was dropped may have been the metadata.
-    if (this.#options.onOutage === "drop") this.announce();
   }
 
   /** The broker may have lost something without having been away. */
@@ -211,7 +211,7 @@ export class PublishLoop implements Disposable {
       }
       const { size } = frame;
       this.#taken++;
-      if (onOutage === "drop" && !broker.isConnected) {
+      if (onOutage === "drop" && !this.#outbox.isOpen) {
         frame.release();
         this.#document.frames_dropped++;
       } else {
@@ -264,6 +264,7 @@ export class PublishLoop implements Disposable {
     return {
       data,
       parts,
+      isFrame: true,
       message: (part, data) => {
         if (sequence === 0) {
           sequence = ++this.#sequence;
@@ -294,6 +295,7 @@ export class PublishLoop implements Disposable {
     return {
       data,
       parts: 1,
+      isFrame: false,
       message: () => {
         // Sent again, it says the same.
         first ??= message();

@@ -51,12 +51,13 @@ class FakeCourier implements Courier {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-function parcel(name: string, size: number, released: string[]): Parcel {
+function parcel(name: string, size: number, released: string[], isFrame = true): Parcel {
   const data = new Uint8Array(size);
   const parts = Math.max(1, Math.ceil(size / MIB));
   return {
     data,
     parts,
+    isFrame,
     message: (part, data) => ({ subject: "s", data, headers: {}, id: `${name}.${part}/${parts}` }),
     release: () => released.push(name),
   };
@@ -141,5 +142,35 @@ describe("an outbox", () => {
     expect(outbox.isEmpty).toBe(true);
     outbox.open();
     expect(courier.onTheWay).toEqual([]);
+  });
+
+  test("gives up frames alone, and sends the rest again", async () => {
+    const courier = new FakeCourier();
+    const released: string[] = [];
+    const outbox = new Outbox(courier, () => {});
+    outbox.add(parcel("about", 10, released, false));
+    for (const name of ["1", "2"]) outbox.add(parcel(name, 2 * MIB, released));
+    outbox.add(parcel("end", 10, released, false));
+    outbox.close();
+    expect(outbox.isOpen).toBe(false);
+    courier.lose(2);
+    let isEmpty = false;
+    const empty = outbox.empty().then(() => {
+      isEmpty = true;
+    });
+    outbox.clearFrames();
+    await turn();
+    expect(isEmpty).toBe(false);
+    expect(released).toEqual(["1", "2"]);
+    outbox.open();
+    expect(courier.onTheWay.map(({ id }) => id)).toEqual(["about.1/1", "end.1/1"]);
+    await courier.confirm();
+    await empty;
+    expect(released).toEqual(["1", "2", "about", "end"]);
+    expect(outbox.resent).toBe(0);
+    for (let added = 0; outbox.hasRoom; added++) {
+      expect(added).toBeLessThan((2 * WINDOW) / MIB);
+      outbox.add(parcel("more", MIB, released));
+    }
   });
 });
