@@ -90,7 +90,8 @@ function libraryFlagsFor(system: OperatingSystem): string[] {
   const flags = [...cFlagsFor(system), "-shared", "-O3", "-fvisibility=hidden"];
   // An undefined function must fail here: later it would end the process at its first call. Mach-O's and Windows'
   // linkers see to that by themselves.
-  if (system === "linux") return [...flags, "-fPIC", "-Wl,-z,defs"];
+  // Calls among our own functions mean those, and can be inlined: ELF lets a program replace them.
+  if (system === "linux") return [...flags, "-fPIC", "-fno-semantic-interposition", "-Wl,-z,defs"];
   if (system === "darwin") return [...flags, "-fPIC"];
   // Without a C runtime there is nothing in the library but our own code and the names of KERNEL32's functions, and zig
   // gives no headers of the system's.

@@ -147,7 +147,7 @@ static int32_t await_as_source(zb_reader *reader, int32_t wait_us, int64_t deadl
   }
 }
 
-int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
+HOT int32_t zb_reader_next(zb_reader *reader, int32_t wait_us, int32_t flags) {
   if (reader->failed != ZB_OK) return reader->failed;
   if (is_broken(&reader->ring)) return zb_reader_refuse(reader, ZB_BROKEN, 0, 0);
   if (reader->takes_descriptors) {

@@ -287,7 +287,7 @@ void zb_writer_copy_in(zb_writer *writer, const void *data) {
   }
 }
 
-int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {
+HOT int32_t zb_writer_write(zb_writer *writer, const void *data, double size, int32_t wait_us) {
   int32_t code = zb_writer_acquire(writer, size, wait_us);
   if (code != ZB_OK) return code;
   zb_writer_copy_in(writer, data);
