@@ -8,6 +8,10 @@ const NAME = "JITWorker";
 /** Where Linux has the threads of this process. */
 const THREADS = "/proc/self/task";
 
+/** Those of the last look, and those of the two before it: by the second one a thread has its name, and is not looked at again. */
+let last: readonly string[] = [];
+let known: readonly string[] = [];
+
 /**
  * Lets them run only while few others want the processor. Compiling takes up to 5 ms at a time, and a frame that comes
  * meanwhile waits for it, in this process or in one beside it. For streams with pauses, in which there is time enough. Does
@@ -15,14 +19,30 @@ const THREADS = "/proc/self/task";
  */
 export function compileInPauses(): void {
   if (process.platform !== "linux") return;
+  const threads = listed();
+  for (const thread of threads) {
+    if (!known.includes(thread)) lower(thread);
+  }
+  known = threads.filter((thread) => last.includes(thread));
+  last = threads;
+}
+
+function listed(): string[] {
+  try {
+    return files().readdirSync(THREADS);
+  } catch {
+    // A sandbox forbids it: compiling stays as it was.
+    return [];
+  }
+}
+
+function lower(thread: string): void {
   // An import would load it at start.
   const { constants, setPriority } = process.getBuiltinModule("node:os");
   try {
-    for (const thread of files().readdirSync(THREADS)) {
-      const name = files().readFileSync(`${THREADS}/${thread}/comm`, "latin1");
-      if (name.startsWith(NAME)) setPriority(Number(thread), constants.priority.PRIORITY_LOW);
-    }
+    const name = files().readFileSync(`${THREADS}/${thread}/comm`, "latin1");
+    if (name.startsWith(NAME)) setPriority(Number(thread), constants.priority.PRIORITY_LOW);
   } catch {
-    // A thread has just ended, or a sandbox forbids this: compiling stays as it was.
+    // It has just ended, or a sandbox forbids this.
   }
 }

@@ -6,7 +6,7 @@ import { FrameInput } from "../../cli/frame-input.ts";
 import type { OutputBuffer } from "../../cli/output-buffer.ts";
 import type { Session } from "../../cli/session.ts";
 import { LoopClock, ShortWait } from "../../cli/timing.ts";
-import { type Frame, type Reader, WriterDeadError } from "../../core/index.ts";
+import { Frame, type Reader, WriterDeadError } from "../../core/index.ts";
 import {
   copyInPieces,
   PIECE_SIZE,
@@ -52,6 +52,8 @@ export class RelayLoop {
   readonly #clock: LoopClock;
   readonly #input: FrameInput;
   readonly #transform: (bytes: Uint8Array) => void;
+  readonly #read: (waitMs: number) => Frame | undefined;
+  readonly #turnOnce = () => this.#clock.turn();
   /** Where frames are changed that only can be read. */
   #scratch = new Uint8Array(0);
   /** Number of the last frame of the current writer. */
@@ -75,6 +77,10 @@ export class RelayLoop {
     this.#document = document;
     this.#clock = new LoopClock(session.signal, () => report(this.#taken, this.bytesRelayed));
     this.#input = new FrameInput(reader, options, session, () => this.#checkBothEnds());
+    this.#read = (waitMs) => {
+      const frame = reader.readFrame(waitMs);
+      return frame.isValid ? frame : undefined;
+    };
     this.#transform = transformFor(options.transform, options.xorKey);
   }
 
@@ -160,7 +166,8 @@ export class RelayLoop {
       if (!frame.isValid) {
         // What ended the short wait may be a signal, whose listeners run at a turn.
         if (shortWaitMs > 0) await this.#clock.turn();
-        frame = await this.#waitForFrame();
+        const next = this.#waitForFrame();
+        frame = next instanceof Frame ? next : await next;
       }
       this.#clock.start();
       // Another writer may have taken over unseen.
@@ -184,14 +191,9 @@ export class RelayLoop {
     this.#clock.pause();
   }
 
-  #waitForFrame(): Promise<Frame> {
+  #waitForFrame(): Frame | Promise<Frame> {
     this.#clock.pause();
-    return this.#input.awaitFrames(async (waitMs) => {
-      const frame = this.#reader.readFrame(waitMs);
-      if (frame.isValid) return frame;
-      await this.#clock.turn();
-      return undefined;
-    });
+    return this.#input.blockForFrames(this.#read, this.#turnOnce);
   }
 
   /** Passes a frame on to all outputs if they have room now and it is not large; otherwise returns a promise. */
