@@ -8,10 +8,6 @@ const NAME = "JITWorker";
 /** Where Linux has the threads of this process. */
 const THREADS = "/proc/self/task";
 
-/** Those of the last look, and those of the two before it: by the second one a thread has its name, and is not looked at again. */
-let last: readonly string[] = [];
-let known: readonly string[] = [];
-
 /**
  * Lets them run only while few others want the processor. Compiling takes up to 5 ms at a time, and a frame that comes
  * meanwhile waits for it, in this process or in one beside it. For streams with pauses, in which there is time enough. Does
@@ -19,12 +15,7 @@ let known: readonly string[] = [];
  */
 export function compileInPauses(): void {
   if (process.platform !== "linux") return;
-  const threads = listed();
-  for (const thread of threads) {
-    if (!known.includes(thread)) lower(thread);
-  }
-  known = threads.filter((thread) => last.includes(thread));
-  last = threads;
+  for (const thread of listed()) lower(thread);
 }
 
 function listed(): string[] {

@@ -42,7 +42,7 @@ const languages: readonly Language[] = [
       writeFileSync(source, `#include <cstdio>\n${printing}`);
       const program = inDirectory(name);
       const flags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-I", STAND_INS];
-      await run([compiler ?? "", source, peer, ...flags, `-Wl,-rpath,${dirname(peer)}`, "-o", program]);
+      await run([compiler ?? "", source, peer, ...flags, "-o", program]);
       return [program];
     },
   },

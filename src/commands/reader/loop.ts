@@ -180,12 +180,13 @@ export class ReaderLoop {
     this.#release();
     await this.#flush();
     this.#clock.pause();
-    return this.#input.awaitFrames(async (waitMs) => {
-      const batch = this.#take(most, waitMs);
-      if (batch.length > 0) return batch;
-      await this.#clock.turn();
-      return undefined;
-    });
+    return this.#input.blockForFrames(
+      (waitMs) => {
+        const batch = this.#take(most, waitMs);
+        return batch.length > 0 ? batch : undefined;
+      },
+      () => this.#clock.turn(),
+    );
   }
 
   /** Notes if a batch holds the first frame of all, or the first frame of another writer. */
