@@ -2,13 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Reader } from "../../src/core/index.ts";
+import { Reader, WriterDeadError } from "../../src/core/index.ts";
 import { newRun } from "../../src/frames/wire.ts";
 import { eventOf, frameOf, resultOf, Sink, Source, startBridge, upTo } from "../support/bridge.ts";
 import { rejectionOf, uniqueName, WAIT_LIMIT_MS } from "../support/buffers.ts";
 import { canServe, NatsServer, Stranger } from "../support/nats.ts";
 import { Child, run } from "../support/process.ts";
 import { expectValid } from "../support/schemas.ts";
+import { Random } from "../support/slow-options.ts";
 
 /** From a byte to frames in several parts: a message has room for 1 MiB less the headers. */
 const SIZES = [4, 2_500_000, 70_000, 1_048_064, 1_048_065, 5, 3_000_000];
@@ -178,6 +179,112 @@ describe.skipIf(!canServe)("frames over NATS", () => {
     });
     expect(stderr).toContain("Another publisher sends to the same subject");
     expect(stderr).toContain("Raise --buffer-size");
+  });
+
+  test("of a hostile publisher crash nothing, and what is written is whole", async () => {
+    const seed = (Math.random() * 2 ** 32) >>> 0;
+    console.log(`seed ${seed}`);
+    const random = new Random(seed);
+    const pick = <T>(values: readonly T[]) => values[Math.floor(random.below(values.length))] as T;
+    await using server = await NatsServer.start();
+    await using stranger = await Stranger.connect(server);
+    const name = uniqueName();
+    const subject = `zerobuffer.${name}`;
+    await using sink = await (await Sink.start(server, name)).listens();
+    const [known, other] = [newRun(), newRun()];
+    await stranger.send(`${subject}._zb.metadata`, Buffer.from("about"), { "Zb-Run": known, "Zb-Seq": "0" });
+    const LAST = 2 ** 32 - 1;
+    /** How many words each message has: all of them are its number. */
+    const words: number[] = [];
+    const frames: number[][] = [];
+    // Each change of the metadata comes by another writer.
+    const reading = (async () => {
+      while (frames.at(-1)?.[0] !== LAST) {
+        try {
+          frames.push([...new Uint32Array((await sink.next()).buffer)]);
+        } catch (error) {
+          if (!(error instanceof WriterDeadError)) throw error;
+        }
+      }
+    })();
+    let sequence = 0;
+    let open = { part: 0, parts: 0, left: 0, size: 0 };
+    for (let i = 0; i < 3000; i++) {
+      if (open.part === open.parts) {
+        const parts = pick([1, 1, 2, 3, 5]);
+        const size = 4 * parts * pick([1, 7, 250]);
+        open = { part: 0, parts, left: size, size };
+        sequence++;
+      }
+      open.part++;
+      let count = open.size / open.parts / 4;
+      const headers: Record<string, string> = {
+        "Zb-Run": known,
+        "Zb-Seq": `${sequence}`,
+        "Zb-Size": `${open.size}`,
+        "Zb-Part": `${open.part}/${open.parts}`,
+        "Zb-Time": "1",
+      };
+      let target = subject;
+      if (random.below(1) < 0.3) {
+        const field = pick(Object.keys(headers));
+        const near = [sequence - 1, sequence + 1, open.part, open.size - 4, open.size + 4, 2 ** 40, 2 ** 64];
+        const texts = [
+          "",
+          "0",
+          "-1",
+          "1e3",
+          "NaN",
+          "1/1",
+          "2/1",
+          "1/2",
+          "0/0",
+          "2/3",
+          "9/9",
+          "x".repeat(300),
+        ];
+        const wrong = pick([...near.map(String), ...texts, other]);
+        const isFar = field === "Zb-Seq" && Number(wrong) > sequence + 1;
+        switch (pick(["change", "change", "leave out", "body", "subject", "nothing"])) {
+          case "change":
+            // A number far ahead would make all that follow old.
+            if (!isFar) headers[field] = wrong;
+            break;
+          case "leave out":
+            delete headers[field];
+            break;
+          case "body":
+            count = pick([0, 1, count + 1, 2 * count, 5000]);
+            break;
+          case "subject":
+            target = `${subject}._zb.${pick(["metadata", "alive"])}`;
+            break;
+          case "nothing":
+            // The part does not come.
+            continue;
+        }
+      }
+      words[i] = count;
+      await stranger.send(target, new Uint8Array(new Uint32Array(count).fill(i).buffer), headers);
+    }
+    await stranger.sendPart(subject, new Uint8Array(4).fill(255), { run: known, sequence: sequence + 10 });
+    const left = { "Zb-Run": known, "Zb-Seq": `${sequence + 10}`, "Zb-End": "left" };
+    await stranger.send(`${subject}._zb.end`, new Uint8Array(0), left);
+    await reading;
+    const { code, result } = await resultOf(sink.child);
+    expect([code, result.frames_received]).toEqual([0, frames.length]);
+    expect(frames.pop()).toEqual([LAST]);
+    expect(frames.length).toBeGreaterThan(100);
+    for (const frame of frames) {
+      // The whole of one message after the other, in the order in which they were sent.
+      for (let at = 0, before = -1; at < frame.length; ) {
+        const message = frame[at] as number;
+        expect(message).toBeGreaterThan(before);
+        const end = at + (words[message] ?? 0);
+        expect(frame.slice(at, end)).toEqual(new Array(end - at).fill(message));
+        [at, before] = [end, message];
+      }
+    }
   });
 
   test("that do not fit are dropped with --on-full drop, and with wait they wait", async () => {
