@@ -119,7 +119,9 @@ describe.skipIf(!canBeAlone)("one command says what has failed", () => {
     ["a lock file", "cannot be created: its file system is full.", "mkdir -m 1777 /tmp/zerobuffer"],
     ["a lock directory", "is refused: it is missing, and its file system is full.", "true"],
   ])("where there is no room for %s, and works when there is", async (_, message, make) => {
-    const fill = `${make}
+    // The runtime makes directories at home, which may be in /tmp.
+    const fill = `export HOME=/nowhere
+      ${make}
       mount -o remount,nr_inodes=$(($(df --output=iused /tmp | tail -1) + 8)) /tmp
       i=0; while touch /tmp/surplus$i 2> /dev/null; do i=$((i + 1)); done`;
     expect(await failureOf(`${fill}; ${reader} 1; echo "code $?"`)).toMatchObject({
