@@ -179,7 +179,7 @@ export class WriterWatch {
   reportDeparture(): "left" | "died" | undefined {
     if (this.#judged === undefined || (this.#state !== "left" && this.#state !== "died")) return undefined;
     const { writerPid, payloadWrittenCount, metadataWrittenBytes } = this.#judged;
-    if (!this.#inPlaceOf(writerPid, () => this.#ring.settle())) return undefined;
+    if (!this.#inPlaceOf(writerPid, isUnsettled, () => this.#ring.settle())) return undefined;
     this.#departureReported = true;
     this.#zeroed = undefined;
     this.#writtenCountBefore = payloadWrittenCount;
@@ -193,7 +193,7 @@ export class WriterWatch {
 
   /** Settles what the reported writer left half done. Call it when a release says that this is due. */
   settle(): void {
-    this.#inPlaceOf(0n, () => this.#ring.settle());
+    this.#inPlaceOf(0n, isUnsettled, () => this.#ring.settle());
   }
 
   /** Goes on to the next writer if a departure has been reported; otherwise does nothing. */
@@ -206,7 +206,7 @@ export class WriterWatch {
     this.#departureReported = false;
     this.#state = "awaited";
     this.#writer.forget();
-    this.#inPlaceOf(0n, () => {
+    this.#inPlaceOf(0n, hasMetadata, () => {
       // Another writer may have come and gone since the report. Its frames and metadata are still to be read.
       if (this.#hasTraces(this.#buffer.loadOieb())) return;
       this.#buffer.memory.clearMetadata();
@@ -215,11 +215,11 @@ export class WriterWatch {
   }
 
   /**
-   * Acts in the place of the writer `pid`, with the lock of its role, so that nobody connects meanwhile. Does nothing if the
-   * pid has changed: another writer has come. False, and it has done nothing, if the pid is the same, and somebody else has the
+   * Acts in the place of the writer `pid`, with the lock of its role, so that nobody connects meanwhile. Does nothing if that
+   * is not due, as a v1 writer which comes meanwhile is refused; nor if the pid has changed: another writer has come. False, and it has done nothing, if the pid is the same, and somebody else has the
    * lock or the writer is not known to be dead any more: it lives, or the next one is about to come, or somebody only looks.
    */
-  #inPlaceOf(pid: bigint, act: () => void): boolean {
+  #inPlaceOf(pid: bigint, isDue: (oieb: Oieb) => boolean, act: () => void): boolean {
     const { memory } = this.#buffer;
     if (memory.lockRole(Role.WRITER) === Code.LOCKED) return this.#buffer.loadOieb().writerPid !== pid;
     try {
@@ -227,6 +227,8 @@ export class WriterWatch {
       // A v1 writer that takes the place knows no locks. If it has, there is nothing to do here.
       if (oieb.writerPid !== pid) return true;
       if (pid !== 0n && this.#writer.judge(oieb) !== "dead") return false;
+      // The pid of a dead writer is taken away in any case.
+      if (pid === 0n && !isDue(oieb)) return true;
       if (!memory.claim(Role.WRITER, pid, process.pid)) return true;
       act();
       memory.claim(Role.WRITER, process.pid, 0);
@@ -235,4 +237,13 @@ export class WriterWatch {
       memory.unlockRole(Role.WRITER);
     }
   }
+}
+
+/** Whether a writer that is gone may have left a frame half done: the ring is not as one is that was read and written whole. */
+function isUnsettled({ payloadSize, payloadFreeBytes, payloadReadPos, payloadWritePos }: Oieb): boolean {
+  return payloadFreeBytes !== payloadSize || payloadReadPos % payloadSize !== payloadWritePos % payloadSize;
+}
+
+function hasMetadata({ metadataWrittenBytes }: Oieb): boolean {
+  return metadataWrittenBytes > 0;
 }

@@ -12,6 +12,8 @@ class Stage {
   writerPid = 0n;
   payloadWrittenCount = 0;
   metadataWrittenBytes = 0;
+  /** Whether the ring is empty, and its positions are equal. */
+  isRingWhole = false;
   /** Processes that are alive: pid, and which process that is, one number for each. */
   readonly alive = new Map<bigint, number>();
   surplusTokens = 0;
@@ -23,6 +25,8 @@ class Stage {
   hasLetGo = true;
   /** What the watch has done, in order. */
   readonly deeds: string[] = [];
+  /** How often it has tried to take the writer's place, in which a v1 writer is refused. */
+  claims = 0;
   /** Happens once the watch has loaded the control block that many times more. */
   readonly interruptions: (() => void)[] = [];
   readonly watch: WriterWatch;
@@ -77,11 +81,18 @@ class Stage {
 
   #load(): Oieb {
     const { writerPid, payloadWrittenCount, metadataWrittenBytes } = this;
+    const ring = {
+      payloadSize: 1024,
+      payloadFreeBytes: 1024,
+      payloadReadPos: 1024,
+      payloadWritePos: this.isRingWhole ? 0 : 64,
+    };
     this.interruptions.shift()?.();
-    return { writerPid, payloadWrittenCount, metadataWrittenBytes } as Oieb;
+    return { writerPid, payloadWrittenCount, metadataWrittenBytes, ...ring } as Oieb;
   }
 
   readonly #claim = (_role: number, expected: bigint | number, pid: number): boolean => {
+    this.claims++;
     if (this.writerPid !== BigInt(expected)) return false;
     this.writerPid = BigInt(pid);
     return true;
@@ -393,6 +404,24 @@ describe("what a writer left half done is settled", () => {
     expect(stage.watch.reportDeparture()).toBe("died");
     expect(stage.deeds).toEqual([]);
     expect(stage.writerPid).toBe(8n);
+  });
+
+  test("not if the ring is whole: its place stays free for the next one, unless its pid is still there", () => {
+    const stage = new Stage();
+    stage.isRingWhole = true;
+    stage.connect(7n);
+    stage.look();
+    stage.close();
+    expect(stage.lookAndReport()).toBe("left");
+    stage.watch.acceptNextWriter();
+    expect(stage.claims).toBe(0);
+    stage.connect(8n);
+    stage.look();
+    stage.die();
+    expect(stage.lookAndReport()).toBe("died");
+    expect(stage.writerPid).toBe(0n);
+    stage.watch.acceptNextWriter();
+    expect(stage.claims).toBe(2);
   });
 
   test("when a release says that it is due, in the place that nobody has", () => {
