@@ -96,14 +96,12 @@ export class WriterWatch {
     this.#owedTokens += frames;
   }
 
-  /** Process id of the living writer; 0 if there is none. */
+  /** Judges the writer, and returns the process id of the living one; 0 if there is none. */
   livingPid(): bigint {
-    const oieb = this.#buffer.loadOieb();
-    const isThere = this.#writer.judge(oieb) !== "dead";
-    if (oieb.writerPid !== 0n) return isThere ? oieb.writerPid : 0n;
+    this.judge();
+    if (this.#state !== "connected") return 0n;
     // Somebody may have overwritten the pid of a writer that lives.
-    const isOverwritten = this.#state === "connected" && (isThere || !this.#hasLeft(oieb));
-    return isOverwritten ? this.#writer.lastPid : 0n;
+    return this.#judged?.writerPid || this.#writer.lastPid;
   }
 
   /** Judges the writer as part of a look without a token. The next look is due a slice later. */

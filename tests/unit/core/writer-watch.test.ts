@@ -510,3 +510,17 @@ test("the pid of the living writer is told, and 0 otherwise", () => {
   stage.die();
   expect(stage.watch.livingPid()).toBe(0n);
 });
+
+test("a writer whose pid was asked for has been seen: one that overwrites the pid does not end it", () => {
+  const stage = new Stage();
+  stage.connect(7n);
+  stage.look();
+  stage.close();
+  stage.isOurs = false;
+  stage.hasLetGo = false;
+  stage.connect(8n);
+  expect(stage.watch.livingPid()).toBe(8n);
+  stage.writerPid = 0n;
+  expect(stage.look()).toBe("connected");
+  expect(stage.watch.livingPid()).toBe(8n);
+});
