@@ -1,6 +1,13 @@
 // The buffer that a command writes to: what becomes of frames while it is full, and when its reader has gone.
 
-import { type AcquiredFrame, type Frame, ReaderDeadError, type Sharing, type Writer } from "../core/index.ts";
+import {
+  type AcquiredFrame,
+  type Frame,
+  type Reader,
+  ReaderDeadError,
+  type Sharing,
+  type Writer,
+} from "../core/index.ts";
 import { CommandError, DownstreamClosed, Interrupted } from "./failure.ts";
 import type { Session } from "./session.ts";
 import type { FULL_POLICIES } from "./shared-options.ts";
@@ -8,6 +15,9 @@ import { ShortWait } from "./timing.ts";
 
 /** How often to check the reader while nothing is written that would notice its end, in milliseconds. */
 const CHECK_MS = 250;
+
+/** What {@link OutputBuffer.forwardFrames} has forwarded. */
+export type ForwardedFrames = NonNullable<ReturnType<Writer["forwardFrames"]>>;
 
 /** What to do when a frame cannot be written. */
 interface OutputPolicy {
@@ -142,6 +152,16 @@ export class OutputBuffer implements Disposable {
       this.#lose(error);
       return false;
     }
+  }
+
+  /** Forwards the frames that `reader` has not handed out, as {@link Writer.forwardFrames}. There is a reader. */
+  forwardFrames(
+    reader: Reader,
+    most: number,
+    mostBytes: number,
+    timeoutMs: number,
+  ): ForwardedFrames | undefined {
+    return this.#writer.forwardFrames(reader, most, mostBytes, timeoutMs);
   }
 
   /** Forwards a frame for which there is no room now, or drops it. */

@@ -1,7 +1,7 @@
 // Frames, lent by a reader: one, or several at once.
 
 import type { SharedMemory } from "../native/memory.ts";
-import { FIELDS_PER_FRAME, type RingReader } from "../native/ring.ts";
+import { FIELDS_PER_FRAME, type RingReader, type RingWriter } from "../native/ring.ts";
 import { MAX_VIEW_SIZE } from "./config.ts";
 import { ClosedError, FrameTooLargeError } from "./errors.ts";
 import type { SharingSource } from "./sharing/source.ts";
@@ -35,8 +35,12 @@ export class Lender {
   }
 }
 
-/** Where a frame can be passed on to. */
+/** Where a frame can be passed on to, or many at once. */
 export interface FrameTaker {
+  /** Through which {@link RingReader.forward} passes frames on. */
+  readonly ring: RingWriter;
+  /** Notes what that has passed on. */
+  noteForwarded(frames: number, bytes: number, shared: number): void;
   /** Passes on a frame of the lender. Returns what {@link RingTarget.pass} does. */
   pass(lender: Lender, index: number, offset: number, size: number, waitUs: number): number;
   /** Writes bytes as a frame: 1, or a negative code. */

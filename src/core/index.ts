@@ -31,7 +31,8 @@ export {
 export * from "./errors.ts";
 export { Frame, FrameBatch } from "./frame.ts";
 export type { AcquiredFrame } from "./frame-writes.ts";
-export { Reader, type ReaderOptions, type ReadOptions } from "./reader.ts";
+export { Reader } from "./reader.ts";
+export type { ReaderOptions, ReadOptions } from "./reader-options.ts";
 export type { Forwarded } from "./sharing/forwarding.ts";
 export { SharedWriter } from "./sharing/shared-writer.ts";
 export type { Sharing } from "./sharing/target.ts";

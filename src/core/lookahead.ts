@@ -1,7 +1,7 @@
 // Takes frames from a ring, many at a time, and hands them out one by one or in batches.
 
 import { Code } from "../native/codes.ts";
-import { Look, READ_ATTACHMENT, READ_SHARED, type RingReader } from "../native/ring.ts";
+import { Look, READ_ATTACHMENT, READ_SHARED, READER_LOOKAHEAD, type RingReader } from "../native/ring.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
   ClosedError,
@@ -11,7 +11,7 @@ import {
   type ZeroBufferError,
 } from "./errors.ts";
 import { failure } from "./failures.ts";
-import { Frame, FrameBatch, type Lender } from "./frame.ts";
+import { Frame, FrameBatch, type FrameTaker, type Lender } from "./frame.ts";
 import type { ReadQueue } from "./read-queue.ts";
 import type { Attachments } from "./sharing/attachments.ts";
 import { SLICE_MS, type WriterWatch } from "./writer-watch.ts";
@@ -21,6 +21,14 @@ export const WRITER_LOOK_MS = 20;
 
 /** How many attachments, one behind the other, one look takes: a hostile writer may send them without end. */
 const MOST_ATTACHMENTS = 64;
+
+/** What {@link Lookahead.forward} has passed on. */
+export interface ForwardedFrames {
+  readonly frames: number;
+  readonly bytes: number;
+  /** Whether no further frame has come for some time, or a signal has. Otherwise there may be more at once. */
+  readonly isPaused: boolean;
+}
 
 /** The frames that a reader has taken from the ring and not handed out yet. Waits for more with the thread blocked. */
 export class Lookahead {
@@ -290,6 +298,54 @@ export class Lookahead {
     this.#framesTaken += count;
     this.#framesSkipped += count;
     return size;
+  }
+
+  // ---- passing on --------------------------------------------------------------------------------------------------
+
+  /**
+   * Passes frames on to `taker`, those for which there is room at once, and releases them: in the helper, so that no code of ours
+   * comes between the arrival of a frame and its departure, nor before whoever it wakes. Waits up to a slice of `timeoutMs` for the
+   * first one, and goes on until there is a pause, for about a slice.
+   *
+   * @param most frames, and about `mostBytes` of them without a pause. A larger frame is left, and the first one of a writer.
+   * @returns undefined if it has passed on nothing. {@link hasFrames} says whether frames are left.
+   * @throws As {@link waitForFrames}.
+   */
+  forward(
+    taker: FrameTaker,
+    most: number,
+    mostBytes: number,
+    timeoutMs: number,
+  ): ForwardedFrames | undefined {
+    this.guard();
+    const wasAtHand = this.#handedOut < this.#available;
+    // They may lie in another buffer.
+    if (wasAtHand && this.#lender !== this.#owner) return undefined;
+    if (!wasAtHand) this.#watch.acceptNextWriter();
+    const ring = this.#ring;
+    const waitUs = Math.min(timeoutMs, SLICE_MS) * 1000;
+    const code = ring.forward(taker.ring, this.#handedOut, this.#available, most, mostBytes, waitUs);
+    if (!this.#isPlain) this.#owner.source?.noteBlocked();
+    const { frames, bytes, shared, isSettleDue, leftFirst, leftEnd } = ring.forwarded;
+    if (frames > 0) {
+      this.#framesTaken += frames;
+      this.#bytesRead += bytes;
+      this.#watch.noteFrames();
+      taker.noteForwarded(frames, bytes, shared);
+      if (isSettleDue) this.#watch.settle();
+    }
+    const isLeft = leftFirst < leftEnd;
+    if (isLeft && !wasAtHand) this.#accept(leftEnd);
+    this.#available = leftEnd;
+    this.#handedOut = leftFirst;
+    // Codes that mean no frames come again.
+    if (!isLeft && (frames === 0 || code > READER_LOOKAHEAD)) this.#acceptOrLook(code, timeoutMs);
+    return frames === 0 ? undefined : { frames, bytes, isPaused: !isLeft && code < 0 };
+  }
+
+  #acceptOrLook(code: number, timeoutMs: number): void {
+    if (this.#accept(code) || code === Code.INTERRUPTED) return;
+    if (timeoutMs > 0 || this.#watch.isLookDue) this.#lookWithoutToken();
   }
 
   // ---- the end, and errors -----------------------------------------------------------------------------------------

@@ -11,54 +11,20 @@ import { Cancellations } from "./buffer/cancellations.ts";
 import { createForReader, createForReaderAsync } from "./buffer/create.ts";
 import { areRolesLocked, Peer } from "./buffer/presence.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
-import {
-  type BufferConfig,
-  type BufferSizes,
-  checkCount,
-  checkTimeout,
-  checkWaitMode,
-  type WaitMode,
-} from "./config.ts";
+import { type BufferConfig, type BufferSizes, checkCount, checkTimeout, checkWaitMode } from "./config.ts";
 import { failure } from "./failures.ts";
-import { Frame, FrameBatch, Lender } from "./frame.ts";
+import { Frame, FrameBatch, type FrameTaker, Lender } from "./frame.ts";
 import { iterate } from "./frame-iterator.ts";
-import { closed, Lookahead, WRITER_LOOK_MS } from "./lookahead.ts";
+import { closed, type ForwardedFrames, Lookahead, WRITER_LOOK_MS } from "./lookahead.ts";
 import { ReadQueue } from "./read-queue.ts";
 import { ReceivedMetadata } from "./reader-metadata.ts";
+import type { InternalReaderOptions, ReaderOptions, ReadOptions } from "./reader-options.ts";
 import { Attachments } from "./sharing/attachments.ts";
 import { SharingSource } from "./sharing/source.ts";
 import { WriterWatch } from "./writer-watch.ts";
 
 /** How long an asynchronous call spins for a frame before it leaves the waiting to the helper's thread. */
 const ASYNC_SPIN_US = 15;
-
-/** Options of a reader. All optional. */
-export interface ReaderOptions {
-  /** How the reader waits for frames. Default `adaptive`. */
-  wait?: WaitMode | undefined;
-  /**
-   * Takes frames that lie in another buffer, whose memory this process then maps to read them there, and lets writers of this
-   * process share this reader's frames with others (docs/protocol.md, section 10). Default false. Only Linux shares; on other
-   * systems frames are copied.
-   */
-  allowPayloadSharing?: boolean | undefined;
-}
-
-/** Options of asynchronous reads. All optional. */
-export interface ReadOptions {
-  /** Ends the wait: the promise rejects with the signal's reason. */
-  signal?: AbortSignal | undefined;
-}
-
-/** What this package gives its own readers besides. */
-interface InternalOptions extends ReaderOptions {
-  /** Flags of the buffer: {@link OiebFlag}. */
-  readonly flags?: bigint;
-  /** Its frames may be shared with others, also if it takes none of other buffers. */
-  readonly isSource?: boolean;
-  /** The buffer, if it has been created. */
-  readonly created?: SharedBuffer;
-}
 
 /**
  * Creates a buffer and reads its frames. It owns the buffer: shared memory, semaphores and lock files exist from the
@@ -90,11 +56,17 @@ export class Reader implements Disposable {
    */
   constructor(name: string, config?: BufferConfig, options?: ReaderOptions);
   /** @internal */
-  constructor(name: string, config: BufferConfig | undefined, options: InternalOptions);
+  constructor(name: string, config: BufferConfig | undefined, options: InternalReaderOptions);
   constructor(
     name: string,
     config?: BufferConfig,
-    { wait = "adaptive", flags = 0n, allowPayloadSharing = false, isSource, created }: InternalOptions = {},
+    {
+      wait = "adaptive",
+      flags = 0n,
+      allowPayloadSharing = false,
+      isSource,
+      created,
+    }: InternalReaderOptions = {},
   ) {
     checkWaitMode(wait);
     const mayShare = allowPayloadSharing && isSharingOffered();
@@ -141,12 +113,12 @@ export class Reader implements Disposable {
   static create(
     name: string,
     config: BufferConfig | undefined,
-    options: InternalOptions & ReadOptions,
+    options: InternalReaderOptions & ReadOptions,
   ): Promise<Reader>;
   static async create(
     name: string,
     config?: BufferConfig,
-    { signal, ...options }: InternalOptions & ReadOptions = {},
+    { signal, ...options }: InternalReaderOptions & ReadOptions = {},
   ): Promise<Reader> {
     checkWaitMode(options.wait ?? "adaptive");
     const mayShare = options.allowPayloadSharing === true && isSharingOffered();
@@ -355,6 +327,16 @@ export class Reader implements Disposable {
         : () => this.#waitForFrame(timeoutMs, signal),
       inTurn: (result, size) => this.#inTurn(result, size, 1),
     });
+  }
+
+  /** @internal Passes frames on without handing them out, as {@link Lookahead.forward}. */
+  forwardFrames(
+    taker: FrameTaker,
+    most: number,
+    mostBytes: number,
+    timeoutMs: number,
+  ): ForwardedFrames | undefined {
+    return this.#frames.forward(taker, most, mostBytes, timeoutMs);
   }
 
   /** Releases a frame of this reader, as {@link Frame.release}. */

@@ -8,6 +8,8 @@ import { ConnectedWriter } from "./connected-writer.ts";
 import { failure } from "./failures.ts";
 import type { Frame } from "./frame.ts";
 import { type AcquiredFrame, BRIEFLY_US } from "./frame-writes.ts";
+import type { ForwardedFrames } from "./lookahead.ts";
+import type { Reader } from "./reader.ts";
 import { asAttempt, type Forwarded } from "./sharing/forwarding.ts";
 import type { Sharing } from "./sharing/target.ts";
 import type { Attempt } from "./write-queue.ts";
@@ -289,6 +291,23 @@ export class Writer extends ConnectedWriter {
       return outcome;
     }
     return await this.#forwardInTurn(frame, signal);
+  }
+
+  /**
+   * @internal Forwards the frames that `reader` has not handed out, without waiting for room. Waits up to `timeoutMs`, or shorter,
+   * for the first one. Leaves the first frame of a writer to {@link forwardFrame}, which also tells what keeps frames from being
+   * forwarded. Undefined if it has forwarded none.
+   *
+   * @param most frames, and about `mostBytes` of them without a pause.
+   */
+  forwardFrames(
+    reader: Reader,
+    most: number,
+    mostBytes: number,
+    timeoutMs: number,
+  ): ForwardedFrames | undefined {
+    this.#checkNow(1);
+    return reader.forwardFrames(this.forwarding, most, mostBytes, timeoutMs);
   }
 
   async #forwardInTurn(frame: Frame, signal: AbortSignal | undefined): Promise<Forwarded> {

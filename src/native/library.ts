@@ -5,7 +5,7 @@ import { files } from "../runtime/files.ts";
 import { loadLibrary, type Native } from "./symbols.ts";
 
 /** The ABI that this source calls: ZB_ABI_VERSION in zerobuffer.h. */
-export const ABI_VERSION = 10;
+export const ABI_VERSION = 11;
 
 const MAX_PATH_LENGTH = 4096;
 

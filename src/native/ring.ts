@@ -26,7 +26,13 @@ const FAULT_EXPECTED = 1;
 const FAULT_FOUND = 2;
 const SURPLUS_TOKENS = 3;
 const SURPLUS_SEEN = 4;
-const FRAMES = 5;
+const FORWARDED = 5;
+const FORWARDED_BYTES = 6;
+const FORWARDED_SHARED = 7;
+const IS_SETTLE_DUE = 8;
+const LEFT_FIRST = 9;
+const LEFT_END = 10;
+const FRAMES = 11;
 /** zb_reader_next returns this plus the number of frames that lie in the memory of the source: ZB_READ_SHARED. */
 export const READ_SHARED = 128;
 /** zb_reader_next returns this for an attachment: ZB_READ_ATTACHMENT. */
@@ -121,6 +127,48 @@ export class RingReader extends Handle {
    */
   settle(): void {
     native.zb_reader_settle(this.address);
+  }
+
+  // ---- passing frames on ------------------------------------------------------------------------------------------
+
+  /**
+   * Passes frames on through `writer`, those for which there is room at once, and releases them. Goes on with those that the last
+   * call has left, `first` to `end`; otherwise waits up to `waitUs` for the first one, and returns as {@link next} with
+   * UNLESS_SURPLUS. Goes on until there is a pause. Stops after `most` frames, after about `mostBytes` without a pause, before a
+   * larger frame, and before one with number 1.
+   */
+  forward(
+    writer: RingWriter,
+    first: number,
+    end: number,
+    most: number,
+    mostBytes: number,
+    waitUs: number,
+  ): number {
+    return native.zb_reader_forward(this.address, writer.address, first, end, most, mostBytes, waitUs);
+  }
+
+  /**
+   * What the last {@link forward} has passed on; whether {@link settle} is due; and which frames of the last {@link next} in it are
+   * left.
+   */
+  get forwarded(): {
+    frames: number;
+    bytes: number;
+    shared: number;
+    isSettleDue: boolean;
+    leftFirst: number;
+    leftEnd: number;
+  } {
+    const view = this.#view;
+    return {
+      frames: view[FORWARDED] as number,
+      bytes: view[FORWARDED_BYTES] as number,
+      shared: view[FORWARDED_SHARED] as number,
+      isSettleDue: view[IS_SETTLE_DUE] === 1,
+      leftFirst: view[LEFT_FIRST] as number,
+      leftEnd: view[LEFT_END] as number,
+    };
   }
 
   // ---- sharing -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import { addLaterFailure, CommandError } from "../../cli/failure.ts";
 import { count } from "../../cli/format.ts";
 import { FrameInput } from "../../cli/frame-input.ts";
-import type { OutputBuffer } from "../../cli/output-buffer.ts";
+import type { ForwardedFrames, OutputBuffer } from "../../cli/output-buffer.ts";
 import type { Session } from "../../cli/session.ts";
 import { LoopClock, ShortWait } from "../../cli/timing.ts";
 import { Frame, type Reader, WriterDeadError } from "../../core/index.ts";
@@ -18,6 +18,9 @@ import type { RelayDocument } from "../../schemas/relay.ts";
 import type { Parcel, RelayOutput } from "./output.ts";
 
 const NONE: readonly RelayOutput[] = [];
+
+/** The most frames that one call forwards. */
+const MOST_FRAMES = 2 ** 31 - 1;
 
 /** What to do with the frames, and how long to wait for them. */
 export interface RelayLoopOptions {
@@ -52,7 +55,11 @@ export class RelayLoop {
   readonly #clock: LoopClock;
   readonly #input: FrameInput;
   readonly #transform: (bytes: Uint8Array) => void;
-  readonly #read: (waitMs: number) => Frame | undefined;
+  /** The output, if it is the only one and frames are passed on as they are. */
+  readonly #only: RelayOutput | undefined;
+  /** Frames between two lines of the log; 0: there are none. */
+  readonly #logInterval: number;
+  readonly #next = (waitMs: number) => this.#take(waitMs);
   readonly #turnOnce = () => this.#clock.turn();
   /** Where frames are changed that only can be read. */
   #scratch = new Uint8Array(0);
@@ -77,10 +84,9 @@ export class RelayLoop {
     this.#document = document;
     this.#clock = new LoopClock(session.signal, () => report(this.#taken, this.bytesRelayed));
     this.#input = new FrameInput(reader, options, session, () => this.#checkBothEnds());
-    this.#read = (waitMs) => {
-      const frame = reader.readFrame(waitMs);
-      return frame.isValid ? frame : undefined;
-    };
+    const [first] = outputs;
+    this.#logInterval = session.log === undefined ? 0 : options.logInterval;
+    this.#only = outputs.length === 1 && options.transform === "none" ? first : undefined;
     this.#transform = transformFor(options.transform, options.xorKey);
   }
 
@@ -156,44 +162,77 @@ export class RelayLoop {
    * @throws WriterDeadError when the writer has left or died and all its frames are relayed.
    */
   async #forwardFrames(): Promise<void> {
-    const { frames, logInterval, timeoutMs } = this.#options;
+    const { frames, timeoutMs } = this.#options;
     const wait = new ShortWait(timeoutMs);
-    const reader = this.#reader;
     while (frames === 0 || this.#taken < frames) {
       const shortWaitMs = wait.milliseconds;
-      let frame: Frame = shortWaitMs > 0 ? reader.readFrame(shortWaitMs) : reader.tryReadFrame();
-      wait.note(frame.isValid);
-      if (!frame.isValid) {
+      let taken = this.#take(shortWaitMs);
+      // After frames that have been passed on there was a short wait.
+      wait.note(taken instanceof Frame);
+      if (taken === undefined) {
         // What ended the short wait may be a signal, whose listeners run at a turn.
         if (shortWaitMs > 0) await this.#clock.turn();
-        const next = this.#waitForFrame();
-        frame = next instanceof Frame ? next : await next;
+        const next = this.#waitForFrames();
+        taken = next instanceof Promise ? await next : next;
       }
       this.#clock.start();
-      // Another writer may have taken over unseen.
-      if (frame.sequence === 1 && this.#lastSequence > 0) {
-        this.#input.noteSuccession();
-        this.#expectMetadata();
+      if (taken instanceof Frame) {
+        if (this.#noteWriter(taken)) await this.#forwardMetadata();
+        const work = this.#pass(taken);
+        if (work !== undefined) await work;
+        taken.release();
       }
-      this.#lastSequence = frame.sequence;
-      if (this.#isMetadataDue) {
-        this.#isMetadataDue = this.#outputs.some(
-          ({ buffer, loss }) => !buffer.isConnected && loss === undefined,
-        );
-        await this.#forwardMetadata();
-      }
-      const work = this.#pass(frame);
-      if (work !== undefined) await work;
-      frame.release();
-      if (logInterval > 0 && this.#taken % logInterval === 0) this.#logProgress();
-      if (this.#clock.isDue(frame.size)) await this.#turn();
+      if (this.#isLogDue) this.#logProgress();
+      if (taken instanceof Frame ? this.#clock.isDue(taken.size) : this.#isTurnDue(taken)) await this.#turn();
     }
     this.#clock.pause();
   }
 
-  #waitForFrame(): Frame | Promise<Frame> {
+  /** In a pause the event loop has its turn at no cost. */
+  #isTurnDue({ bytes, frames, isPaused }: ForwardedFrames): boolean {
+    return isPaused || this.#clock.isDue(bytes, frames);
+  }
+
+  /** Notes the writer of a frame. True if its metadata may have to be forwarded first. */
+  #noteWriter({ sequence }: Frame): boolean {
+    // Another writer may have taken over unseen.
+    if (sequence === 1 && this.#lastSequence > 0) {
+      this.#input.noteSuccession();
+      this.#expectMetadata();
+    }
+    this.#lastSequence = sequence;
+    const isDue = this.#isMetadataDue;
+    this.#isMetadataDue =
+      isDue && this.#outputs.some(({ buffer, loss }) => !buffer.isConnected && loss === undefined);
+    return isDue;
+  }
+
+  #waitForFrames(): Frame | ForwardedFrames | Promise<Frame | ForwardedFrames> {
     this.#clock.pause();
-    return this.#input.blockForFrames(this.#read, this.#turnOnce);
+    return this.#input.blockForFrames(this.#next, this.#turnOnce);
+  }
+
+  /** Waits up to `waitMs` for frames. Those that can be passed on as they are, at once and to one output, have been. */
+  #take(waitMs: number): Frame | ForwardedFrames | undefined {
+    const reader = this.#reader;
+    const output = this.#isMetadataDue ? undefined : this.#only;
+    if (!output?.takesFrames) return validOf(waitMs > 0 ? reader.readFrame(waitMs) : reader.tryReadFrame());
+    const forwarded = output.buffer.forwardFrames(reader, this.#mostFrames, PIECE_SIZE, waitMs);
+    if (forwarded === undefined) return validOf(reader.tryReadFrame());
+    this.framesRelayed += forwarded.frames;
+    this.bytesRelayed += forwarded.bytes;
+    return forwarded;
+  }
+
+  /** How many frames may be forwarded at once: to the end, or to the next line of the log. */
+  get #mostFrames(): number {
+    const { frames } = this.#options;
+    const toEnd = frames === 0 ? Number.POSITIVE_INFINITY : frames - this.#taken;
+    const toLog =
+      this.#logInterval === 0
+        ? Number.POSITIVE_INFINITY
+        : this.#logInterval - (this.#taken % this.#logInterval);
+    return Math.min(toEnd, toLog, MOST_FRAMES);
   }
 
   /** Passes a frame on to all outputs if they have room now and it is not large; otherwise returns a promise. */
@@ -323,6 +362,10 @@ export class RelayLoop {
     this.#session.log?.info(`Relayed ${count(metadata.length, "bytes")} of metadata.`);
   }
 
+  get #isLogDue(): boolean {
+    return this.#logInterval > 0 && this.#taken % this.#logInterval === 0;
+  }
+
   #logProgress(): void {
     this.#session.log?.info(`Relayed ${count(this.framesRelayed, "frames")}.`);
   }
@@ -355,3 +398,5 @@ export class RelayLoop {
     );
   }
 }
+
+const validOf = (frame: Frame): Frame | undefined => (frame.isValid ? frame : undefined);

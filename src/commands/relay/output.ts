@@ -45,6 +45,11 @@ export class RelayOutput {
     return !this.#hasMetadata && this.loss === undefined && this.buffer.isConnected;
   }
 
+  /** Whether frames can be passed on: there is a reader, as far as is known. */
+  get takesFrames(): boolean {
+    return this.loss === undefined && this.buffer.isConnected;
+  }
+
   /** The next metadata is that of another writer. */
   expectMetadata(): void {
     this.#hasMetadata = false;

@@ -95,6 +95,19 @@ export class Forwarding implements FrameTaker {
     return code;
   }
 
+  get ring(): RingWriter {
+    return this.#parts.ring;
+  }
+
+  noteForwarded(frames: number, bytes: number, shared: number): void {
+    this.#parts.writes.count(bytes, frames);
+    this.framesCopied += frames - shared;
+    const target = this.#target;
+    if (shared === 0 || target === undefined) return;
+    this.framesShared += shared;
+    target.source.noteShared(target);
+  }
+
   copy(data: Uint8Array, waitUs: number): number {
     const code = this.#parts.ring.write(data, waitUs);
     if (code !== Code.OK) return code;

@@ -287,3 +287,60 @@ int32_t zb_target_pass(zb_target *target, uint32_t index, double offset, double 
     return ZB_PASSED_COPIED;
   }
 }
+
+/* Passes on a frame that was read, if there is room now. */
+static int32_t pass_now(zb_reader *reader, zb_writer *writer, uint32_t index,
+                        const struct zb_frame_place *frame) {
+  if (writer->target != NULL && writer->target->source == reader)
+    return zb_target_pass(writer->target, index, frame->offset, frame->size, 0);
+  const uint8_t *bytes = reader->ring.payload + (uint64_t)(frame->offset - reader->ring.payload_offset);
+  const int32_t code = zb_writer_write(writer, bytes, frame->size, 0);
+  return code == ZB_OK ? ZB_PASSED_COPIED : code;
+}
+
+/* Passes on the frames of the last look from number `first` on, as long as that may be, and releases them. Returns the number
+ * behind them. */
+static int32_t pass_run(zb_reader *reader, zb_writer *writer, int32_t first, int32_t count, int32_t most,
+                        double *bytes_left) {
+  struct zb_reader_view *view = &reader->view;
+  int32_t i = first;
+  for (; i < count && view->forwarded < most; i++) {
+    const struct zb_frame_place *frame = &view->frames[i];
+    const double cost = frame->size + (double)tuning.forward_frame_bytes;
+    if (frame->sequence == 1 || cost > *bytes_left) break;
+    const uint32_t index = reader->newest - (uint32_t)(count - i);
+    const int32_t code = pass_now(reader, writer, index, frame);
+    if (code < 0) break;
+    *bytes_left -= cost;
+    view->forwarded++;
+    view->forwarded_bytes += frame->size;
+    if (code == ZB_PASSED_SHARED) view->forwarded_shared++;
+    if (zb_reader_release(reader, index, 1) == ZB_SETTLE_DUE) view->settle_due = 1;
+  }
+  return i;
+}
+
+int32_t zb_reader_forward(zb_reader *reader, zb_writer *writer, int32_t first, int32_t count, int32_t most,
+                          double most_bytes, int32_t wait_us) {
+  struct zb_reader_view *view = &reader->view;
+  view->forwarded = view->forwarded_bytes = view->forwarded_shared = view->settle_due = 0;
+  const int64_t long_until_ns = zb_now_ns() + tuning.forward_ns;
+  double bytes_left = most_bytes;
+  int32_t code = count;
+  for (;;) {
+    if (first == count) {
+      first = count = 0;
+      if (view->forwarded > 0)
+        wait_us = zb_now_ns() < long_until_ns ? tuning.forward_wait_us : tuning.forward_short_us;
+      if (semaphore_value(reader->ring.written) == 0) bytes_left = most_bytes;
+      code = zb_reader_next(reader, wait_us, ZB_UNLESS_SURPLUS);
+      if (code < 0 || code > ZB_READER_LOOKAHEAD) break;
+      count = code;
+    }
+    first = pass_run(reader, writer, first, count, most, &bytes_left);
+    if (first < count || view->forwarded >= most) break;
+  }
+  view->left_first = first;
+  view->left_end = count;
+  return code;
+}

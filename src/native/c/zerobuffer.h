@@ -19,7 +19,7 @@
 #define ZB_API __attribute__((visibility("default")))
 #endif
 
-#define ZB_ABI_VERSION 10
+#define ZB_ABI_VERSION 11
 
 enum zb_code {
   ZB_OK = 0,
@@ -303,6 +303,12 @@ struct zb_reader_view {
   double fault_found;    /* ZB_BAD_SEQUENCE: the number in the frame; ZB_BAD_FRAME: the size in the frame */
   double surplus_tokens; /* number of tokens that came without a frame */
   double surplus_seen;   /* set by the caller: how many of them it has dealt with */
+  /* Of the last zb_reader_forward. */
+  double forwarded;        /* number of frames that were passed on and released */
+  double forwarded_bytes;  /* of those frames */
+  double forwarded_shared; /* how many of them were passed on without a copy */
+  double settle_due;       /* 1: the caller now has to settle (zb_reader_settle) */
+  double left_first, left_end; /* frames of the last zb_reader_next in it that were not passed on */
   struct zb_frame_place frames[ZB_READER_LOOKAHEAD];
   char source_name[ZB_NAME_MAX + 1]; /* ZB_READ_ATTACHMENT: the name of the source, empty for none */
 };
@@ -399,6 +405,19 @@ ZB_API int32_t zb_writer_acquire(zb_writer *writer, double size, int32_t wait_us
 ZB_API int32_t zb_writer_commit(zb_writer *writer);
 /* Gives up the acquired region. It uses no sequence number. */
 ZB_API void zb_writer_cancel(zb_writer *writer);
+
+/* ---- passing frames on ---------------------------------------------------------------------------------------- */
+
+/* Reads frames as zb_reader_next with ZB_UNLESS_SURPLUS, passes them on through `writer` while there is room at once, and releases
+ * them: as zb_target_pass if the reader is the source of the writer's target, otherwise as zb_writer_write. Goes on with those of
+ * the last call that are left, if there are any: numbers `first` to `end`, as the view said. Waits up to `wait_us` for the first
+ * frame, then until there is a pause of some milliseconds, for about 100 ms at the most.
+ *
+ * Stops after `most` frames; after about `most_bytes` without a pause; before a larger frame; before a frame with number 1, which is
+ * that of another writer; and before one that cannot be written, of which the next write says why. Then such frames are left:
+ * they stay lent. Returns as the last zb_reader_next. */
+ZB_API int32_t zb_reader_forward(zb_reader *reader, zb_writer *writer, int32_t first, int32_t end,
+                                 int32_t most, double most_bytes, int32_t wait_us);
 
 /* ---- waiting without blocking -------------------------------------------------------------------------------- */
 
