@@ -335,7 +335,7 @@ export class Lookahead {
       if (isSettleDue) this.#watch.settle();
     }
     const isLeft = leftFirst < leftEnd;
-    if (isLeft && !wasAtHand) this.#accept(leftEnd);
+    if (isLeft) this.#accept(leftEnd);
     this.#available = leftEnd;
     this.#handedOut = leftFirst;
     // Codes that mean no frames come again.

@@ -43,6 +43,7 @@ function testSources({ os, libc }: TestPlatform): string[] {
     "reader.c",
     "writer.c",
     "cancellation.c",
+    "forwarding.c",
     "handover.c",
     "peers.c",
     "objects.c",

@@ -97,6 +97,24 @@ TEST(a_frame_is_passed_on_without_a_copy_and_released_when_both_readers_have_don
   close_passing(&passing);
 }
 
+TEST(many_frames_are_forwarded_with_one_call_shared_and_as_copies) {
+  struct passing passing;
+  open_passing(&passing, 65536, 65536);
+  EQUAL(pass(&passing, SIZE, 1), ZB_PASSED_SHARED);
+  OK(zb_reader_release(passing.source.reader, 0, 1));
+  OK(write_frame(&passing.source, SIZE, 2));
+  OK(write_frame(&passing.source, 100, 3));
+  OK(write_frame(&passing.source, SIZE, 4));
+  zb_writer_peer(passing.target.writer, word(&passing.target.oieb->reader_pid));
+  EQUAL(zb_reader_forward(passing.source.reader, passing.target.writer, 0, 0, 3, 1e9, 0), 3);
+  EQUAL(passing.source.view->forwarded, 3);
+  EQUAL(passing.source.view->forwarded_bytes, 2 * SIZE + 100);
+  EQUAL(passing.source.view->forwarded_shared, 2);
+  EQUAL(references(&passing), 3);
+  EQUAL(used(&passing), 3 * SPACE + HEADER + 100);
+  close_passing(&passing);
+}
+
 TEST(memory_is_shown_as_shared_as_long_as_it_is_mapped_by_a_reader_of_its_frames) {
   struct passing passing;
   open_passing(&passing, 65536, 16384);

@@ -1,4 +1,4 @@
-/* Passing frames on without a copy (docs/protocol.md, section 10): references of frames, and the targets that have them. */
+/* Passing frames on (docs/protocol.md, section 10): references of frames, the targets that have them, and many frames at once. */
 #include "sharing.h"
 #include "fault.h"
 #include "reader.h"
@@ -288,6 +288,8 @@ int32_t zb_target_pass(zb_target *target, uint32_t index, double offset, double 
   }
 }
 
+/* ---- many at once ---------------------------------------------------------------------------------------------- */
+
 /* Passes on a frame that was read, if there is room now. */
 static int32_t pass_now(zb_reader *reader, zb_writer *writer, uint32_t index,
                         const struct zb_frame_place *frame) {
@@ -300,15 +302,15 @@ static int32_t pass_now(zb_reader *reader, zb_writer *writer, uint32_t index,
 
 /* Passes on the frames of the last look from number `first` on, as long as that may be, and releases them. Returns the number
  * behind them. */
-static int32_t pass_run(zb_reader *reader, zb_writer *writer, int32_t first, int32_t count, int32_t most,
+static int32_t pass_run(zb_reader *reader, zb_writer *writer, int32_t first, int32_t end, int32_t most,
                         double *bytes_left) {
   struct zb_reader_view *view = &reader->view;
   int32_t i = first;
-  for (; i < count && view->forwarded < most; i++) {
+  for (; i < end && view->forwarded < most; i++) {
     const struct zb_frame_place *frame = &view->frames[i];
     const double cost = frame->size + (double)tuning.forward_frame_bytes;
     if (frame->sequence == 1 || cost > *bytes_left) break;
-    const uint32_t index = reader->newest - (uint32_t)(count - i);
+    const uint32_t index = reader->newest - (uint32_t)(end - i);
     const int32_t code = pass_now(reader, writer, index, frame);
     if (code < 0) break;
     *bytes_left -= cost;
@@ -320,27 +322,28 @@ static int32_t pass_run(zb_reader *reader, zb_writer *writer, int32_t first, int
   return i;
 }
 
-int32_t zb_reader_forward(zb_reader *reader, zb_writer *writer, int32_t first, int32_t count, int32_t most,
+int32_t zb_reader_forward(zb_reader *reader, zb_writer *writer, int32_t first, int32_t end, int32_t most,
                           double most_bytes, int32_t wait_us) {
   struct zb_reader_view *view = &reader->view;
   view->forwarded = view->forwarded_bytes = view->forwarded_shared = view->settle_due = 0;
-  const int64_t long_until_ns = zb_now_ns() + tuning.forward_ns;
+  const int64_t last_ns = zb_now_ns() + tuning.forward_ns;
   double bytes_left = most_bytes;
-  int32_t code = count;
-  for (;;) {
-    if (first == count) {
-      first = count = 0;
-      if (view->forwarded > 0)
-        wait_us = zb_now_ns() < long_until_ns ? tuning.forward_wait_us : tuning.forward_short_us;
-      if (semaphore_value(reader->ring.written) == 0) bytes_left = most_bytes;
+  int32_t code = end;
+  for (bool is_last = false; !is_last && view->forwarded < most;) {
+    if (first == end) {
+      first = end = 0;
+      const int64_t now = zb_now_ns();
+      is_last = view->forwarded > 0 && now >= last_ns;
+      if (view->forwarded > 0) wait_us = is_last ? tuning.forward_last_wait_us : tuning.forward_wait_us;
       code = zb_reader_next(reader, wait_us, ZB_UNLESS_SURPLUS);
       if (code < 0 || code > ZB_READER_LOOKAHEAD) break;
-      count = code;
+      end = code;
+      if (zb_now_ns() - now >= tuning.forward_pause_ns) bytes_left = most_bytes;
     }
-    first = pass_run(reader, writer, first, count, most, &bytes_left);
-    if (first < count || view->forwarded >= most) break;
+    first = pass_run(reader, writer, first, end, most, &bytes_left);
+    if (first < end) break;
   }
   view->left_first = first;
-  view->left_end = count;
+  view->left_end = end;
   return code;
 }

@@ -82,13 +82,14 @@ struct tuning {
 
   /* Forwarding (sharing.c). */
 
-  /* After a frame, a forwarder waits this long for the next one before it lets its caller do anything else, and this shortly
-   * once it has gone on for that long. The reader that it has woken may be waiting for this processor. Worth a third of p99 of
-   * pictures at 60 per second through a relay. */
+  /* After a frame, a forwarder waits this long for the next one before its caller goes on: the reader that it has woken may be
+   * waiting for this processor. */
   int32_t forward_wait_us;
-  int32_t forward_short_us;
+  /* It goes on for this long, and then waits once more, only this long. */
   int64_t forward_ns;
-  /* Without pauses it goes on for as many bytes as the caller says. Each frame counts for so many more. */
+  int32_t forward_last_wait_us;
+  /* Without a pause as long as this it goes on for as many bytes as its caller says, each frame counting for so many more. */
+  int64_t forward_pause_ns;
   uint64_t forward_frame_bytes;
 
   /* Page tables (pacing.c). */
@@ -134,8 +135,9 @@ static const struct tuning tuning = {
     .single_wait_ns = 5000000,
 
     .forward_wait_us = 2000,
-    .forward_short_us = 100,
     .forward_ns = 100000000,
+    .forward_last_wait_us = 100,
+    .forward_pause_ns = 100000,
     .forward_frame_bytes = 1 << 10,
 
     .populate_bytes = 2 << 20,
