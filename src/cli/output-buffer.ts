@@ -1,13 +1,6 @@
 // The buffer that a command writes to: what becomes of frames while it is full, and when its reader has gone.
 
-import {
-  type AcquiredFrame,
-  type Frame,
-  type Reader,
-  ReaderDeadError,
-  type Sharing,
-  type Writer,
-} from "../core/index.ts";
+import { type AcquiredFrame, type Frame, ReaderDeadError, type Sharing, type Writer } from "../core/index.ts";
 import { CommandError, DownstreamClosed, Interrupted } from "./failure.ts";
 import type { Session } from "./session.ts";
 import type { FULL_POLICIES } from "./shared-options.ts";
@@ -154,14 +147,9 @@ export class OutputBuffer implements Disposable {
     }
   }
 
-  /** Forwards the frames that `reader` has not handed out, as {@link Writer.forwardFrames}. There is a reader. */
-  forwardFrames(
-    reader: Reader,
-    most: number,
-    mostBytes: number,
-    timeoutMs: number,
-  ): ForwardedFrames | undefined {
-    return this.#writer.forwardFrames(reader, most, mostBytes, timeoutMs);
+  /** Forwards the frames that a reader has not handed out, as {@link Writer.forwardFrames}. There is a reader of this buffer. */
+  forwardFrames(...[reader, limits]: Parameters<Writer["forwardFrames"]>): ForwardedFrames | undefined {
+    return this.#writer.forwardFrames(reader, limits);
   }
 
   /** Forwards a frame for which there is no room now, or drops it. */

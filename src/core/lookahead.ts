@@ -1,7 +1,14 @@
 // Takes frames from a ring, many at a time, and hands them out one by one or in batches.
 
 import { Code } from "../native/codes.ts";
-import { Look, READ_ATTACHMENT, READ_SHARED, READER_LOOKAHEAD, type RingReader } from "../native/ring.ts";
+import {
+  type ForwardLimits,
+  Look,
+  READ_ATTACHMENT,
+  READ_SHARED,
+  READER_LOOKAHEAD,
+  type RingReader,
+} from "../native/ring.ts";
 import type { SharedBuffer } from "./buffer/shared-buffer.ts";
 import {
   ClosedError,
@@ -304,27 +311,21 @@ export class Lookahead {
 
   /**
    * Passes frames on to `taker`, those for which there is room at once, and releases them: in the helper, so that no code of ours
-   * comes between the arrival of a frame and its departure, nor before whoever it wakes. Waits up to a slice of `timeoutMs` for the
-   * first one, and goes on until there is a pause, for about a slice.
+   * comes between the arrival of a frame and its departure, nor before whoever it wakes. The first frame of a writer is left.
    *
-   * @param most frames, and about `mostBytes` of them without a pause. A larger frame is left, and the first one of a writer.
+   * @param limits its waits are no longer than a slice.
    * @returns undefined if it has passed on nothing. {@link hasFrames} says whether frames are left.
    * @throws As {@link waitForFrames}.
    */
-  forward(
-    taker: FrameTaker,
-    most: number,
-    mostBytes: number,
-    timeoutMs: number,
-  ): ForwardedFrames | undefined {
+  forward(taker: FrameTaker, limits: ForwardLimits): ForwardedFrames | undefined {
     this.guard();
     const wasAtHand = this.#handedOut < this.#available;
     // They may lie in another buffer.
     if (wasAtHand && this.#lender !== this.#owner) return undefined;
     if (!wasAtHand) this.#watch.acceptNextWriter();
     const ring = this.#ring;
-    const waitUs = Math.min(timeoutMs, SLICE_MS) * 1000;
-    const code = ring.forward(taker.ring, this.#handedOut, this.#available, most, mostBytes, waitUs);
+    const [waitMs, sliceMs] = [Math.min(limits.waitMs, SLICE_MS), Math.min(limits.sliceMs, SLICE_MS)];
+    const code = ring.forward(taker.ring, this.#handedOut, this.#available, { ...limits, waitMs, sliceMs });
     if (!this.#isPlain) this.#owner.source?.noteBlocked();
     const { frames, bytes, shared, isSettleDue, leftFirst, leftEnd } = ring.forwarded;
     if (frames > 0) {
@@ -339,13 +340,13 @@ export class Lookahead {
     this.#available = leftEnd;
     this.#handedOut = leftFirst;
     // Codes that mean no frames come again.
-    if (!isLeft && (frames === 0 || code > READER_LOOKAHEAD)) this.#acceptOrLook(code, timeoutMs);
+    if (!isLeft && (frames === 0 || code > READER_LOOKAHEAD)) this.#acceptOrLook(code, waitMs);
     return frames === 0 ? undefined : { frames, bytes, isPaused: !isLeft && code < 0 };
   }
 
-  #acceptOrLook(code: number, timeoutMs: number): void {
+  #acceptOrLook(code: number, waitMs: number): void {
     if (this.#accept(code) || code === Code.INTERRUPTED) return;
-    if (timeoutMs > 0 || this.#watch.isLookDue) this.#lookWithoutToken();
+    if (waitMs > 0 || this.#watch.isLookDue) this.#lookWithoutToken();
   }
 
   // ---- the end, and errors -----------------------------------------------------------------------------------------

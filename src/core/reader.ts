@@ -1,7 +1,7 @@
 // The reading side of a buffer.
 
 import { OiebFlag, Role } from "../native/memory.ts";
-import { READER_LOOKAHEAD, RingReader, Wait } from "../native/ring.ts";
+import { type ForwardLimits, READER_LOOKAHEAD, RingReader, Wait } from "../native/ring.ts";
 import { isSharingOffered } from "../native/target.ts";
 import { Waiter } from "../native/waiter.ts";
 import { raceAbort } from "../runtime/abort.ts";
@@ -330,13 +330,8 @@ export class Reader implements Disposable {
   }
 
   /** @internal Passes frames on without handing them out, as {@link Lookahead.forward}. */
-  forwardFrames(
-    taker: FrameTaker,
-    most: number,
-    mostBytes: number,
-    timeoutMs: number,
-  ): ForwardedFrames | undefined {
-    return this.#frames.forward(taker, most, mostBytes, timeoutMs);
+  forwardFrames(taker: FrameTaker, limits: ForwardLimits): ForwardedFrames | undefined {
+    return this.#frames.forward(taker, limits);
   }
 
   /** Releases a frame of this reader, as {@link Frame.release}. */

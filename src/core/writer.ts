@@ -1,6 +1,7 @@
 // The writing side of a buffer.
 
 import { Code } from "../native/codes.ts";
+import type { ForwardLimits } from "../native/ring.ts";
 import { Passed } from "../native/target.ts";
 import { connectAsync } from "./buffer/connect.ts";
 import { checkTimeout } from "./config.ts";
@@ -294,20 +295,13 @@ export class Writer extends ConnectedWriter {
   }
 
   /**
-   * @internal Forwards the frames that `reader` has not handed out, without waiting for room. Waits up to `timeoutMs`, or shorter,
-   * for the first one. Leaves the first frame of a writer to {@link forwardFrame}, which also tells what keeps frames from being
-   * forwarded. Undefined if it has forwarded none.
-   *
-   * @param most frames, and about `mostBytes` of them without a pause.
+   * @internal Forwards the frames that `reader` has not handed out, as they come, without waiting for room. Leaves the first frame
+   * of a writer to {@link forwardFrame}, which also tells what keeps frames from being forwarded. Undefined if it has forwarded
+   * none.
    */
-  forwardFrames(
-    reader: Reader,
-    most: number,
-    mostBytes: number,
-    timeoutMs: number,
-  ): ForwardedFrames | undefined {
+  forwardFrames(reader: Reader, limits: ForwardLimits): ForwardedFrames | undefined {
     this.#checkNow(1);
-    return reader.forwardFrames(this.forwarding, most, mostBytes, timeoutMs);
+    return reader.forwardFrames(this.forwarding, limits);
   }
 
   async #forwardInTurn(frame: Frame, signal: AbortSignal | undefined): Promise<Forwarded> {

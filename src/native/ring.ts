@@ -50,6 +50,18 @@ const WRITER_WAITS = 1;
 const WRITER_SEQUENCE = 2;
 const WRITER_VIEW_BYTES = 24;
 
+/** How far {@link RingReader.forward} goes. */
+export interface ForwardLimits {
+  /** Frames, up to 2^31 - 1. */
+  readonly most: number;
+  /** Bytes of those that come without a pause, about; a larger frame is not passed on. */
+  readonly mostBytes: number;
+  /** How long to wait for the first frame, in milliseconds. */
+  readonly waitMs: number;
+  /** How long to wait for others, counted from the call. */
+  readonly sliceMs: number;
+}
+
 /** The reading end of a ring. Its memory and semaphores belong to the caller, and must stay open as long as it is. */
 export class RingReader extends Handle {
   readonly #view: Float64Array;
@@ -133,19 +145,14 @@ export class RingReader extends Handle {
 
   /**
    * Passes frames on through `writer`, those for which there is room at once, and releases them. Goes on with those that the last
-   * call has left, `first` to `end`; otherwise waits up to `waitUs` for the first one, and returns as {@link next} with
-   * UNLESS_SURPLUS. Goes on until there is a pause. Stops after `most` frames, after about `mostBytes` without a pause, before a
-   * larger frame, and before one with number 1.
+   * call has left, `first` to `end`; otherwise waits for the first one, and returns as {@link next} with UNLESS_SURPLUS. Stops
+   * before a frame with number 1.
    */
-  forward(
-    writer: RingWriter,
-    first: number,
-    end: number,
-    most: number,
-    mostBytes: number,
-    waitUs: number,
-  ): number {
-    return native.zb_reader_forward(this.address, writer.address, first, end, most, mostBytes, waitUs);
+  forward(writer: RingWriter, first: number, end: number, limits: ForwardLimits): number {
+    const { most, mostBytes, waitMs, sliceMs } = limits;
+    const { zb_reader_forward: forward } = native;
+    const [waitUs, sliceUs] = [Math.ceil(1000 * waitMs), Math.ceil(1000 * sliceMs)];
+    return forward(this.address, writer.address, first, end, most, mostBytes, waitUs, sliceUs);
   }
 
   /**

@@ -79,7 +79,7 @@ export const SYMBOLS = {
   zb_reader_next: { args: ["ptr", "i32", "i32"], returns: "i32" },
   zb_reader_release: { args: ["ptr", "u32", "u32"], returns: "i32" },
   zb_reader_settle: { args: ["ptr"], returns: "i32" },
-  zb_reader_forward: { args: ["ptr", "ptr", "i32", "i32", "i32", "f64", "i32"], returns: "i32" },
+  zb_reader_forward: { args: ["ptr", "ptr", "i32", "i32", "i32", "f64", "i32", "i32"], returns: "i32" },
 
   zb_ring_follow: { args: ["ptr", "ptr", "i32"], returns: "i32" },
   zb_writer_open: { args: ["ptr", "ptr", "ptr", "u64", "f64", "i32", "ptr"], returns: "i32" },

@@ -27,7 +27,7 @@ static int32_t forward_up_to(struct pair *pair, int32_t most, double most_bytes,
   const struct zb_reader_view *view = pair->from.view;
   zb_writer_peer(pair->to.writer, word(&pair->to.oieb->reader_pid));
   return zb_reader_forward(pair->from.reader, pair->to.writer, (int32_t)view->left_first, (int32_t)view->left_end,
-                           most, most_bytes, wait_us);
+                           most, most_bytes, wait_us, 1000);
 }
 
 static int32_t forward(struct pair *pair) { return forward_up_to(pair, 1000, 1e9, 0); }

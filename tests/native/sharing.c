@@ -106,7 +106,7 @@ TEST(many_frames_are_forwarded_with_one_call_shared_and_as_copies) {
   OK(write_frame(&passing.source, 100, 3));
   OK(write_frame(&passing.source, SIZE, 4));
   zb_writer_peer(passing.target.writer, word(&passing.target.oieb->reader_pid));
-  EQUAL(zb_reader_forward(passing.source.reader, passing.target.writer, 0, 0, 3, 1e9, 0), 3);
+  EQUAL(zb_reader_forward(passing.source.reader, passing.target.writer, 0, 0, 3, 1e9, 0, 0), 3);
   EQUAL(passing.source.view->forwarded, 3);
   EQUAL(passing.source.view->forwarded_bytes, 2 * SIZE + 100);
   EQUAL(passing.source.view->forwarded_shared, 2);

@@ -19,6 +19,9 @@ import type { Parcel, RelayOutput } from "./output.ts";
 
 const NONE: readonly RelayOutput[] = [];
 
+/** A call that forwards frames waits for the next one for so small a part of the timeout, before the wait that is limited by it. */
+const SLICES_PER_TIMEOUT = 16;
+
 /** The most frames that one call forwards. */
 const MOST_FRAMES = 2 ** 31 - 1;
 
@@ -217,7 +220,9 @@ export class RelayLoop {
     const reader = this.#reader;
     const output = this.#isMetadataDue ? undefined : this.#only;
     if (!output?.takesFrames) return validOf(waitMs > 0 ? reader.readFrame(waitMs) : reader.tryReadFrame());
-    const forwarded = output.buffer.forwardFrames(reader, this.#mostFrames, PIECE_SIZE, waitMs);
+    const sliceMs = this.#options.timeoutMs / SLICES_PER_TIMEOUT;
+    const limits = { most: this.#mostFrames, mostBytes: PIECE_SIZE, waitMs, sliceMs };
+    const forwarded = output.buffer.forwardFrames(reader, limits);
     if (forwarded === undefined) return validOf(reader.tryReadFrame());
     this.framesRelayed += forwarded.frames;
     this.bytesRelayed += forwarded.bytes;

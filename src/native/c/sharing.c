@@ -323,18 +323,21 @@ static int32_t pass_run(zb_reader *reader, zb_writer *writer, int32_t first, int
 }
 
 int32_t zb_reader_forward(zb_reader *reader, zb_writer *writer, int32_t first, int32_t end, int32_t most,
-                          double most_bytes, int32_t wait_us) {
+                          double most_bytes, int32_t wait_us, int32_t slice_us) {
   struct zb_reader_view *view = &reader->view;
   view->forwarded = view->forwarded_bytes = view->forwarded_shared = view->settle_due = 0;
-  const int64_t last_ns = zb_now_ns() + tuning.forward_ns;
+  int64_t now = zb_now_ns();
+  const int64_t last_ns = now + (int64_t)slice_us * 1000;
   double bytes_left = most_bytes;
   int32_t code = end;
   for (bool is_last = false; !is_last && view->forwarded < most;) {
     if (first == end) {
       first = end = 0;
-      const int64_t now = zb_now_ns();
-      is_last = view->forwarded > 0 && now >= last_ns;
-      if (view->forwarded > 0) wait_us = is_last ? tuning.forward_last_wait_us : tuning.forward_wait_us;
+      if (view->forwarded > 0) {
+        now = zb_now_ns();
+        is_last = last_ns - now <= tuning.forward_last_wait_ns;
+        wait_us = (int32_t)((is_last ? tuning.forward_last_wait_ns : last_ns - now) / 1000);
+      }
       code = zb_reader_next(reader, wait_us, ZB_UNLESS_SURPLUS);
       if (code < 0 || code > ZB_READER_LOOKAHEAD) break;
       end = code;

@@ -82,12 +82,9 @@ struct tuning {
 
   /* Forwarding (sharing.c). */
 
-  /* After a frame, a forwarder waits this long for the next one before its caller goes on: the reader that it has woken may be
-   * waiting for this processor. */
-  int32_t forward_wait_us;
-  /* It goes on for this long, and then waits once more, only this long. */
-  int64_t forward_ns;
-  int32_t forward_last_wait_us;
+  /* At the end of its slice a forwarder waits this long after a frame before its caller goes on: the reader that it has woken may
+   * be waiting for this processor. */
+  int64_t forward_last_wait_ns;
   /* Without a pause as long as this it goes on for as many bytes as its caller says, each frame counting for so many more. */
   int64_t forward_pause_ns;
   uint64_t forward_frame_bytes;
@@ -134,9 +131,7 @@ static const struct tuning tuning = {
     .linger_ns = 20000000,
     .single_wait_ns = 5000000,
 
-    .forward_wait_us = 2000,
-    .forward_ns = 100000000,
-    .forward_last_wait_us = 100,
+    .forward_last_wait_ns = 100000,
     .forward_pause_ns = 100000,
     .forward_frame_bytes = 1 << 10,
 

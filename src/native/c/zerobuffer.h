@@ -411,13 +411,13 @@ ZB_API void zb_writer_cancel(zb_writer *writer);
 /* Reads frames as zb_reader_next with ZB_UNLESS_SURPLUS, passes them on through `writer` while there is room at once, and releases
  * them: as zb_target_pass if the reader is the source of the writer's target, otherwise as zb_writer_write. Goes on with those of
  * the last call that are left, if there are any: numbers `first` to `end`, as the view said. Waits up to `wait_us` for the first
- * frame, then until there is a pause of some milliseconds, for about 100 ms at the most.
+ * frame, and for others until `slice_us` have passed.
  *
  * Stops after `most` frames; after about `most_bytes` without a pause; before a larger frame; before a frame with number 1, which is
  * that of another writer; and before one that cannot be written, of which the next write says why. Then such frames are left:
  * they stay lent. Returns as the last zb_reader_next. */
 ZB_API int32_t zb_reader_forward(zb_reader *reader, zb_writer *writer, int32_t first, int32_t end,
-                                 int32_t most, double most_bytes, int32_t wait_us);
+                                 int32_t most, double most_bytes, int32_t wait_us, int32_t slice_us);
 
 /* ---- waiting without blocking -------------------------------------------------------------------------------- */
 

@@ -5,8 +5,7 @@ import { Reader, Writer } from "../../../../src/core/index.ts";
 import { bytesOf, thrownBy, uniqueName } from "../../../support/buffers.ts";
 import { Rings, SIZE } from "./rings.ts";
 
-const MANY = 1000;
-const MOST_BYTES = 1e9;
+const LIMITS = { most: 1000, mostBytes: 1e9, waitMs: 0, sliceMs: 1 };
 
 /** A reader whose frames a writer in this process forwards to another reader. */
 class Relay implements Disposable {
@@ -36,8 +35,8 @@ class Relay implements Disposable {
     for (let i = first; i <= last; i++) this.writer.writeFrame(bytesOf(i, size));
   }
 
-  forward({ most = MANY, mostBytes = MOST_BYTES, timeoutMs = 0 } = {}) {
-    return this.forwarder.forwardFrames(this.source, most, mostBytes, timeoutMs);
+  forward(limits: Partial<typeof LIMITS> = {}) {
+    return this.forwarder.forwardFrames(this.source, { ...LIMITS, ...limits });
   }
 
   expectToRead(first: number, last: number, size = 100): void {
@@ -110,7 +109,7 @@ describe("frames that are forwarded with one call", () => {
     relay.write(2, 4);
     relay.writer.close();
     expect(relay.forward()).toMatchObject({ frames: 3 });
-    expect(thrownBy(() => relay.forward({ timeoutMs: 1000 }))).toMatchObject({
+    expect(thrownBy(() => relay.forward({ waitMs: 100 }))).toMatchObject({
       code: "WRITER_DEAD",
       reason: "left",
     });
@@ -126,7 +125,7 @@ describe("frames that are forwarded with one call", () => {
     rings.pass(bytesOf(1, SIZE));
     rings.target.readFrame(0).release();
     for (let i = 2; i <= 4; i++) rings.writer.writeFrame(bytesOf(i, i === 3 ? 100 : SIZE));
-    expect(rings.forwarder.forwardFrames(rings.source, MANY, MOST_BYTES, 0)).toMatchObject({ frames: 3 });
+    expect(rings.forwarder.forwardFrames(rings.source, LIMITS)).toMatchObject({ frames: 3 });
     const { framesShared, framesCopied, framesLent } = rings.forwarder;
     expect([framesShared, framesCopied, framesLent]).toEqual([3, 1, 2]);
     for (let i = 2; i <= 4; i++) {
@@ -145,7 +144,7 @@ describe("frames that are forwarded with one call", () => {
     using last = new Reader(uniqueName(), { payloadSize: 64 * 1024 });
     using forwarder = new Writer(last.name);
     for (let i = 2; i <= 3; i++) {
-      expect(forwarder.forwardFrames(rings.target, MANY, MOST_BYTES, 0)).toBeUndefined();
+      expect(forwarder.forwardFrames(rings.target, LIMITS)).toBeUndefined();
       using frame = rings.target.tryReadFrame();
       expect([frame.isShared, frame.sequence]).toEqual([true, i]);
     }
