@@ -313,19 +313,28 @@ export class Lookahead {
    * Passes frames on to `taker`, those for which there is room at once, and releases them: in the helper, so that no code of ours
    * comes between the arrival of a frame and its departure, nor before whoever it wakes. The first frame of a writer is left.
    *
-   * @param limits its waits are no longer than a slice.
    * @returns undefined if it has passed on nothing. {@link hasFrames} says whether frames are left.
    * @throws As {@link waitForFrames}.
    */
   forward(taker: FrameTaker, limits: ForwardLimits): ForwardedFrames | undefined {
     this.guard();
+    const deadline = performance.now() + limits.waitMs;
+    for (let { waitMs } = limits; ; waitMs = Math.max(0, deadline - performance.now())) {
+      const forwarded = this.#forwardOnce(taker, { ...limits, waitMs: Math.min(waitMs, SLICE_MS) });
+      if (forwarded !== undefined && forwarded.frames > 0) return forwarded;
+      const isOver = forwarded !== undefined || this.#handedOut < this.#available;
+      if (isOver || performance.now() >= deadline) return undefined;
+    }
+  }
+
+  /** Undefined if no frame has come, and no signal. */
+  #forwardOnce(taker: FrameTaker, limits: ForwardLimits): ForwardedFrames | undefined {
     const wasAtHand = this.#handedOut < this.#available;
     // They may lie in another buffer.
     if (wasAtHand && this.#lender !== this.#owner) return undefined;
     if (!wasAtHand) this.#watch.acceptNextWriter();
     const ring = this.#ring;
-    const [waitMs, sliceMs] = [Math.min(limits.waitMs, SLICE_MS), Math.min(limits.sliceMs, SLICE_MS)];
-    const code = ring.forward(taker.ring, this.#handedOut, this.#available, { ...limits, waitMs, sliceMs });
+    const code = ring.forward(taker.ring, this.#handedOut, this.#available, limits);
     if (!this.#isPlain) this.#owner.source?.noteBlocked();
     const { frames, bytes, shared, isSettleDue, leftFirst, leftEnd } = ring.forwarded;
     if (frames > 0) {
@@ -340,8 +349,9 @@ export class Lookahead {
     this.#available = leftEnd;
     this.#handedOut = leftFirst;
     // Codes that mean no frames come again.
-    if (!isLeft && (frames === 0 || code > READER_LOOKAHEAD)) this.#acceptOrLook(code, waitMs);
-    return frames === 0 ? undefined : { frames, bytes, isPaused: !isLeft && code < 0 };
+    if (!isLeft && (frames === 0 || code > READER_LOOKAHEAD)) this.#acceptOrLook(code, limits.waitMs);
+    if (frames === 0 && code !== Code.INTERRUPTED) return undefined;
+    return { frames, bytes, isPaused: !isLeft && code < 0 };
   }
 
   #acceptOrLook(code: number, waitMs: number): void {

@@ -164,15 +164,15 @@ static void *write_on_demand(void *argument) {
   return NULL;
 }
 
-TEST(a_forwarder_waits_for_each_frame_and_says_when_there_is_a_pause) {
+TEST(a_forwarder_waits_for_frames_that_come_one_by_one_and_leaves_none) {
   struct pair pair;
   pthread_t writer;
   open_begun(&pair, 65536, 65536);
   start_thread(&writer, write_on_demand, &pair);
   for (double forwarded = 0; forwarded < 99; forwarded += pair.from.view->forwarded) {
     const int32_t code = forward_up_to(&pair, 1000, 1e9, 100000);
-    EQUAL(code, ZB_AGAIN);
-    EQUAL(pair.from.view->left_end, 0);
+    CHECK(code == 1 || code == ZB_AGAIN);
+    EQUAL(pair.from.view->left_first, pair.from.view->left_end);
   }
   join_thread(writer);
   EQUAL(forward(&pair), ZB_AGAIN);

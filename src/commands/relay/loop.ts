@@ -19,7 +19,10 @@ import type { Parcel, RelayOutput } from "./output.ts";
 
 const NONE: readonly RelayOutput[] = [];
 
-/** A call that forwards frames waits for the next one for so small a part of the timeout, before the wait that is limited by it. */
+/** How long a call that forwards frames goes on waiting for more, in milliseconds: the event loop has its turn then. */
+const SLICE_MS = 100;
+
+/** Nor is it more than so small a part of the timeout: the wait that this limits begins afterwards. */
 const SLICES_PER_TIMEOUT = 16;
 
 /** The most frames that one call forwards. */
@@ -220,7 +223,7 @@ export class RelayLoop {
     const reader = this.#reader;
     const output = this.#isMetadataDue ? undefined : this.#only;
     if (!output?.takesFrames) return validOf(waitMs > 0 ? reader.readFrame(waitMs) : reader.tryReadFrame());
-    const sliceMs = this.#options.timeoutMs / SLICES_PER_TIMEOUT;
+    const sliceMs = Math.min(SLICE_MS, this.#options.timeoutMs / SLICES_PER_TIMEOUT);
     const limits = { most: this.#mostFrames, mostBytes: PIECE_SIZE, waitMs, sliceMs };
     const forwarded = output.buffer.forwardFrames(reader, limits);
     if (forwarded === undefined) return validOf(reader.tryReadFrame());
