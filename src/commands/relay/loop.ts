@@ -20,7 +20,7 @@ import type { Parcel, RelayOutput } from "./output.ts";
 const NONE: readonly RelayOutput[] = [];
 
 /** How long a call that forwards frames goes on waiting for more, in milliseconds: the event loop has its turn then. */
-const SLICE_MS = 100;
+const SLICE_MS = 250;
 
 /** Nor is it more than so small a part of the timeout: the wait that this limits begins afterwards. */
 const SLICES_PER_TIMEOUT = 16;
