@@ -214,8 +214,9 @@ export class WriterWatch {
 
   /**
    * Acts in the place of the writer `pid`, with the lock of its role, so that nobody connects meanwhile. Does nothing if that
-   * is not due, as a v1 writer which comes meanwhile is refused; nor if the pid has changed: another writer has come. False, and it has done nothing, if the pid is the same, and somebody else has the
-   * lock or the writer is not known to be dead any more: it lives, or the next one is about to come, or somebody only looks.
+   * is not due, as a v1 writer which comes meanwhile is refused; nor if the pid has changed: another writer has come. False, and
+   * it has done nothing, if the pid is the same, and somebody else has the lock or the writer is not known to be dead any more:
+   * it lives, or the next one is about to come, or somebody only looks.
    */
   #inPlaceOf(pid: bigint, isDue: (oieb: Oieb) => boolean, act: () => void): boolean {
     const { memory } = this.#buffer;

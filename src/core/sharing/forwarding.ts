@@ -102,10 +102,9 @@ export class Forwarding implements FrameTaker {
   noteForwarded(frames: number, bytes: number, shared: number): void {
     this.#parts.writes.count(bytes, frames);
     this.framesCopied += frames - shared;
-    const target = this.#target;
-    if (shared === 0 || target === undefined) return;
     this.framesShared += shared;
-    target.source.noteShared(target);
+    const target = this.#target;
+    if (shared > 0 && target !== undefined) target.source.noteShared(target);
   }
 
   copy(data: Uint8Array, waitUs: number): number {
