@@ -89,6 +89,11 @@ export class FrameInput {
     }, startedAt);
   }
 
+  /** Notes that the stream has pauses, for a caller that has waited in them without this. */
+  notePauses(): void {
+    compileInPauses();
+  }
+
   #noteWait(): void {
     if (++this.#waits % WAITS_PER_LOOK === 0) compileInPauses();
   }

@@ -227,6 +227,7 @@ export class RelayLoop {
     const limits = { most: this.#mostFrames, mostBytes: PIECE_SIZE, waitMs, sliceMs };
     const forwarded = output.buffer.forwardFrames(reader, limits);
     if (forwarded === undefined) return validOf(reader.tryReadFrame());
+    if (forwarded.isPaused) this.#input.notePauses();
     this.framesRelayed += forwarded.frames;
     this.bytesRelayed += forwarded.bytes;
     return forwarded;
