@@ -68,7 +68,7 @@ export class FrameInput {
    * @throws CommandError TIMEOUT
    */
   awaitFrames<T>(read: (sliceMs: number) => Promise<T | undefined>): Promise<T> {
-    this.#noteWait();
+    this.noteWaits();
     return this.#awaitFrames(read);
   }
 
@@ -79,7 +79,7 @@ export class FrameInput {
    * @param turn gives the event loop its turn between two slices.
    */
   blockForFrames<T>(read: (sliceMs: number) => T | undefined, turn: () => Promise<void>): T | Promise<T> {
-    this.#noteWait();
+    this.noteWaits();
     const startedAt = performance.now();
     const frames = read(Math.min(SLICE_MS, this.#timeouts.timeoutMs));
     if (frames !== undefined) return frames;
@@ -89,13 +89,12 @@ export class FrameInput {
     }, startedAt);
   }
 
-  /** Notes that the stream has pauses, for a caller that has waited in them without this. */
-  notePauses(): void {
+  /** Notes waits for frames, also those of a caller that has waited without this. */
+  noteWaits(count = 1): void {
+    this.#waits += count;
+    if (this.#waits < WAITS_PER_LOOK) return;
+    this.#waits = 0;
     compileInPauses();
-  }
-
-  #noteWait(): void {
-    if (++this.#waits % WAITS_PER_LOOK === 0) compileInPauses();
   }
 
   async #awaitFrames<T>(

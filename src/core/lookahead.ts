@@ -310,8 +310,9 @@ export class Lookahead {
   // ---- passing on --------------------------------------------------------------------------------------------------
 
   /**
-   * Passes frames on to `taker`, those for which there is room at once, and releases them: in the helper, so that no code of ours
-   * comes between the arrival of a frame and its departure, nor before whoever it wakes. The first frame of a writer is left.
+   * Passes frames on to `taker`, those for which there is room at once, and releases them. All of this runs in the helper:
+   * JavaScript, cold after each pause, would delay the frame, and on the same processor also the reader that the frame wakes. The
+   * first frame of a writer is left.
    *
    * @returns undefined if it has passed on nothing. {@link hasFrames} says whether frames are left.
    * @throws As {@link waitForFrames}.

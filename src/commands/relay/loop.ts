@@ -19,10 +19,10 @@ import type { Parcel, RelayOutput } from "./output.ts";
 
 const NONE: readonly RelayOutput[] = [];
 
-/** How long a call that forwards frames goes on waiting for more, in milliseconds: the event loop has its turn then. */
+/** The longest call that forwards frames, in milliseconds: the event loop has its turn after it. */
 const SLICE_MS = 250;
 
-/** Nor is it more than so small a part of the timeout: the wait that this limits begins afterwards. */
+/** The wait that the timeout limits begins after the call, so the call takes at most this fraction of the timeout. */
 const SLICES_PER_TIMEOUT = 16;
 
 /** The most frames that one call forwards. */
@@ -227,7 +227,7 @@ export class RelayLoop {
     const limits = { most: this.#mostFrames, mostBytes: PIECE_SIZE, waitMs, sliceMs };
     const forwarded = output.buffer.forwardFrames(reader, limits);
     if (forwarded === undefined) return validOf(reader.tryReadFrame());
-    if (forwarded.isPaused) this.#input.notePauses();
+    if (forwarded.isPaused) this.#input.noteWaits(forwarded.frames);
     this.framesRelayed += forwarded.frames;
     this.bytesRelayed += forwarded.bytes;
     return forwarded;

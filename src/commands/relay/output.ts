@@ -42,7 +42,7 @@ export class RelayOutput {
 
   /** Whether there is a reader that has not been sent the metadata. */
   get lacksMetadata(): boolean {
-    return !this.#hasMetadata && this.loss === undefined && this.buffer.isConnected;
+    return !this.#hasMetadata && this.takesFrames;
   }
 
   /** Whether frames can be passed on: there is a reader, as far as is known. */
