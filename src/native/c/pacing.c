@@ -28,7 +28,7 @@ void zb_gather(struct gather *gather, struct ring *ring, uint64_t held, int32_t 
   const int64_t deadline_ns = now + (int64_t)wait_us * 1000;
   bool more_came = false;
   while (now < give_up && now < deadline_ns) {
-    zb_idle_until(now + tuning.gather_ns);
+    zb_idle_until(&ring->idle, now + tuning.gather_ns);
     now = zb_now_ns();
     int32_t more = semaphore_value(ring->written);
     if (more < tokens + least) continue;
@@ -74,7 +74,7 @@ void zb_keep_warm(struct keep_warm *keep_warm, struct ring *ring, uint64_t size,
     int64_t now = start, moved_ns = start;
     while (unread > 0 && now < end_ns) {
       if (wait_us <= 0 || now - moved_ns < tuning.stall_ns || ring->idle.mode == ZB_WAIT_SPIN) {
-        zb_idle_until(now + tuning.gather_ns);
+        zb_idle_until(&ring->idle, now + tuning.gather_ns);
       } else {
         /* The reader may be waiting for this processor. Empty the semaphore first: a token from here on means that
          * something was released. */

@@ -90,6 +90,8 @@ struct idle {
   bool peer_on_other_cpu;        /* the peer can run while this thread runs */
   uint32_t spin_backoff;         /* this many waits block without spinning */
   uint32_t next_spin_backoff;    /* the backoff after the next spin without success */
+  uint32_t yield_backoff;        /* this many times the processor is kept */
+  uint32_t next_yield_backoff;   /* the backoff after the next offer that costs a time slice */
   struct sharing *sharing; /* of the source that this side reads, or shares with its target; NULL: none */
 };
 
@@ -106,8 +108,9 @@ bool zb_may_block(int32_t wait_us);
  * wait without zb_may_block never blocks. Sets `slept` if it has blocked. With `sharing`, ZB_OK also means that a
  * target may have released a frame. */
 int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadline_ns, bool *slept);
-/* Lets time pass without touching shared memory. Threads that wait for this processor run first. */
-void zb_idle_until(int64_t end_ns);
+/* Lets time pass without touching shared memory. Threads that wait for this processor run first, unless they are slow to give
+ * it back. */
+void zb_idle_until(struct idle *idle, int64_t end_ns);
 
 /* Takes the tokens that the semaphore has now. Tokens posted meanwhile stay, so a peer that posts without end cannot
  * keep this call from returning. */

@@ -6,7 +6,8 @@ struct idle zb_idle_start(const uint64_t *peer_pid, int32_t mode) {
   return (struct idle){.mode = mode,
                        .peer = (const _Atomic(uint64_t) *)peer_pid,
                        .peer_on_other_cpu = zb_has_other_cpu(0),
-                       .next_spin_backoff = 1};
+                       .next_spin_backoff = 1,
+                       .next_yield_backoff = 1};
 }
 
 /* Asks again if another peer has come: it may be bound to the processor of this thread. */
@@ -32,6 +33,24 @@ static bool is_woken(const struct idle *idle, zb_semaphore *semaphore) {
   return semaphore_value(semaphore) > 0 || (idle->sharing != NULL && zb_sharing_woken(idle->sharing));
 }
 
+/* Offers the processor to others: the peer may be waiting for it. Where a third process uses it, too, the scheduler gives it back
+ * only after a time slice, a hundred times as long as a spin. So after such an offer there is none for a while, twice as long
+ * each time; some offers that cost nothing between those that do are no reason to make more of them. */
+static void yield(struct idle *idle) {
+  if (idle->yield_backoff > 0) {
+    idle->yield_backoff--;
+    return;
+  }
+  const int64_t start = zb_now_ns();
+  zb_yield();
+  if (zb_now_ns() - start <= tuning.spin_ns) {
+    if (idle->next_yield_backoff > 1) idle->next_yield_backoff--;
+  } else {
+    idle->yield_backoff = idle->next_yield_backoff;
+    if (idle->next_yield_backoff < tuning.yield_backoff_most) idle->next_yield_backoff *= 2;
+  }
+}
+
 /* Spins until the semaphore has a token. ZB_AGAIN at the end of the time, or if spinning does not help any more.
  * ZB_INTERRUPTED if a signal ends the wait, which lasts until the deadline. */
 static int32_t spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns, int64_t deadline_ns) {
@@ -41,8 +60,7 @@ static int32_t spin(struct idle *idle, zb_semaphore *semaphore, int64_t end_ns, 
       if (is_woken(idle, semaphore)) return ZB_OK;
     }
     if (ended_by_signal(deadline_ns)) return ZB_INTERRUPTED;
-    /* The peer may be waiting for this processor. */
-    zb_yield();
+    yield(idle);
     look_at_peer(idle);
   } while (zb_now_ns() < end_ns && may_spin(idle));
   return is_woken(idle, semaphore) ? ZB_OK : ZB_AGAIN;
@@ -76,13 +94,14 @@ int32_t zb_idle_await(struct idle *idle, zb_semaphore *semaphore, int64_t deadli
     code = idle->sharing != NULL ? zb_sharing_await(idle->sharing, semaphore, deadline_ns)
                                  : zb_semaphore_await(semaphore, deadline_ns, NULL);
   } while (code == ZB_INTERRUPTED && !zb_ended_by_interruption());
-  /* Most of such a short wait was waking up: the next one may well end within a spin. */
-  if (code == ZB_OK && zb_now_ns() - start < 3 * tuning.spin_ns) reset_backoff(idle);
+  /* Most of such a short wait was waking up: the next one may well end within a spin, unless the peer needs this processor, and
+   * nothing offers it. */
+  if (code == ZB_OK && idle->yield_backoff == 0 && zb_now_ns() - start < 3 * tuning.spin_ns) reset_backoff(idle);
   return code;
 }
 
-void zb_idle_until(int64_t end_ns) {
-  zb_yield();
+void zb_idle_until(struct idle *idle, int64_t end_ns) {
+  yield(idle);
   do zb_pause();
   while (zb_now_ns() < end_ns);
 }
