@@ -185,6 +185,36 @@ async function roundTrip(wait: WaitMode, count: number, targets: { c?: Target; s
   };
 }
 
+/** Where a busy loop takes its part of each processor. */
+async function roundTripBesideOthers(): Promise<Measurement> {
+  const [frameSize, count] = [64, 200_000];
+  const others = Array.from({ length: navigator.hardwareConcurrency }, () =>
+    Bun.spawn(["sh", "-c", "while :; do :; done"]),
+  );
+  try {
+    const turns = await takeTurns(
+      {
+        API: () => inBun(["ping", "serve"], frameSize, count, MIB),
+        C: () => inC("round-trip", frameSize, count, MIB),
+        "pipe in C": () => inC("pipes", frameSize, count, MIB),
+      },
+      2 * MANY_TURNS,
+    );
+    return {
+      title: `round trip, ${sizeText(frameSize)} frames, beside as many busy loops as processors, p50`,
+      contenders: medians(turns, "p50Ns", nanosecondsText),
+      comparisons: [
+        compare(turns, "p50Ns", "API", "pipe in C", { atMost: 1 }),
+        compare(turns, "p50Ns", "C", "pipe in C"),
+        { ...compare(turns, "p99Ns", "API", "pipe in C"), of: "API p99", to: "pipe in C p99" },
+      ],
+      turns,
+    };
+  } finally {
+    for (const other of others) other.kill("SIGKILL");
+  }
+}
+
 /** A picture to a relay and back. */
 async function pictures(): Promise<Measurement> {
   const count = 300;
@@ -327,6 +357,7 @@ const measurements: Readonly<Record<string, () => Promise<Measurement>>> = {
   "round-trip": () => roundTrip("adaptive", 1_000_000, { c: { atMost: 1.3 }, socket: { atMost: 0.1 } }),
   "round-trip-spin": () => roundTrip("spin", 1_000_000, { socket: { atMost: 1 / 20 } }),
   "round-trip-block": () => roundTrip("block", 50_000, { c: { atMost: 1 / 0.95 } }),
+  "round-trip-busy": roundTripBesideOthers,
   pictures,
   relay: relayed,
   "shared-64k": () => shared(64 * KIB, 200_000, { atLeast: 1.4 }),

@@ -11,6 +11,7 @@
  *   pipe        one write(2) and one read(2) a frame over a pipe of RING_SIZE bytes
  *   pipe-of-programs  the same between two runs of PROGRAM SCRIPT, the first with role pipe-write, the other pipe-read
  *   socket      round trips over a pair of blocking Unix stream sockets
+ *   pipes       round trips over two pipes
  * The first tenth of the frames warms up and is not counted. */
 #include "zerobuffer.h"
 
@@ -314,26 +315,42 @@ static void through_pipe_of_programs(void) {
   become("pipe-read");
 }
 
-static void serve_socket(void *argument) {
+/* Where one side of a round trip reads and writes bytes. */
+struct ends {
+  int in, out;
+};
+
+static void serve_bytes(void *argument) {
+  const struct ends *ends = argument;
   for (uint64_t i = 0; i < warm_up + count; i++) {
-    read_all(*(int *)argument);
-    write_all(*(int *)argument, scratch);
+    read_all(ends->in);
+    write_all(ends->out, scratch);
   }
+}
+
+static void round_trip_of_bytes(struct ends own, struct ends servers) {
+  uint32_t *elapsed_ns = malloc((warm_up + count) * sizeof *elapsed_ns);
+  require(elapsed_ns != NULL, "memory");
+  start_child(serve_bytes, &servers);
+  for (uint64_t i = 0; i < warm_up + count; i++) {
+    int64_t start = now_ns();
+    write_all(own.out, source);
+    read_all(own.in);
+    elapsed_ns[i] = (uint32_t)(now_ns() - start);
+  }
+  print_latency(elapsed_ns + warm_up);
 }
 
 static void through_socket(void) {
   int ends[2];
-  uint32_t *elapsed_ns = malloc((warm_up + count) * sizeof *elapsed_ns);
-  require(elapsed_ns != NULL, "memory");
   require(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "socketpair");
-  start_child(serve_socket, &ends[1]);
-  for (uint64_t i = 0; i < warm_up + count; i++) {
-    int64_t start = now_ns();
-    write_all(ends[0], source);
-    read_all(ends[0]);
-    elapsed_ns[i] = (uint32_t)(now_ns() - start);
-  }
-  print_latency(elapsed_ns + warm_up);
+  round_trip_of_bytes((struct ends){ends[0], ends[0]}, (struct ends){ends[1], ends[1]});
+}
+
+static void through_pipes(void) {
+  int there[2], back[2];
+  require(pipe(there) == 0 && pipe(back) == 0, "pipe");
+  round_trip_of_bytes((struct ends){back[0], there[1]}, (struct ends){there[0], back[1]});
 }
 
 int main(int argument_count, char **arguments) {
@@ -351,7 +368,8 @@ int main(int argument_count, char **arguments) {
                {"memcpy-both", copy_in_and_out, ZB_WAIT_ADAPTIVE},
                {"pipe", through_pipe, ZB_WAIT_ADAPTIVE},
                {"pipe-of-programs", through_pipe_of_programs, ZB_WAIT_ADAPTIVE},
-               {"socket", through_socket, ZB_WAIT_ADAPTIVE}};
+               {"socket", through_socket, ZB_WAIT_ADAPTIVE},
+               {"pipes", through_pipes, ZB_WAIT_ADAPTIVE}};
   owner = getpid();
   command_line = arguments;
   if (argument_count == 5 || argument_count == 7) {
