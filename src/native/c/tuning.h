@@ -37,8 +37,10 @@ struct tuning {
   /* Bounds fairness: a spinning thread offers its processor to others once in this many looks. Worth nothing while each
    * process has a processor of its own. */
   int32_t spin_looks;
-  /* After an offer that took longer than a spin, the next ones are left out: 1, then 2, 4, up to this many. Beside two busy loops
-   * on two processors it makes a round trip of 64 B 1 us instead of 4 ms. */
+  /* An offer that took so long went to a process that does not wait for anybody: the next ones are left out, 1, then 2, 4, up to
+   * this many. Beside two busy loops on two processors it makes a round trip of 64 B 1 us instead of 4 ms. With 20 us, which the
+   * work of a peer can take, relayed frames of 64 KiB are a tenth slower. */
+  int64_t yield_ns;
   uint32_t yield_backoff_most;
   /* After spinning without success, the next waits block at once: 1, then 2, 4, up to this many. Worth 12 % at 64 KiB one
    * way, and a fifth of the processor time of round trips of 64 B and 1 MiB. */
@@ -115,6 +117,7 @@ static const struct tuning tuning = {
 
     .spin_ns = 20000,
     .spin_looks = 32,
+    .yield_ns = 1000000,
     .yield_backoff_most = 4096,
     .spin_backoff_most = 64,
 

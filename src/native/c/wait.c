@@ -33,9 +33,9 @@ static bool is_woken(const struct idle *idle, zb_semaphore *semaphore) {
   return semaphore_value(semaphore) > 0 || (idle->sharing != NULL && zb_sharing_woken(idle->sharing));
 }
 
-/* Offers the processor to others: the peer may be waiting for it. Where a third process uses it, too, the scheduler gives it back
- * only after a time slice, a hundred times as long as a spin. So after such an offer there is none for a while, twice as long
- * each time; some offers that cost nothing between those that do are no reason to make more of them. */
+/* Offers the processor to others: the peer may be waiting for it. A process that has work of its own keeps it for a time slice, a
+ * hundred times as long as a spin. So after such an offer there is none for a while, twice as long each time; some offers that
+ * cost nothing between those that do are no reason to make more of them. */
 static void yield(struct idle *idle) {
   if (idle->yield_backoff > 0) {
     idle->yield_backoff--;
@@ -43,7 +43,7 @@ static void yield(struct idle *idle) {
   }
   const int64_t start = zb_now_ns();
   zb_yield();
-  if (zb_now_ns() - start <= tuning.spin_ns) {
+  if (zb_now_ns() - start < tuning.yield_ns) {
     if (idle->next_yield_backoff > 1) idle->next_yield_backoff--;
   } else {
     idle->yield_backoff = idle->next_yield_backoff;
